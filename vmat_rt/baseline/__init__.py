@@ -1,0 +1,1 @@
+"""The geometric predictor: gradient boosting on distances and beams."""

@@ -1,0 +1,152 @@
+"""Bundle: a predictor on disk. One folder: `bundle.json` and the files whose hashes it lists. No pickles.
+
+Kinds: "geometric" (vmat_rt.baseline, gradient boosting) and "network" (vmat_rt.nn, safetensors weights).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vmat_rt.case import ModelIdentity
+from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
+
+MANIFEST = "bundle.json"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GridRule(_Model):
+    """How a case gets the grid that the model works on; see vmat_rt.geometry.model_grid.
+
+    "fixed": voxels of spacing_mm, shape voxels, centred on the targets (prostate: 2.5 mm, 96 x 160 x 192).
+    "ct_blocks": CT voxels averaged in whole blocks, each axis by the factor that brings its spacing nearest to spacing_mm
+    (head and neck: 512 pixels of 0.977 mm become 128 of 3.906 mm, as in OpenKBP), cut to shape round the targets.
+    Both tuples are (z, y, x).
+    """
+
+    kind: Literal["fixed", "ct_blocks"]
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+
+class TrainingSummary(_Model):
+    """What the model was fitted on and how well it did, for `vmat-rt models` and every report."""
+
+    data: str
+    cases: int = Field(gt=0)
+    date: str
+    command: str
+    hardware: str
+    licence: str
+    metrics: dict[str, float] = {}
+
+
+class Manifest(_Model):
+    """The content of bundle.json. inputs are the channel or feature names, in order; settings belong to the kind."""
+
+    schema_version: Literal[1]
+    name: str
+    version: str
+    kind: Literal["geometric", "network"]
+    protocol: str
+    default: bool = False
+    grid: GridRule
+    inputs: tuple[str, ...]
+    settings: dict[str, Any] = {}
+    training: TrainingSummary
+    limits: tuple[str, ...] = ()
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A manifest and the folder that it describes."""
+
+    folder: Path
+    manifest: Manifest
+
+    def read_bytes(self, name: str) -> bytes:
+        """One listed file, checked against its SHA-256. Raises ModelError when it is missing or changed."""
+        try:
+            content = (self.folder / name).read_bytes()
+        except OSError as error:
+            raise ModelError(f"bundle {self.manifest.name}: cannot read {name}: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != self.manifest.files.get(name):
+            raise ModelError(f"bundle {self.manifest.name}: {name} is not the file that was packed (SHA-256 differs)")
+        return content
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What reports and DICOM say of this model; sha256 covers the manifest and, through it, every file."""
+        m = self.manifest
+        text = json.dumps(m.model_dump(mode="json"), sort_keys=True)
+        return ModelIdentity(
+            name=m.name,
+            version=m.version,
+            kind=m.kind,
+            protocol_name=m.protocol,
+            sha256=hashlib.sha256(text.encode()).hexdigest(),
+            trained_on=f"{m.training.cases} cases, {m.training.data}",
+            limits=m.limits,
+            metrics=m.training.metrics,
+        )
+
+
+def write_bundle(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> Bundle:
+    """Write the files and a manifest that lists their hashes (manifest.files is replaced)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hashes = {}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        hashes[name] = hashlib.sha256(content).hexdigest()
+    manifest = manifest.model_copy(update={"files": hashes})
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return Bundle(folder, manifest)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle folder. Raises ConfigError when there is none, ModelError when its manifest is damaged."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ConfigError(f"{folder} is not a model bundle: it has no {MANIFEST}")
+    try:
+        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ModelError(f"bundle {folder.name}: {error}") from error
+    return Bundle(folder, manifest)
+
+
+def installed_bundles() -> tuple[Bundle, ...]:
+    """The bundles that ship with the package, by name."""
+    root = Path(str(resources.files("vmat_rt"))) / "bundles"
+    return tuple(load_bundle(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}")))
+
+
+def find_bundle(protocol_name: str, model: str | None = None) -> Bundle:
+    """The bundle called `model` (a name, or a folder), else the protocol's default one.
+
+    Raises ConfigError when `model` is neither, InputError (NO_BUNDLE) when the protocol has no default.
+    """
+    installed = installed_bundles()
+    if model is not None:
+        named = [bundle for bundle in installed if bundle.manifest.name == model]
+        return named[0] if named else load_bundle(Path(model))
+    for bundle in installed:
+        if bundle.manifest.protocol == protocol_name and bundle.manifest.default:
+            return bundle
+    raise InputError(
+        Problem(
+            "NO_BUNDLE",
+            f"There is no bundle for this protocol ({protocol_name}).",
+            "`vmat-rt models` lists what is installed; give a bundle folder of your own with --model.",
+        )
+    )

@@ -1,0 +1,136 @@
+"""The values that the main line passes on. None of them holds a patient's name, ID, date or file path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmat_rt.errors import GeometryError, Problem
+from vmat_rt.grid import Grid
+
+FloatArray = NDArray[np.float32]
+Polygon = NDArray[np.float64]
+"""Vertices (n, 2) of one closed contour as (y, x) in LPS mm; the last vertex is not repeated."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An array (z, y, x) and the grid it lies on. Unit by use: HU, Gy or area fraction."""
+
+    grid: Grid
+    array: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.array.shape != self.grid.shape:
+            raise GeometryError(f"array of shape {self.array.shape} on a grid of {self.grid.shape}")
+
+
+@dataclass(frozen=True)
+class ContourPlane:
+    """All closed contours of one structure at one z (LPS mm); they combine by even-odd (XOR)."""
+
+    z_mm: float
+    polygons: tuple[Polygon, ...]
+
+
+@dataclass(frozen=True)
+class Contours:
+    """A structure as planar contours, axial, ascending in z, in one frame of reference.
+
+    slab_mm is the thickness that one plane stands for: the usual distance between neighbouring planes of this
+    structure (or, for a single plane, of the CT or the other structures). Planes further apart than 1.5 slabs are
+    not connected. The solid is: linear interpolation of the area between connected planes, half a slab at each end.
+    """
+
+    planes: tuple[ContourPlane, ...]
+    slab_mm: float
+    frame_uid: str
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One region of interest. name is the TG-263 name that the protocol knows, or None for an unmapped ROI.
+
+    shape is contours as read, a Volume of area fractions in [0, 1] where only voxels are known, or None for an ROI
+    without closed contours (points, or nothing). number is the ROINumber it was read with, if any.
+    """
+
+    roi_name: str
+    name: str | None
+    shape: Contours | Volume | None
+    number: int | None = None
+
+    @property
+    def contour_count(self) -> int:
+        """Closed planar contours read for this ROI; 0 where only voxels are known."""
+        return sum(len(p.polygons) for p in self.shape.planes) if isinstance(self.shape, Contours) else 0
+
+
+@dataclass(frozen=True)
+class Prescription:
+    """Dose per target, Gy in total over all fractions, keyed by TG-263 name, and where it was found."""
+
+    dose_gy: Mapping[str, float]
+    fractions: int
+    source: str
+
+    @property
+    def highest_gy(self) -> float:
+        return max(self.dose_gy.values())
+
+    @property
+    def lowest_gy(self) -> float:
+        return min(self.dose_gy.values())
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient ready for prediction, without identity.
+
+    key is a random-looking stable name; structures are keyed by TG-263 name; unmapped holds the other ROIs.
+    body is the External contour, or the voxels found in CT. reference_dose is the clinical dose when one came with
+    the study. gantry_angles_deg come from the plan, or are empty where there is none. problems are warnings only.
+    """
+
+    key: str
+    ct: Volume
+    structures: Mapping[str, Structure]
+    body: Structure
+    prescription: Prescription
+    protocol_name: str
+    unmapped: tuple[Structure, ...] = ()
+    reference_dose: Volume | None = None
+    gantry_angles_deg: tuple[float, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def targets(self) -> dict[str, float]:
+        """Prescribed targets that are contoured, highest dose first: name -> Gy."""
+        present = {n: d for n, d in self.prescription.dose_gy.items() if n in self.structures}
+        return dict(sorted(present.items(), key=lambda item: -item[1]))
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What a report and a DICOM file must say of the model that made the dose."""
+
+    name: str
+    version: str
+    kind: str
+    protocol_name: str
+    sha256: str
+    trained_on: str
+    limits: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted dose, float32 Gy in total over all fractions, with the model that made it."""
+
+    dose: Volume
+    model: ModelIdentity
+    problems: tuple[Problem, ...] = ()

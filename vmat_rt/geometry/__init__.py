@@ -1,0 +1,1 @@
+"""Geometry of voxels, contours and beams in the DICOM patient system (LPS, mm)."""

@@ -1,0 +1,1 @@
+"""DVH, gamma, planning goals, dose error and cohort statistics."""

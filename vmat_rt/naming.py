@@ -1,0 +1,73 @@
+"""ROI names as found -> TG-263 names, through a protocol's aliases. Never by substring.
+
+Names: Mayo et al., AAPM TG-263 (2018), "Standardizing nomenclatures in radiation oncology".
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from vmat_rt.errors import ConfigError, Problem
+from vmat_rt.protocol import Protocol
+
+_SEPARATORS = re.compile(r"[\s_\-.,^~/\\()\[\]]+")
+
+
+def fold(name: str) -> str:
+    """The form in which names are compared: lower case, separators removed."""
+    return _SEPARATORS.sub("", name).casefold()
+
+
+@dataclass(frozen=True)
+class NameMap:
+    """Result of mapping: ROI name -> TG-263 name (or None), and what went wrong."""
+
+    names: Mapping[str, str | None]
+    problems: tuple[Problem, ...]
+
+
+def alias_table(protocol: Protocol) -> dict[str, str]:
+    """Folded alias -> TG-263 name. Raises ConfigError when one alias stands for two structures."""
+    table: dict[str, str] = {}
+    for spec in protocol.structures:
+        for alias in (spec.name, *spec.aliases):
+            owner = table.setdefault(fold(alias), spec.name)
+            if owner != spec.name:
+                raise ConfigError(f"protocol {protocol.name}: alias {alias!r} stands for both {owner} and {spec.name}")
+    return table
+
+
+def map_names(roi_names: Iterable[str], protocol: Protocol) -> NameMap:
+    """Map every ROI name; two ROIs that claim one TG-263 name are an error that names both."""
+    table = alias_table(protocol)
+    names: dict[str, str | None] = {}
+    claims: dict[str, list[str]] = {}
+    for roi_name in roi_names:
+        name = table.get(fold(roi_name))
+        names[roi_name] = name
+        if name is not None:
+            claims.setdefault(name, []).append(roi_name)
+    problems = tuple(
+        Problem(
+            "TWO_ROIS_ONE_NAME",
+            f"The ROIs {' and '.join(repr(r) for r in rois)} both mean {name}.",
+            "Rename or remove all but one of them, or give the right one in a site protocol's aliases.",
+        )
+        for name, rois in claims.items()
+        if len(rois) > 1
+    )
+    return NameMap(names, problems)
+
+
+def propose_aliases(unmapped: Iterable[str], protocol: Protocol) -> dict[str, str]:
+    """Guesses for a person to confirm: ROI name -> TG-263 name that it resembles. Never used for mapping."""
+    table = alias_table(protocol)
+    guesses: dict[str, str] = {}
+    for roi_name in unmapped:
+        near = difflib.get_close_matches(fold(roi_name), table, n=1, cutoff=0.75)
+        if near:
+            guesses[roi_name] = table[near[0]]
+    return guesses

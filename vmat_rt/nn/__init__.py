@@ -1,0 +1,1 @@
+"""Networks: channels, U-Net, inference. The only room, with train, that knows torch."""

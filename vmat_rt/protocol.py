@@ -1,0 +1,172 @@
+"""Protocol: what a disease site calls its structures, what it prescribes and what it asks of a plan.
+
+A protocol is a YAML file, packaged (`vmat_rt/protocols`) or a site's own. A site's file may say
+`extends: prostate_sib_70_56` and add aliases only; every other key then comes from the packaged one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vmat_rt.errors import ConfigError
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StructureSpec(_Model):
+    """One structure that the protocol knows. aliases are matched whole, after folding case and separators."""
+
+    name: str
+    role: Literal["target", "oar", "body"]
+    required: bool = False
+    dose_gy: float | None = Field(None, gt=0, description="default prescription of a target, Gy in total")
+    aliases: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _only_targets_are_prescribed(self) -> StructureSpec:
+        if self.dose_gy is not None and self.role != "target":
+            raise ValueError(f"{self.name} is no target, so it cannot have dose_gy")
+        return self
+
+
+class Goal(_Model):
+    """One planning goal: `metric` of `structure` compared with `limit`.
+
+    metric follows the grammar of vmat_rt.metrics.grammar (`D95%`, `V70Gy`, `V45Gy[cc]`, `Dmean`). Dose levels and dose
+    limits hold at derived_at_gy_per_fraction; where the plan fractionates otherwise and alpha_beta_gy is given they are
+    converted through EQD2. A dose limit may be a percentage of the structure's (or the highest) prescription.
+    """
+
+    structure: str
+    metric: str
+    comparison: Literal["<", "<=", ">", ">="]
+    limit: float
+    unit: Literal["Gy", "%", "cc", "% of prescription"]
+    source: str
+    alpha_beta_gy: float | None = Field(None, gt=0)
+    derived_at_gy_per_fraction: float | None = Field(None, gt=0)
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _conversion_needs_both(self) -> Goal:
+        if (self.alpha_beta_gy is None) != (self.derived_at_gy_per_fraction is None):
+            raise ValueError(
+                f"{self.structure} {self.metric}: give alpha_beta_gy and derived_at_gy_per_fraction together"
+            )
+        return self
+
+
+class GoalSet(_Model):
+    """Goals of one origin; `name` is the key, `title` what a report prints."""
+
+    name: str
+    title: str
+    goals: tuple[Goal, ...]
+
+
+class BeamAngles(_Model):
+    """Equally spaced gantry angles (IEC 61217, degrees) that stand for the treatment where no plan says better."""
+
+    first_deg: float = 0.0
+    step_deg: float = Field(gt=0)
+    count: int = Field(gt=0)
+
+    def angles_deg(self) -> tuple[float, ...]:
+        return tuple((self.first_deg + i * self.step_deg) % 360.0 for i in range(self.count))
+
+
+class Protocol(_Model):
+    """A disease site's structures, prescription, beams and goals."""
+
+    schema_version: Literal[1]
+    name: str
+    title: str
+    site: str
+    fractions: int = Field(gt=0)
+    beam_angles: BeamAngles
+    structures: tuple[StructureSpec, ...]
+    goal_sets: tuple[GoalSet, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_goals_known(self) -> Protocol:
+        names = [spec.name for spec in self.structures]
+        if len(set(names)) != len(names):
+            raise ValueError("a structure name stands twice")
+        unknown = {goal.structure for goals in self.goal_sets for goal in goals.goals} - set(names)
+        if unknown:
+            raise ValueError(f"goals name structures that the protocol lacks: {', '.join(sorted(unknown))}")
+        return self
+
+    def with_role(self, role: str) -> tuple[StructureSpec, ...]:
+        """The specs of one role, in file order."""
+        return tuple(spec for spec in self.structures if spec.role == role)
+
+    @property
+    def body_name(self) -> str:
+        """TG-263 name of the patient outline."""
+        return next((spec.name for spec in self.with_role("body")), "External")
+
+    def default_prescription_gy(self) -> dict[str, float]:
+        """Targets with a default dose: name -> Gy."""
+        return {spec.name: spec.dose_gy for spec in self.with_role("target") if spec.dose_gy is not None}
+
+
+def packaged_protocols() -> Iterator[str]:
+    """Names of the protocols that ship with the package, sorted."""
+    folder = resources.files("vmat_rt") / "protocols"
+    yield from sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_protocol(name_or_path: str | Path) -> Protocol:
+    """A packaged protocol by name, or a site's own YAML by path. Raises ConfigError that says what is wrong."""
+    document = _read_yaml(name_or_path)
+    try:
+        if "extends" in document:
+            document = _extended(document)
+        return Protocol.model_validate(document)
+    except (ValidationError, ValueError) as error:
+        raise ConfigError(f"protocol {name_or_path}: {error}") from error
+
+
+def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise ConfigError(f"there is no protocol file {path}")
+        text = path.read_text(encoding="utf-8")
+    else:
+        packaged = resources.files("vmat_rt") / "protocols" / f"{name_or_path}.yaml"
+        if str(name_or_path) not in packaged_protocols():
+            known = ", ".join(packaged_protocols())
+            raise ConfigError(f"no protocol is called {name_or_path}; there are {known}, or give a .yaml file")
+        text = packaged.read_text(encoding="utf-8")
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"protocol {name_or_path} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"protocol {name_or_path} must be a mapping of keys")
+    return document
+
+
+def _extended(document: dict[str, Any]) -> dict[str, Any]:
+    """The parent's document with this one's keys on top; `aliases` are added to the parent's structures."""
+    parent = _read_yaml(document["extends"])
+    if "extends" in parent:
+        parent = _extended(parent)
+    more_aliases = dict(document.get("aliases", {}))
+    own = {key: value for key, value in document.items() if key not in {"extends", "aliases"}}
+    merged = {**parent, **own}
+    for spec in merged["structures"]:
+        spec["aliases"] = [*spec.get("aliases", []), *more_aliases.pop(spec["name"], [])]
+    if more_aliases:
+        raise ValueError(f"aliases for structures that the protocol lacks: {', '.join(more_aliases)}")
+    return merged
