@@ -1,0 +1,134 @@
+"""The arrows of docs/architecture.md, read from the source of every module."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "vmat_rt"
+
+LEVELS: dict[str, int] = {
+    "errors": 0,
+    "grid": 1,
+    "publish": 1,
+    "case": 2,
+    "protocol": 3,
+    "bundle": 3,
+    "naming": 4,
+    "geometry": 4,
+    "metrics": 5,
+    "dicom": 6,
+    "cohort": 6,
+    "phantom": 6,
+    "baseline": 6,
+    "nn": 6,
+    "report": 6,
+    "pipeline": 7,
+    "inspect": 7,
+    "commands": 8,
+    "cli": 9,
+}
+SIBLINGS = {"dicom", "cohort", "phantom", "baseline", "nn", "report"}
+HOMES = {
+    "pydicom": {"dicom"},
+    "rt_utils": {"dicom"},
+    "SimpleITK": {"geometry"},
+    "torch": {"nn"},
+    "safetensors": {"nn"},
+    "lightgbm": {"baseline"},
+    "click": {"cli", "commands"},
+    "jinja2": {"report"},
+    "matplotlib": {"report"},
+}
+# A lazy import of torch inside a function is the GPU path of gamma; dicom traces contours with contourpy.
+LAZY_EXCEPTIONS = {("metrics", "torch")}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0]
+
+
+def imports_of(path: Path) -> list[tuple[str, bool]]:
+    """(dotted module, at top level) of every import in the file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = set(map(id, tree.body))
+    found: list[tuple[str, bool]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) in top) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide arrows"
+            names = [f"{node.module}.{a.name}" if node.module == "vmat_rt" else str(node.module) for a in node.names]
+            found += [(name, id(node) in top) for name in names]
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    room = room_of(path)
+    if room == "__init__":
+        return
+    assert room in LEVELS, f"the room {room} is not in docs/architecture.md"
+    for name, _ in imports_of(path):
+        if not name.startswith("vmat_rt."):
+            continue
+        other = name.split(".")[1]
+        if other in {room, "__version__"}:
+            continue
+        assert LEVELS[other] <= LEVELS[room], f"{path.name} imports {name} upwards"
+        assert not (room in SIBLINGS and other in SIBLINGS), f"{path.name} imports its sibling room {other}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_outside_packages_stay_in_their_rooms(path: Path) -> None:
+    room = room_of(path)
+    for name, at_top in imports_of(path):
+        package = name.split(".")[0]
+        if package in HOMES and room not in HOMES[package]:
+            assert not at_top, f"{path.name} imports {package} at the top"
+            assert (room, package) in LAZY_EXCEPTIONS, f"{package} does not belong in {room}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_modules_are_small_and_documented(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 300, "past 300 lines a concept is missing"
+    assert ast.get_docstring(ast.parse(text)), "a module says what it is for"
+    assert not re.search(r"(?i)\b(utils|helpers|manager)\b", path.stem)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_functions_fit_a_screen(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 60, f"{node.name} has {length} lines"
+
+
+def test_help_does_not_import_heavy_packages() -> None:
+    program = (
+        "import sys; sys.argv = ['vmat-rt', '--help']\n"
+        "from vmat_rt.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+        "heavy = {'torch', 'numpy', 'pydicom', 'SimpleITK', 'scipy', 'lightgbm', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_every_room_stands_in_the_architecture_page() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {room_of(path) for path in modules()} - {"__init__"}
+    absent = {room for room in rooms if f"`{room}" not in page}
+    assert not absent, f"docs/architecture.md does not mention {absent}"

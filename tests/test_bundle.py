@@ -1,0 +1,67 @@
+"""Bundles are checked before they are believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vmat_rt.bundle import GridRule, Manifest, TrainingSummary, find_bundle, load_bundle, write_bundle
+from vmat_rt.errors import ConfigError, InputError, ModelError
+
+
+def _manifest() -> Manifest:
+    return Manifest(
+        schema_version=1,
+        name="test",
+        version="1",
+        kind="geometric",
+        protocol="head_neck_70",
+        grid=GridRule(kind="fixed", shape=(8, 9, 10), spacing_mm=(3.0, 2.0, 1.0)),
+        inputs=("ct",),
+        training=TrainingSummary(
+            data="none", cases=1, date="2026-01-01", command="-", hardware="-", licence="-", metrics={"mae_gy": 1.5}
+        ),
+        files={},
+    )
+
+
+def test_a_bundle_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    written = write_bundle(tmp_path / "b", _manifest(), {"weights": b"abc"})
+    read = load_bundle(tmp_path / "b")
+    assert read.manifest == written.manifest
+    assert read.read_bytes("weights") == b"abc"
+    assert read.identity == written.identity
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b", _manifest(), {"weights": b"abc"})
+    (bundle.folder / "weights").write_bytes(b"abd")
+    with pytest.raises(ModelError, match="SHA-256"):
+        bundle.read_bytes("weights")
+
+
+def test_identity_changes_with_the_weights(tmp_path: Path) -> None:
+    one = write_bundle(tmp_path / "1", _manifest(), {"weights": b"abc"})
+    two = write_bundle(tmp_path / "2", _manifest(), {"weights": b"abd"})
+    assert one.identity.sha256 != two.identity.sha256
+
+
+def test_unknown_keys_in_a_manifest_are_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b", _manifest(), {})
+    path = bundle.folder / "bundle.json"
+    path.write_text(path.read_text().replace('"name"', '"nmae"'))
+    with pytest.raises(ModelError, match="nmae"):
+        load_bundle(bundle.folder)
+
+
+def test_a_protocol_without_a_bundle_is_refused_by_name() -> None:
+    with pytest.raises(InputError) as caught:
+        find_bundle("no_such_site")
+    assert caught.value.problems[0].code == "NO_BUNDLE"
+    assert "no bundle for this protocol" in caught.value.problems[0].message
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"bundle\.json"):
+        find_bundle("head_neck_70", str(tmp_path))

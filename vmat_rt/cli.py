@@ -1,0 +1,49 @@
+"""`vmat-rt`: the composition root. Each command lives in vmat_rt/commands and is imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+_COMMANDS = {
+    "predict": "Predict the dose of one study: RTDOSE, companion RTPLAN and report.",
+    "inspect": "Say what is in a folder: series, structures, prescription, problems.",
+    "dvh": "DVH metrics and planning goals of any RTDOSE over a study's structures.",
+    "gamma": "Gamma index of one RTDOSE against another.",
+    "compare": "Compare evaluation results with paired tests.",
+    "models": "List the installed models, what they were trained on and their limits.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line helps without importing them."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"vmat_rt.commands.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vmat-rt")
+def main() -> None:
+    """Predicted radiotherapy dose from CT and structures. PREDICTED, NOT FOR TREATMENT.
+
+    \b
+    Exit codes: 0 done, 2 usage or configuration, 3 input refused, 4 internal error.
+    Example: vmat-rt predict sample_data/head_neck_openkbp --out out
+    """
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What every command shares: one JSON document on stdout, sentences and logs on stderr, exit codes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from vmat_rt.errors import ConfigError, InputError, VmatError
+
+SCHEMA_VERSION = 1
+INTERNAL_ERROR = 4
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+protocol_option = click.option(
+    "--protocol", "protocol_name", metavar="NAME|FILE", help="Protocol by name, or your site's own YAML. Default: by ROIs."
+)
+structures_option = click.option("--structures", "structures_uid", metavar="UID", help="Choose an RTSTRUCT (SOP UID).")
+series_option = click.option("--series", "series_uid", metavar="UID", help="Choose a CT series (Series UID).")
+
+
+def prescription_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --prescription NAME=GY (repeatable) and --fractions N; the command gets a dict and an int or None."""
+    function = click.option("--fractions", type=click.IntRange(1, 200), help="Number of fractions.")(function)
+    return click.option(
+        "--prescription",
+        multiple=True,
+        metavar="TARGET=GY",
+        callback=_parse_prescription,
+        help="Total dose of a target, e.g. PTV_7000=70; repeat for each target.",
+    )(function)
+
+
+def _parse_prescription(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    doses: dict[str, float] = {}
+    for value in values:
+        name, _, dose = value.partition("=")
+        try:
+            doses[name.strip()] = float(dose)
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r} is not TARGET=GY, e.g. PTV_7000=70") from error
+        if not 0 < doses[name.strip()] < 200 or not name.strip():
+            raise click.BadParameter(f"{value!r} is not a target and a dose between 0 and 200 Gy")
+    return doses
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn exceptions into a sentence on stderr, a JSON document when --json is given, and the exit code."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+        as_json = bool(kwargs.get("as_json"))
+        try:
+            return function(*args, **kwargs)
+        except VmatError as error:
+            _refuse(_problems_of(error), error.exit_code, as_json)
+        except click.ClickException:
+            raise
+        except Exception as error:  # the boundary: what is not a VmatError is our own fault
+            logging.getLogger("vmat_rt").exception("internal error")
+            problem = {
+                "code": "INTERNAL_ERROR",
+                "message": f"vmat-rt failed by its own fault: {type(error).__name__}: {error}",
+                "remedy": "Please report it with the text above; the input was not changed.",
+                "severity": "error",
+            }
+            _refuse([problem], INTERNAL_ERROR, as_json)
+
+    return wrapper
+
+
+def _problems_of(error: VmatError) -> list[dict[str, str]]:
+    if isinstance(error, InputError):
+        return [problem.as_dict() for problem in error.problems]
+    code = "CONFIGURATION" if isinstance(error, ConfigError) else type(error).__name__
+    remedy = "See --help." if isinstance(error, ConfigError) else "Please report it; the input was not changed."
+    return [{"code": code, "message": str(error), "remedy": remedy, "severity": "error"}]
+
+
+def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> None:
+    heading = {2: "Usage", 3: "Refused"}.get(exit_code, "Failed")
+    for problem in problems:
+        click.echo(f"{heading}: {problem['message']} {problem['remedy']} [{problem['code']}]", err=True)
+    if as_json:
+        print_json({"schema_version": SCHEMA_VERSION, "exit_code": exit_code, "problems": problems})
+    sys.exit(exit_code)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """One JSON document on stdout; NaN is a bug and raises."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False))

@@ -1,0 +1,63 @@
+"""`vmat-rt dvh`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vmat_rt.commands.common import (
+    guarded,
+    json_option,
+    prescription_options,
+    print_json,
+    protocol_option,
+    structures_option,
+)
+
+DEFAULT_METRICS = "D99%,D98%,D95%,D50%,D2%,D1%,D0.03cc,Dmin,Dmean,Dmax"
+
+
+@click.command(
+    epilog="Example: vmat-rt dvh STUDY_DIR --dose rtdose.dcm --metrics D95%,D0.03cc,Dmean,V70Gy --all-rois --json"
+)
+@click.argument("study_dir", type=click.Path(exists=True, path_type=Path))
+@click.option("--dose", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="RTDOSE file.")
+@click.option("--metrics", default=DEFAULT_METRICS, show_default=True, metavar="LIST", help="Metrics, comma-separated.")
+@click.option("--all-rois", is_flag=True, help="Every contoured ROI, mapped or not. Default: the mapped ones.")
+@protocol_option
+@structures_option
+@prescription_options
+@json_option
+@guarded
+def command(
+    study_dir: Path,
+    dose: Path,
+    metrics: str,
+    all_rois: bool,
+    as_json: bool,
+    protocol_name: str | None,
+    structures_uid: str | None,
+    prescription: dict[str, float],
+    fractions: int | None,
+) -> None:
+    """DVH metrics and planning goals of any RTDOSE over a study's structures.
+
+    STUDY_DIR holds the RTSTRUCT; CT is optional. Metrics: D95%, D0.03cc, Dmean, Dmin, Dmax, V70Gy (percent of the
+    volume), V70Gy[cc], V95% (of the prescription).
+    """
+    from vmat_rt.evaluate_dose import dvh_document, dvh_text
+    from vmat_rt.pipeline import StudyChoice
+    from vmat_rt.protocol import load_protocol
+
+    choice = StudyChoice(
+        structures_uid=structures_uid,
+        protocol=load_protocol(protocol_name) if protocol_name else None,
+        prescription_gy=prescription,
+        fractions=fractions,
+    )
+    document = dvh_document(study_dir, dose, [m for m in metrics.split(",") if m.strip()], choice, all_rois=all_rois)
+    if as_json:
+        print_json(document.model_dump(mode="json"))
+    else:
+        click.echo(dvh_text(document))

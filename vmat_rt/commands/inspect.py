@@ -1,0 +1,42 @@
+"""`vmat-rt inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vmat_rt.commands.common import guarded, json_option, prescription_options, print_json, protocol_option
+
+
+@click.command(epilog="Example: vmat-rt inspect sample_data/prostate_phantom --json")
+@click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@protocol_option
+@prescription_options
+@json_option
+@guarded
+def command(
+    study_dir: Path,
+    protocol_name: str | None,
+    prescription: dict[str, float],
+    fractions: int | None,
+    as_json: bool,
+) -> None:
+    """Say what is in a folder: series, structures, volumes, prescription and problems, for every study found.
+
+    Needs neither target nor model. ROIs that no alias maps are listed, with a proposal where a name comes near.
+    """
+    from vmat_rt.inspect import as_text, inspect_folder
+    from vmat_rt.pipeline import StudyChoice
+    from vmat_rt.protocol import load_protocol
+
+    choice = StudyChoice(
+        protocol=load_protocol(protocol_name) if protocol_name else None,
+        prescription_gy=prescription,
+        fractions=fractions,
+    )
+    document = inspect_folder(study_dir, choice)
+    if as_json:
+        print_json(document.model_dump(mode="json"))
+    else:
+        click.echo(as_text(document))

@@ -1,0 +1,58 @@
+"""`vmat-rt models`."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import click
+
+from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+
+
+def _document() -> dict[str, Any]:
+    from vmat_rt.bundle import installed_bundles
+
+    models = []
+    for bundle in installed_bundles():
+        m = bundle.manifest
+        models.append(
+            {
+                "name": m.name,
+                "version": m.version,
+                "kind": m.kind,
+                "protocol": m.protocol,
+                "default": m.default,
+                "sha256": bundle.identity.sha256,
+                "training": m.training.model_dump(mode="json"),
+                "limits": list(m.limits),
+            }
+        )
+    return {"schema_version": SCHEMA_VERSION, "models": models}
+
+
+def _text(model: dict[str, Any]) -> str:
+    training = model["training"]
+    lines = [
+        f"{model['name']} {model['version']} ({model['kind']}) for protocol {model['protocol']}"
+        + (", default" if model["default"] else ""),
+        f"  trained on {training['cases']} cases: {training['data']}",
+        f"  licence of the data: {training['licence']}",
+        *(f"  {name}: {value:g}" for name, value in training["metrics"].items()),
+        "  limits:",
+    ]
+    for limit in model["limits"]:
+        lines.append(textwrap.fill(limit, 100, initial_indent="  - ", subsequent_indent="    "))
+    return "\n".join(lines)
+
+
+@click.command(epilog="Example: vmat-rt models --json")
+@json_option
+@guarded
+def command(as_json: bool) -> None:
+    """List the installed models, what they were trained on and their limits."""
+    document = _document()
+    if as_json:
+        print_json(document)
+    else:
+        click.echo("\n\n".join(_text(model) for model in document["models"]) or "No model is installed.")

@@ -1,0 +1,85 @@
+"""Results appear whole or not at all: written beside their place, flushed to disk, then renamed into it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmat_rt.errors import InputError, Problem
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextlib.contextmanager
+def published_folder(final: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `final`; on success it becomes `final`, on any failure nothing of it remains.
+
+    An older `final` is replaced as a whole. A full disk or an unwritable place raises InputError (DISK_FULL,
+    OUTPUT_NOT_WRITABLE). The temporary folder's name starts with a dot, so readers of the parent can ignore it.
+    """
+    with _named_failures(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+        try:
+            temporary.chmod(0o755)
+            yield temporary
+            _flush_tree(temporary)
+            _swap_in(temporary, final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _named_failures(final: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise InputError(
+                Problem(
+                    "DISK_FULL",
+                    f"The disk became full while writing to {final.parent}; nothing partial was left.",
+                    "Free some space and run the study again.",
+                )
+            ) from error
+        if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST}:
+            raise InputError(
+                Problem(
+                    "OUTPUT_NOT_WRITABLE",
+                    f"Results cannot be written to {final.parent}: {error.strerror}.",
+                    "Give another folder with --out, or the right to write there.",
+                )
+            ) from error
+        raise
+
+
+def _flush_tree(folder: Path) -> None:
+    """fsync every file, then every folder, so that a rename never publishes data that is still in memory."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            _flush(Path(root) / name)
+        _flush(Path(root))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _swap_in(temporary: Path, final: Path) -> None:
+    old = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent))
+    try:
+        if final.exists():
+            final.rename(old / "previous")
+        temporary.rename(final)
+        _flush(final.parent)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
