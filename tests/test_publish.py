@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -72,4 +71,3 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught, published_folder(tmp_path / "file" / "case"):
         pass
     assert caught.value.problems[0].code == "OUTPUT_NOT_WRITABLE"
-    shutil.rmtree(tmp_path)
