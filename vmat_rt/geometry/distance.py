@@ -1,6 +1,7 @@
 """Signed distance to the surface of a structure, mm, by Maurer's exact Euclidean transform (SimpleITK).
 
-C. R. Maurer et al., IEEE PAMI 25 (2003) 265: "A linear time algorithm for computing exact Euclidean distance transforms".
+C. R. Maurer et al. (2003), "A linear time algorithm for computing exact Euclidean distance transforms of binary images
+in arbitrary dimensions", IEEE Trans. Pattern Anal. Mach. Intell. 25, 265.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from vmat_rt.grid import Grid, Shape
 
 
 def signed_distance_mm(fraction: FloatArray, grid: Grid, clip_mm: float) -> FloatArray:
-    """Distance of each voxel's centre from the structure's surface: float32 (z, y, x), negative inside, +-clip_mm at most.
+    """Distance of each voxel's centre from the structure's surface, mm: float32 (z, y, x), negative inside.
 
-    The structure is the voxels of at least half area fraction, or of at least half of the highest fraction where none
-    reaches that (a chiasm on a coarse grid). The distances to the nearest voxel inside and to the nearest one outside are
-    averaged, so that the surface lies between the two and has no bias of half a voxel, whatever the spacing.
+    Values are limited to +-clip_mm. The structure is the voxels of at least half area fraction, or of at least half of
+    the highest fraction where none reaches that (a chiasm on a coarse grid). The distances to the nearest voxel inside
+    and to the nearest one outside are averaged, so that the surface lies between the two and has no bias of half a
+    voxel, whatever the spacing.
     Only a box of clip_mm round the structure is computed; beyond it the value is clip_mm.
     Raises GeometryError when every fraction is 0: absence is the caller's to encode.
     """
@@ -61,9 +63,10 @@ def _box_round(inside: NDArray[np.bool_], grid: Grid, margin_mm: float) -> tuple
 
 def _maurer(image: sitk.Image) -> sitk.Image:
     """Distance from the centres of the border voxels of the object (value 1): 0 on them, negative deeper inside."""
-    transform = sitk.SignedMaurerDistanceMapImageFilter()
+    transform: sitk.SignedMaurerDistanceMapImageFilter = sitk.SignedMaurerDistanceMapImageFilter()
     transform.SetNumberOfThreads(THREADS)
     transform.SetUseImageSpacing(True)
     transform.SetSquaredDistance(False)
     transform.SetInsideIsPositive(False)
-    return transform.Execute(image)
+    distance: sitk.Image = transform.Execute(image)
+    return distance

@@ -122,9 +122,7 @@ def volume_inside_cc(structure: Structure, grid: Grid) -> float:
         return _volume_cc(plane_stack(shape), low[1:], high[1:], (low[0], high[0]))
     shape.grid.require_same_frame(grid)
     within = [
-        np.clip(
-            (np.minimum(centre + size / 2, upper) - np.maximum(centre - size / 2, lower)) / size, 0, 1
-        )
+        np.clip((np.minimum(centre + size / 2, upper) - np.maximum(centre - size / 2, lower)) / size, 0, 1)
         for centre, size, lower, upper in (
             (shape.grid.axis_mm(axis), shape.grid.spacing_mm[axis], low[axis], high[axis]) for axis in range(3)
         )

@@ -64,24 +64,25 @@ def _sampled(volume: Volume, grid: Grid, outside: float, interpolation: Interpol
 def _cubic(volume: Volume, grid: Grid, outside: float) -> FloatArray:
     """Separable cubic B-splines (M. Unser 1999, "Splines: a perfect fit"), limited to the neighbours' range."""
     source = np.ascontiguousarray(volume.array, np.float32)
-    values = ndimage.spline_filter(source, order=3, output=np.float32, mode="mirror")
-    lowest, highest = (f(source, size=3, mode="nearest") for f in (ndimage.minimum_filter, ndimage.maximum_filter))
+    values: FloatArray = ndimage.spline_filter(source, order=3, output=np.float32, mode="mirror")
+    lowest: FloatArray = ndimage.minimum_filter(source, size=3, mode="nearest")
+    highest: FloatArray = ndimage.maximum_filter(source, size=3, mode="nearest")
+    beyond = []
     for axis in (0, 1, 2):
         place = (grid.axis_mm(axis) - volume.grid.origin_mm[axis]) / volume.grid.spacing_mm[axis]
         last = source.shape[axis] - 1
         values = _weighted(values, axis, *_cubic_taps(np.clip(place, 0, last), last))
         nearest = np.clip(np.rint(place), 0, last).astype(np.int64)
         lowest, highest = np.take(lowest, nearest, axis=axis), np.take(highest, nearest, axis=axis)
+        beyond.append((place < -0.5 - 1e-6) | (place > last + 0.5 + 1e-6))
     np.clip(values, lowest, highest, out=values)
-    for axis in (0, 1, 2):
-        place = (grid.axis_mm(axis) - volume.grid.origin_mm[axis]) / volume.grid.spacing_mm[axis]
-        beyond = (place < -0.5 - 1e-6) | (place > source.shape[axis] - 0.5 + 1e-6)
-        np.moveaxis(values, axis, 0)[beyond] = outside
+    for axis, where in enumerate(beyond):
+        np.moveaxis(values, axis, 0)[where] = outside
     return values
 
 
 def _cubic_taps(place: NDArray[np.float64], last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The four B-spline coefficients (n, 4) round each place (in source voxels) and their weights; mirrored at the ends."""
+    """The four B-spline coefficients (n, 4) round each place, in source voxels, and their weights; ends mirrored."""
     first = np.floor(place).astype(np.int64) - 1
     t = place - first - 1
     weight = np.stack(((1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3), axis=1) / 6
@@ -89,9 +90,7 @@ def _cubic_taps(place: NDArray[np.float64], last: int) -> tuple[NDArray[np.int64
     return np.clip(np.where(index > last, 2 * last - index, index), 0, last), weight
 
 
-def _weighted(
-    array: FloatArray, axis: int, index: NDArray[np.int64], weight: NDArray[np.float64]
-) -> FloatArray:
+def _weighted(array: FloatArray, axis: int, index: NDArray[np.int64], weight: NDArray[np.float64]) -> FloatArray:
     """Along one axis, for each of n new places the weighted sum of the voxels index (n, taps)."""
     along = [1, 1, 1]
     along[axis] = len(index)

@@ -3,11 +3,11 @@
 The plane is cut at every vertex, pixel row boundary and crossing of edges into slabs in which each edge is one straight
 piece and no two pieces cross. Sorted by x, pieces alternate between entering and leaving the region (even-odd), so the
 signed area to the right of each piece, summed, is the area of the region. Each piece is split over the pixel columns
-that it spans and adds its exact trapezoid there; a running sum along x then fills the interior. Planes are stacked along
-y, which makes one scan of all planes of a structure.
+that it spans and adds its exact trapezoid there; a running sum along x then fills the interior. Planes are stacked
+along y, which makes one scan of all planes of a structure.
 
-Coordinates here are pixels: pixel (i, j) is the square [i, i + 1] x [j, j + 1] in (y, x). The idea of adding area and
-cover of cells goes back to anti-aliasing font rasterisers (R. Levien, LibArt 1998); slabs as in Bentley & Ottmann (1979).
+Coordinates here are pixels: pixel (i, j) is the square [i, i + 1] x [j, j + 1] in (y, x). Adding up area and cover of
+cells is how anti-aliasing font rasterisers work (LibArt, FreeType); slabs between events as in Bentley & Ottmann 1979.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Edges:
         return Edges(self.top[which], self.bottom[which], self.x_top[which], self.x_bottom[which])
 
     def x_at(self, y: Floats) -> Floats:
-        """x of each edge at its y; exact at both ends, so that edges which share a vertex keep sharing it."""
+        """Position x of each edge at its y; exact at both ends, so that edges which share a vertex keep sharing it."""
         share = np.clip((y - self.top) / (self.bottom - self.top), 0, 1)
         return np.where(y >= self.bottom, self.x_bottom, self.x_top + share * (self.x_bottom - self.x_top))
 
@@ -148,7 +148,7 @@ def centre_mask(
         begin, end = (np.ceil(y - 0.5 - _SNAP_PX).astype(np.int64) for y in (edges.top, edges.bottom))
         parent = np.repeat(np.arange(len(edges)), end - begin)
         row = np.arange(len(parent)) - np.repeat(np.cumsum(end - begin) - end, end - begin)
-        x = edges.take(parent).x_at(row + 0.5)
+        x = edges.take(parent).x_at(row.astype(np.float64) + 0.5)
         column = np.clip(np.ceil(x - 0.5 - _SNAP_PX), 0, columns).astype(np.int64)
         toggles = np.bincount(row * (columns + 1) + column, minlength=len(sets) * rows * (columns + 1))
         parity = np.cumsum((toggles & 1).astype(np.uint8).reshape(len(sets), rows, columns + 1), axis=2, dtype=np.uint8)
@@ -171,8 +171,8 @@ def _scan(edges: Edges, rows: int, columns: int) -> Floats:
             break
         cells += _deposit(pieces.take(~tangled), sign[~tangled], rows, columns)
         edges = pieces.take(tangled)
-    cells = cells.reshape(rows, columns + 1)
-    return np.cumsum(cells, axis=1, out=cells)
+    by_row = cells.reshape(rows, columns + 1)
+    return np.cumsum(by_row, axis=1, out=by_row)
 
 
 def _cut(edges: Edges, extra: Floats) -> tuple[Edges, Ints]:
@@ -241,14 +241,14 @@ def _deposit(pieces: Edges, sign: Floats, rows: int, columns: int) -> Floats:
     share = np.where((column < 0) | (column >= columns), 0.0, (left + right) / 2 - column)
     cell = row_start + np.clip(column, 0, columns)
     size = rows * (columns + 1)
-    cells = np.bincount(cell, height * (1 - share), size + 1)
+    cells: Floats = np.bincount(cell, height * (1 - share), size + 1).astype(np.float64, copy=False)
     cells += np.bincount(cell + 1, height * share, size + 1)
     return cells[:size]
 
 
-def _split(left: Floats, right: Floats, height: Floats, first: Ints, last: Ints, row_start: Ints) -> tuple[
-    Floats, Floats, Floats, Ints, Ints
-]:
+def _split(
+    left: Floats, right: Floats, height: Floats, first: Ints, last: Ints, row_start: Ints
+) -> tuple[Floats, Floats, Floats, Ints, Ints]:
     """Each piece cut at the column boundaries that it crosses; heights in proportion."""
     count = last - first + 1
     parent = np.repeat(np.arange(len(left)), count)

@@ -8,7 +8,6 @@ volume, DVH) takes the rules from here. z in LPS mm.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,7 @@ class PlaneStack:
 
 @dataclass(frozen=True)
 class SliceBlend:
-    """What a slice at each z is made of: (1 - weight) * plane `lower` + weight * plane `upper`; -1 outside the solid."""
+    """What slices are made of: (1 - weight) * plane `lower` + weight * plane `upper`; -1 for both outside the solid."""
 
     lower: NDArray[np.int64]
     upper: NDArray[np.int64]
@@ -57,16 +56,21 @@ def plane_stack(contours: Contours) -> PlaneStack:
         raise GeometryError("a structure without contours is no solid")
     if not (np.isfinite(contours.slab_mm) and contours.slab_mm > 0):
         raise GeometryError(f"a slab of {contours.slab_mm} mm is not a thickness")
-    planes = tuple(reduce(_joined, sorted(contours.planes, key=lambda plane: plane.z_mm), ()))
+    planes = _joined(contours.planes)
     z_mm = np.array([plane.z_mm for plane in planes], np.float64)
     connected = np.diff(z_mm) <= CONNECTED_SLABS * contours.slab_mm + TOLERANCE_MM
     return PlaneStack(planes, z_mm, connected, contours.slab_mm / 2)
 
 
-def _joined(planes: tuple[ContourPlane, ...], plane: ContourPlane) -> tuple[ContourPlane, ...]:
-    if planes and plane.z_mm - planes[-1].z_mm <= TOLERANCE_MM:
-        return (*planes[:-1], ContourPlane(planes[-1].z_mm, planes[-1].polygons + plane.polygons))
-    return (*planes, plane)
+def _joined(planes: tuple[ContourPlane, ...]) -> tuple[ContourPlane, ...]:
+    """Ascending planes; the polygons of planes at one z together."""
+    joined: list[ContourPlane] = []
+    for plane in sorted(planes, key=lambda plane: plane.z_mm):
+        if joined and plane.z_mm - joined[-1].z_mm <= TOLERANCE_MM:
+            joined[-1] = ContourPlane(joined[-1].z_mm, joined[-1].polygons + plane.polygons)
+        else:
+            joined.append(plane)
+    return tuple(joined)
 
 
 def slice_blend(stack: PlaneStack, z_mm: NDArray[np.float64]) -> SliceBlend:
@@ -111,4 +115,5 @@ def plane_weights_mm(stack: PlaneStack, low_mm: float = -np.inf, high_mm: float 
 def _overlap(
     start: NDArray[np.float64], stop: NDArray[np.float64], low_mm: float, high_mm: float
 ) -> NDArray[np.float64]:
-    return np.maximum(np.minimum(stop, high_mm) - np.maximum(start, low_mm), 0)
+    length: NDArray[np.float64] = np.maximum(np.minimum(stop, high_mm) - np.maximum(start, low_mm), 0)
+    return length
