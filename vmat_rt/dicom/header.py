@@ -1,9 +1,9 @@
 """What the objects that we write inherit from the study they belong to, and what they say of themselves.
 
 Every object carries the CT's patient, study and frame of reference, says who made it, and is the same instance whenever
-the same inputs and model make the same content: its UIDs are derived and no date or time of writing stands in it. Type 2
-dates (RTPlanDate, StructureSetDate) are those of the structure set that was predicted on. When a prediction was run
-belongs to the report.
+the same inputs and model make the same content: its UIDs are derived and no date or time of writing stands in it.
+RTPlanDate and StructureSetDate are those of the structure set that was predicted on. When a prediction was run belongs
+to the report.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from pydicom import config
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ImplicitVRLittleEndian, RTDoseStorage, RTPlanStorage, RTStructureSetStorage
+from pydicom.tag import Tag
+from pydicom.uid import UID, ImplicitVRLittleEndian, RTDoseStorage, RTPlanStorage, RTStructureSetStorage
 from pydicom.valuerep import validate_value
 
 from vmat_rt import __version__
@@ -36,19 +37,47 @@ MANUFACTURER = "vmat-rt"
 
 # Type 2: present in every object, empty where the study does not know them.
 _ALWAYS = (
-    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime AccessionNumber ReferringPhysicianName "
-    "StudyID PositionReferenceIndicator"
-).split()
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "StudyID",
+    "PositionReferenceIndicator",
+)
 _WHERE_KNOWN = (
-    "SpecificCharacterSet TimezoneOffsetFromUTC StudyInstanceUID StudyDescription IssuerOfPatientID EthnicGroup "
-    "PatientAge PatientSize PatientWeight PatientSpeciesDescription PatientSpeciesCodeSequence "
-    "PatientBreedDescription PatientBreedCodeSequence BreedRegistrationSequence ResponsiblePerson ResponsiblePersonRole "
-    "ResponsibleOrganization PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence "
-    "LongitudinalTemporalInformationModified"
-).split()
+    "SpecificCharacterSet",
+    "TimezoneOffsetFromUTC",
+    "StudyInstanceUID",
+    "StudyDescription",
+    "IssuerOfPatientID",
+    "EthnicGroup",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientSpeciesDescription",
+    "PatientSpeciesCodeSequence",
+    "PatientBreedDescription",
+    "PatientBreedCodeSequence",
+    "BreedRegistrationSequence",
+    "ResponsiblePerson",
+    "ResponsiblePersonRole",
+    "ResponsibleOrganization",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "LongitudinalTemporalInformationModified",
+)
 # A planning system matches by these, so they are passed on letter by letter, even where they break a VR's rules.
 _VERBATIM = {"PatientName", "PatientID", "StudyInstanceUID", "SpecificCharacterSet"}
-_SERIES = {RTStructureSetStorage: ("RTSTRUCT", 9001), RTPlanStorage: ("RTPLAN", 9002), RTDoseStorage: ("RTDOSE", 9003)}
+_SERIES: dict[str, tuple[str, int]] = {
+    RTStructureSetStorage: ("RTSTRUCT", 9001),
+    RTPlanStorage: ("RTPLAN", 9002),
+    RTDoseStorage: ("RTDOSE", 9003),
+}
 
 
 @dataclass(frozen=True)
@@ -112,7 +141,7 @@ def origin_of(identity: ModelIdentity) -> Origin:
 
 
 def header_from(study: Study) -> OutputHeader:
-    """What the outputs of a study inherit. Values that break their VR's rules are left out, except who the patient is."""
+    """What the outputs of a study inherit. Values that break their VR's rules are left out, the patient never is."""
     structure_set, ct = study.structure_set, study.ct
     source = ct.header if ct is not None else structure_set.header
     frame_uid = ct.volume.grid.frame_uid if ct is not None else structure_set.frame_uid
@@ -154,19 +183,24 @@ def inherited_attributes(source: Dataset) -> Dataset:
 
 def _valid(source: Dataset, keyword: str) -> DataElement | None:
     """The element when it has a value that its VR allows, else None."""
-    element = source[keyword] if keyword in source else None
-    if element is None or element.is_empty or keyword in _VERBATIM or element.VR == "SQ":
-        return None if element is None or element.is_empty else element
-    if keyword == "PatientSex" and element.value not in {"M", "F", "O"}:
-        return None
-    values = element.value if element.VM > 1 else [element.value]
     try:
-        for value in values:
-            text = str(value) if element.VR in {"DS", "IS", "PN"} else value
-            validate_value(element.VR, text, config.RAISE)
-    except ValueError:
+        element = source.get(Tag(keyword))
+        if element is None or element.is_empty:
+            return None
+        if keyword not in _VERBATIM and element.VR != "SQ":
+            _require_valid(element)
+    except Exception:  # the boundary: pydicom raises whatever the bytes of a file lead it to
         return None
     return element
+
+
+def _require_valid(element: DataElement) -> None:
+    """Raise ValueError when a value breaks the rules of its VR, or of Patient's Sex."""
+    for value in element.value if element.VM > 1 else [element.value]:
+        text = str(value) if element.VR in {"DS", "IS", "PN"} else value
+        validate_value(element.VR, text, config.RAISE)
+    if element.keyword == "PatientSex" and element.value not in {"M", "F", "O"}:
+        raise ValueError("PatientSex is M, F or O")
 
 
 def new_object(header: OutputHeader, origin: Origin, sop_class_uid: str) -> Dataset:
@@ -206,8 +240,8 @@ def write_file(path: Path, dataset: Dataset, transfer_syntax_uid: str) -> None:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = transfer_syntax_uid
-    meta.ImplementationClassUID = IMPLEMENTATION_UID
+    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
     meta.ImplementationVersionName = f"VMATRT_{__version__}"[:16]
     file = FileDataset(str(path), dataset, preamble=b"\0" * 128, file_meta=meta)
     file.save_as(path, enforce_file_format=True)

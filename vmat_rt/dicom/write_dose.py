@@ -12,7 +12,7 @@ from pydicom.tag import Tag
 from pydicom.uid import RTDoseStorage, RTPlanStorage
 
 from vmat_rt.case import FloatArray, ModelIdentity, Volume
-from vmat_rt.dicom.header import OutputHeader, Origin, new_object, origin_of, save_object
+from vmat_rt.dicom.header import Origin, OutputHeader, new_object, origin_of, save_object
 from vmat_rt.dicom.layout import decimal_string, decimal_strings, layout_for
 from vmat_rt.errors import ConfigError, ModelError
 
@@ -65,9 +65,8 @@ def require_dose(dose_gy: FloatArray) -> None:
     unknown = int(np.count_nonzero(~np.isfinite(dose_gy)))
     negative = int(np.count_nonzero(dose_gy < 0))
     if unknown or negative:
-        raise ModelError(
-            f"of {dose_gy.size} voxels, {unknown} have no finite dose and {negative} a negative one; nothing was written"
-        )
+        counts = f"of {dose_gy.size} voxels, {unknown} have no finite dose and {negative} a negative one"
+        raise ModelError(f"{counts}; nothing was written")
 
 
 def grid_scaling(highest_gy: float, bits: Bits) -> str:
@@ -89,7 +88,7 @@ def _set_image_plane(dataset: Dataset, dose: Volume, header: OutputHeader) -> No
     dataset.PixelSpacing = decimal_strings((row_spacing, column_spacing))
     dataset.SliceThickness = decimal_string(thickness)
     # Relative offsets grow along row x column, whichever way that is in z (PS3.3 C.8.8.3.2).
-    dataset.GridFrameOffsetVector = decimal_strings(thickness * np.arange(dose.grid.shape[0]))
+    dataset.GridFrameOffsetVector = decimal_strings([thickness * index for index in range(dose.grid.shape[0])])
     dataset.FrameIncrementPointer = _GRID_FRAME_OFFSET_VECTOR
 
 

@@ -1,7 +1,7 @@
-"""Companion RTPLAN: the prescription that a predicted dose was made for, without beams (PS3.3 A.20, C.8.8.9 to C.8.8.13).
+"""Companion RTPLAN: the prescription that a predicted dose was made for, without beams (PS3.3 A.20, C.8.8.9 ff.).
 
-Planning systems attach a dose to a plan. Several refuse a dose whose plan they do not have, or whose plan was treated; a
-fresh plan that travels with the dose is what they take.
+Planning systems attach a dose to a plan. Several refuse a dose whose plan they do not have, or whose plan was treated;
+a fresh plan that travels with the dose is what they take.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RTPlanStorage, RTStructureSetStorage
 
 from vmat_rt.case import Case, ModelIdentity, Prescription
-from vmat_rt.dicom.header import NOT_FOR_TREATMENT, OutputHeader, Origin, new_object, origin_of, save_object
+from vmat_rt.dicom.header import NOT_FOR_TREATMENT, Origin, OutputHeader, new_object, origin_of, save_object
 from vmat_rt.dicom.layout import decimal_string
 from vmat_rt.dicom.uids import derived_uid
 
@@ -22,8 +22,8 @@ _LABEL = "PREDICTED NO TX"  # RTPlanLabel holds 16 characters
 def write_companion_plan(path: Path, case: Case, header: OutputHeader, identity: ModelIdentity) -> str:
     """Write the plan that a predicted dose refers to and return its SOPInstanceUID.
 
-    Prescribed targets refer to the ROI numbers of the study's structure set; one that is not contoured there stands as a
-    site. UNAPPROVED, research intent, no beams: it cannot be delivered.
+    Prescribed targets refer to the ROI numbers of the study's structure set; one that is not contoured there stands as
+    a site. UNAPPROVED, research intent, no beams: it cannot be delivered.
     """
     origin = origin_of(identity)
     numbers = {name: structure.number for name, structure in case.structures.items()}
