@@ -1,0 +1,210 @@
+"""CT series -> one volume of HU on a canonical grid, or a refusal that says which slices are at fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from vmat_rt.case import Volume
+from vmat_rt.dicom.files import DicomFile, Kind, read_whole
+from vmat_rt.dicom.orientation import canonical_volume, cosines, signed_axis
+from vmat_rt.dicom.pixels import hounsfield
+from vmat_rt.dicom.slice_gaps import gap_problems, name_slices
+from vmat_rt.errors import InputError, Problem, raise_errors
+
+_READERS = 4
+_TILT_TOLERANCE_DEG = 0.1
+_SHIFT_TOLERANCE_MM = 0.05
+_DECUBITUS = {"HFDR", "HFDL", "FFDR", "FFDL"}
+_ANOTHER_SERIES = "Use an axial series without gantry tilt, head or feet first, supine or prone."
+
+
+@dataclass(frozen=True)
+class CtSeries:
+    """A CT as one volume.
+
+    volume: HU (z, y, x), LPS. header: the first slice (lowest z) without its pixels. orientation:
+    ImageOrientationPatient as found, before flips. patient_position: HFS, HFP, FFS, FFP or "" where the files do not
+    say. sop_uids: ascending in z, one a slice of the volume.
+    """
+
+    volume: Volume
+    header: Dataset
+    orientation: tuple[float, float, float, float, float, float]
+    patient_position: str
+    series_uid: str
+    sop_uids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Slice:
+    header: Dataset
+    hu: NDArray[np.float32]
+    position_xyz: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+    pixel_spacing_mm: NDArray[np.float64]
+    frame_uid: str
+    sop_uid: str
+    patient_position: str
+    tilt_deg: float
+    localizer: bool
+
+    @property
+    def z_mm(self) -> float:
+        return float(self.position_xyz[2])
+
+
+def read_ct(files: Iterable[DicomFile]) -> CtSeries:
+    """Read the files of one series. Raises InputError that gathers every problem found in it."""
+    ordered = sorted(files, key=lambda file: file.path)
+    if any(file.kind is Kind.ENHANCED_CT for file in ordered):
+        message = f"The CT series holds enhanced multi-frame objects ({len(ordered)} files), which are not read."
+        raise InputError(Problem("CT_ENHANCED", message, "Export the CT as classic single-slice CT images."))
+    with ThreadPoolExecutor(_READERS) as readers:
+        results = list(readers.map(_slice_or_problems, ordered))
+    slices = [result for result in results if isinstance(result, _Slice)]
+    broken = [problem for result in results if not isinstance(result, _Slice) for problem in result]
+    slices.sort(key=lambda one: one.z_mm)
+    raise_errors([*broken, *(_series_problems(slices) if slices else ())])
+    return _assembled(slices, ordered[0].series_uid)
+
+
+def _slice_or_problems(file: DicomFile) -> _Slice | tuple[Problem, ...]:
+    try:
+        return _read_slice(file)
+    except InputError as error:
+        return error.problems
+
+
+def _read_slice(file: DicomFile) -> _Slice:
+    a = read_whole(file.path, "CT file")
+    position, orientation = a.need_numbers("ImagePositionPatient", 3), a.need_numbers("ImageOrientationPatient", 6)
+    spacing = a.need_numbers("PixelSpacing", 2)
+    if not np.all((spacing > 0.01) & (spacing < 100)):
+        message = f"{a.what} has PixelSpacing {spacing[0]:g} x {spacing[1]:g} mm."
+        raise InputError(Problem("CT_PIXEL_SPACING", message, "Export the series again."))
+    hu = hounsfield(a)
+    for keyword in ("PixelData", "FloatPixelData"):
+        a.dataset.pop(keyword, None)
+    return _Slice(
+        header=a.dataset,
+        hu=hu,
+        position_xyz=position,
+        orientation=orientation,
+        pixel_spacing_mm=spacing,
+        frame_uid=file.frame_uid,
+        sop_uid=file.sop_uid,
+        patient_position=a.text("PatientPosition").upper(),
+        tilt_deg=a.number("GantryDetectorTilt") or 0.0,
+        localizer=file.localizer,
+    )
+
+
+def _series_problems(slices: list[_Slice]) -> tuple[Problem, ...]:
+    """Everything wrong with slices in z order; the tests that presuppose another are left out when that one fails."""
+    z_mm = [one.z_mm for one in slices]
+    localizers = [index for index, one in enumerate(slices) if one.localizer]
+    if localizers:
+        message = f"The CT series holds {name_slices(localizers, z_mm)} of type LOCALIZER, not axial images."
+        return (Problem("CT_LOCALIZER", message, "Export the axial images only."),)
+    mixed = _mixed_problems(slices, z_mm)
+    crooked = _orientation_problems(slices, z_mm)
+    if mixed or crooked:
+        return (*mixed, *crooked)
+    return (*_shift_problems(slices, z_mm), *gap_problems(z_mm))
+
+
+def _mixed_problems(slices: list[_Slice], z_mm: list[float]) -> list[Problem]:
+    """Slices that differ from most in size, spacing, orientation, frame or patient position."""
+
+    def rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
+        return tuple(float(value) for value in np.round(values, 3) + 0.0)
+
+    aspects: dict[str, Callable[[_Slice], Any]] = {
+        "size (rows, columns)": lambda one: one.hu.shape,
+        "pixel spacing (mm)": lambda one: rounded(one.pixel_spacing_mm),
+        "orientation": lambda one: rounded(one.orientation),
+        "frame of reference": lambda one: one.frame_uid,
+        "patient position": lambda one: one.patient_position,
+    }
+    problems = []
+    for name, aspect in aspects.items():
+        values = [aspect(one) for one in slices]
+        usual = max(set(values), key=values.count)
+        odd = [index for index, value in enumerate(values) if value != usual]
+        if odd:
+            message = f"{name_slices(odd, z_mm)} differ in {name} from the others: {values[odd[0]]} against {usual}."
+            problems.append(Problem("CT_MIXED_SLICES", message, "Export one complete series, nothing else."))
+    return problems
+
+
+def _orientation_problems(slices: list[_Slice], z_mm: list[float]) -> list[Problem]:
+    first = slices[0]
+    problems = []
+    tilted = [index for index, one in enumerate(slices) if abs(one.tilt_deg) > _TILT_TOLERANCE_DEG]
+    if tilted:
+        tilt = slices[tilted[0]].tilt_deg
+        message = f"The CT was taken with the gantry tilted by {tilt:g} degrees ({name_slices(tilted, z_mm)})."
+        problems.append(Problem("CT_GANTRY_TILT", message, _ANOTHER_SERIES))
+    directions = cosines(first.orientation)
+    shown = "\\".join(f"{value:.4g}" for value in first.orientation)
+    axes = None if directions is None else [signed_axis(direction) for direction in directions]
+    if axes is None or None in axes:
+        if not tilted:
+            message = f"The CT lies oblique to the patient's axes: ImageOrientationPatient {shown} in all slices."
+            problems.append(Problem("CT_OBLIQUE", message, _ANOTHER_SERIES))
+    elif [axis for axis, _ in (pair for pair in axes if pair is not None)] != [0, 1, 2]:
+        code, word = ("CT_DECUBITUS", "decubitus") if axes[2] and axes[2][0] == 2 else ("CT_NOT_AXIAL", "not axial")
+        message = f"The CT is {word}: ImageOrientationPatient {shown} in all {len(slices)} slices."
+        problems.append(Problem(code, message, _ANOTHER_SERIES))
+    elif first.patient_position in _DECUBITUS:
+        message = f"The patient was scanned in decubitus position ({first.patient_position}, {len(slices)} slices)."
+        problems.append(Problem("CT_DECUBITUS", message, _ANOTHER_SERIES))
+    if not first.frame_uid:
+        message = f"None of the {len(slices)} CT slices has a FrameOfReferenceUID."
+        problems.append(Problem("CT_NO_FRAME", message, "Export the series with its frame of reference."))
+    return problems
+
+
+def _shift_problems(slices: list[_Slice], z_mm: list[float]) -> list[Problem]:
+    """Slices that do not lie above one another; a steady shift is a gantry tilt that no attribute tells of."""
+    in_plane = np.array([one.position_xyz[:2] for one in slices])
+    moved = np.max(np.abs(in_plane - np.median(in_plane, axis=0)), axis=1)
+    odd = [int(index) for index in np.flatnonzero(moved > _SHIFT_TOLERANCE_MM)]
+    if not odd:
+        return []
+    slopes = np.polyfit(z_mm, in_plane, 1)
+    steady = float(np.max(np.abs(np.polyval(slopes, np.array(z_mm)[:, None]) - in_plane))) < _SHIFT_TOLERANCE_MM
+    if steady and len(slices) > 2:
+        angle = float(np.degrees(np.arctan(np.max(np.abs(slopes[0])))))
+        message = f"The slices shift steadily in-plane, as with a gantry tilted by {angle:.1f} degrees: "
+        message += f"{np.max(moved):.2f} mm at most, {name_slices(odd, z_mm)}."
+        return [Problem("CT_GANTRY_TILT", message, _ANOTHER_SERIES)]
+    message = f"{name_slices(odd, z_mm)} lie up to {np.max(moved):.2f} mm beside the others in-plane."
+    return [Problem("CT_SHIFTED_SLICES", message, "Export one complete series, nothing else.")]
+
+
+def _assembled(slices: list[_Slice], series_uid: str) -> CtSeries:
+    first = slices[0]
+    directions = cosines(first.orientation)
+    assert directions is not None  # refused above
+    row, column, _ = directions
+    step_mm = (slices[-1].z_mm - first.z_mm) / (len(slices) - 1)
+    spacing_mm = (step_mm, float(first.pixel_spacing_mm[0]), float(first.pixel_spacing_mm[1]))
+    upwards = np.array([0.0, 0.0, 1.0])
+    hu = np.stack([one.hu for one in slices])
+    x1, y1, z1, x2, y2, z2 = (float(value) for value in first.orientation)
+    return CtSeries(
+        volume=canonical_volume(hu, first.position_xyz, (upwards, column, row), spacing_mm, first.frame_uid),
+        header=first.header,
+        orientation=(x1, y1, z1, x2, y2, z2),
+        patient_position=first.patient_position,
+        series_uid=series_uid,
+        sop_uids=tuple(one.sop_uid for one in slices),
+    )

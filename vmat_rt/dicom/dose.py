@@ -1,0 +1,134 @@
+"""RTDOSE -> dose in Gy on a canonical grid (PS3.3 C.8.8.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmat_rt.case import Volume
+from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.files import Kind, kind_of, read_whole
+from vmat_rt.dicom.orientation import canonical_volume, cosines, signed_axis
+from vmat_rt.dicom.pixels import stored_values
+from vmat_rt.errors import InputError, Problem
+
+_FRAMES_LIMIT = 10_000
+_SAME_MM = 0.01
+_EXPORT_GY = "Export the dose as physical dose in Gy."
+
+
+@dataclass(frozen=True)
+class DoseFile:
+    """An RTDOSE. volume: Gy (z, y, x), LPS; its frame_uid is "" where the file names none. plan_uid, summation_type: as
+    written, or "".
+    """
+
+    volume: Volume
+    sop_uid: str
+    plan_uid: str
+    summation_type: str
+
+
+def read_dose(path: Path) -> DoseFile:
+    """Read an RTDOSE file: 16 or 32 bits, any axis-aligned orientation, frames in either direction.
+
+    Raises InputError when it is no RTDOSE, is damaged, is not in Gy, or holds values that cannot be dose.
+    """
+    a = read_whole(path, "RTDOSE")
+    if kind_of(a.dataset, a.what) is not Kind.DOSE:
+        raise InputError(Problem("DOSE_NOT_RTDOSE", f"{path.name!r} is no RTDOSE.", "Give an RTDOSE file."))
+    _refuse_other_units(a)
+    frames = a.whole("NumberOfFrames")
+    frames = 1 if frames is None else a.need_whole("NumberOfFrames", 1, _FRAMES_LIMIT)
+    scaling = a.need_number("DoseGridScaling")
+    if scaling <= 0:
+        _refuse("DOSE_SCALING", f"DoseGridScaling is {scaling:g}.", _EXPORT_GY)
+    dose_gy = (stored_values(a, frames).astype(np.float64) * scaling).astype(np.float32)
+    _refuse_impossible(dose_gy)
+    return DoseFile(_placed(a, dose_gy), a.text("SOPInstanceUID"), plan_of(a), summation_type_of(a))
+
+
+def plan_of(dose: Attributes) -> str:
+    """SOPInstanceUID of the RTPLAN that a dose belongs to, or ""."""
+    references = dose.items("ReferencedRTPlanSequence")
+    return references[0].text("ReferencedSOPInstanceUID") if references else ""
+
+
+def summation_type_of(dose: Attributes) -> str:
+    """DoseSummationType: PLAN, BEAM, FRACTION, ..., or "" where a file leaves it out."""
+    return dose.text("DoseSummationType").upper()
+
+
+def _refuse_other_units(a: Attributes) -> None:
+    units, kind = a.text("DoseUnits").upper(), a.text("DoseType").upper()
+    if units == "RELATIVE":
+        _refuse("DOSE_RELATIVE", "The RTDOSE is relative (DoseUnits RELATIVE), not in Gy.", _EXPORT_GY)
+    if units != "GY":
+        _refuse("DOSE_UNITS", f"The RTDOSE has DoseUnits {units or 'absent'!s} instead of GY.", _EXPORT_GY)
+    if kind == "ERROR":
+        _refuse("DOSE_IS_ERROR", "The RTDOSE is a difference of two doses (DoseType ERROR).", _EXPORT_GY)
+
+
+def _refuse_impossible(dose_gy: NDArray[np.float32]) -> None:
+    unknown = int(np.count_nonzero(~np.isfinite(dose_gy)))
+    negative = int(np.count_nonzero(dose_gy < 0))
+    if unknown or negative:
+        message = f"Of {dose_gy.size} dose voxels {unknown} are not numbers and {negative} are negative."
+        _refuse("DOSE_IMPOSSIBLE", message, _EXPORT_GY)
+
+
+def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> Volume:
+    position = a.need_numbers("ImagePositionPatient", 3)
+    orientation = a.need_numbers("ImageOrientationPatient", 6)
+    spacing = a.need_numbers("PixelSpacing", 2)
+    directions = cosines(orientation)
+    if directions is None or any(signed_axis(direction) is None for direction in directions):
+        shown = "\\".join(f"{value:.4g}" for value in orientation)
+        message = f"The dose grid lies oblique to the patient's axes (ImageOrientationPatient {shown})."
+        _refuse("DOSE_OBLIQUE", message, "Export the dose on an axis-aligned grid.")
+    if np.any(spacing <= 0):
+        _refuse("DOSE_PIXEL_SPACING", f"PixelSpacing is {spacing[0]:g} x {spacing[1]:g} mm.", "Export the dose again.")
+    row, column, normal = directions
+    step_mm = _frame_step_mm(a, len(dose_gy), position, orientation)
+    upwards = normal if step_mm > 0 else -normal
+    sizes = (abs(step_mm), float(spacing[0]), float(spacing[1]))
+    return canonical_volume(dose_gy, position, (upwards, column, row), sizes, a.text("FrameOfReferenceUID"))
+
+
+def _frame_step_mm(
+    a: Attributes, frames: int, position: NDArray[np.float64], orientation: NDArray[np.float64]
+) -> float:
+    """Signed distance from frame to frame along row x column.
+
+    GridFrameOffsetVector is relative to ImagePositionPatient when it starts with 0, along row x column; it holds z of
+    each frame when it starts with that of ImagePositionPatient, which only the identity orientation allows.
+    """
+    offsets = a.numbers("GridFrameOffsetVector")
+    if frames == 1:
+        thickness = a.number("SliceThickness")
+        if thickness is None or thickness <= 0:
+            message = "The dose is a single frame without SliceThickness, so it fills no volume."
+            _refuse("DOSE_SINGLE_FRAME", message, "Export the dose of the whole volume.")
+        return thickness
+    if offsets is None or offsets.size != frames:
+        found = 0 if offsets is None else offsets.size
+        _refuse("DOSE_FRAMES", f"The dose has {frames} frames but {found} frame offsets.", "Export the dose again.")
+    identity = bool(np.allclose(orientation, (1, 0, 0, 0, 1, 0), atol=1e-3))
+    absolute = identity and abs(float(offsets[0] - position[2])) <= _SAME_MM
+    if abs(float(offsets[0])) > _SAME_MM and not absolute:
+        message = f"The first frame offset is {offsets[0]:g} mm, neither 0 nor the z of that frame ({position[2]:g} mm)"
+        _refuse("DOSE_FRAMES", f"{message} in identity orientation.", "Export the dose again.")
+    steps = np.diff(offsets)
+    usual = float(steps.mean())
+    if abs(usual) < _SAME_MM or float(np.max(np.abs(steps - usual))) > max(0.02, 0.01 * abs(usual)):
+        message = f"The distances between dose frames run from {steps.min():g} to {steps.max():g} mm."
+        _refuse("DOSE_FRAMES", message, "Export the dose on a grid of equal steps.")
+    return usual
+
+
+def _refuse(code: str, message: str, remedy: str) -> Never:
+    raise InputError(Problem(code, message, remedy))

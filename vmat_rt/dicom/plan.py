@@ -1,0 +1,154 @@
+"""RTPLAN -> prescription by ROI, fractions and gantry angles. Photon and electron plans only; others are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.files import Kind, kind_of, read_whole
+from vmat_rt.errors import InputError, Problem, warning
+
+_ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
+_ARC_STEP_DEG = 10.0
+_HIGHEST_DOSE_GY = 200.0
+_SAY_IT = "Give the dose with --prescription NAME=GY and --fractions N."
+_IMAGING = {"SETUP", "TREATMENT_BEAM_DRR", "OPEN_PORTFILM", "TRMT_PORTFILM", "MACHINE_QA"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an RTPLAN says that a prediction needs.
+
+    prescription_gy: total Gy by ROINumber of the target; prescription_by_label_gy: the same for dose references that
+    name a site instead of an ROI. gantry_angles_deg: IEC 61217 directions of the treatment beams as written, ascending;
+    an arc stands as the multiples of 10 degrees that it passes. patient_position: of the patient setup, or "".
+    """
+
+    sop_uid: str
+    header: Dataset
+    fractions: int | None
+    prescription_gy: Mapping[int, float]
+    gantry_angles_deg: tuple[float, ...]
+    structure_set_uid: str
+    prescription_by_label_gy: Mapping[str, float]
+    patient_position: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+def read_plan(path: Path) -> Plan:
+    """Read an RTPLAN file. Raises InputError when it is none, is damaged, or is a brachytherapy or ion plan."""
+    a = read_whole(path, "RTPLAN")
+    if kind_of(a.dataset, a.what) is not Kind.PLAN:
+        raise InputError(Problem("PLAN_NOT_RTPLAN", f"{path.name!r} is no RTPLAN.", "Give an RTPLAN file."))
+    _refuse_other_treatments(a)
+    by_roi, by_label, problems = _prescription(a)
+    fractions, fraction_problems = _fractions(a)
+    beams = [beam for beam in a.items("BeamSequence") if beam.text("TreatmentDeliveryType").upper() not in _IMAGING]
+    if any(_couch_turned(beam) for beam in beams):
+        message = "The plan turns the couch; its beams are taken as coplanar."
+        problems.append(warning("PLAN_NONCOPLANAR", message, "Expect a less certain prediction."))
+    setups = a.items("PatientSetupSequence")
+    return Plan(
+        sop_uid=a.need_text("SOPInstanceUID"),
+        header=a.dataset,
+        fractions=fractions,
+        prescription_gy=by_roi,
+        gantry_angles_deg=tuple(sorted({angle for beam in beams for angle in _directions(beam)})),
+        structure_set_uid=structure_set_of(a),
+        prescription_by_label_gy=by_label,
+        patient_position=setups[0].text("PatientPosition").upper() if setups else "",
+        problems=(*problems, *fraction_problems),
+    )
+
+
+def structure_set_of(plan: Attributes) -> str:
+    """SOPInstanceUID of the RTSTRUCT that a plan was made on, or ""."""
+    references = plan.items("ReferencedStructureSetSequence")
+    return references[0].text("ReferencedSOPInstanceUID") if references else ""
+
+
+def _refuse_other_treatments(a: Attributes) -> None:
+    kind = None
+    radiation = {beam.text("RadiationType").upper() for beam in a.items("BeamSequence")} - {""}
+    if a.text("SOPClassUID") == _ION_PLAN or radiation & {"PROTON", "ION"} or a.items("IonBeamSequence"):
+        kind = "an ion (or proton) plan"
+    elif a.text("BrachyTreatmentType") or a.items("ApplicationSetupSequence"):
+        kind = "a brachytherapy plan"
+    elif radiation and "PHOTON" not in radiation:
+        kind = f"a plan of {', '.join(sorted(radiation)).lower()} beams"
+    if kind is not None:
+        raise InputError(Problem("PLAN_NOT_PHOTON", f"The RTPLAN is {kind}.", "Give a photon plan, or none."))
+
+
+def _prescription(a: Attributes) -> tuple[dict[int, float], dict[str, float], list[Problem]]:
+    """Total Gy by ROI number and by description, of dose references that are targets (PS3.3 C.8.8.10)."""
+    by_roi: dict[int, float] = {}
+    by_label: dict[str, float] = {}
+    problems: list[Problem] = []
+    for item in a.items("DoseReferenceSequence"):
+        if item.text("DoseReferenceType").upper() not in ("TARGET", ""):
+            continue
+        dose_gy = item.number("TargetPrescriptionDose")
+        if dose_gy is None:
+            continue
+        if not 0 < dose_gy <= _HIGHEST_DOSE_GY:
+            message = f"The plan prescribes {dose_gy:g} Gy to a target, which cannot be; it is not used."
+            problems.append(warning("PLAN_PRESCRIPTION_INVALID", message, _SAY_IT))
+            continue
+        number, label = item.whole("ReferencedROINumber"), item.text("DoseReferenceDescription")
+        # Phases prescribe to one target one after the other; the largest reference is the target's own.
+        if number is not None:
+            by_roi[number] = max(dose_gy, by_roi.get(number, 0.0))
+        elif label:
+            by_label[label] = max(dose_gy, by_label.get(label, 0.0))
+    return by_roi, by_label, problems
+
+
+def _fractions(a: Attributes) -> tuple[int | None, list[Problem]]:
+    groups = a.items("FractionGroupSequence")
+    planned = [group.whole("NumberOfFractionsPlanned") or 0 for group in groups]
+    known = [count for count in planned if 0 < count <= 200]
+    if len(known) > 1:
+        message = f"The plan has {len(known)} fraction groups ({', '.join(map(str, known))} fractions); none used."
+        return None, [warning("PLAN_FRACTION_GROUPS", message, "Give the number of fractions with --fractions N.")]
+    return (known[0] if known else None), []
+
+
+def _couch_turned(beam: Attributes) -> bool:
+    points = beam.items("ControlPointSequence")
+    angle = points[0].number("PatientSupportAngle") if points else None
+    return angle is not None and abs((angle + 180) % 360 - 180) > 1.0
+
+
+def _directions(beam: Attributes) -> Iterator[float]:
+    """Gantry angles that stand for a beam: its own for each static one, multiples of 10 degrees for an arc.
+
+    A control point without GantryAngle keeps the one before; GantryRotationDirection holds until the next point
+    (PS3.3 C.8.8.14).
+    """
+    angle, turning = None, "NONE"
+    for point in beam.items("ControlPointSequence"):
+        following = point.number("GantryAngle")
+        following = angle if following is None else following % 360.0
+        if following is None:
+            continue
+        if angle is None and turning == "NONE":
+            yield from () if point.text("GantryRotationDirection").upper() in ("CW", "CC") else (following,)
+        elif turning == "NONE":
+            yield following
+        elif angle is not None:
+            yield from _passed(angle, following, turning)
+        angle, turning = following, point.text("GantryRotationDirection").upper() or turning
+
+
+def _passed(start_deg: float, stop_deg: float, turning: str) -> Iterator[float]:
+    """Multiples of 10 degrees passed from start to stop, both included; CW is towards larger angles."""
+    low, high = (start_deg, stop_deg) if turning == "CW" else (stop_deg, start_deg)
+    high += 360.0 if high < low else 0.0
+    for step in np.arange(np.ceil(low / _ARC_STEP_DEG), np.floor(high / _ARC_STEP_DEG) + 1):
+        yield float(step * _ARC_STEP_DEG % 360.0)

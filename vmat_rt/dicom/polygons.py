@@ -1,0 +1,149 @@
+"""One contour item of an RTSTRUCT -> one closed axial polygon, or a note of what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmat_rt.case import Polygon
+from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.errors import InputError, Problem, warning
+
+_CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"}
+_FLAT_MM = 0.1
+_FURTHEST_MM = 10_000.0
+_THINNEST_MM = 1e-4
+_NAMED = 5
+_REPAIR = "Repair or delete them in the planning system and export the structure set again."
+_CHECK = "Check in the planning system that nothing is missing."
+
+
+@dataclass(frozen=True)
+class PlanarContour:
+    """number: place of the item in its ROI, from 1; polygon: (y, x) mm, not closed by a repeated vertex."""
+
+    number: int
+    z_mm: float
+    polygon: Polygon
+
+
+@dataclass
+class RoiFaults:
+    """What was found wrong while the contours of one ROI were read; item numbers count from 1."""
+
+    roi_name: str
+    other_frame: bool = False
+    unknown_thickness: bool = False
+    not_closed: dict[str, int] = field(default_factory=dict)
+    degenerate: list[int] = field(default_factory=list)
+    repeated: list[int] = field(default_factory=list)
+    invalid: list[tuple[int, str]] = field(default_factory=list)
+    not_axial: list[tuple[int, float]] = field(default_factory=list)
+    skipped_mm: list[tuple[float, float]] = field(default_factory=list)
+
+    def problems(self) -> tuple[Problem, ...]:
+        return (*self._errors(), *self._warnings())
+
+    def _errors(self) -> list[Problem]:
+        found = []
+        if self.other_frame:
+            message = f"ROI {self.roi_name!r} lies in another frame of reference than the CT or the other ROIs."
+            found.append(Problem("ROI_OTHER_FRAME", message, "Register it and copy it to the planning CT first."))
+        if self.invalid:
+            first = "; ".join(f"contour {number} {fault}" for number, fault in self.invalid[:_NAMED])
+            message = f"ROI {self.roi_name!r} has {len(self.invalid)} damaged contours: {first}."
+            found.append(Problem("CONTOUR_INVALID", message, _REPAIR))
+        if self.not_axial:
+            number, extent = self.not_axial[0]
+            message = f"ROI {self.roi_name!r} has {len(self.not_axial)} contours that are not axial; contour {number} "
+            found.append(Problem("CONTOUR_NOT_AXIAL", f"{message}spans {extent:.1f} mm in z.", _REPAIR))
+        if self.unknown_thickness:
+            message = f"ROI {self.roi_name!r} has a single plane, and neither CT nor another ROI tells how thick it is."
+            found.append(Problem("ROI_THICKNESS_UNKNOWN", message, "Add the CT to the folder."))
+        return found
+
+    def _warnings(self) -> list[Problem]:
+        found = []
+        if self.not_closed:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.not_closed.items()))
+            message = f"ROI {self.roi_name!r} has contours that enclose nothing and were left out: {kinds}."
+            found.append(warning("CONTOUR_NOT_CLOSED", message, _CHECK))
+        if self.degenerate:
+            message = f"ROI {self.roi_name!r} has {len(self.degenerate)} contours without area, which were left out."
+            found.append(warning("CONTOUR_DEGENERATE", message, _CHECK))
+        if self.repeated:
+            message = f"ROI {self.roi_name!r} holds {len(self.repeated)} contours twice; each counts once."
+            found.append(warning("CONTOUR_REPEATED", message, _CHECK))
+        if self.skipped_mm:
+            gaps = ", ".join(f"{low:.1f} to {high:.1f} mm" for low, high in self.skipped_mm[:_NAMED])
+            message = f"ROI {self.roi_name!r} has no contour between z {gaps}; nothing is filled in there."
+            found.append(warning("ROI_SKIPPED_SLICES", message, "Interpolate the contours if the ROI is continuous."))
+        return found
+
+
+def planar_contour(item: Attributes, number: int, faults: RoiFaults) -> PlanarContour | None:
+    """The polygon of one ContourSequence item, None when it has none; `faults` learns why."""
+    try:
+        kind = item.text("ContourGeometricType").upper() or "without a type"
+        points = _points(item)
+        stated = item.whole("NumberOfContourPoints")
+    except InputError:
+        faults.invalid.append((number, "holds values that cannot be read"))
+        return None
+    if kind not in _CLOSED:
+        faults.not_closed[kind] = faults.not_closed.get(kind, 0) + 1
+        return None
+    fault = _fault(points, stated)
+    if fault is not None:
+        faults.invalid.append((number, fault))
+        return None
+    assert isinstance(points, np.ndarray)
+    extent = float(np.ptp(points[:, 2])) if len(points) else 0.0
+    if extent > _FLAT_MM:
+        faults.not_axial.append((number, extent))
+        return None
+    polygon = _without_repeats(points[:, 1::-1])
+    if not _encloses_area(polygon):
+        faults.degenerate.append(number)
+        return None
+    return PlanarContour(number, float(np.mean(points[:, 2])), polygon)
+
+
+def _points(item: Attributes) -> NDArray[np.float64] | int:
+    """Points (n, 3) as (x, y, z), or the number of values where it is not a multiple of 3."""
+    values = item.raw_numbers("ContourData")
+    if values is None:
+        return np.empty((0, 3))
+    return values.reshape(-1, 3) if values.size % 3 == 0 else int(values.size)
+
+
+def _fault(points: NDArray[np.float64] | int, stated: int | None) -> str | None:
+    if isinstance(points, int):
+        return f"has {points} coordinates, not three a point"
+    if stated is not None and stated != len(points):
+        return f"says that it has {stated} points but holds {len(points)}"
+    if not np.all(np.isfinite(points)):
+        return "has a coordinate that is not a number"
+    furthest = float(np.max(np.abs(points))) if len(points) else 0.0
+    return f"reaches {furthest:.4g} mm from the origin" if furthest > _FURTHEST_MM else None
+
+
+def _without_repeats(polygon: NDArray[np.float64]) -> Polygon:
+    """Without vertices that repeat the one before (around the end too)."""
+    if len(polygon) < 2:
+        return np.ascontiguousarray(polygon)
+    moved = np.any(polygon != np.roll(polygon, 1, axis=0), axis=1)
+    return np.ascontiguousarray(polygon[moved])
+
+
+def _encloses_area(polygon: Polygon) -> bool:
+    """Whether there are three vertices that do not lie on one line."""
+    if len(polygon) < 3:
+        return False
+    arms = polygon - polygon[0]
+    lengths = np.hypot(arms[:, 0], arms[:, 1])
+    longest = arms[int(np.argmax(lengths))]
+    heights = np.abs(arms[:, 0] * longest[1] - arms[:, 1] * longest[0]) / max(float(np.max(lengths)), 1e-12)
+    return bool(np.max(heights) > _THINNEST_MM)

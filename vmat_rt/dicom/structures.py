@@ -1,0 +1,227 @@
+"""RTSTRUCT -> contours by ROI, in the frame of reference that they name, planes by z; never by referenced instances."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from vmat_rt.case import ContourPlane, Contours
+from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.polygons import PlanarContour, RoiFaults, planar_contour
+from vmat_rt.errors import InputError, Problem, warning
+
+PLANE_TOLERANCE_MM = 0.1
+"""Contours closer than this in z lie in one plane; CT slices are never that thin."""
+
+_CHECK_CONTOURS = "Check the contours in the planning system and export the structure set again."
+
+
+@dataclass(frozen=True)
+class Roi:
+    """One ROI as drawn. contours: closed, axial, LPS mm, ascending z, or None. interpreted_type: PTV, EXTERNAL or so.
+
+    problems say what was wrong with it; an error means that it must not be used, and its contours are None then.
+    """
+
+    number: int
+    name: str
+    contours: Contours | None
+    problems: tuple[Problem, ...] = ()
+    interpreted_type: str = ""
+
+
+@dataclass(frozen=True)
+class StructureSet:
+    """An RTSTRUCT. header: everything but the contours; frame_uid: the frame of reference that the ROIs share."""
+
+    header: Dataset
+    sop_uid: str
+    frame_uid: str
+    rois: tuple[Roi, ...]
+    label: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """An ROI as StructureSetROISequence lists it."""
+
+    name: str
+    frame_uid: str
+
+
+def frames_of(source: Attributes) -> frozenset[str]:
+    """Frames of reference that a structure set lies in: its own, else those that it or its ROIs refer to."""
+    own = source.text("FrameOfReferenceUID")
+    if own:
+        return frozenset({own})
+    referenced = {item.text("FrameOfReferenceUID") for item in source.items("ReferencedFrameOfReferenceSequence")}
+    by_roi = {item.text("ReferencedFrameOfReferenceUID") for item in source.items("StructureSetROISequence")}
+    return frozenset((referenced | by_roi) - {""})
+
+
+def referenced_images(source: Attributes) -> dict[str, frozenset[str]]:
+    """CT series that a structure set refers to -> the SOPInstanceUIDs that it lists of each."""
+    images: dict[str, frozenset[str]] = {}
+    for frame in source.items("ReferencedFrameOfReferenceSequence"):
+        for study in frame.items("RTReferencedStudySequence"):
+            for series in study.items("RTReferencedSeriesSequence"):
+                listed = {item.text("ReferencedSOPInstanceUID") for item in series.items("ContourImageSequence")}
+                images[series.text("SeriesInstanceUID")] = frozenset(listed - {""})
+    images.pop("", None)
+    return images
+
+
+def read_structures(source: Attributes, frame_uid: str | None = None, slice_mm: float | None = None) -> StructureSet:
+    """The ROIs of an RTSTRUCT.
+
+    frame_uid: the CT's frame of reference, by default the structure set's own. slice_mm: distance between CT slices,
+    for structures of a single plane. Raises InputError when no ROI is listed; what is wrong with one ROI stands in it.
+    """
+    declared, problems = _declared_rois(source)
+    frame = frame_uid or _usual_frame(source, declared)
+    drawn = _contour_items(source)
+    for number in sorted(set(drawn) - set(declared)):
+        problems.append(
+            warning("ROI_NOT_LISTED", f"Contours of ROI number {number} belong to no listed ROI.", _CHECK_CONTOURS)
+        )
+    types = {item.whole("ReferencedROINumber"): item.text("RTROIInterpretedType") for item in _observations(source)}
+    gathered = [(number, roi, *_planar_contours(roi, drawn.get(number, ()), frame)) for number, roi in declared.items()]
+    usual = _usual_spacing([_planes_z(contours) for _, _, contours, _ in gathered])
+    hints = (slice_mm or usual, usual or slice_mm)
+    rois = tuple(
+        replace(_roi(number, roi, contours, faults, (frame, hints)), interpreted_type=types.get(number, ""))
+        for number, roi, contours, faults in gathered
+    )
+    sop_uid, label = source.text("SOPInstanceUID"), source.text("StructureSetLabel")
+    header = copy.copy(source.dataset)
+    header.pop("ROIContourSequence", None)
+    return StructureSet(header, sop_uid, frame, rois, label, tuple(problems))
+
+
+def _usual_frame(source: Attributes, declared: dict[int, _Declared]) -> str:
+    """The frame of the structure set, else that of most ROIs, else the first that it refers to, else ""."""
+    frames = frames_of(source)
+    of_rois = [roi.frame_uid for roi in declared.values() if roi.frame_uid in frames]
+    return max(of_rois, key=of_rois.count) if of_rois else min(frames, default="")
+
+
+def _observations(source: Attributes) -> tuple[Attributes, ...]:
+    return source.items("RTROIObservationsSequence")
+
+
+def _declared_rois(source: Attributes) -> tuple[dict[int, _Declared], list[Problem]]:
+    items = source.items("StructureSetROISequence")
+    if not items:
+        message = f"{source.what} lists no ROI."
+        raise InputError(Problem("STRUCTURES_EMPTY", message, "Export a structure set with contours."))
+    declared: dict[int, _Declared] = {}
+    problems: list[Problem] = []
+    for item in items:
+        number = item.need_whole("ROINumber", -(2**31), 2**31 - 1)
+        name = item.text("ROIName") or f"ROI {number}"
+        if number in declared:
+            message = f"ROI number {number} is given to both {declared[number].name!r} and {name!r}."
+            problems.append(Problem("ROI_NUMBER_TWICE", message, _CHECK_CONTOURS))
+            continue
+        declared[number] = _Declared(name, item.text("ReferencedFrameOfReferenceUID"))
+    return declared, problems
+
+
+def _contour_items(source: Attributes) -> dict[int, tuple[Attributes, ...]]:
+    """ROI number -> its contour items; the items of a number that stands twice are put together."""
+    drawn: dict[int, tuple[Attributes, ...]] = {}
+    for item in source.items("ROIContourSequence"):
+        number = item.need_whole("ReferencedROINumber", -(2**31), 2**31 - 1)
+        drawn[number] = drawn.get(number, ()) + item.items("ContourSequence")
+    return drawn
+
+
+def _planar_contours(
+    roi: _Declared, items: Iterable[Attributes], frame_uid: str
+) -> tuple[list[PlanarContour], RoiFaults]:
+    """The closed axial contours of one ROI, ascending in z, and what was wrong with the others."""
+    faults = RoiFaults(roi.name)
+    contours = []
+    for number, item in enumerate(items, start=1):
+        contour = planar_contour(item, number, faults)
+        if contour is not None:
+            contours.append(contour)
+    faults.other_frame = bool(contours) and roi.frame_uid not in ("", frame_uid)
+    return sorted(contours, key=lambda contour: contour.z_mm), faults
+
+
+def _planes_z(contours: list[PlanarContour]) -> list[float]:
+    return [float(np.mean([c.z_mm for c in plane])) for plane in _planes(contours)]
+
+
+def _planes(contours: list[PlanarContour]) -> list[list[PlanarContour]]:
+    planes: list[list[PlanarContour]] = []
+    for contour in contours:
+        if planes and contour.z_mm - planes[-1][0].z_mm <= PLANE_TOLERANCE_MM:
+            planes[-1].append(contour)
+        else:
+            planes.append([contour])
+    return planes
+
+
+def _usual_spacing(planes_z: list[list[float]]) -> float | None:
+    """The usual distance between neighbouring planes over all ROIs of three planes or more."""
+    gaps = np.concatenate([np.diff(z) for z in planes_z if len(z) >= 3] or [np.empty(0)])
+    return _lower_median(gaps) if gaps.size else None
+
+
+def _lower_median(gaps: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    return float(np.percentile(gaps, 50, method="lower"))
+
+
+def _roi(
+    number: int,
+    roi: _Declared,
+    contours: list[PlanarContour],
+    faults: RoiFaults,
+    frame_and_hints: tuple[str, tuple[float | None, float | None]],
+) -> Roi:
+    frame_uid, (for_one_plane, for_two_planes) = frame_and_hints
+    planes = tuple(_one_plane(plane, faults) for plane in _planes(contours))
+    if not planes:
+        return Roi(number, roi.name, None, faults.problems())
+    gaps = np.diff([plane.z_mm for plane in planes])
+    slab = _slab_mm(gaps, for_one_plane, for_two_planes)
+    if slab is None:
+        faults.unknown_thickness = True
+    elif gaps.size:
+        faults.skipped_mm = [
+            (planes[i].z_mm, planes[i + 1].z_mm) for i in np.flatnonzero(gaps > 1.5 * slab + PLANE_TOLERANCE_MM)
+        ]
+    problems = faults.problems()
+    usable = slab is not None and all(problem.severity == "warning" for problem in problems)
+    return Roi(number, roi.name, Contours(planes, slab, frame_uid) if usable and slab else None, problems)
+
+
+def _slab_mm(
+    gaps: np.ndarray[tuple[int], np.dtype[np.float64]], for_one_plane: float | None, for_two_planes: float | None
+) -> float | None:
+    """The thickness that one plane stands for; two planes far apart are two islands, not one thick slab."""
+    if gaps.size == 0:
+        return for_one_plane
+    usual = _lower_median(gaps)
+    if gaps.size == 1 and for_two_planes is not None and usual > 1.5 * for_two_planes:
+        return for_two_planes
+    return usual
+
+
+def _one_plane(contours: list[PlanarContour], faults: RoiFaults) -> ContourPlane:
+    """The polygons of one plane. A polygon that stands twice would cancel itself under even-odd, so it counts once."""
+    kept: list[PlanarContour] = []
+    for contour in contours:
+        if any(np.array_equal(contour.polygon, other.polygon) for other in kept):
+            faults.repeated.append(contour.number)
+        else:
+            kept.append(contour)
+    z_mm = float(np.mean([contour.z_mm for contour in kept]))
+    return ContourPlane(z_mm, tuple(contour.polygon for contour in kept))
