@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from vmat_rt.case import Case, ModelIdentity, Volume
 from vmat_rt.errors import Problem
 from vmat_rt.metrics.dvh import Dvh
 from vmat_rt.metrics.goals import GoalResult
 from vmat_rt.protocol import Protocol
-
-DoseLabel = Literal["predicted", "geometric baseline", "clinical"]
+from vmat_rt.report.schema import DoseLabel
 
 
 @dataclass(frozen=True)
 class DoseResult:
     """One dose of the case with everything measured on it.
 
-    dose is Gy in total over all fractions. dvhs are keyed by ROI name as found in the RTSTRUCT, goals by the name of the
-    protocol's goal set. model is None for a dose that no model made.
+    dose is Gy in total over all fractions. dvhs are keyed by ROI name as found in the RTSTRUCT, goals by the name of
+    the protocol's goal set. model is None for a dose that no model made.
     """
 
     label: DoseLabel

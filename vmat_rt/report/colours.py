@@ -1,0 +1,46 @@
+"""One colour a structure, the same in the DVH and in the pictures, told apart by colour-blind readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vmat_rt.case import Case, Structure
+from vmat_rt.protocol import Protocol
+
+_TARGETS = ("#cc3311", "#ee7733", "#ee3377", "#ddaa33")
+_ORGANS = ("#0077bb", "#009988", "#882255", "#33bbee", "#117733", "#aa4499", "#999933", "#4466cc", "#88a0a8", "#b08850")
+_BODY = "#7f8c99"
+"""Hues after Paul Tol's colour-blind-safe sets ("Colour Schemes", SRON/EPS/TN/09-002): vibrant, then muted."""
+
+
+def role_of(name: str | None, protocol: Protocol) -> str:
+    """Role of a TG-263 name in the protocol: target, oar or body; "other" for an ROI that it does not know."""
+    return next((spec.role for spec in protocol.structures if spec.name == name), "other")
+
+
+def in_report_order(structures: Iterable[Structure], protocol: Protocol) -> list[Structure]:
+    """Targets, organs, body, then the rest; within each as the protocol lists them."""
+    roles = ("target", "oar", "body", "other")
+    rank = {spec.name: (roles.index(spec.role), i) for i, spec in enumerate(protocol.structures)}
+    return sorted(structures, key=lambda s: (rank.get(s.name or "", (3, 0)), s.roi_name))
+
+
+def evaluated_structures(case: Case, protocol: Protocol) -> list[Structure]:
+    """The mapped structures and the body, in the order of the report."""
+    structures = {structure.roi_name: structure for structure in (*case.structures.values(), case.body)}
+    return in_report_order(structures.values(), protocol)
+
+
+def structure_colours(structures: Iterable[Structure], protocol: Protocol) -> dict[str, str]:
+    """ROI name -> #rrggbb. Colours repeat only when there are more structures than colours."""
+    colours: dict[str, str] = {}
+    counts = {"target": 0, "organ": 0}
+    for structure in structures:
+        role = role_of(structure.name, protocol)
+        if role == "body":
+            colours[structure.roi_name] = _BODY
+            continue
+        kind, palette = ("target", _TARGETS) if role == "target" else ("organ", _ORGANS)
+        colours[structure.roi_name] = palette[counts[kind] % len(palette)]
+        counts[kind] += 1
+    return colours

@@ -1,0 +1,172 @@
+"""CaseResult -> report.json: every number of the report, once. The page prints from this document."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+
+from vmat_rt.case import ModelIdentity, Prescription, Structure
+from vmat_rt.errors import Problem
+from vmat_rt.geometry.rasterize import volume_cc
+from vmat_rt.grid import Grid
+from vmat_rt.metrics.dvh import Dvh
+from vmat_rt.metrics.goals import GoalResult
+from vmat_rt.report.colours import evaluated_structures, in_report_order, role_of
+from vmat_rt.report.comparison import compare
+from vmat_rt.report.result import CaseResult, DoseResult
+from vmat_rt.report.schema import (
+    CaseEntry,
+    ComparisonEntry,
+    CtEntry,
+    DoseEntry,
+    GoalEntry,
+    GoalSetEntry,
+    ModelEntry,
+    PrescriptionEntry,
+    ProblemEntry,
+    ProtocolEntry,
+    ReportDocument,
+    StructureEntry,
+    StructureMetrics,
+)
+
+METRICS = ("D99%", "D98%", "D95%", "D50%", "D5%", "D2%", "D1%", "D0.03cc", "Dmin", "Dmean", "Dmax")
+TARGET_METRICS = (*METRICS, "V95%", "V100%", "HI")
+_SOFTWARE = ("vmat-rt", "numpy", "SimpleITK", "pydicom")
+
+
+def report_document(result: CaseResult, files: Mapping[str, str]) -> ReportDocument:
+    """The whole of report.json. files are what was written, by kind, relative to the report's folder."""
+    case, protocol = result.case, result.protocol
+    baseline, clinical = result.other("geometric baseline"), result.other("clinical")
+    goal_sets = [GoalSetEntry(name=s.name, title=s.title) for s in protocol.goal_sets]
+    return ReportDocument(
+        created=result.created,
+        case=CaseEntry(key=case.key, ct=_grid_entry(case.ct.grid), dose_grid=_grid_entry(result.predicted.dose.grid)),
+        patient=dict(result.patient) if result.patient is not None else None,
+        protocol=ProtocolEntry(name=protocol.name, title=protocol.title, goal_sets=goal_sets),
+        prescription=prescription_entry(case.prescription),
+        model=_model_entry(result.predicted.model),
+        problems=problem_entries(result.problems),
+        structures_mapped=_mapped(result),
+        structures_unmapped=[structure_entry(structure, None) for structure in case.unmapped],
+        predicted=_dose_entry(result, result.predicted),
+        baseline=_dose_entry(result, baseline) if baseline else None,
+        clinical=_dose_entry(result, clinical) if clinical else None,
+        comparison_with_clinical=_comparison(result, clinical),
+        comparison_with_baseline=_comparison(result, baseline),
+        files=dict(files),
+        software=software_versions(),
+        seconds={step: round(seconds, 3) for step, seconds in result.seconds.items()},
+    )
+
+
+def structure_metrics(dvh: Dvh, metrics: Sequence[str], prescription_gy: float | None) -> StructureMetrics:
+    """One ROI's metrics by their canonical spelling, for report.json and `vmat-rt dvh`.
+
+    prescription_gy is what percentages of dose refer to; None leaves that to the DVH. A metric without a value is None.
+    Raises ConfigError for a metric that is none.
+    """
+    return StructureMetrics(
+        roi_name=dvh.roi_name,
+        name=dvh.name,
+        volume_cc=dvh.volume_cc,
+        covered_percent=100 * dvh.covered_fraction,
+        metrics=dvh.values(metrics, prescription_gy),
+        reason=dvh.reason,
+    )
+
+
+def goal_entries(goals: Mapping[str, Iterable[GoalResult]]) -> list[GoalEntry]:
+    """Goal results by goal-set name, as JSON."""
+    return [_goal_entry(goal_set, result) for goal_set, results in goals.items() for result in results]
+
+
+def problem_entries(problems: Iterable[Problem]) -> list[ProblemEntry]:
+    """Problems, errors first, as JSON."""
+    ordered = sorted(problems, key=lambda problem: problem.severity != "error")
+    return [ProblemEntry.model_validate(problem.as_dict()) for problem in ordered]
+
+
+def prescription_entry(prescription: Prescription) -> PrescriptionEntry:
+    """The prescription, highest dose first, as JSON."""
+    doses = sorted(prescription.dose_gy.items(), key=lambda item: -item[1])
+    return PrescriptionEntry(dose_gy=dict(doses), fractions=prescription.fractions, source=prescription.source)
+
+
+def structure_entry(structure: Structure, known_volume_cc: float | None) -> StructureEntry:
+    """One ROI; its volume is computed unless it is known already, and None where there is nothing to measure."""
+    volume = known_volume_cc
+    if volume is None and structure.shape is not None:
+        volume = volume_cc(structure)
+    return StructureEntry(
+        roi_name=structure.roi_name, name=structure.name, contours=structure.contour_count, volume_cc=volume
+    )
+
+
+@functools.cache
+def software_versions() -> dict[str, str]:
+    """Versions of this package and of those that the numbers depend on."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in _SOFTWARE}
+
+
+def _grid_entry(grid: Grid) -> CtEntry:
+    return CtEntry(shape=grid.shape, spacing_mm=grid.spacing_mm)
+
+
+def _model_entry(model: ModelIdentity | None) -> ModelEntry | None:
+    if model is None:
+        return None
+    return ModelEntry(
+        name=model.name,
+        version=model.version,
+        kind=model.kind,
+        protocol=model.protocol_name,
+        sha256=model.sha256,
+        trained_on=model.trained_on,
+        limits=list(model.limits),
+        metrics=dict(model.metrics),
+    )
+
+
+def _mapped(result: CaseResult) -> list[StructureEntry]:
+    volumes = {dvh.roi_name: dvh.volume_cc for dvh in result.predicted.dvhs.values()}
+    ordered = in_report_order(result.case.structures.values(), result.protocol)
+    return [structure_entry(structure, volumes.get(structure.roi_name)) for structure in ordered]
+
+
+def _dose_entry(result: CaseResult, dose: DoseResult) -> DoseEntry:
+    structures = []
+    for structure in evaluated_structures(result.case, result.protocol):
+        dvh = dose.dvhs.get(structure.roi_name)
+        if dvh is not None:
+            target = role_of(structure.name, result.protocol) == "target"
+            prescription = result.case.prescription.dose_gy.get(structure.name or "") if target else None
+            structures.append(structure_metrics(dvh, TARGET_METRICS if target else METRICS, prescription))
+    return DoseEntry(
+        label=dose.label, model=_model_entry(dose.model), structures=structures, goals=goal_entries(dose.goals)
+    )
+
+
+def _comparison(result: CaseResult, other: DoseResult | None) -> ComparisonEntry | None:
+    return compare(result, other) if other is not None else None
+
+
+def _goal_entry(goal_set: str, result: GoalResult) -> GoalEntry:
+    goal = result.goal
+    return GoalEntry(
+        goal_set=goal_set,
+        structure=goal.structure,
+        metric_stated=goal.metric,
+        metric_evaluated=result.metric_evaluated,
+        comparison=goal.comparison,
+        limit_stated=goal.limit,
+        limit_evaluated=result.limit,
+        unit=goal.unit,
+        value=result.value,
+        status=result.status,
+        reason=result.reason,
+        source=goal.source,
+    )

@@ -1,0 +1,248 @@
+"""The JSON that others build on: report.json of `predict`, and the documents of `inspect` and `dvh`.
+
+Every document carries schema_version; it grows when a reader of the old form would be misled. Unknown keys are errors.
+A number that does not exist is null, never NaN. `python -m vmat_rt.report.schema docs/schema` publishes the schemas.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+SCHEMA_VERSION: Final = 1
+NOTICE: Final = "PREDICTED, NOT FOR TREATMENT"
+
+DoseLabel = Literal["predicted", "geometric baseline", "clinical"]
+GoalStatus = Literal["met", "missed", "not evaluable", "vacuous"]
+
+
+def _finite_or_none(value: object) -> object:
+    """None for NaN and the infinities, which JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
+Indices = tuple[int, int, int]
+Millimetres = tuple[float, float, float]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
+
+
+class ProblemEntry(_Document):
+    """One thing wrong with the input. An "error" stopped the job, a "warning" did not."""
+
+    code: str
+    message: str
+    remedy: str
+    severity: Literal["error", "warning"]
+
+
+class PrescriptionEntry(_Document):
+    """Dose per target, Gy in total over all fractions, and where it was found."""
+
+    dose_gy: dict[str, float]
+    fractions: int
+    source: str
+
+
+class ModelEntry(_Document):
+    """The model that made a dose. metrics are those of its own validation, as its bundle states them."""
+
+    name: str
+    version: str
+    kind: str
+    protocol: str
+    sha256: str
+    trained_on: str
+    limits: list[str]
+    metrics: dict[str, Number]
+
+
+class StructureMetrics(_Document):
+    """DVH metrics of one ROI: doses in Gy, volumes in the unit that the metric's name says (% unless [cc])."""
+
+    roi_name: str
+    name: str | None = Field(description="TG-263 name, or null for an ROI that the protocol does not know")
+    volume_cc: Number
+    covered_percent: Number = Field(description="part of the volume that lies within the dose grid")
+    metrics: dict[str, Number]
+    reason: str = Field(description="why there are no metrics; empty where there are")
+
+
+class GoalEntry(_Document):
+    """One planning goal as stated by its source, as evaluated for this fractionation, and what came out."""
+
+    goal_set: str
+    structure: str
+    metric_stated: str
+    metric_evaluated: str
+    comparison: Literal["<", "<=", ">", ">="]
+    limit_stated: float
+    limit_evaluated: Number
+    unit: str
+    value: Number
+    status: GoalStatus
+    reason: str
+    source: str
+
+
+class GoalSetEntry(_Document):
+    """A set of goals of one origin."""
+
+    name: str
+    title: str
+
+
+class DoseEntry(_Document):
+    """One dose of the case: what made it, its DVH metrics and its goals."""
+
+    label: DoseLabel
+    model: ModelEntry | None
+    structures: list[StructureMetrics]
+    goals: list[GoalEntry]
+
+
+class StructureGap(_Document):
+    """Predicted minus other dose of one structure, Gy. d95_gap_gy exists for targets only."""
+
+    roi_name: str
+    name: str | None
+    role: str
+    mean_gap_gy: Number
+    near_max_gap_gy: Number = Field(description="difference of D0.03cc")
+    d95_gap_gy: Number
+    disagrees: bool
+
+
+class ComparisonEntry(_Document):
+    """The predicted dose against another one. mae_body_gy is over the voxels of the body that both cover."""
+
+    against: DoseLabel
+    mae_body_gy: Number
+    compared_body_percent: Number
+    structures: list[StructureGap]
+    disagrees: bool
+    action_levels: str
+
+
+class StructureEntry(_Document):
+    """One ROI of the structure set."""
+
+    roi_name: str
+    name: str | None
+    contours: int
+    volume_cc: Number
+
+
+class CtEntry(_Document):
+    """Geometry of the CT, ordered (z, y, x)."""
+
+    shape: Indices
+    spacing_mm: Millimetres
+
+
+class CaseEntry(_Document):
+    """The study without identity; key is a stable name that says nothing of the patient."""
+
+    key: str
+    ct: CtEntry
+    dose_grid: CtEntry
+
+
+class ProtocolEntry(_Document):
+    """The disease site's protocol."""
+
+    name: str
+    title: str
+    goal_sets: list[GoalSetEntry]
+
+
+class ReportDocument(_Document):
+    """report.json, which is also what `vmat-rt predict --json` prints."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    notice: Literal["PREDICTED, NOT FOR TREATMENT"] = NOTICE
+    created: str | None
+    case: CaseEntry
+    patient: dict[str, str] | None
+    protocol: ProtocolEntry
+    prescription: PrescriptionEntry
+    model: ModelEntry | None
+    problems: list[ProblemEntry]
+    structures_mapped: list[StructureEntry]
+    structures_unmapped: list[StructureEntry]
+    predicted: DoseEntry
+    baseline: DoseEntry | None
+    clinical: DoseEntry | None
+    comparison_with_clinical: ComparisonEntry | None
+    comparison_with_baseline: ComparisonEntry | None
+    files: dict[str, str] = Field(description="what was written, by kind, relative to the folder of report.json")
+    software: dict[str, str]
+    seconds: dict[str, float]
+
+
+class InspectedCt(CtEntry):
+    """The CT of a study."""
+
+    patient_position: str | None
+
+
+class InspectedStudy(_Document):
+    """What is in one study, whether or not it can be predicted; complete says that nothing stands against it."""
+
+    case: str
+    ct: InspectedCt | None
+    structures: list[StructureEntry]
+    prescription: PrescriptionEntry | None
+    problems: list[ProblemEntry]
+    complete: bool
+    proposed_aliases: dict[str, str] = Field({}, description="guesses for a person to confirm: ROI name -> TG-263 name")
+
+
+class InspectDocument(_Document):
+    """The JSON of `vmat-rt inspect`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    studies: list[InspectedStudy]
+
+
+class DvhDocument(_Document):
+    """The JSON of `vmat-rt dvh`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    structures: list[StructureMetrics]
+    goals: list[GoalEntry]
+    problems: list[ProblemEntry] = []
+
+
+DOCUMENTS: dict[str, type[_Document]] = {"report": ReportDocument, "inspect": InspectDocument, "dvh": DvhDocument}
+
+
+def json_schema(name: str) -> str:
+    """The published JSON schema of one document, as text. Raises KeyError for a name not in DOCUMENTS."""
+    schema = DOCUMENTS[name].model_json_schema(mode="serialization")
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return json.dumps(described, indent=2) + "\n"
+
+
+def publish_schemas(folder: Path) -> tuple[Path, ...]:
+    """Write `<name>.schema.json` for every document."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in DOCUMENTS:
+        path = folder / f"{name}.schema.json"
+        path.write_text(json_schema(name), encoding="utf-8")
+        paths.append(path)
+    return tuple(paths)
+
+
+if __name__ == "__main__":
+    for written in publish_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schema")):
+        print(written)

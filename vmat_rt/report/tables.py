@@ -1,0 +1,205 @@
+"""The report's tables as text: what the page prints, taken from the JSON document, formatted once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vmat_rt.case import Structure
+from vmat_rt.report.schema import DoseEntry, GoalEntry, ReportDocument, StructureMetrics
+
+SYMBOLS: Mapping[str, str] = {"met": "✓", "missed": "✗", "not evaluable": "?", "vacuous": "∅"}
+TARGET_COLUMNS = ("D98%", "D95%", "D50%", "D2%", "D0.03cc", "Dmin", "Dmean", "Dmax", "V95%", "V100%", "HI")
+ORGAN_COLUMNS = ("Dmean", "D50%", "D5%", "D2%", "D1%", "D0.03cc", "Dmax", "Dmin")
+ABSENT = "–"
+_RELATIVE = "% of prescription"
+_STATUS_ORDER = ("missed", "met", "vacuous", "not evaluable")
+_COMPARISONS: Mapping[str, str] = {"<": "<", "<=": "≤", ">": ">", ">=": "≥"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A goal's value on one dose."""
+
+    label: str
+    value: str
+    status: str
+    symbol: str
+
+
+@dataclass(frozen=True)
+class GoalRow:
+    """One goal: as its source states it, as it was evaluated, and what each dose gives.
+
+    structure is empty where it is that of the row above; evaluated is empty where it is as stated. reason explains the
+    predicted dose's verdict. footnote counts the table's sources from 1.
+    """
+
+    structure: str
+    stated: str
+    evaluated: str
+    verdicts: tuple[Verdict, ...]
+    reason: str
+    footnote: int
+
+
+@dataclass(frozen=True)
+class GoalTable:
+    """One goal set. counts are the predicted dose's results by status, in a fixed order, without zeros.
+
+    fractionated says that some dose level was converted through EQD2, relative that some limit was a percentage.
+    """
+
+    title: str
+    labels: tuple[str, ...]
+    rows: tuple[GoalRow, ...]
+    counts: Mapping[str, int]
+    sources: tuple[str, ...]
+    fractionated: bool
+    relative: bool
+
+
+@dataclass(frozen=True)
+class DvhRow:
+    """One structure; lines are (dose, values) for each dose, the values in the order of the table's columns."""
+
+    label: str
+    colour: str
+    volume_cc: str
+    note: str
+    lines: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class DvhTable:
+    """Structures that are asked for the same metrics."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[DvhRow, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number at the top of the page."""
+
+    label: str
+    value: str
+    note: str
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A fixed number of decimals, or a dash for what does not exist."""
+    return ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def volume(value: float | None) -> str:
+    """A volume in cc with about three figures."""
+    if value is None:
+        return ABSENT
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+
+
+def doses_of(document: ReportDocument) -> tuple[DoseEntry, ...]:
+    """The doses in the order of the page."""
+    return tuple(dose for dose in (document.predicted, document.baseline, document.clinical) if dose is not None)
+
+
+def goal_tables(document: ReportDocument) -> list[GoalTable]:
+    """Every goal set of the protocol, with a column for each dose."""
+    doses = doses_of(document)
+    labels = tuple(dose.label for dose in doses)
+    tables = []
+    for goal_set in document.protocol.goal_sets:
+        columns = [[goal for goal in dose.goals if goal.goal_set == goal_set.name] for dose in doses]
+        sources = tuple(dict.fromkeys(goal.source for goal in columns[0]))
+        counts = {status: sum(goal.status == status for goal in columns[0]) for status in _STATUS_ORDER}
+        relative = [goal.unit == _RELATIVE for goal in columns[0]]
+        rows: list[GoalRow] = []
+        above = ""
+        for goals in zip(*columns, strict=True):
+            rows.append(_goal_row(goals, labels, sources, above))
+            above = goals[0].structure
+        converted = [bool(row.evaluated) and not r for row, r in zip(rows, relative, strict=True)]
+        counts = {status: count for status, count in counts.items() if count}
+        tables.append(GoalTable(goal_set.title, labels, tuple(rows), counts, sources, any(converted), any(relative)))
+    return tables
+
+
+def _goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: Sequence[str], above: str) -> GoalRow:
+    goal = goals[0]
+    stated = _goal_text(goal.metric_stated, goal.comparison, goal.limit_stated, goal.unit)
+    evaluated = _goal_text(goal.metric_evaluated, goal.comparison, goal.limit_evaluated, _evaluated_unit(goal))
+    verdicts = [
+        Verdict(label, _goal_value(result), result.status, SYMBOLS[result.status])
+        for label, result in zip(labels, goals, strict=True)
+    ]
+    return GoalRow(
+        structure="" if goal.structure == above else goal.structure,
+        stated=stated,
+        evaluated="" if evaluated == stated else evaluated,
+        verdicts=tuple(verdicts),
+        reason=goal.reason,
+        footnote=sources.index(goal.source) + 1,
+    )
+
+
+def _evaluated_unit(goal: GoalEntry) -> str:
+    """Percentages of the prescription are evaluated in Gy."""
+    return "Gy" if goal.unit == _RELATIVE else goal.unit
+
+
+def _goal_text(metric: str, comparison: str, limit: float | None, unit: str) -> str:
+    bound = ABSENT if limit is None else f"{round(limit, 1):g}"
+    return f"{metric} {_COMPARISONS[comparison]} {bound} {unit}"
+
+
+def _goal_value(goal: GoalEntry) -> str:
+    return ABSENT if goal.value is None else f"{goal.value:.1f} {_evaluated_unit(goal)}"
+
+
+def dvh_tables(document: ReportDocument, structures: Sequence[Structure], colours: Mapping[str, str]) -> list[DvhTable]:
+    """The DVH table of the targets and that of everything else, which ask for different metrics."""
+    targets: list[DvhRow] = []
+    organs: list[DvhRow] = []
+    for structure in structures:
+        found: dict[str, StructureMetrics] = {
+            dose.label: entry
+            for dose in doses_of(document)
+            for entry in dose.structures
+            if entry.roi_name == structure.roi_name
+        }
+        if found:
+            target = structure.name in document.prescription.dose_gy
+            label = structure.name or structure.roi_name
+            row = _dvh_row(label, colours[structure.roi_name], found, TARGET_COLUMNS if target else ORGAN_COLUMNS)
+            (targets if target else organs).append(row)
+    tables = (DvhTable("Targets", TARGET_COLUMNS, tuple(targets)), DvhTable("Others", ORGAN_COLUMNS, tuple(organs)))
+    return [table for table in tables if table.rows]
+
+
+def _dvh_row(label: str, colour: str, found: Mapping[str, StructureMetrics], columns: Sequence[str]) -> DvhRow:
+    first = next(iter(found.values()))
+    digits = {"HI": 3}
+    return DvhRow(
+        label=label,
+        colour=colour,
+        volume_cc=volume(first.volume_cc),
+        note=first.reason,
+        lines=tuple(
+            (name, tuple(number(entry.metrics.get(m), digits.get(m, 1)) for m in columns))
+            for name, entry in found.items()
+        ),
+    )
+
+
+def target_tiles(document: ReportDocument) -> list[Tile]:
+    """D95% of each prescribed target, in Gy and in percent of its prescription."""
+    tiles = []
+    by_name = {entry.name: entry for entry in document.predicted.structures}
+    for name, dose_gy in document.prescription.dose_gy.items():
+        entry = by_name.get(name)
+        d95 = entry.metrics.get("D95%") if entry is not None else None
+        if d95 is not None:
+            tiles.append(Tile(f"{name} D95%", f"{d95:.1f} Gy", f"{100 * d95 / dose_gy:.1f} % of {dose_gy:g} Gy"))
+    return tiles
