@@ -1,0 +1,67 @@
+"""The geometric predictor: gradient-boosted trees (LightGBM) over the features of each voxel."""
+
+from __future__ import annotations
+
+import lzma
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from vmat_rt.baseline.features import FeatureSettings, FeatureTable, features, highest_target_gy
+from vmat_rt.bundle import Bundle
+from vmat_rt.case import Case, FloatArray
+from vmat_rt.errors import ModelError
+from vmat_rt.grid import Grid
+
+TREES = "trees.txt.xz"
+"""LightGBM's text format in an xz stream; nothing in it is executed."""
+
+START = "plan_sparing"
+"""The trees add to this feature where beam geometry is used: the shape is in the plan already."""
+
+THREADS = 2
+
+
+def starting_dose(table: FeatureTable) -> NDArray[np.float32]:
+    """What the trees correct, relative to the highest prescription: the quick plan, or zero without beam geometry."""
+    if START not in table.names:
+        return np.zeros(len(table.matrix), np.float32)
+    return table.matrix[:, table.names.index(START)]
+
+
+class GeometricPredictor:
+    """Dose from geometry alone, fitted on a cohort.
+
+    The trees see distances in mm and dose relative to the highest prescription of the case, and what they return is
+    multiplied by it: a case prescribed 66 / 60 / 54 Gy gets 66/70 of what the same anatomy would get at 70 / 63.6 / 57.3.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Raises ModelError when the bundle is of another kind or damaged."""
+        manifest = bundle.manifest
+        if manifest.kind != "geometric":
+            raise ModelError(f"bundle {manifest.name} is a {manifest.kind} model, not a geometric one")
+        try:
+            self.settings = FeatureSettings.model_validate(manifest.settings["features"])
+            text = lzma.decompress(bundle.read_bytes(TREES)).decode("ascii")
+            self._booster = lightgbm.Booster(model_str=text, params={"verbose": -1})
+        except (KeyError, ValidationError, lzma.LZMAError, UnicodeDecodeError, lightgbm.basic.LightGBMError) as error:
+            raise ModelError(f"bundle {manifest.name} cannot be loaded: {error}") from error
+        if tuple(self._booster.feature_name()) != manifest.inputs:
+            raise ModelError(f"bundle {manifest.name}: its trees were fitted on other features than it lists")
+        self._name, self._inputs = manifest.name, manifest.inputs
+
+    def predict(self, case: Case, grid: Grid) -> FloatArray:
+        """Dose (z, y, x) on the grid: float32 Gy in total, zero outside the body, never negative.
+
+        Raises InputError when no prescribed target or no body lies on the grid.
+        """
+        table = features(case, grid, self.settings)
+        if table.names != self._inputs:
+            raise ModelError(f"bundle {self._name} was fitted on other features than this version computes")
+        correction = np.asarray(self._booster.predict(table.matrix, num_threads=THREADS))
+        dose = np.zeros(grid.shape, np.float32)
+        dose[table.body] = np.maximum(starting_dose(table) + correction, 0) * highest_target_gy(case)
+        return dose

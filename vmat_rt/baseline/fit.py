@@ -1,0 +1,126 @@
+"""Fits the geometric predictor on a cohort of cases with clinical dose, one case in memory at a time."""
+
+from __future__ import annotations
+
+import logging
+import lzma
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from vmat_rt.baseline.boosting import starting_dose
+from vmat_rt.baseline.features import FeatureSettings, features, highest_target_gy
+from vmat_rt.case import Case
+from vmat_rt.errors import ConfigError
+from vmat_rt.geometry.resample import resample
+
+log = logging.getLogger("vmat_rt")
+
+
+class FitSettings(BaseModel):
+    """How the trees are grown. Every HELD_OUT-th case decides when to stop and is not fitted on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    voxels_per_case: int = Field(25_000, gt=0)
+    rounds: int = Field(600, gt=0)
+    leaves: int = Field(191, gt=1)
+    learning_rate: float = Field(0.06, gt=0)
+    least_in_leaf: int = Field(200, gt=0)
+    feature_share: float = Field(0.5, gt=0, le=1)
+    patience: int = Field(40, gt=0)
+    held_out: int = Field(10, gt=1)
+    seed: int = 0
+    threads: int = Field(2, gt=0)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows drawn from cases: features, what the trees shall add, and the row count of each case."""
+
+    names: tuple[str, ...]
+    matrix: NDArray[np.float32]
+    missing: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The trees in LightGBM's text, and what the fit took."""
+
+    names: tuple[str, ...]
+    text: str
+    trees: int
+    rows: int
+
+    def packed(self) -> bytes:
+        """The content of a bundle's file of trees."""
+        return lzma.compress(self.text.encode("ascii"), preset=9 | lzma.PRESET_EXTREME)
+
+
+def drawn(case: Case, settings: FeatureSettings, count: int, generator: np.random.Generator) -> Samples:
+    """At most `count` voxels of the case's body, drawn without replacement, on the CT's grid.
+
+    Raises ConfigError when the case has no clinical dose.
+    """
+    if case.reference_dose is None:
+        raise ConfigError(f"case {case.key} has no clinical dose to fit on")
+    table = features(case, case.ct.grid, settings)
+    dose = resample(case.reference_dose, case.ct.grid, 0.0).array[table.body] / np.float32(highest_target_gy(case))
+    rows = np.sort(generator.choice(len(dose), min(count, len(dose)), replace=False))
+    return Samples(table.names, table.matrix[rows], (dose - starting_dose(table))[rows])
+
+
+def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> Fitted:
+    """Trees that minimise the mean absolute dose error, stopped on the held-out cases.
+
+    cases may be a generator; only the drawn rows stay (4 bytes a feature and row, twice while they are joined).
+    """
+    generator = np.random.default_rng(plan.seed)
+    fitted: list[Samples] = []
+    held_out: list[Samples] = []
+    for number, case in enumerate(cases, start=1):
+        samples = drawn(case, settings, plan.voxels_per_case, generator)
+        (fitted if number % plan.held_out else held_out).append(samples)
+    if not fitted or not held_out:
+        raise ConfigError(f"fitting needs at least {plan.held_out} cases, {plan.held_out - 1} of them to fit on")
+    return grow(fitted, held_out, plan)
+
+
+def grow(fitted: list[Samples], held_out: list[Samples], plan: FitSettings) -> Fitted:
+    """The trees themselves. The lists are emptied on the way, to hold each row only once."""
+    names = fitted[0].names
+    training = _dataset(fitted, None)
+    rows = training.construct().num_data()
+    booster = lightgbm.train(
+        {
+            "objective": "l1",
+            "learning_rate": plan.learning_rate,
+            "num_leaves": plan.leaves,
+            "min_data_in_leaf": plan.least_in_leaf,
+            "feature_fraction": plan.feature_share,
+            "feature_fraction_bynode": plan.feature_share,
+            "num_threads": plan.threads,
+            "seed": plan.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbose": -1,
+        },
+        training,
+        plan.rounds,
+        valid_sets=[_dataset(held_out, training)],
+        callbacks=[lightgbm.early_stopping(plan.patience, verbose=False), lightgbm.log_evaluation(50)],
+    )
+    best = booster.best_iteration or booster.current_iteration()
+    return Fitted(names, booster.model_to_string(num_iteration=best), best, rows)
+
+
+def _dataset(samples: list[Samples], reference: lightgbm.Dataset | None) -> lightgbm.Dataset:
+    names = list(samples[0].names)
+    matrix = np.concatenate([each.matrix for each in samples])
+    missing = np.concatenate([each.missing for each in samples])
+    samples.clear()
+    return lightgbm.Dataset(matrix, missing, feature_name=names, reference=reference, free_raw_data=True)

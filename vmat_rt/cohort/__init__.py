@@ -1,0 +1,1 @@
+"""Cases from stores that are no DICOM study."""
