@@ -34,7 +34,9 @@ def bumps(grid: Grid) -> NDArray[np.float32]:
 def test_samples_are_those_of_simpleitk(interpolation: Literal["linear", "nearest"]) -> None:
     source = Volume(GRID, bumps(GRID))
     method = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[interpolation]
-    expected = sitk.Resample(to_image(source.array, GRID), to_image(ramp(INSIDE), INSIDE), sitk.Transform(), method, -9.0)
+    expected = sitk.Resample(
+        to_image(source.array, GRID), to_image(ramp(INSIDE), INSIDE), sitk.Transform(), method, -9.0
+    )
     np.testing.assert_allclose(resample(source, INSIDE, -9.0, interpolation).array, sitk.GetArrayFromImage(expected))
 
 

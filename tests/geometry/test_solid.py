@@ -156,7 +156,9 @@ def test_masks_of_neighbours_never_share_or_miss_a_voxel() -> None:
     right = np.array([[y[0], x[10]], [y[-1], x[20]], [y[-1], x[-1]], [y[0], x[-1]]])
     one, other = (even_odd_mask(contours({-40.0: [p]}, 3.0), GRID)[0] for p in (left, right))
     assert not (one & other).any()
-    np.testing.assert_array_equal(one | other, even_odd_mask(contours({-40.0: [box(*y[[0]], *x[[0]], *y[[-1]], *x[[-1]])]}, 3.0), GRID)[0])
+    np.testing.assert_array_equal(
+        one | other, even_odd_mask(contours({-40.0: [box(*y[[0]], *x[[0]], *y[[-1]], *x[[-1]])]}, 3.0), GRID)[0]
+    )
 
 
 def test_the_mask_takes_the_nearest_plane() -> None:
