@@ -72,6 +72,7 @@ def read_ct(files: Iterable[DicomFile]) -> CtSeries:
     broken = [problem for result in results if not isinstance(result, _Slice) for problem in result]
     slices.sort(key=lambda one: one.z_mm)
     raise_errors([*broken, *(_series_problems(slices) if slices else ())])
+    raise_errors(_spacing_problems(slices))
     return _assembled(slices, ordered[0].series_uid)
 
 
@@ -107,16 +108,18 @@ def _read_slice(file: DicomFile) -> _Slice:
 
 
 def _series_problems(slices: list[_Slice]) -> tuple[Problem, ...]:
-    """Everything wrong with slices in z order; the tests that presuppose another are left out when that one fails."""
+    """What is wrong with slices, given in z order, apart from the distances between them."""
     z_mm = [one.z_mm for one in slices]
     localizers = [index for index, one in enumerate(slices) if one.localizer]
     if localizers:
         message = f"The CT series holds {name_slices(localizers, z_mm)} of type LOCALIZER, not axial images."
         return (Problem("CT_LOCALIZER", message, "Export the axial images only."),)
-    mixed = _mixed_problems(slices, z_mm)
-    crooked = _orientation_problems(slices, z_mm)
-    if mixed or crooked:
-        return (*mixed, *crooked)
+    return (*_mixed_problems(slices, z_mm), *_orientation_problems(slices, z_mm))
+
+
+def _spacing_problems(slices: list[_Slice]) -> tuple[Problem, ...]:
+    """What is wrong with the places of slices that are all there and alike."""
+    z_mm = [one.z_mm for one in slices]
     return (*_shift_problems(slices, z_mm), *gap_problems(z_mm))
 
 

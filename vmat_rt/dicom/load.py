@@ -38,7 +38,8 @@ def load_case(
     if study.ct is None:
         raise InputError(_errors(study.problems) or [Problem("NO_CT", "The study has no CT.", "Add the CT series.")])
     ct = study.ct.volume
-    named, problems = _named(study.structure_set, protocol)
+    named, name_problems = _named(study.structure_set, protocol)
+    problems = [*study.problems, *name_problems]
     problems += [problem for one in named for problem in (*one.problems, *_placement(one, ct))]
     structures = {s.name: s for s in (one.structure for one in named) if s.name is not None and s.shape is not None}
     problems += _missing(structures, protocol)
@@ -62,7 +63,7 @@ def load_case(
         unmapped=tuple(one.structure for one in named if one.structure.name is None),
         reference_dose=study.dose.volume if study.dose is not None else None,
         gantry_angles_deg=_angles_deg(study),
-        problems=(*study.problems, *problems),
+        problems=tuple(problems),
     )
 
 
