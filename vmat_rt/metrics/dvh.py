@@ -1,0 +1,193 @@
+"""DVH: how much of a structure gets how much dose. Unbinned, volume-weighted, sampled as finely as the metrics need.
+
+The solid is that of vmat_rt.case.Contours (half slabs at the ends) or a Volume of area fractions; dose is trilinear
+between voxel centres. What cannot be known is None with a reason, never 0: a structure without contours, one that the
+dose grid does not cover, a metric that needs a prescription where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmat_rt.case import Contours, Structure, Volume
+from vmat_rt.errors import GeometryError, Problem, raise_errors
+from vmat_rt.geometry.rasterize import volume_cc, volume_inside_cc
+from vmat_rt.metrics.convergence import Accuracy, GridInvariance, refined_curve
+from vmat_rt.metrics.curve import DoseVolumeCurve
+from vmat_rt.metrics.evaluation import Reading, read_metric
+from vmat_rt.metrics.grammar import Metric, parse_metric
+from vmat_rt.metrics.sampling import Detail
+from vmat_rt.metrics.solid_samples import sample_structure
+
+DEFAULT_METRICS = ("D99%", "D98%", "D95%", "D50%", "D5%", "D2%", "D1%", "D0.03cc", "Dmin", "Dmean", "Dmax")
+"""What sampling is made fine enough for when no metrics are named."""
+LEAST_COVERED = 0.999
+"""A structure of which less than 99.9 % lies in the dose grid has no metrics: the rest could decide any of them."""
+_ISODOSE_STEP_MM = 1.0
+
+
+@dataclass(frozen=True)
+class Dvh:
+    """Cumulative DVH of one structure.
+
+    volume_cc is the whole structure's; covered_fraction the part of it inside the dose grid; cumulative the curve of
+    that part, None when nothing is covered. reason, when not empty, says why no metric can be given. prescription_gy
+    is used where a caller of value() gives none; isodose_cc is the volume of the whole dose grid that gets it (for
+    CI).
+    """
+
+    roi_name: str
+    name: str | None
+    volume_cc: float
+    covered_fraction: float
+    cumulative: DoseVolumeCurve | None
+    grid_invariance: GridInvariance | None
+    prescription_gy: float | None = None
+    isodose_cc: float | None = None
+    reason: str = ""
+
+    @property
+    def doses_gy(self) -> NDArray[np.float64]:
+        """Doses of the curve's points, ascending, Gy; empty without a curve."""
+        return np.empty(0) if self.cumulative is None else self.cumulative.doses_gy
+
+    @property
+    def at_least_cc(self) -> NDArray[np.float64]:
+        """Volume that gets at least each of doses_gy, cm^3."""
+        return np.empty(0) if self.cumulative is None else self.cumulative.at_least_cc
+
+    def read(self, metric: Metric | str, prescription_gy: float | None = None) -> Reading:
+        """The metric's value in its own unit, or None and the reason. Raises ConfigError for a metric that is none."""
+        metric = parse_metric(metric) if isinstance(metric, str) else metric
+        if self.cumulative is None or self.reason:
+            return Reading(None, self.reason)
+        given = self.prescription_gy if prescription_gy is None else prescription_gy
+        isodose_cc = self.isodose_cc if given == self.prescription_gy else None
+        return read_metric(metric, self.cumulative, given, isodose_cc)
+
+    def value(self, metric: Metric | str, prescription_gy: float | None = None) -> float | None:
+        """The metric's value in its own unit, or None when it cannot be given (read() says why)."""
+        return self.read(metric, prescription_gy).value
+
+    def values(self, metrics: Iterable[Metric | str], prescription_gy: float | None = None) -> dict[str, float | None]:
+        """Several values, keyed by the metric's canonical spelling."""
+        parsed = [parse_metric(m) if isinstance(m, str) else m for m in metrics]
+        return {str(metric): self.value(metric, prescription_gy) for metric in parsed}
+
+    def curve(self, doses_gy: NDArray[np.float64] | Sequence[float]) -> NDArray[np.float64]:
+        """Percent of the covered volume that gets at least each dose; NaN without a curve."""
+        levels = np.asarray(doses_gy, np.float64)
+        if self.cumulative is None:
+            return np.full(levels.shape, np.nan)
+        return 100 * self.cumulative.volume_at_gy(levels) / self.cumulative.volume_cc
+
+
+def dose_problems(dose: Volume) -> tuple[Problem, ...]:
+    """What makes an array no dose: values that are not finite or negative, with their number of voxels."""
+    bad = int(np.count_nonzero(~np.isfinite(dose.array)))
+    below = int(np.count_nonzero(dose.array < 0))
+    size = dose.array.size
+    problems = []
+    if bad:
+        message = f"The dose is not a number in {bad} of {size} voxels."
+        problems.append(Problem("DOSE_NAN", message, "Export or compute the dose again."))
+    if below:
+        lowest = float(np.nanmin(np.where(np.isfinite(dose.array), dose.array, np.nan)))
+        message = f"The dose is negative in {below} of {size} voxels, down to {lowest:.4g} Gy."
+        problems.append(Problem("DOSE_NEGATIVE", message, "Export or compute the dose again; a dose is 0 Gy or more."))
+    return tuple(problems)
+
+
+def compute_dvh(
+    structure: Structure,
+    dose: Volume,
+    *,
+    metrics: Iterable[Metric | str] = (),
+    prescription_gy: float | None = None,
+    accuracy: Accuracy | None = None,
+) -> Dvh:
+    """The DVH of one structure in a dose (Gy), fine enough for `metrics` (DEFAULT_METRICS when none are named).
+
+    prescription_gy is what V95%, D95%[%] and CI refer to. Raises GeometryError when structure and dose lie in different
+    frames, InputError (DOSE_NAN, DOSE_NEGATIVE) for what is no dose, ConfigError for a metric that is none.
+    """
+    prescriptions = {} if prescription_gy is None else {structure.roi_name: prescription_gy}
+    dvhs = compute_dvhs([structure], dose, metrics=metrics, prescription_gy=prescriptions, accuracy=accuracy)
+    return next(iter(dvhs.values()))
+
+
+def compute_dvhs(
+    structures: Iterable[Structure],
+    dose: Volume,
+    *,
+    metrics: Iterable[Metric | str] = (),
+    prescription_gy: Mapping[str, float] | None = None,
+    accuracy: Accuracy | None = None,
+) -> dict[str, Dvh]:
+    """DVHs keyed by roi_name, in order; a second ROI of one name gets its number (or place) behind it.
+
+    prescription_gy is looked up by TG-263 name, then by roi_name; other structures refer to the highest. Errors as in
+    compute_dvh.
+    """
+    raise_errors(dose_problems(dose))
+    wanted = tuple(parse_metric(m) if isinstance(m, str) else m for m in metrics or DEFAULT_METRICS)
+    dose = Volume(dose.grid, np.ascontiguousarray(dose.array, np.float32))
+    given = prescription_gy or {}
+    highest = max(given.values(), default=None)
+    isodoses: dict[float, float] = {}
+    dvhs: dict[str, Dvh] = {}
+    for place, structure in enumerate(structures):
+        level = given.get(structure.name or "", given.get(structure.roi_name, highest))
+        if level is not None and any(m.kind == "conformity" for m in wanted) and level not in isodoses:
+            isodoses[level] = isodose_volume_cc(dose, level)
+        dvh = _one_dvh(structure, dose, wanted, level, accuracy or Accuracy())
+        key = structure.roi_name
+        if key in dvhs:
+            key = f"{key} (ROI {structure.number if structure.number is not None else place})"
+        dvhs[key] = replace(dvh, prescription_gy=level, isodose_cc=isodoses.get(level) if level else None)
+    return dvhs
+
+
+def isodose_volume_cc(dose: Volume, level_gy: float) -> float:
+    """Volume of the dose grid that gets at least level_gy, cm^3, sampled at 1 mm."""
+    reached = dose.array >= level_gy * (1 - 1e-6)
+    if not reached.any():
+        return 0.0
+    occupied = [np.flatnonzero(reached.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    # One voxel more on every side: between centres the isodose reaches into voxels that are below the level.
+    z, y, x = ((max(0, int(i[0]) - 1), min(n, int(i[-1]) + 2)) for i, n in zip(occupied, dose.grid.shape, strict=True))
+    grid = dose.grid.crop((z[0], y[0], x[0]), (z[1], y[1], x[1]))
+    box = Structure("isodose", None, Volume(grid, np.ones(grid.shape, np.float32)))
+    samples = sample_structure(box, dose, _ISODOSE_STEP_MM, Detail())
+    above = samples.doses_gy >= level_gy * (1 - 1e-6)
+    return float(samples.weights_cc[above].sum(dtype=np.float64))
+
+
+def _one_dvh(
+    structure: Structure, dose: Volume, metrics: tuple[Metric, ...], level: float | None, accuracy: Accuracy
+) -> Dvh:
+    shape = structure.shape
+    if shape is None:
+        return _empty(structure, 0.0, "it has no closed contours")
+    frame = shape.frame_uid if isinstance(shape, Contours) else shape.grid.frame_uid
+    if frame != dose.grid.frame_uid:
+        raise GeometryError("structure and dose lie in different frames of reference")
+    whole = volume_cc(structure) if not isinstance(shape, Contours) or shape.planes else 0.0
+    if not whole > 0:
+        return _empty(structure, 0.0, "it encloses no volume")
+    covered = min(1.0, volume_inside_cc(structure, dose.grid) / whole)
+    if covered * whole <= 1e-9:
+        return _empty(structure, whole, "it lies outside the dose grid")
+    curve, invariance = refined_curve(structure, dose, (whole, covered), (metrics, level), accuracy)
+    reason = ""
+    if covered < LEAST_COVERED:
+        reason = f"only {100 * covered:.1f} % of it lies in the dose grid ({100 * LEAST_COVERED:g} % is needed)"
+    return Dvh(structure.roi_name, structure.name, whole, covered, curve, invariance, reason=reason)
+
+
+def _empty(structure: Structure, volume: float, reason: str) -> Dvh:
+    return Dvh(structure.roi_name, structure.name, volume, 0.0, None, None, reason=reason)

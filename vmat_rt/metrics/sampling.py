@@ -1,0 +1,259 @@
+"""Samples of dose inside a structure, from boxes that fill it: many small ones on its surface, few large ones within.
+
+A box is a block of cells that lie wholly inside, or a single cell on the edge. Of an edge cell only its fraction
+counts: the box is moved towards the inside and narrowed so that box and true piece agree in centre and width (exactly
+so for an edge along a cell side). A box is cut into parts until the dose across a part differs by little, and finely
+where the dose is highest; each part is one sample at its centre.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from vmat_rt.case import FloatArray, Volume
+from vmat_rt.grid import Grid
+
+_LEAST_FRACTION = 1e-5
+"""Cells with less are rounding of the rasteriser, not volume."""
+INNER_FRACTION = 0.5
+_MOST_PARTS = 8
+_MOST_HOT_PARTS = 24
+_MOST_HOT_POINTS = 250_000
+
+Parts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How finely boxes are cut.
+
+    blocks: so many full cells along each axis become one box, the first number where possible, else the next.
+    part_mm: no part is larger. quantum_gy: dose differs by no more across a part (up to 8 parts an axis; not asked of
+    single cells beside blocks). Boxes above hot_gy are cut to hot_part_mm, the hottest first.
+    """
+
+    blocks: tuple[int, ...] = ()
+    part_mm: float = math.inf
+    quantum_gy: float = math.inf
+    hot_gy: float = math.inf
+    hot_part_mm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Doses (n,) Gy and weights (n,) cm^3 of a structure inside the dose grid.
+
+    lowest_gy and highest_gy are taken over boxes at least half inside the structure; inf and -inf without any.
+    """
+
+    doses_gy: FloatArray
+    weights_cc: FloatArray
+    lowest_gy: float
+    highest_gy: float
+
+
+def sample_cells(fraction: FloatArray, cells: Grid, dose: Volume, detail: Detail) -> Samples:
+    """Trilinear dose, Gy, in the cells of `fraction` (z, y, x), the area fraction of each voxel of `cells`.
+
+    Beyond the outermost voxel centres the dose is that of the nearest one, up to the outer face of the dose grid; parts
+    further out are left out. Raises GeometryError when the frames differ.
+    """
+    cells.require_same_frame(dose.grid)
+    array = np.ascontiguousarray(dose.array, np.float32)
+    boxes = _boxes(np.ascontiguousarray(fraction, np.float32), detail.blocks)
+    # From cells to dose voxels.
+    step = np.divide(cells.spacing_mm, dose.grid.spacing_mm).astype(np.float32)
+    boxes[:, 0:3] = dose.grid.index_of(np.asarray(cells.origin_mm)) + step * boxes[:, 0:3]
+    boxes[:, 3:6] *= step
+    centre = _dose_at(boxes, array)
+    parts = _parts(boxes, centre, array, dose.grid, detail)
+    cut = np.flatnonzero(np.any(parts > 1, axis=1))
+    whole = np.ones(len(boxes), np.bool_)
+    whole[cut] = False
+    doses, weights, inner = _cut_samples(boxes[cut], parts[cut], array)
+    return _gathered(
+        np.concatenate([centre[whole], doses]),
+        np.concatenate([boxes[whole, 6], weights]),
+        np.concatenate([boxes[whole, 6] >= INNER_FRACTION, inner]),
+        cells.voxel_cc,
+    )
+
+
+def _gathered(doses: FloatArray, weights: FloatArray, inner: NDArray[np.bool_], cell_cc: float) -> Samples:
+    inside = doses >= 0
+    if not inside.all():
+        doses, weights, inner = doses[inside], weights[inside], inner[inside]
+    core = doses[inner]
+    low, high = float(core.min(initial=np.inf)), float(core.max(initial=-np.inf))
+    return Samples(doses, weights * np.float32(cell_cc), low, high)
+
+
+def joined(pieces: list[Samples]) -> Samples:
+    """Samples of several parts of one structure as one."""
+    return Samples(
+        np.concatenate([piece.doses_gy for piece in pieces]),
+        np.concatenate([piece.weights_cc for piece in pieces]),
+        min(piece.lowest_gy for piece in pieces),
+        max(piece.highest_gy for piece in pieces),
+    )
+
+
+def dose_at_points(points_mm: NDArray[np.float64], dose: Volume) -> FloatArray:
+    """Trilinear dose, Gy, at points (n, 3) in (z, y, x) LPS mm; points outside the dose grid are left out."""
+    index = dose.grid.index_of(points_mm)
+    doses = _dose_at(index, np.ascontiguousarray(dose.array, np.float32))
+    inside: FloatArray = doses[doses >= 0]
+    return inside
+
+
+def _boxes(fraction: FloatArray, blocks: tuple[int, ...]) -> FloatArray:
+    """Boxes (n, 7): centre and size along (z, y, x) in cells, and volume in cells."""
+    full = fraction >= 1 - _LEAST_FRACTION
+    single = fraction > _LEAST_FRACTION
+    found = []
+    for block in blocks:
+        cut = tuple(slice(0, n // block * block) for n in fraction.shape)
+        whole = full[cut]
+        for axis in range(3):
+            whole = _all_of(whole, axis, block)
+        place = np.argwhere(whole)
+        large = np.full((len(place), 7), block, np.float32)
+        large[:, 0:3] = place * block + (block - 1) / 2
+        large[:, 6] = block**3
+        found.append(large)
+        rest = ~whole.repeat(block, axis=0).repeat(block, axis=1).repeat(block, axis=2)
+        full[cut] &= rest
+        single[cut] &= rest
+    return np.concatenate([*found, _edge_boxes(fraction, np.flatnonzero(single))])
+
+
+def _all_of(full: NDArray[np.bool_], axis: int, block: int) -> NDArray[np.bool_]:
+    """Whether all of each `block` neighbours along an axis are full."""
+    along = np.moveaxis(full, axis, 0)
+    result: NDArray[np.bool_] = np.logical_and.reduce([along[i::block] for i in range(block)])
+    return np.moveaxis(result, 0, axis)
+
+
+def _parts(boxes: FloatArray, centre: FloatArray, array: FloatArray, grid: Grid, detail: Detail) -> Parts:
+    """Into how many parts along (z, y, x) each box is cut, (n, 3)."""
+    sizes_mm = boxes[:, 3:6] * np.asarray(grid.spacing_mm, np.float32)
+    if math.isfinite(detail.part_mm):
+        parts = np.maximum(np.ceil(sizes_mm / np.float32(detail.part_mm) - np.float32(1e-4)), 1).astype(np.int64)
+    else:
+        parts = np.ones((len(boxes), 3), np.int64)
+    if math.isfinite(detail.quantum_gy):
+        # Boxes of one cell are as fine as the geometry is resolved; only larger ones hide a gradient.
+        large = np.flatnonzero(boxes[:, 6] > 1) if detail.blocks else np.arange(len(boxes))
+        steep = _dose_across(boxes[large], array) / np.float32(detail.quantum_gy)
+        parts[large] = np.maximum(parts[large], np.minimum(steep + 1, _MOST_PARTS).astype(np.int64))
+    hot = np.flatnonzero(centre > detail.hot_gy)
+    hot = hot[np.argsort(-centre[hot], kind="stable")]
+    finer = np.clip(np.ceil(sizes_mm[hot] / detail.hot_part_mm), parts[hot], _MOST_HOT_PARTS).astype(np.int64)
+    few = np.cumsum(finer.prod(axis=1)) <= _MOST_HOT_POINTS
+    parts[hot[few]] = finer[few]
+    return parts
+
+
+@njit(cache=True, nogil=True)
+def _at(dose, z, y, x):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Trilinear value at fractional indices, clamped to the outermost centres; negative beyond the outer faces."""
+    nz, ny, nx = dose.shape
+    edge = 0.5 + 1e-4
+    if not (-edge <= z <= nz - 1 + edge and -edge <= y <= ny - 1 + edge and -edge <= x <= nx - 1 + edge):
+        return np.float32(-1)
+    z, y, x = min(max(z, 0.0), nz - 1.0), min(max(y, 0.0), ny - 1.0), min(max(x, 0.0), nx - 1.0)
+    i, j, k = int(z), int(y), int(x)
+    p, q, r = min(i + 1, nz - 1), min(j + 1, ny - 1), min(k + 1, nx - 1)
+    tz, ty, tx = np.float32(z - i), np.float32(y - j), np.float32(x - k)
+    # a + t (b - a) returns a uniform dose unchanged, which (1 - t) a + t b does not.
+    a = dose[i, j, k] + tx * (dose[i, j, r] - dose[i, j, k])
+    b = dose[i, q, k] + tx * (dose[i, q, r] - dose[i, q, k])
+    c = dose[p, j, k] + tx * (dose[p, j, r] - dose[p, j, k])
+    d = dose[p, q, k] + tx * (dose[p, q, r] - dose[p, q, k])
+    low = a + ty * (b - a)
+    return low + tz * (c + ty * (d - c) - low)
+
+
+@njit(cache=True, nogil=True)
+def _dose_at(points, dose):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    out = np.empty(len(points), np.float32)
+    for n in range(len(points)):
+        out[n] = _at(dose, points[n, 0], points[n, 1], points[n, 2])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _inward(fraction, i, j, k):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """How far the piece of an edge cell lies from the cell's centre along (y, x), in cells.
+
+    A piece of fraction f reaches (1 - f) / 2 towards the inside, which is where the fraction grows. A slope below 1 is
+    a fraction that fades over several cells (between two contours of different size) rather than an edge.
+    """
+    _, ny, nx = fraction.shape
+    gy = (fraction[i, j + 1, k] if j + 1 < ny else 0) - (fraction[i, j - 1, k] if j > 0 else 0)
+    gx = (fraction[i, j, k + 1] if k + 1 < nx else 0) - (fraction[i, j, k - 1] if k > 0 else 0)
+    slope = math.sqrt(gy * gy + gx * gx)
+    if slope == 0:
+        return 0.0, 0.0
+    reach = (1 - fraction[i, j, k]) / 2 * min(1.0, slope) / slope
+    return reach * gy, reach * gx
+
+
+@njit(cache=True, nogil=True)
+def _edge_boxes(fraction, index):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Boxes (n, 7), as _boxes has them, of the cells at `index` (flat, into fraction)."""
+    _, ny, nx = fraction.shape
+    out = np.empty((len(index), 7), np.float32)
+    for n in range(len(index)):
+        i, j, k = index[n] // (ny * nx), index[n] // nx % ny, index[n] % nx
+        f = fraction[i, j, k]
+        dy, dx = _inward(fraction, i, j, k) if f < 1 else (0.0, 0.0)
+        out[n, 0], out[n, 1], out[n, 2] = i, j + dy, k + dx
+        out[n, 3], out[n, 4], out[n, 5] = 1, 1 - 2 * abs(dy), 1 - 2 * abs(dx)
+        out[n, 6] = f
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _dose_across(boxes, dose):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Difference of dose between opposite faces of each box, (n, 3); 0 where one lies outside the dose grid."""
+    out = np.zeros((len(boxes), 3), np.float32)
+    for n in range(len(boxes)):
+        for axis in range(3):
+            low, high = boxes[n, 0:3].copy(), boxes[n, 0:3].copy()
+            low[axis] -= boxes[n, 3 + axis] / 2
+            high[axis] += boxes[n, 3 + axis] / 2
+            a, b = _at(dose, low[0], low[1], low[2]), _at(dose, high[0], high[1], high[2])
+            if a >= 0 and b >= 0:
+                out[n, axis] = abs(b - a)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _cut_samples(boxes, parts, dose):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Dose (negative outside), weight and whether the box is at least half inside, of every part of every box."""
+    count = 0
+    for box in range(len(boxes)):
+        count += parts[box, 0] * parts[box, 1] * parts[box, 2]
+    doses = np.empty(count, np.float32)
+    weights = np.empty(count, np.float32)
+    inner = np.empty(count, np.bool_)
+    n = 0
+    for box in range(len(boxes)):
+        pz, py, px = parts[box]
+        dz, dy, dx = boxes[box, 3] / pz, boxes[box, 4] / py, boxes[box, 5] / px
+        z = boxes[box, 0] - dz * (pz - 1) / 2
+        y = boxes[box, 1] - dy * (py - 1) / 2
+        x = boxes[box, 2] - dx * (px - 1) / 2
+        for part in range(pz * py * px):
+            a, b, c = part // (py * px), part // px % py, part % px
+            doses[n] = _at(dose, z + a * dz, y + b * dy, x + c * dx)
+            weights[n] = boxes[box, 6] / (pz * py * px)
+            inner[n] = boxes[box, 6] >= INNER_FRACTION
+            n += 1
+    return doses, weights, inner

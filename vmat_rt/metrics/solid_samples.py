@@ -1,0 +1,163 @@
+"""From a structure, contours or voxels, to samples of the dose in it at a given step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmat_rt.case import Contours, FloatArray, Structure, Volume
+from vmat_rt.geometry.rasterize import bounds_mm, fraction, structure_fraction
+from vmat_rt.geometry.solid import plane_stack
+from vmat_rt.grid import Grid, Shape
+from vmat_rt.metrics.sampling import INNER_FRACTION, Detail, Samples, dose_at_points, joined, sample_cells
+
+_CHUNK_CELLS = 4_000_000
+"""Cells that are held at a time; bounds memory to about 100 MB for any structure."""
+_BLOCKS = (4, 2)
+"""Inside a structure so many cells along each axis are one box: dose varies there, the geometry does not."""
+_EDGE_STEP_MM = 1.0
+
+
+def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail: Detail) -> Samples:
+    """Samples of dose in a structure whose surface is resolved to about step_mm; `detail` says how finely the dose is.
+
+    Errors: GeometryError when the frames differ; ValueError when the structure has neither contours nor voxels.
+    """
+    if isinstance(structure.shape, Volume):
+        return _sample_voxels(structure.shape, dose, step_mm, detail)
+    if structure.shape is None:
+        raise ValueError("a structure without contours or voxels cannot be sampled")
+    cells = _cells(structure, structure.shape.slab_mm, dose.grid, step_mm)
+    slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2]))
+    pieces = []
+    for first in range(0, cells.shape[0], slices):
+        last = min(first + slices, cells.shape[0])
+        part = cells.crop((first, 0, 0), (last, *cells.shape[1:]))
+        pieces.append(sample_cells(fraction(structure.shape, part), part, dose, replace(detail, blocks=_BLOCKS)))
+    return joined(pieces)
+
+
+def _cells(structure: Structure, slab_mm: float, dose: Grid, step_mm: float) -> Grid:
+    """The grid of cells round contours.
+
+    Along z it divides the solid from end to end, so that equally spaced contours and their caps meet whole cells and
+    the volume is exact. In the plane the dose grid's rows and columns are cell centres, where trilinear dose peaks.
+    """
+    low, high = bounds_mm(structure)
+    extent = high[0] - low[0]
+    per_slab = math.ceil(slab_mm / step_mm - 1e-9) if step_mm < slab_mm else 1 / math.floor(step_mm / slab_mm + 1e-9)
+    nz = max(1, round(extent / slab_mm * per_slab))
+    shape, spacing, origin = [nz], [extent / nz], [low[0] + extent / nz / 2]
+    for axis in (1, 2):
+        size = dose.spacing_mm[axis]
+        size = size / math.ceil(size / step_mm - 1e-9) if step_mm < size else size * math.floor(step_mm / size + 1e-9)
+        # One empty cell all round lets edge cells see on which side the inside lies.
+        first = math.floor((low[axis] - dose.origin_mm[axis]) / size + 0.5) - 1
+        last = math.ceil((high[axis] - dose.origin_mm[axis]) / size - 0.5) + 1
+        shape.append(last - first + 1)
+        spacing.append(size)
+        origin.append(dose.origin_mm[axis] + first * size)
+    return Grid(
+        (shape[0], shape[1], shape[2]),
+        (spacing[0], spacing[1], spacing[2]),
+        (origin[0], origin[1], origin[2]),
+        dose.frame_uid,
+    )
+
+
+def _sample_voxels(volume: Volume, dose: Volume, step_mm: float, detail: Detail) -> Samples:
+    """Samples in a structure of voxels: voxels larger than the step are cut, smaller ones averaged in blocks."""
+    start, stop = _occupied(volume.array > 0)
+    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    cells = volume.grid.crop(start, stop)
+    array, cells = _in_blocks(volume.array[box], cells, step_mm)
+    points = math.prod(math.ceil(size / step_mm) for size in cells.spacing_mm)
+    slices = max(1, _CHUNK_CELLS // (cells.shape[1] * cells.shape[2] * points))
+    pieces = []
+    for first in range(0, cells.shape[0], slices):
+        last = min(first + slices, cells.shape[0])
+        part = cells.crop((first, 0, 0), (last, *cells.shape[1:]))
+        pieces.append(sample_cells(array[first:last], part, dose, replace(detail, part_mm=step_mm)))
+    return joined(pieces)
+
+
+def _in_blocks(array: FloatArray, cells: Grid, step_mm: float) -> tuple[FloatArray, Grid]:
+    """Mean fraction in blocks of as many voxels as fit into the step; blocks at the end are filled up with nothing."""
+    block = tuple(max(1, int(step_mm / size + 1e-9)) for size in cells.spacing_mm)
+    if block == (1, 1, 1):
+        return array, cells
+    z, y, x = (-(-n // b) for n, b in zip(array.shape, block, strict=True))
+    padded = np.pad(array, [(0, -n % b) for n, b in zip(array.shape, block, strict=True)])
+    mean: FloatArray = padded.reshape(z, block[0], y, block[1], x, block[2]).mean(axis=(1, 3, 5), dtype=np.float32)
+    spacing = [s * b for s, b in zip(cells.spacing_mm, block, strict=True)]
+    origin = [o + s * (b - 1) / 2 for o, s, b in zip(cells.origin_mm, cells.spacing_mm, block, strict=True)]
+    grid = Grid((z, y, x), (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]), cells.frame_uid)
+    return mean, grid
+
+
+def extremes_gy(structure: Structure, dose: Volume) -> tuple[float, float]:
+    """Lowest and highest dose, Gy, on the contours of a structure and at the dose voxel centres inside it.
+
+    Trilinear dose has its extremes in a solid at one or the other, where boxes only come near. (inf, -inf) when neither
+    lies in the dose grid.
+    """
+    low, high = math.inf, -math.inf
+    if isinstance(structure.shape, Contours):
+        surface = dose_at_points(_surface_points_mm(structure.shape), dose)
+        low, high = float(surface.min(initial=math.inf)), float(surface.max(initial=-math.inf))
+    box = _dose_box(structure, dose.grid)
+    array = dose.array[box]
+    beyond = (array < low) | (array > high)
+    if not beyond.any():
+        return low, high
+    start, stop = _occupied(beyond)
+    first = tuple(a.start + b for a, b in zip(box, start, strict=True))
+    last = tuple(a.start + b for a, b in zip(box, stop, strict=True))
+    cells = dose.grid.crop((first[0], first[1], first[2]), (last[0], last[1], last[2]))
+    inside = structure_fraction(structure, cells) >= INNER_FRACTION
+    within = array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))][inside]
+    return float(within.min(initial=low)), float(within.max(initial=high))
+
+
+def _dose_box(structure: Structure, dose: Grid) -> tuple[slice, slice, slice]:
+    """The voxels of the dose grid whose centres can lie in the structure."""
+    low, high = (dose.index_of(np.asarray(corner)) for corner in bounds_mm(structure))
+    first = np.clip(np.ceil(low), 0, dose.shape).astype(int)
+    last = np.clip(np.floor(high) + 1, first, dose.shape).astype(int)
+    return slice(int(first[0]), int(last[0])), slice(int(first[1]), int(last[1])), slice(int(first[2]), int(last[2]))
+
+
+def _occupied(mask: NDArray[np.bool_]) -> tuple[Shape, Shape]:
+    """First voxel and the one past the last, (z, y, x), of the box round what is true; something must be."""
+    z, y, x = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+    return (int(z[0]), int(y[0]), int(x[0])), (int(z[-1]) + 1, int(y[-1]) + 1, int(x[-1]) + 1)
+
+
+def _surface_points_mm(contours: Contours) -> NDArray[np.float64]:
+    """Points (n, 3), (z, y, x) mm, along every contour at most 1 mm apart, at the middle and both faces of its slab.
+
+    A contour's slab reaches half the way to connected neighbours, half a slab where there is none: as far as it is the
+    better part of the solid. The highest and the lowest dose most often lie there, where cells only come near.
+    """
+    stack = plane_stack(contours)
+    half_way = np.where(stack.connected, np.diff(stack.z_mm) / 2, stack.half_slab_mm)
+    below = np.append(stack.half_slab_mm, half_way)
+    above = np.append(half_way, stack.half_slab_mm)
+    points = [np.empty((0, 3))]
+    for i, plane in enumerate(stack.planes):
+        edges = [_along(polygon) for polygon in plane.polygons if len(polygon) >= 3]
+        for z in (plane.z_mm - below[i], plane.z_mm, plane.z_mm + above[i]):
+            points += [np.column_stack((np.full(len(edge), z), edge)) for edge in edges]
+    return np.concatenate(points)
+
+
+def _along(polygon: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vertices of a closed polygon and points between them, (n, 2)."""
+    way = np.roll(polygon, -1, axis=0) - polygon
+    pieces = np.maximum(1, np.ceil(np.hypot(way[:, 0], way[:, 1]) / _EDGE_STEP_MM)).astype(np.intp)
+    edge = np.repeat(np.arange(len(polygon)), pieces)
+    share = (np.arange(len(edge)) - np.repeat(np.cumsum(pieces) - pieces, pieces)) / pieces[edge]
+    return polygon[edge] + share[:, None] * way[edge]
