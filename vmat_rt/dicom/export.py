@@ -1,7 +1,8 @@
 """Case -> DICOM study under a made-up identity: CT series, RTSTRUCT, RTPLAN and RTDOSE that belong together.
 
 A case has no identity, so the files get a synthetic one and UIDs derived from the case's key and CT; the frame of
-reference of the original is replaced as well. Exporting the same case again gives the same files byte for byte.
+reference of the original is replaced as well. Exporting the same case again gives the same files byte for byte, also
+from another version of vmat-rt that writes the same content.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
-from vmat_rt import __version__
 from vmat_rt.case import Case, Contours, Structure, Volume
 from vmat_rt.dicom.header import CtReference, Origin, OutputHeader, inherited_attributes, save_object
 from vmat_rt.dicom.layout import Cosines
@@ -42,7 +42,8 @@ class ExportOptions:
     """How a case is dressed as a study.
 
     patient_id is the case's key where None. description becomes StudyDescription. deidentified says how identity was
-    removed, or is empty for a phantom, which never had one. body_part: BodyPartExamined, such as PELVIS. with_plan: an RTPLAN (always written with a dose).
+    removed, or is empty for a phantom, which never had one. body_part: BodyPartExamined, such as PELVIS. with_plan: an
+    RTPLAN (always written with a dose).
     """
 
     patient_name: str = "vmat-rt^sample"
@@ -64,7 +65,7 @@ def export_case(case: Case, folder: Path, options: ExportOptions | None = None) 
     """
     options = options or ExportOptions()
     case = _in_new_frame(case)
-    origin = Origin(options.description, "case export", (f"vmat-rt {__version__}",), (case.key,), predicted=False)
+    origin = Origin(options.description, "case export", ("vmat-rt",), (case.key,), predicted=False)
     header = _header(case, options)
     write_ct(folder / "CT", case.ct, header, origin, CtStyle(options.compression, options.body_part))
     rois = tuple(_rois(case))

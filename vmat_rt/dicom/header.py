@@ -242,7 +242,7 @@ def write_file(path: Path, dataset: Dataset, transfer_syntax_uid: str) -> None:
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
-    meta.ImplementationVersionName = f"VMATRT_{__version__}"[:16]
+    meta.ImplementationVersionName = "VMATRT"
     file = FileDataset(str(path), dataset, preamble=b"\0" * 128, file_meta=meta)
     file.save_as(path, enforce_file_format=True)
 

@@ -10,16 +10,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless
 
 from vmat_rt.case import Volume
 from vmat_rt.dicom.header import MANUFACTURER, Origin, OutputHeader, write_file
 from vmat_rt.dicom.layout import decimal_string, decimal_strings, layout_for
 from vmat_rt.errors import GeometryError
 
-Compression = Literal["none", "rle", "jpeg2000"]
-# The encoder is named: another one would be as lossless, but not byte for byte the same file.
-_ENCODERS = {"rle": (RLELossless, "pydicom"), "jpeg2000": (JPEG2000Lossless, "pylibjpeg")}
+Compression = Literal["none", "rle"]
 _INT16 = np.iinfo(np.int16)
 
 
@@ -94,6 +92,6 @@ def _save_slice(path: Path, dataset: Dataset, plane: NDArray[np.int16], compress
         dataset.PixelData = plane.tobytes()
         write_file(path, dataset, ExplicitVRLittleEndian)
         return
-    syntax, encoder = _ENCODERS[compression]
-    dataset.compress(syntax, plane, encoding_plugin=encoder, generate_instance_uid=False)
-    write_file(path, dataset, syntax)
+    # The encoder is named: another one would be as lossless, but not byte for byte the same file.
+    dataset.compress(RLELossless, plane, encoding_plugin="pydicom", generate_instance_uid=False)
+    write_file(path, dataset, RLELossless)

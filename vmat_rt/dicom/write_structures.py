@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import RTStructureSetStorage
 from rt_utils import ds_helper
 from rt_utils.utils import ROIData
@@ -87,6 +89,12 @@ def _add_roi(dataset: Dataset, roi: Roi, slices: list[Dataset], ct: CtReference)
     dataset.RTROIObservationsSequence.append(observation)
 
 
+def _contour_data(text: str) -> RawDataElement:
+    """ContourData from its text. pydicom would turn every number into an object first, which takes most of the time."""
+    value = text.encode() + b" " * (len(text) % 2)
+    return RawDataElement(Tag("ContourData"), "DS", len(value), value, 0, True, True)
+
+
 def _contour_items(contours: Contours, slices: list[Dataset], ct: CtReference) -> list[Dataset]:
     z_mm = np.asarray(ct.z_mm)
     half_slice_mm = float(np.median(np.diff(z_mm))) / 2 if z_mm.size > 1 else contours.slab_mm / 2
@@ -99,9 +107,9 @@ def _contour_items(contours: Contours, slices: list[Dataset], ct: CtReference) -
             points = np.round(polygon, _DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0
             if len(np.unique(points, axis=0)) < 3:
                 continue
-            data = [text for y, x in points.tolist() for text in (repr(x), repr(y), z)]
-            item = ds_helper.create_contour(slices[nearest], data)
+            item = ds_helper.create_contour(slices[nearest], [])
             item.NumberOfContourPoints = len(points)
+            item.add(_contour_data("\\".join(f"{x}\\{y}\\{z}" for y, x in points.tolist())))
             if not in_slice:
                 del item.ContourImageSequence
             items.append(item)
