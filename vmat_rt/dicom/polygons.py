@@ -44,9 +44,9 @@ class RoiFaults:
     skipped_mm: list[tuple[float, float]] = field(default_factory=list)
 
     def problems(self) -> tuple[Problem, ...]:
-        return (*self._errors(), *self._warnings())
+        return (*self.errors(), *self._warnings())
 
-    def _errors(self) -> list[Problem]:
+    def errors(self) -> list[Problem]:
         found = []
         if self.other_frame:
             message = f"ROI {self.roi_name!r} lies in another frame of reference than the CT or the other ROIs."
@@ -131,10 +131,10 @@ def _fault(points: NDArray[np.float64] | int, stated: int | None) -> str | None:
 
 
 def _without_repeats(polygon: NDArray[np.float64]) -> Polygon:
-    """Without vertices that repeat the one before (around the end too)."""
+    """Without vertices that the next one repeats; the first follows the last."""
     if len(polygon) < 2:
         return np.ascontiguousarray(polygon)
-    moved = np.any(polygon != np.roll(polygon, 1, axis=0), axis=1)
+    moved = np.any(polygon != np.roll(polygon, -1, axis=0), axis=1)
     return np.ascontiguousarray(polygon[moved])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from vmat_rt.errors import InputError, Problem, warning
 PLANE_TOLERANCE_MM = 0.1
 """Contours closer than this in z lie in one plane; CT slices are never that thin."""
 
+_ROI_CONTOUR_SEQUENCE = 0x30060039
 _CHECK_CONTOURS = "Check the contours in the planning system and export the structure set again."
 
 
@@ -98,9 +98,13 @@ def read_structures(source: Attributes, frame_uid: str | None = None, slice_mm: 
         for number, roi, contours, faults in gathered
     )
     sop_uid, label = source.text("SOPInstanceUID"), source.text("StructureSetLabel")
-    header = copy.copy(source.dataset)
-    header.pop("ROIContourSequence", None)
-    return StructureSet(header, sop_uid, frame, rois, label, tuple(problems))
+    return StructureSet(_without_contours(source.dataset), sop_uid, frame, rois, label, tuple(problems))
+
+
+def _without_contours(dataset: Dataset) -> Dataset:
+    header: Dataset = dataset[:_ROI_CONTOUR_SEQUENCE]
+    header.update(dataset[_ROI_CONTOUR_SEQUENCE + 1 :])
+    return header
 
 
 def _usual_frame(source: Attributes, declared: dict[int, _Declared]) -> str:
@@ -192,15 +196,14 @@ def _roi(
         return Roi(number, roi.name, None, faults.problems())
     gaps = np.diff([plane.z_mm for plane in planes])
     slab = _slab_mm(gaps, for_one_plane, for_two_planes)
-    if slab is None:
-        faults.unknown_thickness = True
-    elif gaps.size:
+    faults.unknown_thickness = slab is None
+    usable = not faults.errors()
+    if slab is not None and usable:
         faults.skipped_mm = [
             (planes[i].z_mm, planes[i + 1].z_mm) for i in np.flatnonzero(gaps > 1.5 * slab + PLANE_TOLERANCE_MM)
         ]
-    problems = faults.problems()
-    usable = slab is not None and all(problem.severity == "warning" for problem in problems)
-    return Roi(number, roi.name, Contours(planes, slab, frame_uid) if usable and slab else None, problems)
+    contours_found = Contours(planes, slab, frame_uid) if slab is not None and usable else None
+    return Roi(number, roi.name, contours_found, faults.problems())
 
 
 def _slab_mm(

@@ -93,11 +93,11 @@ def _choose(
 
 def _of_series(entries: Sequence[StudyFiles], series_uid: str) -> list[StudyFiles]:
     chosen = [entry for entry in entries if entry.series_uid == series_uid]
+    mismatched = [problem for entry in entries for problem in entry.problems if problem.code == "FRAME_MISMATCH"]
+    if mismatched and not any(entry.structures for entry in chosen):
+        raise InputError(mismatched)
     if chosen:
         return chosen
-    mismatched = [problem for entry in entries for problem in entry.problems if problem.code == "FRAME_MISMATCH"]
-    if mismatched:
-        raise InputError(mismatched)
     _refuse("SERIES_NOT_FOUND", f"No CT series has that UID; there are {_list(entries)}.", "Check the UID.")
     raise AssertionError
 
