@@ -79,6 +79,6 @@ def test_dvh_document_has_the_keys_of_the_issue() -> None:
 def test_unknown_keys_are_refused() -> None:
     with pytest.raises(ValidationError, match="colour"):
         DvhDocument.model_validate({"structures": [], "goals": [], "colour": "red"})
+    document = {"schema_version": 1, "structures": [], "goals": [], "problems": [], "colour": "red"}
     with pytest.raises(jsonschema.ValidationError, match="colour"):
-        document = {"schema_version": 1, "structures": [], "goals": [], "problems": [], "colour": "red"}
         jsonschema.validate(document, json.loads(json_schema("dvh")))

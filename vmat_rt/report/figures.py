@@ -32,7 +32,7 @@ _BAR_INCHES = 1.15
 _GAP_INCHES = 0.05
 _DPI = 140
 _ALPHA = 0.45
-_LOWEST_SHOWN = 0.15
+_FAINT_BELOW = 0.15
 _TEXT = "#e8edf2"
 
 
@@ -40,12 +40,12 @@ _TEXT = "#e8edf2"
 class Wash:
     """How a dose is coloured. range_gy are the ends of the colour bar; marks are labelled levels on it, Gy.
 
-    Values below hidden_below_gy (by magnitude) leave the CT bare. isodoses_gy are drawn as lines.
+    Magnitudes below faint_below_gy fade into the CT, which is bare at 0. isodoses_gy are drawn as lines.
     """
 
     colours: str
     range_gy: tuple[float, float]
-    hidden_below_gy: float
+    faint_below_gy: float
     marks: Mapping[float, str]
     isodoses_gy: Sequence[float] = ()
 
@@ -58,13 +58,13 @@ def dose_wash(prescription_gy: Mapping[str, float], highest_gy: float) -> Wash:
         by_level.setdefault(dose, []).append(name)
     marks = {dose: f"{dose:g} {names[0]}" for dose, names in by_level.items()}
     isodoses = tuple(0.95 * dose for dose in sorted(by_level))
-    return Wash("turbo", (0.0, max(1.07 * top, highest_gy)), _LOWEST_SHOWN * top, marks, isodoses)
+    return Wash("turbo", (0.0, max(1.07 * top, highest_gy)), _FAINT_BELOW * top, marks, isodoses)
 
 
 def difference_wash(prescription_gy: Mapping[str, float]) -> Wash:
     """Colours for predicted minus other dose: blue below, red above, the bar's ends at 15 % of the prescription."""
     end = 0.15 * max(prescription_gy.values())
-    return Wash("RdBu_r", (-end, end), end / 10, {})
+    return Wash("RdBu_r", (-end, end), end / 3, {})
 
 
 def draw_row(
@@ -72,7 +72,8 @@ def draw_row(
 ) -> tuple[bytes, tuple[int, int]]:
     """One row of the three planes with a colour bar. Returns the PNG and its (width, height) in pixels.
 
-    pictures are the dose (down, across) on each plane, Gy, NaN where there is none; colours are by ROI name.
+    pictures are the dose (down, across) on each plane, Gy, NaN where there is none; colours are by ROI name;
+    a structure without one is not outlined.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -125,13 +126,13 @@ def _draw_plane(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash) -> No
         interpolation="bilinear",
     )
     extent = _image_extent(plane, Volume(plane.grid, np.zeros(plane.grid.shape, np.float32)))
-    shown = np.ma.masked_where(~(np.abs(picture) >= wash.hidden_below_gy), picture)
+    strength = np.clip(np.nan_to_num(np.abs(picture)) / wash.faint_below_gy, 0, 1)
     axes.imshow(
-        shown,
+        np.nan_to_num(picture),
         cmap=wash.colours,
         vmin=wash.range_gy[0],
         vmax=wash.range_gy[1],
-        alpha=_ALPHA,
+        alpha=_ALPHA * strength,
         origin="lower",
         extent=extent,
         aspect="auto",
@@ -151,10 +152,11 @@ def _draw_plane(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash) -> No
 def _draw_outlines(axes: Axes, plane: Plane, colours: Mapping[str, str]) -> None:
     from matplotlib.collections import LineCollection
 
-    for roi_name, curves in plane.outlines.items():
+    for roi_name, colour in colours.items():
+        curves = plane.outlines.get(roi_name, ())
         if curves:
             axes.add_collection(LineCollection(curves, colors="black", linewidths=2.4, alpha=0.55), autolim=False)
-            axes.add_collection(LineCollection(curves, colors=colours[roi_name], linewidths=1.3), autolim=False)
+            axes.add_collection(LineCollection(curves, colors=colour, linewidths=1.3), autolim=False)
 
 
 def _label(axes: Axes, plane: Plane) -> None:
@@ -176,7 +178,7 @@ def _draw_bar(figure: Figure, axes: Axes, wash: Wash) -> None:
     bar = figure.colorbar(ScalarMappable(Normalize(*wash.range_gy), wash.colours), cax=axes)
     low, high = wash.range_gy
     marks = {level: text for level, text in wash.marks.items() if low <= level <= high}
-    clear = 0.05 * (high - low)
+    clear = 0.09 * (high - low)
     step = 10.0 if high - low > 25 else 5.0
     plain = {float(v): f"{v:g}" for v in np.arange(np.ceil(low / step) * step, high + 1e-6, step)}
     ticks = {level: text for level, text in plain.items() if all(abs(level - mark) > clear for mark in marks)} | marks

@@ -77,7 +77,11 @@ class StructureMetrics(_Document):
 
 
 class GoalEntry(_Document):
-    """One planning goal as stated by its source, as evaluated for this fractionation, and what came out."""
+    """One planning goal as stated by its source, as evaluated for this fractionation, and what came out.
+
+    value and limit_evaluated are in unit_evaluated. converted says that a dose was taken from
+    derived_at_gy_per_fraction to this plan's fractions through EQD2 with alpha_beta_gy.
+    """
 
     goal_set: str
     structure: str
@@ -85,12 +89,17 @@ class GoalEntry(_Document):
     metric_evaluated: str
     comparison: Literal["<", "<=", ">", ">="]
     limit_stated: float
+    unit_stated: str
     limit_evaluated: Number
-    unit: str
+    unit_evaluated: str
+    converted: bool
     value: Number
     status: GoalStatus
     reason: str
     source: str
+    note: str
+    alpha_beta_gy: float | None
+    derived_at_gy_per_fraction: float | None
 
 
 class GoalSetEntry(_Document):

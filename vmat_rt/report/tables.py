@@ -40,6 +40,7 @@ class GoalRow:
     evaluated: str
     verdicts: tuple[Verdict, ...]
     reason: str
+    note: str
     footnote: int
 
 
@@ -47,7 +48,7 @@ class GoalRow:
 class GoalTable:
     """One goal set. counts are the predicted dose's results by status, in a fixed order, without zeros.
 
-    fractionated says that some dose level was converted through EQD2, relative that some limit was a percentage.
+    converted says that some dose was converted through EQD2, relative that some limit was a percentage.
     """
 
     title: str
@@ -55,7 +56,7 @@ class GoalTable:
     rows: tuple[GoalRow, ...]
     counts: Mapping[str, int]
     sources: tuple[str, ...]
-    fractionated: bool
+    converted: bool
     relative: bool
 
 
@@ -114,22 +115,22 @@ def goal_tables(document: ReportDocument) -> list[GoalTable]:
         columns = [[goal for goal in dose.goals if goal.goal_set == goal_set.name] for dose in doses]
         sources = tuple(dict.fromkeys(goal.source for goal in columns[0]))
         counts = {status: sum(goal.status == status for goal in columns[0]) for status in _STATUS_ORDER}
-        relative = [goal.unit == _RELATIVE for goal in columns[0]]
         rows: list[GoalRow] = []
         above = ""
         for goals in zip(*columns, strict=True):
             rows.append(_goal_row(goals, labels, sources, above))
             above = goals[0].structure
-        converted = [bool(row.evaluated) and not r for row, r in zip(rows, relative, strict=True)]
         counts = {status: count for status, count in counts.items() if count}
-        tables.append(GoalTable(goal_set.title, labels, tuple(rows), counts, sources, any(converted), any(relative)))
+        converted = any(goal.converted for goal in columns[0])
+        relative = any(goal.unit_stated == _RELATIVE for goal in columns[0])
+        tables.append(GoalTable(goal_set.title, labels, tuple(rows), counts, sources, converted, relative))
     return tables
 
 
 def _goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: Sequence[str], above: str) -> GoalRow:
     goal = goals[0]
-    stated = _goal_text(goal.metric_stated, goal.comparison, goal.limit_stated, goal.unit)
-    evaluated = _goal_text(goal.metric_evaluated, goal.comparison, goal.limit_evaluated, _evaluated_unit(goal))
+    stated = _goal_text(goal.metric_stated, goal.comparison, goal.limit_stated, goal.unit_stated)
+    evaluated = _goal_text(goal.metric_evaluated, goal.comparison, goal.limit_evaluated, goal.unit_evaluated)
     verdicts = [
         Verdict(label, _goal_value(result), result.status, SYMBOLS[result.status])
         for label, result in zip(labels, goals, strict=True)
@@ -140,13 +141,9 @@ def _goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: Sequen
         evaluated="" if evaluated == stated else evaluated,
         verdicts=tuple(verdicts),
         reason=goal.reason,
+        note=goal.note,
         footnote=sources.index(goal.source) + 1,
     )
-
-
-def _evaluated_unit(goal: GoalEntry) -> str:
-    """Percentages of the prescription are evaluated in Gy."""
-    return "Gy" if goal.unit == _RELATIVE else goal.unit
 
 
 def _goal_text(metric: str, comparison: str, limit: float | None, unit: str) -> str:
@@ -155,7 +152,7 @@ def _goal_text(metric: str, comparison: str, limit: float | None, unit: str) -> 
 
 
 def _goal_value(goal: GoalEntry) -> str:
-    return ABSENT if goal.value is None else f"{goal.value:.1f} {_evaluated_unit(goal)}"
+    return ABSENT if goal.value is None else f"{goal.value:.1f} {goal.unit_evaluated}"
 
 
 def dvh_tables(document: ReportDocument, structures: Sequence[Structure], colours: Mapping[str, str]) -> list[DvhTable]:

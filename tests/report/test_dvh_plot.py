@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.report import synthetic
+from vmat_rt.case import Structure, Volume
+from vmat_rt.grid import Grid
+from vmat_rt.metrics.dvh import compute_dvh
+from vmat_rt.report.colours import evaluated_structures, structure_colours
+from vmat_rt.report.dvh_plot import decimate, dvh_csv, dvh_figure, sample_curve
+from vmat_rt.report.result import CaseResult
+from vmat_rt.report.schema import NOTICE
+
+
+def test_curve_of_a_linear_dose_is_a_straight_line() -> None:
+    grid = Grid((4, 4, 101), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), "f")
+    dose = Volume(grid, np.broadcast_to(np.linspace(0, 50, 101, dtype=np.float32), grid.shape).copy())
+    slab = Grid((2, 2, 40), (2.0, 2.0, 2.0), (2.0, 2.0, 41.0), "f")
+    dvh = compute_dvh(Structure("s", None, Volume(slab, np.ones(slab.shape, np.float32))), dose)
+    doses, volume = sample_curve(dvh, 50.0)
+    exact = np.interp(doses, [10, 30], [100, 0])
+    assert volume == pytest.approx(exact, abs=0.6)
+    assert doses[-1] == pytest.approx(30.0, abs=0.2), "the curve ends where nothing is left"
+    few_doses, few_volumes = decimate((doses, volume), 0.6)
+    assert len(few_doses) <= 6
+    assert np.interp(doses, few_doses, few_volumes) == pytest.approx(volume, abs=0.6)
+
+
+def test_decimation_keeps_to_its_tolerance(result: CaseResult) -> None:
+    for dvh in result.predicted.dvhs.values():
+        if dvh.cumulative is not None:
+            doses, volume = sample_curve(dvh, 75.0)
+            few_doses, few_volumes = decimate((doses, volume), 0.05)
+            assert len(few_doses) < len(doses)
+            assert np.max(np.abs(np.interp(doses, few_doses, few_volumes) - volume)) <= 0.05 + 1e-9
+
+
+def test_figure_has_a_trace_for_each_structure_and_dose(result: CaseResult) -> None:
+    structures = evaluated_structures(result.case, result.protocol)
+    figure = dvh_figure(result, structures, structure_colours(structures, result.protocol))
+    json.dumps(figure, allow_nan=False)
+    traces = figure["data"]
+    assert len(traces) == 3 * len(structures)
+    dashes = {trace["meta"]: trace["line"]["dash"] for trace in traces}
+    assert dashes == {"predicted": "solid", "geometric baseline": "dot", "clinical": "dash"}
+    shown = [trace["name"] for trace in traces if trace["showlegend"]]
+    assert shown == [s.name for s in structures]
+    assert all("<script" not in json.dumps(trace) for trace in traces)
+    levels = [shape["x0"] for shape in figure["layout"]["shapes"]]
+    assert levels == [56.0, 70.0]
+
+
+def test_colours_are_distinct_and_follow_the_role(result: CaseResult) -> None:
+    structures = evaluated_structures(result.case, result.protocol)
+    assert [s.name for s in structures][:2] == ["PTV_7000", "PTV_5600"]
+    assert structures[-1].name == "External"
+    colours = structure_colours(structures, result.protocol)
+    assert len(set(colours.values())) == len(structures)
+
+
+def test_csv_is_tidy_and_agrees_with_the_metrics(result: CaseResult) -> None:
+    structures = evaluated_structures(result.case, result.protocol)
+    rows = list(csv.DictReader(io.StringIO(dvh_csv(result, structures))))
+    assert {row["notice"] for row in rows} == {NOTICE}
+    assert {row["dose_source"] for row in rows} == {"predicted", "geometric baseline", "clinical"}
+    assert {row["roi_name"] for row in rows} == {s.roi_name for s in structures}
+    target = [row for row in rows if row["structure"] == "PTV_7000" and row["dose_source"] == "predicted"]
+    doses, percent, cc = (
+        np.array([float(row[k]) for row in target]) for k in ("dose_gy", "volume_percent", "volume_cc")
+    )
+    dvh = result.predicted.dvhs["PTV 70"]
+    assert percent[0] == 100
+    assert percent[-1] == 0
+    assert np.all(np.diff(percent) <= 0)
+    assert cc[0] == pytest.approx(dvh.volume_cc, abs=1e-3)
+    assert np.interp(-95, -percent, doses) == pytest.approx(dvh.value("D95%"), abs=0.1)
+    assert np.interp(60, doses, percent) == pytest.approx(dvh.value("V60Gy"), abs=0.1)
+
+
+def test_structure_without_a_curve_is_left_out() -> None:
+    of = synthetic.case()
+    of = replace(of, structures={**of.structures, "PenileBulb": Structure("Bulb", "PenileBulb", None)})
+    result = synthetic.result(of)
+    structures = evaluated_structures(result.case, result.protocol)
+    colours = structure_colours(structures, result.protocol)
+    assert "Bulb" in colours
+    assert all(trace["name"] != "PenileBulb" for trace in dvh_figure(result, structures, colours)["data"])
+    assert "Bulb" not in dvh_csv(result, structures)

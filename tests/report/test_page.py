@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jsonschema
+import pytest
+from PIL import Image
+
+from tests.external import program
+from tests.report import synthetic
+from vmat_rt.report.document import report_document
+from vmat_rt.report.page import plotly_script, render_page, write_report
+from vmat_rt.report.result import CaseResult
+from vmat_rt.report.schema import NOTICE, json_schema
+
+CHROMIUM = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--virtual-time-budget=8000",
+    "--enable-logging=stderr",
+)
+
+
+class Page(HTMLParser):
+    """Tags and text of a page, read by the standard library's parser."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1][0] not in {"script", "style"}:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def folder(result: CaseResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    for name in ("rtdose.dcm", "rtplan.dcm"):
+        (out / name).write_bytes(b"")
+    paths = write_report(result, out)
+    assert paths == {
+        "report_html": out / "report.html",
+        "report_json": out / "report.json",
+        "dvh_csv": out / "dvh.csv",
+    }
+    return out
+
+
+@pytest.fixture(scope="module")
+def html(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8").replace(plotly_script(), "")
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+@pytest.fixture(scope="module")
+def document(folder: Path) -> dict[str, object]:
+    loaded: dict[str, object] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_report_json_follows_its_published_schema(document: dict[str, object]) -> None:
+    jsonschema.validate(document, json.loads(json_schema("report")))
+    assert document["notice"] == NOTICE
+    assert document["schema_version"] == 1
+    assert document["patient"] is None
+
+
+def test_report_json_lists_the_files_beside_it(document: dict[str, object], folder: Path) -> None:
+    files = document["files"]
+    assert isinstance(files, dict)
+    assert files["rtdose"] == "rtdose.dcm"
+    assert {folder / name for name in files.values()} == set(folder.iterdir())
+
+
+def test_report_json_holds_what_was_measured(result: CaseResult, document: dict) -> None:  # type: ignore[type-arg]
+    for key, dose in (("predicted", result.predicted), ("baseline", result.others[0]), ("clinical", result.others[1])):
+        target = document[key]["structures"][0]
+        assert target["name"] == "PTV_7000"
+        assert target["metrics"]["D95%"] == pytest.approx(dose.dvhs["PTV 70"].value("D95%"))
+        assert target["metrics"]["V100%"] == pytest.approx(dose.dvhs["PTV 70"].value("V100%", 70.0))
+        assert len(document[key]["goals"]) == sum(len(s.goals) for s in synthetic.PROTOCOL.goal_sets)
+    gap = document["comparison_with_clinical"]["structures"][0]["d95_gap_gy"]
+    ours, theirs = (d.dvhs["PTV 70"].value("D95%") for d in (result.predicted, result.others[1]))
+    assert ours is not None
+    assert theirs is not None
+    assert gap == pytest.approx(ours - theirs)
+    assert [s["roi_name"] for s in document["structures_unmapped"]] == [s.roi_name for s in result.case.unmapped]
+    assert document["structures_unmapped"][1]["volume_cc"] is None
+
+
+def test_names_from_the_file_are_text_and_nothing_else(page: Page) -> None:
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert len(scripts) == 3, "the figure, plotly and the page's own script"
+    assert synthetic.EVIL in page.text.replace("  ", " ")
+    assert "<img src=x onerror=alert(2)>" in page.text
+    assert "The ROI <b>odd</b> & co." in page.text
+    assert not [attributes for _, attributes in page.tags if any(key.startswith("on") for key in attributes)]
+
+
+def test_page_needs_nothing_from_outside(page: Page) -> None:
+    for tag, attributes in page.tags:
+        for key in ("src", "href", "action", "data", "poster", "srcset"):
+            assert (attributes.get(key) or "data:").startswith("data:"), (tag, attributes)
+        assert tag not in {"link", "iframe", "object", "embed", "base"}
+    policy = [a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy
+    assert "default-src 'none'" in str(policy[0])
+
+
+def test_page_says_the_most_important_things_first(page: Page, result: CaseResult) -> None:
+    order = [
+        NOTICE,
+        synthetic.PROTOCOL.title,
+        "PTV_7000 70 Gy, PTV_5600 56 Gy in 28 fractions",
+        "unet-prostate 1.0 (network)",
+        "Problems found",
+        "Goals: QUANTEC",
+        "Goals: Reference code's own set",
+        "Dose-volume histogram",
+        "Dose through the target",
+        "DVH table",
+        "Predicted minus clinical dose, Gy",
+        "Known to the protocol",
+        "Not for patients with hip prostheses.",
+        "Provenance",
+    ]
+    places = [page.text.index(words) for words in order]
+    assert places == sorted(places)
+    assert all(problem.message in page.text for problem in result.problems)
+
+
+def test_goals_have_words_beside_their_colours(html: str, page: Page) -> None:
+    found = re.findall(r'<span class="status ([a-z-]+)">(.) ([a-z ]+)</span>', html)
+    assert {(css, symbol, words) for css, symbol, words in found} >= {
+        ("met", "✓", "met"),
+        ("missed", "✗", "missed"),
+        ("not-evaluable", "?", "not evaluable"),
+        ("vacuous", "∅", "vacuous"),
+    }
+    assert "V50Gy < 50 % V51.62Gy < 50 %" in page.text, "as stated and as converted, side by side"
+    assert "Dmax ≤ 107 % of prescription Dmax ≤ 74.9 Gy" in page.text
+
+
+def test_pictures_are_inlined_and_of_the_size_that_the_page_says(page: Page) -> None:
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert [str(image["alt"]).split(" on ")[0] for image in images] == [
+        "Predicted dose",
+        "Clinical dose",
+        "Predicted minus clinical dose",
+        "Predicted minus geometric baseline dose",
+    ]
+    for image in images:
+        picture = Image.open(io.BytesIO(base64.b64decode(str(image["src"]).partition("base64,")[2])))
+        assert abs(picture.width - int(str(image["width"]))) <= 1
+        assert abs(picture.height - int(str(image["height"]))) <= 1
+
+
+def test_identity_appears_only_when_it_is_given(result: CaseResult, page: Page) -> None:
+    named = replace(result, patient={"Patient": "Doe^Jane & Co", "ID": "4711"}, others=())
+    document = report_document(named, {})
+    shown = Page(render_page(named, document).replace(plotly_script(), ""))
+    assert "Doe^Jane & Co" in shown.text
+    assert document.patient == {"Patient": "Doe^Jane & Co", "ID": "4711"}
+    assert "4711" not in page.text
+
+
+def test_a_prediction_alone_makes_a_page() -> None:
+    plain = replace(synthetic.result(), problems=(), created=None)
+    document = report_document(plain, {})
+    text = Page(render_page(plain, document).replace(plotly_script(), "")).text
+    assert document.clinical is None
+    assert document.comparison_with_baseline is None
+    assert "Comparison" not in text
+    assert "nothing stood against the input" in text
+
+
+def test_disagreement_is_flagged_in_words() -> None:
+    far = synthetic.result(others=("geometric baseline",), baseline_scale=0.85)
+    document = report_document(far, {})
+    assert document.comparison_with_baseline is not None
+    assert document.comparison_with_baseline.disagrees
+    assert "⚠ disagree" in Page(render_page(far, document).replace(plotly_script(), "")).text
+
+
+def test_same_result_gives_the_same_bytes(result: CaseResult, folder: Path, tmp_path: Path) -> None:
+    for name in ("rtdose.dcm", "rtplan.dcm"):
+        (tmp_path / name).write_bytes(b"")
+    write_report(result, tmp_path)
+    for path in folder.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_importing_the_page_does_not_import_matplotlib_or_plotly() -> None:
+    code = "import sys, vmat_rt.report.page; assert not {'matplotlib', 'plotly', 'jinja2'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_chromium_draws_the_page_without_a_network(folder: Path, tmp_path: Path) -> None:
+    command = [program("chromium"), *CHROMIUM, f"--user-data-dir={tmp_path}", "--dump-dom"]
+    address = (folder / "report.html").resolve().as_uri()
+    run = subprocess.run([*command, address], check=True, capture_output=True, text=True, timeout=60)
+    console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
+    assert not console, console
+    dom = run.stdout.replace(plotly_script(), "")
+    assert dom.count('class="scatterlayer') >= 1
+    curves, _, legend = dom.partition('class="infolayer"')
+    drawn = re.findall(r'<path class="js-line" [^>]*d="M[^"]+"', curves)
+    assert len(drawn) == 21, "seven structures, three doses"
+    assert legend.count('class="legendtext"') == 7
+    assert "<script>alert" not in dom
