@@ -1,0 +1,105 @@
+"""The table of input channels: a name -> how a scene is turned into one array (z, y, x), float32. No torch.
+
+    ct                  HU, clipped to the window and mapped to [-1, 1]; air outside the CT
+    body                area fraction of the body, [0, 1]
+    prescription        prescribed dose relative to the highest; where targets overlap the higher dose wins
+    distance:NAME       signed distance to a structure, negative inside, clipped and mapped to [-1, 1]; an absent
+                        structure has a value of its own
+    beam:MAP            a map of vmat_rt.geometry.beams; zero for a target that is absent
+    prior               another predictor's dose relative to the highest prescription
+
+A channel is added by one function and one line of CHANNELS. A name is a kind, or kind:argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from vmat_rt.case import FloatArray
+from vmat_rt.errors import ConfigError
+from vmat_rt.geometry.distance import signed_distance_mm
+from vmat_rt.nn.scene import Scene
+
+_CHORD: Final = "beam_chord"
+
+
+@dataclass(frozen=True)
+class ChannelKind:
+    """compute(scene, argument) -> (z, y, x). argument says what stands after the colon, or is empty for none."""
+
+    compute: Callable[[Scene, str], FloatArray]
+    argument: str = ""
+
+
+def compute_channel(scene: Scene, name: str) -> FloatArray:
+    """The channel called `name` on the scene's grid. Raises ConfigError for a name that the table lacks."""
+    kind, argument = parse_channel(name)
+    return kind.compute(scene, argument)
+
+
+def parse_channel(name: str) -> tuple[ChannelKind, str]:
+    """A channel's kind and argument. Raises ConfigError that lists what there is."""
+    word, colon, argument = name.partition(":")
+    kind = CHANNELS.get(word)
+    if kind is None or bool(kind.argument) != bool(argument) or (colon and not argument):
+        known = ", ".join(f"{w}:<{k.argument}>" if k.argument else w for w, k in CHANNELS.items())
+        raise ConfigError(f"no input channel is called {name!r}; there are {known}")
+    return kind, argument
+
+
+def _ct(scene: Scene, _: str) -> FloatArray:
+    low, high = scene.normalisation.hu_window
+    scaled: FloatArray = (np.clip(scene.ct_hu.array, low, high) - (low + high) / 2) * (2 / (high - low))
+    return scaled
+
+
+def _body(scene: Scene, _: str) -> FloatArray:
+    return scene.body
+
+
+def _prescription(scene: Scene, _: str) -> FloatArray:
+    """Painted from the lowest dose up: in a voxel that is partly covered the levels mix by area."""
+    level = np.zeros(scene.grid.shape, np.float32)
+    for name, dose_gy in reversed(scene.target_gy.items()):
+        fraction = scene.fraction(name)
+        if fraction is not None:
+            level += fraction * (np.float32(dose_gy / scene.highest_gy) - level)
+    return level
+
+
+def _distance(scene: Scene, name: str) -> FloatArray:
+    fraction = scene.fraction(name)
+    if fraction is None:
+        return np.full(scene.grid.shape, scene.normalisation.absent, np.float32)
+    clip_mm = scene.normalisation.distance_mm
+    return signed_distance_mm(fraction, scene.grid, clip_mm) * np.float32(1 / clip_mm)
+
+
+def _beam(scene: Scene, name: str) -> FloatArray:
+    found = scene.beam_maps.get(name)
+    if found is not None:
+        return found / np.float32(scene.normalisation.chord_cm) if name == _CHORD else found
+    target = name.removeprefix("beam_")
+    if target in scene.case.prescription.dose_gy or target in scene.case.structures:
+        return np.zeros(scene.grid.shape, np.float32)  # no beam aims at a target that is absent
+    raise ConfigError(f"no beam map is called {name!r}; there are {', '.join(scene.beam_maps)}")
+
+
+def _prior(scene: Scene, _: str) -> FloatArray:
+    if scene.prior_gy is None:
+        raise ConfigError('the channel "prior" needs another predictor\'s dose, and none was given')
+    return scene.prior_gy * np.float32(1 / scene.highest_gy)
+
+
+CHANNELS: Final[dict[str, ChannelKind]] = {
+    "ct": ChannelKind(_ct),
+    "body": ChannelKind(_body),
+    "prescription": ChannelKind(_prescription),
+    "distance": ChannelKind(_distance, argument="Structure"),
+    "beam": ChannelKind(_beam, argument="map"),
+    "prior": ChannelKind(_prior),
+}

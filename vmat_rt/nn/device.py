@@ -1,0 +1,77 @@
+"""On what a network runs, in which precision and with how many threads. Nothing falls back silently."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from vmat_rt.errors import ConfigError
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+_LOG = logging.getLogger("vmat_rt.nn")
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
+
+def choose_device(text: str) -> torch.device:
+    """The device called "auto", "cpu", "cuda" or "cuda:N". "auto" takes CUDA where there is some, and logs it.
+
+    Raises ConfigError for another word or a device that this machine lacks.
+    """
+    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if text == "auto":
+        device = torch.device("cuda:0" if present else "cpu")
+        _LOG.info("device auto: %s", device if present else "cpu, for there is no CUDA device")
+        return device
+    if not _DEVICE.fullmatch(text):
+        raise ConfigError(f"no device is called {text!r}; there are auto, cpu, cuda and cuda:<number>")
+    if text == "cpu":
+        return torch.device("cpu")
+    index = int(text.partition(":")[2] or 0)
+    if index >= present:
+        raise ConfigError(f"device {text} was asked for, but this machine has {present} CUDA devices; use --device cpu")
+    return torch.device("cuda", index)
+
+
+def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    """The type in which convolutions are computed. Raises ConfigError for one that the device has no hardware for.
+
+    "auto" is bfloat16 or else float16 on CUDA, and float32 on a CPU: there 16 bits gain a factor of about 1.5 where
+    the processor has them at all, and the same study would get another dose on another computer.
+    """
+    if device.type == "cpu":
+        if precision == "float16" or (precision == "bfloat16" and not _cpu_has_bfloat16()):
+            raise ConfigError(f"this processor does not compute in {precision}; use float32")
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    modern = torch.cuda.get_device_capability(device) >= (8, 0)
+    if precision == "bfloat16" and not modern:
+        raise ConfigError(f"{torch.cuda.get_device_name(device)} does not compute in bfloat16; use float16")
+    if precision == "auto":
+        return torch.bfloat16 if modern else torch.float16
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+
+
+def _cpu_has_bfloat16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def bounded_threads(threads: int | None) -> Iterator[None]:
+    """Run torch on `threads` threads, by default no more than the usable cores; the setting is put back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, usable_cores()) if threads is None else threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

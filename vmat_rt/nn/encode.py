@@ -1,0 +1,145 @@
+"""encode: a case -> the arrays that a network takes. Training and inference both use this function. No torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from vmat_rt.case import Case, FloatArray
+from vmat_rt.errors import ConfigError
+from vmat_rt.grid import Grid
+from vmat_rt.nn.channels import compute_channel, parse_channel
+from vmat_rt.nn.scene import Normalisation, Scene
+from vmat_rt.protocol import Protocol
+
+_DISTANCE: Final = "distance:"
+_SIDE: Final = re.compile(r"(?<=_)[LR](?=_|$)")
+
+
+class Channels(BaseModel):
+    """What a network is told of a case: its input channels in order, its targets in order, and the normalisation.
+
+    Raises ConfigError for a channel that nobody computes, or a name that stands twice.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    names: tuple[str, ...]
+    targets: tuple[str, ...]
+    normalisation: Normalisation = Normalisation()
+
+    @model_validator(mode="after")
+    def _known_and_unique(self) -> Channels:
+        for name in self.names:
+            parse_channel(name)
+        for kind, names in (("channels", self.names), ("targets", self.targets)):
+            if not names or len(set(names)) != len(names):
+                raise ConfigError(f"{kind} must be named, each once, not {list(names)}")
+        return self
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """The structures with a presence flag: those with a distance channel, then targets without one."""
+        near = tuple(name.removeprefix(_DISTANCE) for name in self.names if name.startswith(_DISTANCE))
+        return near + tuple(name for name in self.targets if name not in near)
+
+    @property
+    def condition_size(self) -> int:
+        """Length of the condition vector: a dose for each target, the fractions, a flag for each structure."""
+        return len(self.targets) + 1 + len(self.structures)
+
+    @property
+    def needs_prior(self) -> bool:
+        return "prior" in self.names
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A case as a network takes it.
+
+    array: float32 (channel, z, y, x). condition: float32 (condition_size,). body: area fraction float32 (z, y, x), to
+    mask the output with. highest_gy: what one unit of the network's output stands for.
+    """
+
+    array: FloatArray
+    condition: FloatArray
+    body: FloatArray
+    highest_gy: float
+
+
+def encode(case: Case, grid: Grid, channels: Channels, prior_gy: FloatArray | None = None) -> Encoded:
+    """The case on the grid, channel by channel, and the condition vector (see `condition`).
+
+    prior_gy is another predictor's dose on the grid, float32 (z, y, x), where a channel asks for it. Raises ConfigError
+    when it is missing or of another shape, InputError when no prescribed target or no body lies on the grid,
+    GeometryError when grid and case lie in different frames of reference.
+    """
+    scene = Scene(case, grid, channels.normalisation, prior_gy)
+    highest_gy = scene.highest_gy
+    array = np.empty((len(channels.names), *grid.shape), np.float32)
+    for channel, name in zip(array, channels.names, strict=True):
+        channel[...] = compute_channel(scene, name)
+    return Encoded(array, condition(scene, channels), scene.body, highest_gy)
+
+
+def condition(scene: Scene, channels: Channels) -> FloatArray:
+    """The FiLM condition vector, float32 (condition_size,).
+
+    In order: the prescribed dose of each target (total Gy / normalisation.dose_gy; 0 where the target is absent or
+    not prescribed), the fraction count / normalisation.fractions, and for each of `channels.structures` 1 when it is
+    present, else 0. A target that is contoured but not prescribed has dose 0 and flag 1.
+    """
+    scale = channels.normalisation
+    doses = [scene.target_gy.get(name, 0.0) / scale.dose_gy for name in channels.targets]
+    fractions = scene.case.prescription.fractions / scale.fractions
+    flags = [float(scene.fraction(name) is not None) for name in channels.structures]
+    return np.array([*doses, fractions, *flags], np.float32)
+
+
+def channels_for(protocol: Protocol, normalisation: Normalisation | None = None) -> Channels:
+    """The standard channels of a protocol: CT, body, prescription, and the distance to each of its structures."""
+    targets = tuple(spec.name for spec in protocol.with_role("target"))
+    near = targets + tuple(spec.name for spec in protocol.with_role("oar"))
+    names = ("ct", "body", "prescription", *(_DISTANCE + name for name in near))
+    return Channels(names=names, targets=targets, normalisation=normalisation or Normalisation())
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Index permutations that make a case its own mirror image, once the x axis is reversed.
+
+    array[channels][..., ::-1] and vector[condition]: left structures take the place of right ones and the reverse.
+    """
+
+    channels: tuple[int, ...]
+    condition: tuple[int, ...]
+
+
+def mirror(channels: Channels) -> Mirror:
+    """Which channels and condition values change places under a left-right flip of the patient.
+
+    Sides are read from TG-263 names (`Femur_Head_L`, `Parotid_R`). Raises ConfigError when a structure of one side has
+    no counterpart among the inputs: such a network cannot be shown a mirrored patient.
+    """
+    first_flag = len(channels.targets) + 1
+    targets = _partners(channels.targets, "target")
+    structures = _partners(channels.structures, "structure")
+    flags = tuple(first_flag + index for index in structures)
+    return Mirror(_partners(channels.names, "channel"), (*targets, len(channels.targets), *flags))
+
+
+def mirrored_name(name: str) -> str:
+    """The name of the same structure on the other side; a name without a side is its own mirror image."""
+    return _SIDE.sub(lambda side: "R" if side.group() == "L" else "L", name)
+
+
+def _partners(names: tuple[str, ...], what: str) -> tuple[int, ...]:
+    try:
+        return tuple(names.index(mirrored_name(name)) for name in names)
+    except ValueError:
+        lone = [name for name in names if mirrored_name(name) not in names]
+        raise ConfigError(f"left and right cannot change places: no other side for {what} {', '.join(lone)}") from None

@@ -1,0 +1,112 @@
+"""NetworkPredictor: a network bundle -> dose on a grid, in one pass over the whole grid or patch by patch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vmat_rt.bundle import Bundle
+from vmat_rt.case import Case, FloatArray
+from vmat_rt.errors import ConfigError, ModelError
+from vmat_rt.grid import Grid
+from vmat_rt.nn.device import Precision, bounded_threads, choose_device, choose_dtype
+from vmat_rt.nn.encode import Encoded, Mirror, encode, mirror
+from vmat_rt.nn.network_bundle import LoadedNetwork, unpack_network
+from vmat_rt.nn.windows import Window, slide
+
+_LOG = logging.getLogger("vmat_rt.nn")
+
+Forward = Callable[[Tensor, Tensor], Tensor]
+"""(n, c, z, y, x) and (n, k) -> (n, 1, z, y, x), relative dose."""
+
+
+class NetworkPredictor:
+    """A network on a device, loaded once.
+
+    Raises ConfigError for a device or precision that is not there, ModelError for a damaged bundle.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: str = "auto", precision: Precision = "auto", threads: int | None = None
+    ) -> None:
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(self.device, precision)
+        self.identity = bundle.identity
+        self._threads = threads
+        self._loaded: LoadedNetwork = unpack_network(bundle)
+        self._loaded.unet.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        settings = self._loaded.settings
+        self._plan = Plan(settings.window, mirror(self._loaded.channels) if settings.flip_average else None)
+
+    @property
+    def prior(self) -> str | None:
+        """Name of the bundle whose dose `predict` must be given as prior_gy, or None when it needs none."""
+        return self._loaded.settings.prior if self._loaded.channels.needs_prior else None
+
+    def predict(self, case: Case, grid: Grid, prior_gy: FloatArray | None = None) -> FloatArray:
+        """Dose on the grid, float32 (z, y, x), Gy in total over all fractions; not negative, zero outside the body.
+
+        Raises what `encode` raises; ModelError when a voxel of the output is not finite, ConfigError when the device
+        has too little memory.
+        """
+        started = time.perf_counter()
+        encoded = encode(case, grid, self._loaded.channels, prior_gy)
+        ready = time.perf_counter()
+        relative = self._run(encoded)
+        _LOG.info(
+            "encoded in %.2f s, network in %.2f s on %s", ready - started, time.perf_counter() - ready, self.device
+        )
+        return dose_gy(relative, encoded)
+
+    def _run(self, encoded: Encoded) -> FloatArray:
+        autocast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        try:
+            with bounded_threads(self._threads), torch.inference_mode(), autocast:
+                x = torch.from_numpy(encoded.array)[None].to(self.device)
+                condition = torch.from_numpy(encoded.condition)[None].to(self.device)
+                output = run_network(self._loaded.unet, x, condition, self._plan)
+                return np.ascontiguousarray(output[0, 0].float().cpu().numpy())
+        except torch.OutOfMemoryError as error:
+            shape = " x ".join(str(n) for n in encoded.body.shape)
+            raise ConfigError(f"{self.device} has too little memory for {shape} voxels; use --device cpu") from error
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network runs on a grid: in windows or (None) at once; averaged with the mirrored patient or (None) not."""
+
+    window: Window | None = None
+    mirror: Mirror | None = None
+
+
+def run_network(network: Forward, x: Tensor, condition: Tensor, plan: Plan) -> Tensor:
+    """Relative dose (n, 1, z, y, x) of inputs x (n, c, z, y, x) and condition (n, k), as the plan says."""
+    straight = _forward(network, x, condition, plan.window)
+    if plan.mirror is None:
+        return straight
+    flipped = x[:, list(plan.mirror.channels)].flip(-1)
+    mirrored = _forward(network, flipped, condition[:, list(plan.mirror.condition)], plan.window)
+    return (straight + mirrored.flip(-1)) / 2
+
+
+def _forward(network: Forward, x: Tensor, condition: Tensor, window: Window | None) -> Tensor:
+    def one(part: Tensor) -> Tensor:
+        return network(part.contiguous(memory_format=torch.channels_last_3d), condition)
+
+    return one(x) if window is None else slide(one, x, window)
+
+
+def dose_gy(relative: FloatArray, encoded: Encoded) -> FloatArray:
+    """Relative dose (z, y, x) -> Gy; zero in voxels without any body. Raises ModelError unless all are finite."""
+    wrong = relative.size - int(np.isfinite(relative).sum())
+    if wrong:
+        raise ModelError(f"the network gave no finite dose in {wrong} of {relative.size} voxels")
+    dose = np.maximum(relative, 0) * np.float32(encoded.highest_gy)
+    dose[encoded.body == 0] = 0
+    return dose.astype(np.float32, copy=False)
