@@ -119,7 +119,7 @@ def test_two_frames_never_meet() -> None:
 
 
 def sib_dose(grid: Grid, radius_mm: float, sigma_mm: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """70 Gy in a sphere, 56 Gy in a shell of 14 mm round it, Gaussian penumbra; and each voxel's distance from 0, mm."""
+    """70 Gy in a sphere, 56 Gy in 14 mm round it, Gaussian penumbra; and each voxel's distance from the middle, mm."""
     z, y, x = np.meshgrid(*(grid.axis_mm(axis) for axis in range(3)), indexing="ij")
     r = np.sqrt(z**2 + y**2 + x**2)
     step = [0.5 * erfc((r - edge) / (sigma_mm * np.sqrt(2))) for edge in (radius_mm, radius_mm + 14)]

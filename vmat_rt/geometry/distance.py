@@ -21,8 +21,8 @@ def signed_distance_mm(fraction: FloatArray, grid: Grid, clip_mm: float) -> Floa
 
     Values are limited to +-clip_mm. The structure is the voxels of at least half area fraction, or of at least half of
     the highest fraction where none reaches that (a chiasm on a coarse grid). Outside it is the distance to the nearest
-    voxel inside, inside that to the nearest voxel outside, each less a third of the mean spacing: the nearest centre lies
-    half a spacing behind a level face and almost on a slanted one; on spheres a third leaves no bias (see the tests).
+    voxel inside, inside that to the nearest voxel outside, each less a third of the mean spacing: the nearest centre
+    lies half a spacing behind a level face and almost on a slanted one; a third leaves no bias on spheres.
     Only a box of clip_mm round the structure is computed; beyond it the value is clip_mm.
     Raises GeometryError when every fraction is 0: absence is the caller's to encode.
     """
@@ -63,7 +63,7 @@ def _box_round(inside: NDArray[np.bool_], grid: Grid, margin_mm: float) -> tuple
 
 
 def _maurer(image: sitk.Image) -> sitk.Image:
-    """Distance from the nearest voxel centre of the object (value 1): 0 on its border voxels, negative deeper inside."""
+    """Distance from the nearest voxel centre of the object (value 1): 0 on its border, negative deeper inside."""
     transform: sitk.SignedMaurerDistanceMapImageFilter = sitk.SignedMaurerDistanceMapImageFilter()
     transform.SetNumberOfThreads(THREADS)
     transform.SetUseImageSpacing(True)

@@ -15,10 +15,14 @@ from vmat_rt.case import Contours, FloatArray, Polygon, Structure, Volume
 from vmat_rt.errors import GeometryError
 from vmat_rt.geometry import scanline
 from vmat_rt.geometry.resample import resample
-from vmat_rt.geometry.solid import PlaneStack, plane_stack, plane_weights_mm, slice_blend
+from vmat_rt.geometry.solid import PlaneStack, SliceBlend, plane_stack, plane_weights_mm, slice_blend
 from vmat_rt.grid import Grid, Triple
 
 Box = tuple[tuple[float, float], tuple[float, float]]
+Indices = NDArray[np.int64]
+
+# Slices are filled in groups of so many pixels, which bounds what is held beside the result.
+_GROUP_PIXELS = 1 << 20
 
 
 def plane_fractions(polygon_sets: Sequence[Sequence[Polygon]], grid: Grid) -> FloatArray:
@@ -48,22 +52,26 @@ def fraction(contours: Contours, grid: Grid) -> FloatArray:
     stack = plane_stack(contours)
     result = np.zeros(grid.shape, np.float32)
     blend = slice_blend(stack, grid.axis_mm(0))
+    window = _window([plane.polygons for plane in stack.planes], grid)
     slices = np.flatnonzero(blend.inside)
-    needed = np.unique(np.concatenate((blend.lower[slices], blend.upper[slices])))
-    polygon_sets = [stack.planes[i].polygons for i in needed]
-    window = _window(polygon_sets, grid)
-    if window is None:
+    if window is None or not len(slices):
         return result
     rows, columns = window
-    origin, pixel = _corner_and_pixel(grid, rows.start, columns.start)
-    planes = scanline.coverage(polygon_sets, origin, pixel, (rows.stop - rows.start, columns.stop - columns.start))
-    lower, upper = np.searchsorted(needed, blend.lower), np.searchsorted(needed, blend.upper)
-    for k in slices:
-        part = planes[lower[k]]
-        if blend.weight[k] > 0:
-            part = part + np.float32(blend.weight[k]) * (planes[upper[k]] - part)
-        result[k, rows, columns] = part
+    pixels = len(slices) * (rows.stop - rows.start) * (columns.stop - columns.start)
+    for group in np.array_split(slices, min(len(slices), pixels // _GROUP_PIXELS + 1)):
+        _fill(result[:, rows, columns], group, stack, blend, _corner_and_pixel(grid, rows.start, columns.start))
     return result
+
+
+def _fill(result: FloatArray, slices: Indices, stack: PlaneStack, blend: SliceBlend, place: Box) -> None:
+    """Write these slices of `result`, a window whose corner and pixel size are `place`, from the planes they need."""
+    needed = np.unique(np.concatenate((blend.lower[slices], blend.upper[slices])))
+    planes = scanline.coverage([stack.planes[i].polygons for i in needed], *place, result.shape[1:])
+    lower, upper = np.searchsorted(needed, blend.lower[slices]), np.searchsorted(needed, blend.upper[slices])
+    for k, a, b in zip(slices, lower, upper, strict=True):
+        result[k] = planes[a]
+        if a != b:
+            result[k] += np.float32(blend.weight[k]) * (planes[b] - planes[a])
 
 
 def even_odd_mask(contours: Contours, grid: Grid) -> NDArray[np.bool_]:
@@ -166,7 +174,7 @@ def _require_frame(frame_uid: str, grid: Grid) -> None:
         raise GeometryError("contours and grid lie in different frames of reference")
 
 
-def _corner_and_pixel(grid: Grid, row: int, column: int) -> tuple[tuple[float, float], tuple[float, float]]:
+def _corner_and_pixel(grid: Grid, row: int, column: int) -> Box:
     """Outer corner of the pixel (row, column) and the size of a pixel, both (y, x) mm."""
     _, sy, sx = grid.spacing_mm
     return (grid.origin_mm[1] + (row - 0.5) * sy, grid.origin_mm[2] + (column - 0.5) * sx), (sy, sx)
