@@ -27,7 +27,9 @@ class SeenDose:
 
 def dciodvfy_errors(path: Path) -> list[str]:
     """The errors that dciodvfy (dicom3tools) finds. It must have recognised the object to say anything."""
-    done = subprocess.run([program("dciodvfy"), str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program("dciodvfy"), str(path)], capture_output=True, text=True, errors="replace", check=False
+    )
     report = done.stdout + done.stderr
     assert any(iod in report for iod in ("RTDose", "RTPlan", "RTStructureSet", "CTImage")), report
     return [line for line in report.splitlines() if line.startswith("Error")]
@@ -54,3 +56,14 @@ def _seen(image: sitk.Image, scale: float) -> SeenDose:
     first = np.array(image.GetOrigin())[::-1]
     flipped = tuple(int(axis) for axis in np.flatnonzero(corner < first))
     return SeenDose(np.flip(dose, flipped), np.minimum(first, corner), np.maximum(first, corner))
+
+
+def masks_by_plastimatch(study: Path, folder: Path) -> dict[str, NDArray[np.bool_]]:
+    """ROI name -> voxels (z, y, x) on the grid of the CT in `study`, holes by XOR as planning systems fill them."""
+    ct = folder / "ct.mha"
+    sitk.WriteImage(sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(study / "CT"))), str(ct))
+    command = [program("plastimatch"), "convert", "--input", str(study / "RTSTRUCT.dcm"), "--fixed", str(ct)]
+    prefix = ["--output-prefix", str(folder / "masks"), "--prefix-format", "mha", "--xor-contours"]
+    subprocess.run([*command, *prefix], check=True, capture_output=True)
+    files = sorted((folder / "masks").glob("*.mha"))
+    return {file.stem: sitk.GetArrayFromImage(sitk.ReadImage(str(file))) > 0 for file in files}

@@ -175,6 +175,18 @@ def test_the_head_and_neck_sample_is_the_openkbp_patient() -> None:
         assert seen == pytest.approx(volume_cc(structure), rel=0.01), structure.roi_name
 
 
+@pytest.mark.parametrize("name", ["prostate_phantom", "head_neck_openkbp"])
+def test_plastimatch_fills_the_contours_of_the_samples_alike(tmp_path: Path, name: str) -> None:
+    study = read_study(SAMPLES / name)
+    assert study.ct is not None
+    masks = judges.masks_by_plastimatch(SAMPLES / name, tmp_path)
+    for roi in study.structure_set.rois:
+        assert roi.contours is not None
+        ours, theirs = even_odd_mask(roi.contours, study.ct.volume.grid), masks[roi.name]
+        # The rest is pixel centres that lie on a contour.
+        assert 2 * np.count_nonzero(ours & theirs) >= 0.995 * (ours.sum() + theirs.sum()), roi.name
+
+
 def test_samples_are_small_and_valid() -> None:
     files = sorted(SAMPLES.rglob("*.dcm"))
     assert sum(path.stat().st_size for path in files) < 15e6

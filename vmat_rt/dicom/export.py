@@ -107,6 +107,7 @@ def _header(case: Case, options: ExportOptions) -> OutputHeader:
     pixels = hashlib.sha256(np.ascontiguousarray(case.ct.array).tobytes()).hexdigest()
     seed = ("export", case.key, options.patient_position, repr(case.ct.grid), pixels)
     study = Dataset()
+    study.SpecificCharacterSet = "ISO_IR 192"
     study.PatientName = options.patient_name
     study.PatientID = options.patient_id if options.patient_id is not None else case.key
     study.StudyInstanceUID = derived_uid(*seed, "study")
@@ -135,7 +136,7 @@ def _rois(case: Case) -> Iterator[Roi]:
     contoured = [structure for structure in structures if isinstance(structure.shape, Contours)]
     for number, structure in enumerate(contoured, 1):
         if isinstance(structure.shape, Contours):
-            yield Roi(number, structure.roi_name, structure.shape, _interpreted_type(structure, case))
+            yield Roi(number, structure.roi_name[:64], structure.shape, _interpreted_type(structure, case))
 
 
 def _interpreted_type(structure: Structure, case: Case) -> str:
@@ -149,7 +150,7 @@ def _interpreted_type(structure: Structure, case: Case) -> str:
 
 def _write_plan(path: Path, case: Case, rois: tuple[Roi, ...], header: OutputHeader, origin: Origin) -> str:
     number_of = {roi.name: roi.number for roi in rois}
-    numbers = {name: number_of.get(structure.roi_name) for name, structure in case.structures.items()}
+    numbers = {name: number_of.get(structure.roi_name[:64]) for name, structure in case.structures.items()}
     dataset = plan_dataset(case.prescription, numbers, header, origin)
     dataset.RTPlanLabel = "vmat-rt"
     if case.gantry_angles_deg:

@@ -174,6 +174,9 @@ def inherited_attributes(source: Dataset) -> Dataset:
             kept.add(copy.deepcopy(element))
         elif keyword in _ALWAYS:
             setattr(kept, keyword, "")
+    if "StudyInstanceUID" not in kept:
+        # Type 1: a study whose files name none still needs one that all its outputs share.
+        kept.StudyInstanceUID = derived_uid("study", str(kept.PatientID), str(source.get("FrameOfReferenceUID", "")))
     method = "DeidentificationMethod" in kept or "DeidentificationMethodCodeSequence" in kept
     if kept.get("PatientIdentityRemoved") == "YES" and not method:
         # PS3.3 C.7.1.1 asks for the method then; we do not know it.
@@ -218,6 +221,8 @@ def new_object(header: OutputHeader, origin: Origin, sop_class_uid: str) -> Data
     dataset.ManufacturerModelName = origin.model
     dataset.SoftwareVersions = list(origin.software)
     dataset.FrameOfReferenceUID = header.frame_uid
+    if origin.predicted:
+        dataset.ContentQualification = "RESEARCH"
     return dataset
 
 

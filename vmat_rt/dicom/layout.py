@@ -19,7 +19,7 @@ from vmat_rt.grid import Grid
 
 Cosines = tuple[float, float, float, float, float, float]
 HEAD_FIRST_SUPINE: Cosines = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-_AXIAL_TOLERANCE = 1e-3
+_AXIAL_TOLERANCE = 2e-3
 
 
 def decimal_string(value: float) -> str:
@@ -61,7 +61,7 @@ class Layout:
 def layout_for(cosines: Sequence[float]) -> Layout:
     """The layout of an axial image with these six direction cosines.
 
-    Cosines within 0.001 of an axis count as that axis, as the grid is exactly axis-aligned. Raises GeometryError when
+    Cosines within 0.002 of an axis count as that axis, as the grid is exactly axis-aligned. Raises GeometryError when
     rows do not run along x and columns along y.
     """
     rounded = np.round(np.asarray(cosines, np.float64))

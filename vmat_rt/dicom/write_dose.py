@@ -51,7 +51,6 @@ def rtdose_dataset(dose: Volume, header: OutputHeader, origin: Origin, plan_uid:
     dataset.DoseType = "PHYSICAL"
     dataset.DoseSummationType = "PLAN"
     if origin.predicted:
-        dataset.ContentQualification = "RESEARCH"
         dataset.DoseComment = f"{origin.description}. Model {origin.model}"[:64]
     plan = Dataset()
     plan.ReferencedSOPClassUID = RTPlanStorage
