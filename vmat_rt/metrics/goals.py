@@ -1,0 +1,192 @@
+"""Planning goals: is what a protocol asks for reached by a plan?
+
+A goal is met, missed, not evaluable (why) or vacuous. A goal that was published at another dose per fraction is
+converted (vmat_rt.metrics.fractionation) and reported both as stated and as evaluated.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vmat_rt.case import Prescription
+from vmat_rt.errors import ConfigError
+from vmat_rt.metrics.dvh import Dvh
+from vmat_rt.metrics.fractionation import convert_level_gy, fractionates_otherwise
+from vmat_rt.metrics.grammar import Metric, parse_metric
+from vmat_rt.protocol import Goal, GoalSet
+
+Status = Literal["met", "missed", "not evaluable", "vacuous"]
+
+REACHABLE = 1.07
+"""Dose that a plan can be expected to reach, as a fraction of the highest prescription: ICRU 50 and 62 hold targets to
+95-107 %. An upper limit on what lies above it is fulfilled by any acceptable plan."""
+
+_COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class GoalResult:
+    """One goal and what became of it.
+
+    metric_stated and limit_stated are the protocol's, in its own words; metric and limit what was compared, the dose
+    levels being physical dose in this plan's fractions. value has the unit of limit, or is None with a reason.
+    converted says whether metric or limit were converted.
+    """
+
+    goal: Goal
+    metric_stated: str
+    limit_stated: str
+    metric: str
+    limit: float | None
+    unit: str
+    value: float | None
+    status: Status
+    reason: str = ""
+    converted: bool = False
+
+    @property
+    def structure(self) -> str:
+        return self.goal.structure
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the goal's source and note stand beside the result."""
+        goal = self.goal
+        plain = {key: value for key, value in vars(self).items() if key != "goal"}
+        return {
+            "structure": goal.structure,
+            "comparison": goal.comparison,
+            **plain,
+            "source": goal.source,
+            "note": goal.note,
+            "alpha_beta_gy": goal.alpha_beta_gy,
+            "derived_at_gy_per_fraction": goal.derived_at_gy_per_fraction,
+        }
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A goal as it is asked of one plan: metric, limit in `unit`, and whether they were converted."""
+
+    metric: Metric
+    limit: float
+    unit: str
+    converted: bool
+
+
+def check_goals(
+    goal_set: GoalSet, dvhs: Mapping[str, Dvh], prescription: Prescription | None
+) -> tuple[GoalResult, ...]:
+    """Results in the order of the goals. dvhs are keyed by TG-263 name.
+
+    Percent of the prescription is of the structure's own where it has one, else of the highest. Without a prescription,
+    goals that need one, or its fractions, are not evaluable. Raises ConfigError when a goal's metric is none or does
+    not go with its unit.
+    """
+    return tuple(check_goal(goal, dvhs.get(goal.structure), prescription) for goal in goal_set.goals)
+
+
+def check_goal(goal: Goal, dvh: Dvh | None, prescription: Prescription | None) -> GoalResult:
+    """The result of one goal; dvh is None when the structure is not contoured. Errors as in check_goals."""
+    metric = goal_metric(goal)
+    own_gy = _own_prescription_gy(goal, prescription)
+    question = _asked(goal, metric, prescription, own_gy)
+    if isinstance(question, str):
+        return _unknown(goal, metric, None, question)
+    if dvh is None:
+        return _unknown(goal, metric, question, f"no {goal.structure} contour")
+    reading = dvh.read(question.metric, own_gy)
+    if reading.value is None:
+        return _unknown(goal, metric, question, f"{goal.structure}: {reading.reason}")
+    status: Status = "met" if _reached(goal, reading.value, question.limit) else "missed"
+    reason = ""
+    if status == "met" and prescription is not None:
+        reason = _why_vacuous(goal, question, prescription.highest_gy)
+        status = "vacuous" if reason else "met"
+    return GoalResult(
+        goal, str(metric), _stated(goal), str(question.metric), question.limit, question.unit,
+        reading.value, status, reason, question.converted,
+    )  # fmt: skip
+
+
+def goal_metric(goal: Goal) -> Metric:
+    """The goal's metric. Raises ConfigError when it is none, or when the unit of its limit does not go with it."""
+    metric = parse_metric(goal.metric)
+    allowed = {"Gy": {"Gy", "% of prescription"}, "%": {"%"}, "cc": {"cc"}, "": set[str]()}[metric.unit]
+    if metric.is_dose and metric.unit == "%":
+        allowed = {"%", "% of prescription"}
+    if goal.unit not in allowed:
+        wanted = " or ".join(sorted(allowed)) or "no unit (HI and CI cannot be goals)"
+        raise ConfigError(f"{goal.structure} {goal.metric}: the limit's unit must be {wanted}, not {goal.unit}")
+    return metric
+
+
+def _asked(goal: Goal, metric: Metric, prescription: Prescription | None, own_gy: float | None) -> _Question | str:
+    """The goal in physical dose of this plan, or why it cannot be asked."""
+    if goal.unit == "% of prescription":
+        if own_gy is None:
+            return "no prescription is known"
+        return _Question(Metric(metric.kind, metric.number, "Gy"), goal.limit / 100 * own_gy, "Gy", False)
+    as_stated = _Question(metric, goal.limit, goal.unit, False)
+    if goal.alpha_beta_gy is None or goal.derived_at_gy_per_fraction is None:
+        return as_stated
+    level_gy = _level_gy(goal, metric)
+    if level_gy is None:
+        return as_stated
+    if prescription is None:
+        return "no prescription is known, so the dose level cannot be converted to this plan's fractions"
+    derived_gy = goal.derived_at_gy_per_fraction
+    if not fractionates_otherwise(prescription.highest_gy / prescription.fractions, derived_gy):
+        return as_stated
+    physical = convert_level_gy(level_gy, derived_gy, prescription.fractions, goal.alpha_beta_gy)
+    if metric.kind == "volume_at_gy":
+        return _Question(metric.at(round(physical, 2)), goal.limit, goal.unit, True)
+    return _Question(metric, physical, goal.unit, True)
+
+
+def _level_gy(goal: Goal, metric: Metric) -> float | None:
+    """The dose in Gy that a goal names, as V's level or as the limit; None when it names none."""
+    if metric.kind == "volume_at_gy":
+        return metric.number
+    return goal.limit if metric.is_dose and goal.unit == "Gy" else None
+
+
+def _own_prescription_gy(goal: Goal, prescription: Prescription | None) -> float | None:
+    if prescription is None or not prescription.dose_gy:
+        return None
+    return prescription.dose_gy.get(goal.structure, prescription.highest_gy)
+
+
+def _reached(goal: Goal, value: float, limit: float) -> bool:
+    """Whether value and limit stand as the goal wants; equality allows for rounding."""
+    if abs(value - limit) <= _ROUNDING * max(abs(limit), 1):
+        return goal.comparison in {"<=", ">="}
+    return bool(_COMPARE[goal.comparison](value, limit))
+
+
+def _why_vacuous(goal: Goal, question: _Question, highest_gy: float) -> str:
+    """Why an upper limit that is met says nothing, or "" when it does say something."""
+    if goal.comparison in {">", ">="}:
+        return ""
+    metric = question.metric
+    level = metric.number if metric.kind == "volume_at_gy" else question.limit if question.unit == "Gy" else None
+    reach = REACHABLE * highest_gy
+    if level is None or level <= reach * (1 + _ROUNDING):
+        return ""
+    return f"{level:.1f} Gy lies above {100 * REACHABLE:.0f} % of the highest prescription ({reach:.1f} Gy)"
+
+
+def _stated(goal: Goal) -> str:
+    return f"{goal.comparison} {goal.limit:g} {goal.unit}"
+
+
+def _unknown(goal: Goal, metric: Metric, question: _Question | None, reason: str) -> GoalResult:
+    asked = question.metric if question else metric
+    limit, unit = (question.limit, question.unit) if question else (None, goal.unit)
+    converted = question.converted if question else False
+    return GoalResult(
+        goal, str(metric), _stated(goal), str(asked), limit, unit, None, "not evaluable", reason, converted
+    )  # fmt: skip
