@@ -20,10 +20,13 @@ from tests.dicom import judges, written
 from tests.external import program, shared_folder
 from vmat_rt.case import Volume
 from vmat_rt.dicom.header import NOT_FOR_TREATMENT, header_from
+from vmat_rt.dicom.isodose import write_isodoses
 from vmat_rt.dicom.layout import layout_for
+from vmat_rt.dicom.study import read_study
 from vmat_rt.dicom.write_dose import grid_scaling, write_rtdose
+from vmat_rt.dicom.write_plan import write_companion_plan
 from vmat_rt.errors import ConfigError, GeometryError, ModelError
-from vmat_rt.grid import Grid
+from vmat_rt.grid import Grid, centred_grid
 
 POSITIONS = sorted(written.ORIENTATIONS)
 
@@ -110,15 +113,21 @@ def test_dciodvfy_would_have_found_an_error(tmp_path: Path) -> None:
     assert judges.dciodvfy_errors(tmp_path / "broken.dcm")
 
 
-@pytest.mark.parametrize("name", ["STS_002", "STS_006", "STS_025"])
-def test_headers_of_real_scanners_give_valid_files(tmp_path: Path, name: str) -> None:
-    folder = shared_folder("real_dicom") / name / "CT"
-    header = pydicom.dcmread(min(folder.glob("*.dcm")), stop_before_pixels=True)
-    write_rtdose(
-        tmp_path / "d.dcm", written.dose(), header_from(written.study("HFS", header)), written.MODEL, written.PLAN_UID
-    )
-    assert judges.dciodvfy_errors(tmp_path / "d.dcm") == []
-    assert pydicom.dcmread(tmp_path / "d.dcm").PatientID == header.PatientID
+@pytest.mark.parametrize("name", ["STS_002", "STS_006", "STS_042"])
+def test_studies_of_real_scanners_get_valid_outputs_in_place(tmp_path: Path, name: str) -> None:
+    study = read_study(shared_folder("real_dicom") / name)
+    assert study.ct is not None
+    header, ct = header_from(study), study.ct.volume.grid
+    dose = written.dose(centred_grid((20, 30, 40), (2.5, 2.4, 2.3), ct.centre_mm, ct.frame_uid))
+    write_rtdose(tmp_path / "dose.dcm", dose, header, written.MODEL, written.PLAN_UID)
+    write_companion_plan(tmp_path / "plan.dcm", written.case(), header, written.MODEL)
+    assert not write_isodoses(tmp_path / "isodoses.dcm", dose, [95, 50], 70.0, header, written.MODEL)
+    for path in tmp_path.glob("*.dcm"):
+        assert judges.dciodvfy_errors(path) == [], path.name
+        assert pydicom.dcmread(path).PatientID == study.ct.header.PatientID
+    seen = judges.seen_by_simpleitk(tmp_path / "dose.dcm")
+    assert seen.first_mm == pytest.approx(dose.grid.origin_mm, abs=1e-4)
+    assert np.abs(seen.dose_gy - dose.array).max() < 1e-3
 
 
 def test_it_says_what_it_is_and_to_whom_it_belongs(tmp_path: Path) -> None:
