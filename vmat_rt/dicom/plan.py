@@ -17,6 +17,7 @@ _ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
 _ARC_STEP_DEG = 10.0
 _HIGHEST_DOSE_GY = 200.0
 _SAY_IT = "Give the dose with --prescription NAME=GY and --fractions N."
+_TURNING = {"CW", "CC"}
 _IMAGING = {"SETUP", "TREATMENT_BEAM_DRR", "OPEN_PORTFILM", "TRMT_PORTFILM", "MACHINE_QA"}
 
 
@@ -58,7 +59,9 @@ def read_plan(path: Path) -> Plan:
         header=a.dataset,
         fractions=fractions,
         prescription_gy=by_roi,
-        gantry_angles_deg=tuple(sorted({angle for beam in beams for angle in _directions(beam)})),
+        gantry_angles_deg=tuple(
+            sorted({angle for beam in beams for angle in _directions(beam) or _first_direction(beam)})
+        ),
         structure_set_uid=structure_set_of(a),
         prescription_by_label_gy=by_label,
         patient_position=setups[0].text("PatientPosition").upper() if setups else "",
@@ -125,25 +128,31 @@ def _couch_turned(beam: Attributes) -> bool:
     return angle is not None and abs((angle + 180) % 360 - 180) > 1.0
 
 
-def _directions(beam: Attributes) -> Iterator[float]:
+def _directions(beam: Attributes) -> set[float]:
     """Gantry angles that stand for a beam: its own for each static one, multiples of 10 degrees for an arc.
 
     A control point without GantryAngle keeps the one before; GantryRotationDirection holds until the next point
     (PS3.3 C.8.8.14).
     """
+    angles: set[float] = set()
     angle, turning = None, "NONE"
     for point in beam.items("ControlPointSequence"):
-        following = point.number("GantryAngle")
-        following = angle if following is None else following % 360.0
+        stated, onward = point.number("GantryAngle"), point.text("GantryRotationDirection").upper()
+        following = angle if stated is None else stated % 360.0
         if following is None:
             continue
-        if angle is None and turning == "NONE":
-            yield from () if point.text("GantryRotationDirection").upper() in ("CW", "CC") else (following,)
-        elif turning == "NONE":
-            yield following
-        elif angle is not None:
-            yield from _passed(angle, following, turning)
-        angle, turning = following, point.text("GantryRotationDirection").upper() or turning
+        if turning in _TURNING and angle is not None:
+            angles.update(_passed(angle, following, turning))
+        elif onward not in _TURNING:
+            angles.add(following)
+        angle, turning = following, onward or turning
+    return angles
+
+
+def _first_direction(beam: Attributes) -> set[float]:
+    """For an arc so short that it passes no multiple of 10 degrees."""
+    stated = [point.number("GantryAngle") for point in beam.items("ControlPointSequence")]
+    return {angle % 360.0 for angle in stated[:1] if angle is not None}
 
 
 def _passed(start_deg: float, stop_deg: float, turning: str) -> Iterator[float]:
