@@ -6,16 +6,20 @@ import json
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.external import program
 from tests.report import synthetic
+from vmat_rt.case import Volume
+from vmat_rt.grid import Grid
 from vmat_rt.report.document import report_document
 from vmat_rt.report.page import plotly_script, render_page, write_report
 from vmat_rt.report.result import CaseResult
@@ -207,7 +211,7 @@ def test_disagreement_is_flagged_in_words() -> None:
     document = report_document(far, {})
     assert document.comparison_with_baseline is not None
     assert document.comparison_with_baseline.disagrees
-    assert "⚠ disagree" in Page(render_page(far, document).replace(plotly_script(), "")).text
+    assert "⚠ Disagree" in Page(render_page(far, document).replace(plotly_script(), "")).text
 
 
 def test_same_result_gives_the_same_bytes(result: CaseResult, folder: Path, tmp_path: Path) -> None:
@@ -221,6 +225,16 @@ def test_same_result_gives_the_same_bytes(result: CaseResult, folder: Path, tmp_
 def test_importing_the_page_does_not_import_matplotlib_or_plotly() -> None:
     code = "import sys, vmat_rt.report.page; assert not {'matplotlib', 'plotly', 'jinja2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_full_size_ct_is_reported_in_time(tmp_path: Path) -> None:
+    """1.5 s of one core for 512 x 512 x 120; the processor's own time, so a busy machine does not matter."""
+    grid = Grid((120, 512, 512), (3.0, 0.9, 0.8), (-168.0, -210.0, -212.0), synthetic.FRAME)
+    large = replace(synthetic.case(), ct=Volume(grid, np.zeros(grid.shape, np.float32)))
+    made = replace(synthetic.result(), case=large)
+    start = time.process_time()
+    write_report(made, tmp_path)
+    assert time.process_time() - start < 1.5
 
 
 def test_chromium_draws_the_page_without_a_network(folder: Path, tmp_path: Path) -> None:

@@ -18,17 +18,24 @@ def role_of(name: str | None, protocol: Protocol) -> str:
     return next((spec.role for spec in protocol.structures if spec.name == name), "other")
 
 
-def in_report_order(structures: Iterable[Structure], protocol: Protocol) -> list[Structure]:
-    """Targets, organs, body, then the rest; within each as the protocol lists them."""
+def in_report_order(structures: Iterable[Structure], case: Case, protocol: Protocol) -> list[Structure]:
+    """Targets from the highest prescribed dose down, then organs as the protocol lists them, body, the rest."""
     roles = ("target", "oar", "body", "other")
-    rank = {spec.name: (roles.index(spec.role), i) for i, spec in enumerate(protocol.structures)}
-    return sorted(structures, key=lambda s: (rank.get(s.name or "", (3, 0)), s.roi_name))
+    place = {spec.name: i for i, spec in enumerate(protocol.structures)}
+
+    def rank(structure: Structure) -> tuple[int, float, int, str]:
+        name = structure.name or ""
+        role = role_of(structure.name, protocol)
+        dose_gy = case.prescription.dose_gy.get(name, 0.0) if role == "target" else 0.0
+        return roles.index(role), -dose_gy, place.get(name, 0), structure.roi_name
+
+    return sorted(structures, key=rank)
 
 
 def evaluated_structures(case: Case, protocol: Protocol) -> list[Structure]:
     """The mapped structures and the body, in the order of the report."""
     structures = {structure.roi_name: structure for structure in (*case.structures.values(), case.body)}
-    return in_report_order(structures.values(), protocol)
+    return in_report_order(structures.values(), case, protocol)
 
 
 def structure_colours(structures: Iterable[Structure], protocol: Protocol) -> dict[str, str]:

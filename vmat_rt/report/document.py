@@ -133,7 +133,7 @@ def _model_entry(model: ModelIdentity | None) -> ModelEntry | None:
 
 def _mapped(result: CaseResult) -> list[StructureEntry]:
     volumes = {dvh.roi_name: dvh.volume_cc for dvh in result.predicted.dvhs.values()}
-    ordered = in_report_order(result.case.structures.values(), result.protocol)
+    ordered = in_report_order(result.case.structures.values(), result.case, result.protocol)
     return [structure_entry(structure, volumes.get(structure.roi_name)) for structure in ordered]
 
 

@@ -160,8 +160,11 @@ def _draw_outlines(axes: Axes, plane: Plane, colours: Mapping[str, str]) -> None
 
 
 def _label(axes: Axes, plane: Plane) -> None:
+    from matplotlib.patheffects import withStroke
+
     left, right, top, bottom = _LETTERS[plane.view]
     style: dict[str, Any] = {"color": _TEXT, "transform": axes.transAxes, "fontsize": 9, "fontweight": "bold"}
+    style["path_effects"] = [withStroke(linewidth=2, foreground="black")]
     axes.text(0.012, 0.5, left, ha="left", va="center", **style)
     axes.text(0.988, 0.5, right, ha="right", va="center", **style)
     axes.text(0.5, 0.985, top, ha="center", va="top", **style)

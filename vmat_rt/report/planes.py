@@ -77,7 +77,8 @@ def cut_planes(case: Case, dose_grid: Grid) -> tuple[Plane, ...]:
         structures.append(case.body)
     planes = []
     for view in VIEWS:
-        ct, grid = _cut(case.ct, view, centre, (low, high))
+        region = _round_section(case.body, _cut(case.ct, view, centre, (low, high))[1], view)
+        ct, grid = _cut(case.ct, view, centre, region)
         outlines = {s.roi_name: _outlines(s, grid, view) for s in structures if not is_empty(s)}
         planes.append(Plane(view, grid, ct, outlines))
     return tuple(planes)
@@ -116,6 +117,19 @@ def _region_mm(case: Case, dose_grid: Grid) -> tuple[Triple, Triple]:
         usable = b - a > case.ct.grid.spacing_mm[axis]
         low.append(a if usable else ct_low[axis])
         high.append(b if usable else ct_high[axis])
+    return _triple(tuple(low)), _triple(tuple(high))
+
+
+def _round_section(body: Structure, grid: Grid, view: View) -> tuple[Triple, Triple]:
+    """The part of the plane round the body's section: an axial picture of a head needs no room for the shoulders."""
+    low, high = (list(corner) for corner in grid.bounds_mm)
+    section = fraction_on(body, grid) >= 0.5
+    if section.any():
+        for axis in (axis for axis in range(3) if axis != NORMAL_AXIS[view]):
+            inside = np.flatnonzero(section.any(axis=tuple(a for a in range(3) if a != axis)))
+            centres = grid.axis_mm(axis)
+            low[axis] = max(low[axis], centres[inside[0]] - _MARGIN_MM)
+            high[axis] = min(high[axis], centres[inside[-1]] + _MARGIN_MM)
     return _triple(tuple(low)), _triple(tuple(high))
 
 

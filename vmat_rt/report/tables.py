@@ -19,7 +19,7 @@ _COMPARISONS: Mapping[str, str] = {"<": "<", "<=": "≤", ">": ">", ">=": "≥"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """A goal's value on one dose."""
+    """A goal's value on one dose, empty where there is none."""
 
     label: str
     value: str
@@ -152,7 +152,7 @@ def _goal_text(metric: str, comparison: str, limit: float | None, unit: str) -> 
 
 
 def _goal_value(goal: GoalEntry) -> str:
-    return ABSENT if goal.value is None else f"{goal.value:.1f} {goal.unit_evaluated}"
+    return "" if goal.value is None else f"{goal.value:.1f} {goal.unit_evaluated}"
 
 
 def dvh_tables(document: ReportDocument, structures: Sequence[Structure], colours: Mapping[str, str]) -> list[DvhTable]:
