@@ -31,6 +31,7 @@ LEVELS: dict[str, int] = {
     "report": 6,
     "pipeline": 7,
     "inspect": 7,
+    "review": 7,
     "commands": 8,
     "cli": 9,
 }

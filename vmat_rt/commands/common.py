@@ -18,7 +18,10 @@ INTERNAL_ERROR = 4
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 protocol_option = click.option(
-    "--protocol", "protocol_name", metavar="NAME|FILE", help="Protocol by name, or your site's own YAML. Default: by ROIs."
+    "--protocol",
+    "protocol_name",
+    metavar="NAME|FILE",
+    help="Protocol by name, or your site's own YAML. Default: by ROIs.",
 )
 structures_option = click.option("--structures", "structures_uid", metavar="UID", help="Choose an RTSTRUCT (SOP UID).")
 series_option = click.option("--series", "series_uid", metavar="UID", help="Choose a CT series (Series UID).")

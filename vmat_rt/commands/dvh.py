@@ -22,7 +22,9 @@ DEFAULT_METRICS = "D99%,D98%,D95%,D50%,D2%,D1%,D0.03cc,Dmin,Dmean,Dmax"
     epilog="Example: vmat-rt dvh STUDY_DIR --dose rtdose.dcm --metrics D95%,D0.03cc,Dmean,V70Gy --all-rois --json"
 )
 @click.argument("study_dir", type=click.Path(exists=True, path_type=Path))
-@click.option("--dose", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="RTDOSE file.")
+@click.option(
+    "--dose", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="RTDOSE file."
+)
 @click.option("--metrics", default=DEFAULT_METRICS, show_default=True, metavar="LIST", help="Metrics, comma-separated.")
 @click.option("--all-rois", is_flag=True, help="Every contoured ROI, mapped or not. Default: the mapped ones.")
 @protocol_option
@@ -46,9 +48,9 @@ def command(
     STUDY_DIR holds the RTSTRUCT; CT is optional. Metrics: D95%, D0.03cc, Dmean, Dmin, Dmax, V70Gy (percent of the
     volume), V70Gy[cc], V95% (of the prescription).
     """
-    from vmat_rt.evaluate_dose import dvh_document, dvh_text
     from vmat_rt.pipeline import StudyChoice
     from vmat_rt.protocol import load_protocol
+    from vmat_rt.review import dvh_document, dvh_text
 
     choice = StudyChoice(
         structures_uid=structures_uid,

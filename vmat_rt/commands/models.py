@@ -40,9 +40,8 @@ def _text(model: dict[str, Any]) -> str:
         f"  licence of the data: {training['licence']}",
         *(f"  {name}: {value:g}" for name, value in training["metrics"].items()),
         "  limits:",
+        *(textwrap.fill(limit, 100, initial_indent="  - ", subsequent_indent="    ") for limit in model["limits"]),
     ]
-    for limit in model["limits"]:
-        lines.append(textwrap.fill(limit, 100, initial_indent="  - ", subsequent_indent="    "))
     return "\n".join(lines)
 
 

@@ -41,7 +41,9 @@ def _percentages(_context: click.Context, _option: click.Parameter, value: str |
 @structures_option
 @series_option
 @prescription_options
-@click.option("--plan", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Attach to this RTPLAN file.")
+@click.option(
+    "--plan", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Attach to this RTPLAN file."
+)
 @click.option("--plan-uid", metavar="UID", help="Attach the dose to the RTPLAN with this SOP Instance UID.")
 @click.option("--bits", type=click.Choice(["16", "32"]), default="16", show_default=True, help="Bits of a dose voxel.")
 @click.option("--isodose", metavar="95,50", callback=_percentages, help="Also write an RTSTRUCT of these isodoses (%).")
@@ -70,7 +72,7 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
     outputs = Outputs(
         plan=options["plan"],
         plan_uid=options["plan_uid"],
-        bits=int(options["bits"]),
+        bits=32 if options["bits"] == "32" else 16,
         isodose_percent=options["isodose"],
         identify=options["identify"],
     )

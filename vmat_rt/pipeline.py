@@ -1,0 +1,280 @@
+"""The main line: a study folder in, RTDOSE + companion RTPLAN + report out. Everything else reuses its parts."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Interface
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmat_rt.bundle import Bundle, find_bundle, installed_bundles, load_bundle
+from vmat_rt.case import Case, ModelIdentity, Structure, Volume
+from vmat_rt.dicom.header import header_from
+from vmat_rt.dicom.isodose import write_isodoses
+from vmat_rt.dicom.load import choose_protocol, load_case
+from vmat_rt.dicom.plan import Plan, read_plan
+from vmat_rt.dicom.study import Study, read_study
+from vmat_rt.dicom.write_dose import Bits, require_dose, write_rtdose
+from vmat_rt.dicom.write_plan import write_companion_plan
+from vmat_rt.errors import InputError, Problem, raise_errors
+from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
+from vmat_rt.grid import Grid
+from vmat_rt.metrics.dvh import compute_dvhs
+from vmat_rt.metrics.goals import check_goals
+from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
+from vmat_rt.publish import published_folder
+from vmat_rt.report.page import write_report
+from vmat_rt.report.result import CaseResult, DoseResult
+from vmat_rt.report.schema import DoseLabel, ReportDocument
+
+log = logging.getLogger("vmat_rt")
+
+
+class Predictor(Interface):
+    """What a bundle of any kind becomes: dose (z, y, x) in Gy on the given grid."""
+
+    def predict(self, case: Case, grid: Grid) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class StudyChoice:
+    """Which files of a folder to use, and what the user says of them. Empty values mean: as found."""
+
+    structures_uid: str | None = None
+    series_uid: str | None = None
+    protocol: Protocol | None = None
+    prescription_gy: Mapping[str, float] = field(default_factory=dict)
+    fractions: int | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """How results are written. The dose belongs to a companion plan, or to `plan` (a file), or to `plan_uid`."""
+
+    plan: Path | None = None
+    plan_uid: str | None = None
+    bits: Bits = 16
+    isodose_percent: tuple[float, ...] = ()
+    identify: bool = False
+
+
+AS_FOUND = StudyChoice()
+DEFAULT_OUTPUTS = Outputs()
+
+
+class Stopwatch:
+    """Seconds a step, in the order in which the steps ran."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str, key: str = "-") -> Iterator[None]:
+        """Time one step and log it with the job's key."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        log.info("%s %s %.2f s", key, name, self.seconds[name])
+
+
+def protocol_for(study: Study, choice: StudyChoice) -> Protocol:
+    """The protocol that the user named, or the packaged one that fits the contoured ROIs."""
+    if choice.protocol is not None:
+        return choice.protocol
+    contoured = [roi.name for roi in study.structure_set.rois if roi.contours is not None]
+    return choose_protocol(contoured, [load_protocol(name) for name in packaged_protocols()])
+
+
+def case_of(study: Study, protocol: Protocol, choice: StudyChoice) -> Case:
+    """The study without identity, named and prescribed by the protocol and the user."""
+    return load_case(study, protocol, choice.prescription_gy or None, choice.fractions)
+
+
+def load_predictor(bundle: Bundle, device: str = "auto") -> Predictor:
+    """The predictor of a bundle; kept in memory, so a worker loads each model once. Torch only for networks."""
+    return _loaded(bundle.folder, bundle.identity.sha256, device)
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
+    """_sha256 is part of the key: a bundle that changed under its path is loaded again."""
+    bundle = load_bundle(folder)
+    if bundle.manifest.kind == "geometric":
+        from vmat_rt.baseline.boosting import GeometricPredictor
+
+        return GeometricPredictor(bundle)
+    from vmat_rt.nn.infer import NetworkPredictor
+
+    return NetworkPredictor(bundle, device)
+
+
+def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> Volume:
+    """Predicted dose on the model's grid, cut to the CT. Raises ModelError when it cannot be a dose."""
+    grid = model_grid(bundle.manifest.grid, case)
+    dose = load_predictor(bundle, device).predict(case, grid)
+    require_dose(dose)
+    return cut_to(Volume(grid, dose), case.ct.grid)
+
+
+def cut_to(volume: Volume, limits: Grid) -> Volume:
+    """The voxels of `volume` whose centres lie within the outer faces of `limits`; values stay as they are."""
+    low, high = limits.bounds_mm
+    start, stop = [], []
+    for axis in range(3):
+        inside = np.flatnonzero((volume.grid.axis_mm(axis) >= low[axis]) & (volume.grid.axis_mm(axis) <= high[axis]))
+        start.append(int(inside[0]))
+        stop.append(int(inside[-1]) + 1)
+    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    grid = volume.grid.crop((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    return Volume(grid, np.ascontiguousarray(volume.array[box]))
+
+
+def evaluate_dose(
+    label: DoseLabel, case: Case, protocol: Protocol, dose: Volume, model: ModelIdentity | None
+) -> DoseResult:
+    """DVHs of the mapped structures and the body, and every goal set of the protocol."""
+    structures: list[Structure] = [*case.structures.values()]
+    if case.body.name not in case.structures:
+        structures.append(case.body)
+    metrics = [goal.metric for goals in protocol.goal_sets for goal in goals.goals]
+    dvhs = compute_dvhs(structures, dose, metrics=metrics, prescription_gy=case.prescription.dose_gy)
+    by_name = {structure.name: dvhs[structure.roi_name] for structure in structures if structure.name is not None}
+    goals = {goal_set.name: check_goals(goal_set, by_name, case.prescription) for goal_set in protocol.goal_sets}
+    return DoseResult(label, dose, dvhs, goals, model)
+
+
+def _beside(bundle: Bundle) -> Bundle | None:
+    """The geometric bundle of the same protocol, to stand beside a network's dose in the report."""
+    if bundle.manifest.kind == "geometric":
+        return None
+    same = [b for b in installed_bundles() if b.manifest.protocol == bundle.manifest.protocol]
+    return next((b for b in same if b.manifest.kind == "geometric"), None)
+
+
+def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, watch: Stopwatch) -> CaseResult:
+    """Predict and evaluate: the model's dose, and the geometric baseline's and the clinical one where they exist."""
+    problems: tuple[Problem, ...] = cut_off_problems(case, model_grid(bundle.manifest.grid, case))
+    raise_errors(problems)
+    with watch.step("predict", case.key):
+        dose = predict_dose(case, bundle, device)
+    with watch.step("dvh and goals", case.key):
+        predicted = evaluate_dose("predicted", case, protocol, dose, bundle.identity)
+        others = []
+        beside = _beside(bundle)
+        if beside is not None:
+            baseline = predict_dose(case, beside, device)
+            others.append(evaluate_dose("geometric baseline", case, protocol, baseline, beside.identity))
+        if case.reference_dose is not None:
+            others.append(evaluate_dose("clinical", case, protocol, case.reference_dose, None))
+    return CaseResult(
+        case=case,
+        protocol=protocol,
+        predicted=predicted,
+        others=tuple(others),
+        problems=(*case.problems, *problems),
+        patient=None,
+        seconds=watch.seconds,
+        created=None,
+    )
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a finished study left behind: its folder, the files in it by kind, and the report's JSON document."""
+
+    folder: Path
+    report: ReportDocument
+
+    @property
+    def files(self) -> dict[str, Path]:
+        return {kind: self.folder / name for kind, name in self.report.files.items()}
+
+    def document(self) -> dict[str, Any]:
+        """report.json with the absolute paths of what was written."""
+        paths = {kind: str(path.resolve()) for kind, path in self.files.items()}
+        return {**self.report.model_dump(mode="json"), "paths": paths}
+
+    def summary(self) -> str:
+        """A few lines for a person at a terminal."""
+        report = self.report
+        goals = [goal.status for goal in report.predicted.goals]
+        counts = ", ".join(f"{goals.count(status)} {status}" for status in dict.fromkeys(goals))
+        lines = [f"{report.notice}: {report.case.key}, {report.protocol.title}", f"goals: {counts or 'none'}"]
+        lines += [f"{problem.severity}: {problem.message} {problem.remedy}" for problem in report.problems]
+        lines += [f"{kind:>12}  {path}" for kind, path in self.files.items()]
+        return "\n".join(lines)
+
+
+def predict_study(
+    folder: Path,
+    out: Path,
+    choice: StudyChoice = AS_FOUND,
+    outputs: Outputs = DEFAULT_OUTPUTS,
+    model: str | None = None,
+    device: str = "auto",
+) -> Published:
+    """The whole job for one study. Results appear under out/<case key>/ whole or not at all; the input is only read.
+
+    model is the name or folder of a bundle; by default the protocol's own. Raises InputError when the study is
+    refused, ConfigError for wrong options, ModelError when the prediction cannot be a dose.
+    """
+    watch = Stopwatch()
+    with watch.step("read"):
+        study = read_study(folder, choice.structures_uid, choice.series_uid)
+        protocol = protocol_for(study, choice)
+        bundle = find_bundle(protocol.name, model)
+        case = case_of(study, protocol, choice)
+    result = predict_case(case, protocol, bundle, device, watch)
+    final = out / study.key
+    with published_folder(final) as temporary:
+        with watch.step("write DICOM", case.key):
+            more = write_dicom(temporary, study, result, outputs)
+        patient = patient_of(study) if outputs.identify else None
+        result = replace(result, problems=(*result.problems, *more), patient=patient)
+        written = write_report(result, temporary)
+        report = ReportDocument.model_validate_json(written["report_json"].read_text(encoding="utf-8"))
+    return Published(final, report)
+
+
+def write_dicom(folder: Path, study: Study, result: CaseResult, outputs: Outputs) -> tuple[Problem, ...]:
+    """rtdose.dcm, and rtplan.dcm unless an existing plan was named, and isodoses.dcm where asked for."""
+    header = header_from(study)
+    dose, identity = result.predicted.dose, result.predicted.model
+    assert identity is not None
+    plan_uid = outputs.plan_uid
+    if outputs.plan is not None:
+        plan_uid = _plan_of(study, read_plan(outputs.plan)).sop_uid
+    if plan_uid is None:
+        plan_uid = write_companion_plan(folder / "rtplan.dcm", result.case, header, identity)
+    write_rtdose(folder / "rtdose.dcm", dose, header, identity, plan_uid, outputs.bits)
+    if not outputs.isodose_percent:
+        return ()
+    levels, highest = outputs.isodose_percent, result.case.prescription.highest_gy
+    return write_isodoses(folder / "isodoses.dcm", dose, levels, highest, header, identity)
+
+
+def _plan_of(study: Study, plan: Plan) -> Plan:
+    """The plan, when it was made on this structure set or says nothing of one. Raises InputError (PLAN_MISMATCH)."""
+    if plan.structure_set_uid and plan.structure_set_uid != study.structure_set.sop_uid:
+        raise InputError(
+            Problem(
+                "PLAN_MISMATCH",
+                "The RTPLAN given with --plan was made on another structure set.",
+                "Give a plan of this structure set, or leave --plan out to get a companion plan.",
+            )
+        )
+    return plan
+
+
+def patient_of(study: Study) -> dict[str, str]:
+    """What `--identify` lets a report say of the patient."""
+    header = study.structure_set.header
+    return {"name": str(header.get("PatientName", "")), "id": str(header.get("PatientID", ""))}

@@ -1,0 +1,101 @@
+"""DVH metrics and goals of any RTDOSE over a study's structures: `vmat-rt dvh`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vmat_rt.case import Prescription, Structure, Volume
+from vmat_rt.dicom.dose import read_dose
+from vmat_rt.dicom.load import load_structures, prescription_for
+from vmat_rt.dicom.study import Study, read_study
+from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.metrics.dvh import compute_dvhs
+from vmat_rt.metrics.goals import check_goals
+from vmat_rt.metrics.grammar import parse_metric
+from vmat_rt.pipeline import StudyChoice, protocol_for
+from vmat_rt.protocol import Protocol
+from vmat_rt.report.document import goal_entries, problem_entries, structure_metrics
+from vmat_rt.report.schema import DvhDocument
+
+
+def dvh_document(
+    folder: Path, dose_file: Path, metrics: Sequence[str], choice: StudyChoice, *, all_rois: bool
+) -> DvhDocument:
+    """Metrics of every mapped ROI (of every contoured one with all_rois) and the protocol's goals.
+
+    CT is optional. Where no protocol fits the ROI names, all ROIs are listed, without goals, and a warning says so.
+    Raises InputError when structures or dose cannot be used or lie in different frames, ConfigError for what is no
+    metric.
+    """
+    wanted = [parse_metric(metric) for metric in metrics]
+    study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
+    dose = read_dose(dose_file).volume
+    _require_one_frame(study, dose)
+    protocol, problems = _protocol(study, choice)
+    structures = [structure for structure in load_structures(study, protocol) if structure.shape is not None]
+    if not all_rois and protocol is not None:
+        structures = [structure for structure in structures if structure.name is not None]
+    prescription = _prescription(study, protocol, structures, choice)
+    doses_gy = dict(prescription.dose_gy) if prescription is not None else {}
+    goal_metrics = [goal.metric for goals in protocol.goal_sets for goal in goals.goals] if protocol else []
+    dvhs = compute_dvhs(structures, dose, metrics=[*wanted, *goal_metrics], prescription_gy=doses_gy)
+    goals = {}
+    if protocol is not None and prescription is not None:
+        by_name = {dvh.name: dvh for dvh in dvhs.values() if dvh.name is not None}
+        goals = {goal_set.name: check_goals(goal_set, by_name, prescription) for goal_set in protocol.goal_sets}
+    return DvhDocument(
+        structures=[structure_metrics(dvh, [str(metric) for metric in wanted], None) for dvh in dvhs.values()],
+        goals=goal_entries(goals),
+        problems=problem_entries([*study.problems, *problems]),
+    )
+
+
+def _require_one_frame(study: Study, dose: Volume) -> None:
+    if dose.grid.frame_uid != study.structure_set.frame_uid:
+        raise InputError(
+            Problem(
+                "DOSE_FRAME_MISMATCH",
+                "The RTDOSE lies in another frame of reference than the structure set.",
+                "Give the dose that was computed on the CT of this structure set.",
+            )
+        )
+
+
+def _protocol(study: Study, choice: StudyChoice) -> tuple[Protocol | None, tuple[Problem, ...]]:
+    try:
+        return protocol_for(study, choice), ()
+    except InputError as refusal:
+        return None, tuple(
+            warning(p.code, f"{p.message} All ROIs are listed, without goals.", p.remedy) for p in refusal.problems
+        )
+
+
+def _prescription(
+    study: Study, protocol: Protocol | None, structures: Sequence[Structure], choice: StudyChoice
+) -> Prescription | None:
+    if protocol is None:
+        return None
+    try:
+        return prescription_for(study, protocol, structures, choice.prescription_gy or None, choice.fractions)
+    except InputError:
+        return None
+
+
+def dvh_text(document: DvhDocument) -> str:
+    """The document for a person at a terminal."""
+    lines = []
+    for entry in document.structures:
+        name = entry.name or "-"
+        volume = "-" if entry.volume_cc is None else f"{entry.volume_cc:.2f}"
+        values = "  ".join(f"{m} {'-' if v is None else f'{v:.2f}'}" for m, v in entry.metrics.items())
+        lines.append(f"{entry.roi_name:<24} {name:<18} {volume:>9} cc  {values}")
+    for goal in document.goals:
+        value = "-" if goal.value is None else f"{goal.value:.2f}"
+        limit = "-" if goal.limit_evaluated is None else f"{goal.limit_evaluated:g}"
+        lines.append(
+            f"{goal.status:<14} {goal.structure:<18} {goal.metric_evaluated:<12} {value} {goal.comparison} {limit} "
+            f"{goal.unit_evaluated} ({goal.goal_set}) {goal.reason}"
+        )
+    lines += [f"{p.severity}: {p.message} {p.remedy} [{p.code}]" for p in document.problems]
+    return "\n".join(lines)
