@@ -159,6 +159,11 @@ def test_beam_maps_come_from_the_plan_s_angles() -> None:
     assert array[1].max() > 0.3
     assert 0.2 < array[2].max() < 0.6  # a chord of up to 42 mm, attenuated, over 10 cm
     assert not array[3].any()
+    without_plan = replace(case, gantry_angles_deg=())
+    with pytest.raises(ConfigError, match="gantry angles"):
+        encode(without_plan, GRID, channels)
+    arc = encode(without_plan, GRID, channels.model_copy(update={"angles_deg": (0.0,)}))
+    np.testing.assert_array_equal(arc.array, array)
     with pytest.raises(ConfigError, match="in_beam"):
         encode(case, GRID, Channels(names=("beam:backscatter",), targets=CHANNELS.targets))
 
@@ -181,10 +186,10 @@ def test_repeated_names_and_bad_constants_are_refused() -> None:
 
 
 def test_no_target_no_body_and_a_foreign_frame_are_refused() -> None:
-    with pytest.raises(InputError, match="TARGET_NOT_CONTOURED"):
+    with pytest.raises(InputError, match="NO_TARGET"):
         encode(without(make_case(), "PTV_7000", "PTV_5600"), GRID, CHANNELS)
     beside = replace(make_case(), body=ball("External", (500.0, 0.0, 0.0), 20.0))
-    with pytest.raises(InputError, match="BODY_OUTSIDE_GRID"):
+    with pytest.raises(InputError, match="NO_BODY"):
         encode(beside, GRID, CHANNELS)
     with pytest.raises(GeometryError):
         encode(make_case(), replace(GRID, frame_uid="9.9"), CHANNELS)
@@ -240,7 +245,9 @@ def test_standard_channels_follow_the_protocol() -> None:
     channels = channels_for(protocol)
     assert channels.names == ("ct", "body", "prescription", "distance:PTV_6000", "distance:Rectum")
     assert channels.targets == ("PTV_6000",)
+    assert channels.angles_deg[1] == 10.0
     assert not channels.needs_prior
+    assert channels_for(protocol, ("prior",)).needs_prior
 
 
 def test_encoding_needs_no_torch() -> None:

@@ -45,13 +45,13 @@ def test_dose_is_the_networks_output_times_the_prescription_inside_the_body(tmp_
     encoded = encode(make_case(), GRID, CHANNELS)
     with torch.inference_mode():
         relative = trained(SETTINGS)(torch.from_numpy(encoded.array)[None], torch.from_numpy(encoded.condition)[None])
-    expected = 70 * relative[0, 0].numpy() * (encoded.body > 0)
+    expected = 70 * relative[0, 0].numpy() * (encoded.body >= 0.5)
     assert dose.dtype == np.float32
     assert dose.shape == GRID.shape
     assert dose.flags.c_contiguous
     assert dose.min() == 0
     assert dose.max() > 5
-    assert (dose[encoded.body == 0] == 0).all()
+    assert (dose[encoded.body < 0.5] == 0).all()
     np.testing.assert_allclose(dose, expected, atol=2e-3)
 
 
@@ -94,7 +94,7 @@ def test_windows_are_used_when_the_bundle_asks_and_cover_the_body(tmp_path: Path
     parts = predictor(tmp_path / "b", windowed).predict(make_case(), GRID)
     assert np.abs(whole - parts).max() > 0.1  # its normalisation sees a patch, not the grid
     constant = predictor(tmp_path / "c", windowed, lambda n: torch.nn.init.zeros_(n.head.weight))
-    body = encode(make_case(), GRID, CHANNELS).body > 0
+    body = encode(make_case(), GRID, CHANNELS).body >= 0.5
     np.testing.assert_allclose(constant.predict(make_case(), GRID), np.where(body, 35.0, 0.0), rtol=1e-6)
 
 
@@ -140,7 +140,7 @@ def test_a_network_that_corrects_a_prior(tmp_path: Path) -> None:
     assert predict.prior == "geometric_prostate"
     prior_gy = np.random.default_rng(5).uniform(0, 70, GRID.shape).astype(np.float32)
     dose = predict.predict(make_case(), GRID, prior_gy)
-    inside = encode(make_case(), GRID, CHANNELS).body > 0
+    inside = encode(make_case(), GRID, CHANNELS).body >= 0.5
     np.testing.assert_allclose(dose, np.where(inside, prior_gy, 0), rtol=1e-5)
     with pytest.raises(ConfigError, match="prior"):
         predict.predict(make_case(), GRID)

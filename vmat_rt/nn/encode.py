@@ -23,7 +23,8 @@ _SIDE: Final = re.compile(r"(?<=_)[LR](?=_|$)")
 class Channels(BaseModel):
     """What a network is told of a case: its input channels in order, its targets in order, and the normalisation.
 
-    Raises ConfigError for a channel that nobody computes, or a name that stands twice.
+    angles_deg are the gantry angles that beam maps are made for where no plan says better. Raises
+    ConfigError for a channel that nobody computes, or a name that stands twice.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +32,7 @@ class Channels(BaseModel):
     names: tuple[str, ...]
     targets: tuple[str, ...]
     normalisation: Normalisation = Normalisation()
+    angles_deg: tuple[float, ...] = ()
 
     @model_validator(mode="after")
     def _known_and_unique(self) -> Channels:
@@ -78,7 +80,7 @@ def encode(case: Case, grid: Grid, channels: Channels, prior_gy: FloatArray | No
     when it is missing or of another shape, InputError when no prescribed target or no body lies on the grid,
     GeometryError when grid and case lie in different frames of reference.
     """
-    scene = Scene(case, grid, channels.normalisation, prior_gy)
+    scene = Scene(case, grid, channels.normalisation, channels.angles_deg, prior_gy)
     highest_gy = scene.highest_gy
     array = np.empty((len(channels.names), *grid.shape), np.float32)
     for channel, name in zip(array, channels.names, strict=True):
@@ -100,12 +102,12 @@ def condition(scene: Scene, channels: Channels) -> FloatArray:
     return np.array([*doses, fractions, *flags], np.float32)
 
 
-def channels_for(protocol: Protocol, normalisation: Normalisation | None = None) -> Channels:
-    """The standard channels of a protocol: CT, body, prescription, and the distance to each of its structures."""
+def channels_for(protocol: Protocol, extra: tuple[str, ...] = ()) -> Channels:
+    """The standard channels of a protocol: CT, body, prescription, distances to its structures, and `extra`."""
     targets = tuple(spec.name for spec in protocol.with_role("target"))
     near = targets + tuple(spec.name for spec in protocol.with_role("oar"))
-    names = ("ct", "body", "prescription", *(_DISTANCE + name for name in near))
-    return Channels(names=names, targets=targets, normalisation=normalisation or Normalisation())
+    names = ("ct", "body", "prescription", *(_DISTANCE + name for name in near), *extra)
+    return Channels(names=names, targets=targets, angles_deg=protocol.beam_angles.angles_deg())
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from vmat_rt.grid import Grid
 from vmat_rt.nn.device import Precision, bounded_threads, choose_device, choose_dtype
 from vmat_rt.nn.encode import Encoded, Mirror, encode, mirror
 from vmat_rt.nn.network_bundle import LoadedNetwork, unpack_network
+from vmat_rt.nn.scene import INSIDE
 from vmat_rt.nn.windows import Window, slide
 
 _LOG = logging.getLogger("vmat_rt.nn")
@@ -103,10 +104,10 @@ def _forward(network: Forward, x: Tensor, condition: Tensor, window: Window | No
 
 
 def dose_gy(relative: FloatArray, encoded: Encoded) -> FloatArray:
-    """Relative dose (z, y, x) -> Gy; zero in voxels without any body. Raises ModelError unless all are finite."""
+    """Relative dose (z, y, x) -> Gy; zero where less than half a voxel is body. Raises ModelError unless finite."""
     wrong = relative.size - int(np.isfinite(relative).sum())
     if wrong:
         raise ModelError(f"the network gave no finite dose in {wrong} of {relative.size} voxels")
     dose = np.maximum(relative, 0) * np.float32(encoded.highest_gy)
-    dose[encoded.body == 0] = 0
+    dose[encoded.body < INSIDE] = 0
     return dose.astype(np.float32, copy=False)

@@ -25,8 +25,9 @@ WEIGHTS: Final = "weights.safetensors"
 class NetworkSettings(BaseModel):
     """The `settings` of a network's manifest; its `inputs` are the channel names.
 
-    window: how a grid is cut, None for the whole grid at once. flip_average: average with the prediction of the
-    mirrored patient. prior: name of the bundle whose dose is the channel "prior".
+    targets, normalisation, angles_deg: as in Channels. window: how a grid is cut, None for the whole grid at once.
+    flip_average: average with the prediction of the mirrored patient. prior: name of the bundle whose dose is the
+    channel "prior".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +35,7 @@ class NetworkSettings(BaseModel):
     unet: UNetSettings
     targets: tuple[str, ...]
     normalisation: Normalisation = Normalisation()
+    angles_deg: tuple[float, ...] = ()
     window: Window | None = None
     flip_average: bool = False
     prior: str | None = None
@@ -87,7 +89,12 @@ def _built(manifest: Manifest) -> LoadedNetwork:
         raise ModelError(
             f"bundle {manifest.name} has the channel prior, but settings.prior does not say whose dose it is"
         )
-    channels = Channels(names=manifest.inputs, targets=settings.targets, normalisation=settings.normalisation)
+    channels = Channels(
+        names=manifest.inputs,
+        targets=settings.targets,
+        normalisation=settings.normalisation,
+        angles_deg=settings.angles_deg,
+    )
     return LoadedNetwork(UNet(settings.unet, len(channels.names), channels.condition_size), channels, settings)
 
 

@@ -14,7 +14,6 @@ from vmat_rt.geometry import beams
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid
-from vmat_rt.protocol import load_protocol
 
 AIR_HU: Final = -1000.0
 INSIDE: Final = 0.5
@@ -57,12 +56,18 @@ class Normalisation(BaseModel):
 class Scene:
     """A case looked at on a grid. What is costly is computed when first asked for, and kept.
 
+    angles_deg are the gantry angles (IEC 61217) where the case has no plan of its own that says them.
     prior_gy is another predictor's dose on the grid (z, y, x), for the channel "prior". Raises ConfigError when its
     shape is not the grid's, GeometryError when case and grid lie in different frames of reference.
     """
 
     def __init__(
-        self, case: Case, grid: Grid, normalisation: Normalisation, prior_gy: FloatArray | None = None
+        self,
+        case: Case,
+        grid: Grid,
+        normalisation: Normalisation,
+        angles_deg: tuple[float, ...] = (),
+        prior_gy: FloatArray | None = None,
     ) -> None:
         case.ct.grid.require_same_frame(grid)
         if prior_gy is not None and prior_gy.shape != grid.shape:
@@ -70,6 +75,7 @@ class Scene:
         self.case = case
         self.grid = grid
         self.normalisation = normalisation
+        self.angles_deg = case.gantry_angles_deg or angles_deg
         self.prior_gy = prior_gy
         self._fractions: dict[str, FloatArray | None] = {}
 
@@ -91,12 +97,12 @@ class Scene:
 
     @cached_property
     def body(self) -> FloatArray:
-        """Area fraction (z, y, x) of the body. Raises InputError (BODY_OUTSIDE_GRID) when the grid misses it."""
+        """Area fraction (z, y, x) of the body. Raises InputError (NO_BODY) when the grid misses it."""
         fraction = None if self.case.body.shape is None else _something(self.case.body, self.grid)
         if fraction is None:
             raise InputError(
                 Problem(
-                    "BODY_OUTSIDE_GRID",
+                    "NO_BODY",
                     f"No part of the body lies on the model's grid of {self.grid.describe()}.",
                     "Check the External contour and the position of the targets.",
                 )
@@ -105,13 +111,13 @@ class Scene:
 
     @cached_property
     def target_gy(self) -> dict[str, float]:
-        """Prescribed targets that lie on this grid, highest dose first: name -> Gy. Raises InputError for none."""
+        """Prescribed targets that lie on this grid, highest dose first: name -> Gy. Raises InputError (NO_TARGET)."""
         present = {name: dose for name, dose in self.case.targets().items() if self.fraction(name) is not None}
         if not present:
             prescribed = ", ".join(sorted(self.case.prescription.dose_gy)) or "nothing"
             raise InputError(
                 Problem(
-                    "TARGET_NOT_CONTOURED",
+                    "NO_TARGET",
                     f"None of the prescribed targets ({prescribed}) is contoured on the model's grid.",
                     "Contour a prescribed target, or give the prescription of one that is contoured.",
                 )
@@ -130,23 +136,22 @@ class Scene:
 
     @cached_property
     def beam_maps(self) -> dict[str, FloatArray]:
-        """The maps of vmat_rt.geometry.beams, (z, y, x), for the plan's gantry angles, else the protocol's.
+        """The maps of vmat_rt.geometry.beams, (z, y, x); the isocentre is the centre of gravity of all targets.
 
-        The isocentre is the centre of gravity of all targets together.
+        Raises ConfigError when no gantry angles are known.
         """
+        if not self.angles_deg:
+            raise ConfigError("beam maps need gantry angles: neither the plan nor the model's channels give any")
         targets = {name: fraction for name in self.target_gy if (fraction := self.fraction(name)) is not None}
         union = np.max(np.stack(list(targets.values())), axis=0)
-        outline = self.body > INSIDE
+        outline = self.body >= INSIDE
         return beams.beam_maps(
             beams.relative_density(self.ct_hu, outline),
             outline,
             targets,
-            beams.thinned_angles(self._angles_deg()),
+            beams.thinned_angles(self.angles_deg),
             beams.centroid_mm(Volume(self.grid, union)),
         )
-
-    def _angles_deg(self) -> tuple[float, ...]:
-        return self.case.gantry_angles_deg or load_protocol(self.case.protocol_name).beam_angles.angles_deg()
 
 
 def _something(structure: Structure, grid: Grid) -> FloatArray | None:

@@ -124,14 +124,13 @@ class UNet(nn.Module):
         features = self._features(padded, condition)
         # In full precision: bfloat16 has 8 bits, and a step of it is a quarter of a gray near 70 Gy.
         with torch.autocast(x.device.type, enabled=False):
-            dose = self.head(features.float())
+            dose: Tensor = self.head(features.float())
         dose = dose[..., : size[0], : size[1], : size[2]]
         if self.settings.residual_channel is not None:
             index = self.settings.residual_channel
             dose = dose + x[:, index : index + 1]
         if self.settings.positive == "softplus":
-            positive: Tensor = functional.softplus(dose, beta=_SHARPNESS)
-            return positive
+            dose = functional.softplus(dose, beta=_SHARPNESS)
         return dose if self.training else dose.clamp_min(0)
 
     def _features(self, x: Tensor, condition: Tensor) -> Tensor:
