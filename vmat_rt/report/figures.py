@@ -94,7 +94,7 @@ def draw_row(
     bar = figure.add_axes(((left + 0.12) / width, 0.08, 0.16 / width, 0.80))
     _draw_bar(figure, bar, wash)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, facecolor="black", pil_kwargs={"compress_level": 4})
+    figure.savefig(buffer, format="png", dpi=_DPI, facecolor="black", pil_kwargs={"compress_level": 1})
     return buffer.getvalue(), (round(width * _DPI), round(height * _DPI))
 
 
@@ -152,11 +152,11 @@ def _draw_plane(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash) -> No
 def _draw_outlines(axes: Axes, plane: Plane, colours: Mapping[str, str]) -> None:
     from matplotlib.collections import LineCollection
 
-    for roi_name, colour in colours.items():
-        curves = plane.outlines.get(roi_name, ())
-        if curves:
-            axes.add_collection(LineCollection(curves, colors="black", linewidths=2.4, alpha=0.55), autolim=False)
-            axes.add_collection(LineCollection(curves, colors=colour, linewidths=1.3), autolim=False)
+    drawn = [(curve, colour) for name, colour in colours.items() for curve in plane.outlines.get(name, ())]
+    curves = [curve for curve, _ in drawn]
+    axes.add_collection(LineCollection(curves, colors="black", linewidths=2.4, alpha=0.55), autolim=False)
+    edge = LineCollection(curves, colors=[colour for _, colour in drawn], linewidths=1.3)
+    axes.add_collection(edge, autolim=False)
 
 
 def _label(axes: Axes, plane: Plane) -> None:

@@ -18,6 +18,9 @@
     show(error);
     return;
   }
+  // On paper the plot takes the width of an A4 page between its margins.
+  window.addEventListener("beforeprint", () => Plotly.relayout(plot, { width: 700, autosize: false }));
+  window.addEventListener("afterprint", () => Plotly.relayout(plot, { width: null, autosize: true }));
   // A box hides one dose's curves by making them transparent, so the legend's own toggles keep working.
   for (const box of document.querySelectorAll("input[data-source]")) {
     box.addEventListener("change", function () {
