@@ -23,7 +23,7 @@ from vmat_rt.grid import Grid
 from vmat_rt.report.document import report_document
 from vmat_rt.report.page import plotly_script, render_page, write_report
 from vmat_rt.report.result import CaseResult
-from vmat_rt.report.schema import NOTICE, json_schema
+from vmat_rt.report.schema import NOTICE, ReportDocument, json_schema
 
 CHROMIUM = (
     "--headless",
@@ -118,6 +118,24 @@ def test_report_json_holds_what_was_measured(result: CaseResult, document: dict)
     assert gap == pytest.approx(ours - theirs)
     assert [s["roi_name"] for s in document["structures_unmapped"]] == [s.roi_name for s in result.case.unmapped]
     assert document["structures_unmapped"][1]["volume_cc"] is None
+
+
+def test_report_json_reads_back_and_grows_into_that_of_predict(document: dict) -> None:  # type: ignore[type-arg]
+    assert ReportDocument.model_validate(document).model_dump(mode="json") == document
+    printed = {**document, "paths": {"report_html": "/out/k7f3a91c2/report.html"}}
+    jsonschema.validate(printed, json.loads(json_schema("predict")))
+
+
+def test_a_clinical_dose_somewhere_else_is_no_obstacle() -> None:
+    made = synthetic.result(others=("clinical",))
+    away = Grid((5, 6, 7), (2.0, 2.0, 2.0), (900.0, 900.0, 900.0), synthetic.FRAME)
+    dose = Volume(away, np.full(away.shape, 60, np.float32))
+    apart = replace(made, others=(synthetic.dose_result("clinical", made.case, dose, None),))
+    document = report_document(apart, {})
+    assert document.comparison_with_clinical is not None
+    assert document.comparison_with_clinical.mae_body_gy is None
+    assert "NaN" not in document.model_dump_json()
+    assert "it lies outside the dose grid" in Page(render_page(apart, document).replace(plotly_script(), "")).text
 
 
 def test_names_from_the_file_are_text_and_nothing_else(page: Page) -> None:

@@ -140,7 +140,8 @@ def _draw_plane(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash) -> No
     )
     down, across = plane.axes
     for level in wash.isodoses_gy:
-        if np.nanmin(picture, initial=np.inf) < level < np.nanmax(picture, initial=-np.inf):
+        reached = np.nanmin(picture, initial=np.inf) < level < np.nanmax(picture, initial=-np.inf)
+        if reached and min(picture.shape) >= 2:
             positions = plane.grid.axis_mm(across), plane.grid.axis_mm(down)
             axes.contour(*positions, picture, levels=[level], colors="white", linewidths=0.7, linestyles="dotted")
     low, high = plane.ct.grid.bounds_mm

@@ -174,7 +174,7 @@ class ProtocolEntry(_Document):
 
 
 class ReportDocument(_Document):
-    """report.json, which is also what `vmat-rt predict --json` prints."""
+    """report.json."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     notice: Literal["PREDICTED, NOT FOR TREATMENT"] = NOTICE
@@ -195,6 +195,12 @@ class ReportDocument(_Document):
     files: dict[str, str] = Field(description="what was written, by kind, relative to the folder of report.json")
     software: dict[str, str]
     seconds: dict[str, float]
+
+
+class PredictDocument(ReportDocument):
+    """The JSON of `vmat-rt predict`: report.json, and where the files were written."""
+
+    paths: dict[str, str]
 
 
 class InspectedCt(CtEntry):
@@ -231,7 +237,12 @@ class DvhDocument(_Document):
     problems: list[ProblemEntry] = []
 
 
-DOCUMENTS: dict[str, type[_Document]] = {"report": ReportDocument, "inspect": InspectDocument, "dvh": DvhDocument}
+DOCUMENTS: dict[str, type[_Document]] = {
+    "report": ReportDocument,
+    "predict": PredictDocument,
+    "inspect": InspectDocument,
+    "dvh": DvhDocument,
+}
 
 
 def json_schema(name: str) -> str:

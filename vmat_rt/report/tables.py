@@ -182,12 +182,19 @@ def _dvh_row(label: str, colour: str, found: Mapping[str, StructureMetrics], col
         label=label,
         colour=colour,
         volume_cc=volume(first.volume_cc),
-        note=first.reason,
+        note=_why_without_metrics({name: entry.reason for name, entry in found.items()}),
         lines=tuple(
             (name, tuple(number(entry.metrics.get(m), digits.get(m, 1)) for m in columns))
             for name, entry in found.items()
         ),
     )
+
+
+def _why_without_metrics(reasons: Mapping[str, str]) -> str:
+    """The reason that all doses share, or each dose's own; empty where every dose has metrics."""
+    if len(set(reasons.values())) == 1:
+        return next(iter(reasons.values()))
+    return "; ".join(f"{label}: {reason}" for label, reason in reasons.items() if reason)
 
 
 def target_tiles(document: ReportDocument) -> list[Tile]:
