@@ -29,5 +29,5 @@ def smooth_pair(seed: int, grid: Grid) -> tuple[Volume, Volume]:
     dose = 70 * (dose - dose.min()) / np.ptp(dose)
     disturbance = gaussian_filter(random.standard_normal(grid.shape), width)
     other = shift(dose, random.uniform(-0.6, 0.6, 3), order=1, mode="nearest") * random.uniform(0.97, 1.03)
-    other += random.uniform(0.3, 2.5) * disturbance / disturbance.std()
+    other += random.uniform(0.3, 1.6) * disturbance / disturbance.std()
     return volume(dose, grid), volume(np.clip(other, 0, None), grid)

@@ -1,0 +1,166 @@
+"""Compare models over one cohort: the table and the tests behind `vmat-rt compare`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vmat_rt.errors import InputError, Problem
+from vmat_rt.metrics.results_file import ResultRow, read_results
+from vmat_rt.metrics.statistics import PairedTest, Summary, holm, paired_test, summarize
+
+Table = dict[str, dict[str, dict[tuple[str, str], float | None]]]
+"""model -> metric -> (seed, case) -> value."""
+Line = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models in the order they were met, the first the baseline; what each metric is; every other model against it.
+
+    summaries: model -> metric -> Summary. tests: model -> metric -> PairedTest of that model minus the baseline, with
+    Holm's correction over the metrics of the model. notes: what a reader must know before the numbers.
+    """
+
+    models: tuple[str, ...]
+    metrics: tuple[str, ...]
+    summaries: dict[str, dict[str, Summary]]
+    tests: dict[str, dict[str, PairedTest]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def baseline(self) -> str:
+        return self.models[0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "baseline": self.baseline,
+            "models": {
+                model: {"metrics": {metric: summary.as_dict() for metric, summary in found.items()}}
+                for model, found in self.summaries.items()
+            },
+            "tests": {
+                model: {metric: test.as_dict() for metric, test in found.items()} for model, found in self.tests.items()
+            },
+            "notes": list(self.notes),
+        }
+
+    def as_text(self) -> str:
+        """Both tables for a terminal."""
+        rows: list[Line] = [("metric", "model", "cases", "seeds", "mean", "SD", "95 % CI", "seed SD")]
+        tests: list[Line] = [
+            ("metric", "difference", "pairs", "mean", "95 % CI", "p", "p (Holm)", "r_rb", "d_z", "> 2 seed SD")
+        ]
+        for metric in self.metrics:
+            for model in self.models:
+                if metric in self.summaries[model]:
+                    rows.append((metric, model, *_summary_cells(self.summaries[model][metric])))
+                if metric in self.tests.get(model, {}):
+                    tests.append((metric, f"{model} - {self.baseline}", *_test_cells(self.tests[model][metric])))
+        parts = [_aligned(rows)]
+        if len(tests) > 1:
+            parts.append(_aligned(tests))
+        parts += [f"Note: {note}" for note in self.notes]
+        return "\n\n".join(parts)
+
+
+def compare_results(paths: Sequence[Path]) -> Comparison:
+    """Read results files (or the folders that hold them) and compare their models.
+
+    Files may hold several models, or several seeds of one: rows are pooled by model. Raises InputError when a file
+    cannot be read, or says two things of one model, seed, case and metric.
+    """
+    return compare_rows(row for path in paths for row in read_results(path))
+
+
+def compare_rows(rows: Iterable[ResultRow]) -> Comparison:
+    """Compare the models of these rows; the first one met is the baseline. Errors as in compare_results."""
+    table = _tabulate(rows)
+    models = tuple(table)
+    metrics = tuple(dict.fromkeys(metric for found in table.values() for metric in found))
+    summaries = {model: {m: summarize(values) for m, values in found.items()} for model, found in table.items()}
+    tests = {model: _against(table[models[0]], table[model]) for model in models[1:]}
+    return Comparison(models, metrics, summaries, tests, _notes(table, tests))
+
+
+def _tabulate(rows: Iterable[ResultRow]) -> Table:
+    table: Table = {}
+    twice = 0
+    for row in rows:
+        cell = table.setdefault(row.model, {}).setdefault(row.metric, {})
+        twice += (row.seed, row.case) in cell
+        cell[row.seed, row.case] = row.value
+    if twice:
+        raise InputError(
+            Problem(
+                "RESULTS_TWICE",
+                f"{twice} rows repeat a model, seed, case and metric that came before.",
+                "Give models that differ different names, runs that differ different seeds, and each file once.",
+            )
+        )
+    if not table:
+        raise InputError(Problem("RESULTS_EMPTY", "There is nothing to compare.", "Give at least one results file."))
+    return table
+
+
+def _against(baseline: dict[str, Any], model: dict[str, Any]) -> dict[str, PairedTest]:
+    shared = [metric for metric in baseline if metric in model]
+    tests = [paired_test(baseline[metric], model[metric]) for metric in shared]
+    corrected = holm([test.p_value for test in tests])
+    return {m: replace(t, p_holm=p) for m, t, p in zip(shared, tests, corrected, strict=True)}
+
+
+def _notes(table: Table, tests: dict[str, dict[str, PairedTest]]) -> tuple[str, ...]:
+    notes = []
+    if len(table) == 1:
+        notes.append("one model alone is described, not tested")
+    baseline, *others = table
+    for model in others:
+        ours, theirs = _cases(table[model]), _cases(table[baseline])
+        if ours != theirs:
+            notes.append(
+                f"{model} and {baseline} share {len(ours & theirs)} cases; {len(ours - theirs)} only in {model} and "
+                f"{len(theirs - ours)} only in {baseline} stay out of the tests"
+            )
+        by_note = defaultdict(list)
+        for metric, test in tests[model].items():
+            if test.note:
+                by_note[test.note].append(metric)
+        notes += [f"{model} - {baseline}, {', '.join(metrics)}: {note}" for note, metrics in by_note.items()]
+    return tuple(notes)
+
+
+def _cases(found: dict[str, Any]) -> set[str]:
+    return {case for values in found.values() for _, case in values}
+
+
+def _summary_cells(summary: Summary) -> tuple[str, ...]:
+    numbers = (_number(summary.mean), _number(summary.sd), _interval(summary.ci95), _number(summary.seed_sd))
+    return (str(summary.n_cases), str(summary.n_seeds), *numbers)
+
+
+def _test_cells(test: PairedTest) -> tuple[str, ...]:
+    noise = {None: "-", True: "yes", False: "no"}[test.exceeds_seed_noise]
+    numbers = (test.p_value, test.p_holm, test.rank_biserial, test.cohen_dz)
+    mean = _number(test.mean_difference, signed=True)
+    return (str(test.n_pairs), mean, _interval(test.ci95), *(_number(number) for number in numbers), noise)
+
+
+def _number(value: float | None, *, signed: bool = False) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.4g}" if signed else f"{value:.4g}"
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
+
+
+def _aligned(rows: list[Line]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
