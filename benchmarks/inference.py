@@ -1,11 +1,11 @@
-"""Time and memory of one pass over the whole grid against a sliding window, same network: `python benchmarks/inference.py`.
+"""One pass over the whole grid against a sliding window, same network: `python benchmarks/inference.py`.
 
     whole      one pass over our prostate grid, 96 x 160 x 192 voxels of 2.5 mm
     windows    the same voxels in windows of 128 with overlap 64
     reference  the same network on the reference's own grid, 256 x 512 x 512 voxels of 2 x 1 x 1 mm, in those windows.
-               Every window costs the same, so on a CPU a few are timed and multiplied by their number; --all runs them all.
+               Each window costs the same, so on a CPU one is timed and multiplied by their number; --all runs all.
 
-The weights are random: time does not depend on them. Each way runs in a process of its own, whose peak memory is its own.
+The weights are random: time does not depend on them. Each way runs in a process of its own, with its own peak memory.
 --width 48 is the reference network (23.7 million parameters); a smaller one shows the ratios in less time.
 """
 
