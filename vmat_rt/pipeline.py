@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
@@ -33,7 +33,7 @@ from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.publish import published_folder
 from vmat_rt.report.page import write_report
 from vmat_rt.report.result import CaseResult, DoseResult
-from vmat_rt.report.schema import DoseLabel, ReportDocument
+from vmat_rt.report.schema import DoseLabel, PredictDocument, ReportDocument
 
 log = logging.getLogger("vmat_rt")
 
@@ -182,7 +182,7 @@ def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, wa
         problems=(*case.problems, *problems),
         patient=None,
         seconds=watch.seconds,
-        created=None,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
@@ -197,10 +197,10 @@ class Published:
     def files(self) -> dict[str, Path]:
         return {kind: self.folder / name for kind, name in self.report.files.items()}
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> PredictDocument:
         """report.json with the absolute paths of what was written."""
         paths = {kind: str(path.resolve()) for kind, path in self.files.items()}
-        return {**self.report.model_dump(mode="json"), "paths": paths}
+        return PredictDocument(**self.report.model_dump(mode="json"), paths=paths)
 
     def summary(self) -> str:
         """A few lines for a person at a terminal."""

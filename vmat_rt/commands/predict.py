@@ -78,6 +78,6 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
     )
     published = predict_study(study_dir, out, choice, outputs, options["model"], options["device"])
     if as_json:
-        print_json(published.document())
+        print_json(published.document().model_dump(mode="json"))
         return
     click.echo(published.summary())
