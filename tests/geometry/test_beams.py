@@ -53,7 +53,7 @@ def at(grid: Grid, array: NDArray[np.float32], z: float, y: float, x: float) -> 
     """Linear interpolation at a place relative to CENTRE."""
     from scipy.ndimage import map_coordinates
 
-    place = grid.index_of(np.array(CENTRE) + (z, y, x))
+    place = grid.index_of(np.array([CENTRE[0] + z, CENTRE[1] + y, CENTRE[2] + x]))
     return float(map_coordinates(array.astype(np.float64), place[:, None], order=1)[0])
 
 
@@ -223,7 +223,8 @@ class TestPlannedDose:
     ANGLES = tuple(40.0 * k for k in range(9))
 
     @pytest.fixture(scope="class")
-    def scene(self) -> tuple[rays.Beams, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float32]]:
+    @classmethod
+    def scene(cls) -> tuple[rays.Beams, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float32]]:
         grid = grid_of(spacing=(4.0, 3.0, 3.5), shape=(33, 61, 63))
         z, y, x = offsets(grid)
         distance = np.sqrt(y**2 + x**2)
@@ -231,7 +232,7 @@ class TestPlannedDose:
         target = slab & (distance < 45) & (distance > 22) & (y < 15)
         organ = slab & (distance < 14)
         body = water_box(grid)
-        beams = place_beams(Volume(grid, body.astype(np.float32)), body, target, self.ANGLES, CENTRE)
+        beams = place_beams(Volume(grid, body.astype(np.float32)), body, target, cls.ANGLES, CENTRE)
         from vmat_rt.geometry.distance import signed_distance_mm
 
         return beams, target, organ, signed_distance_mm(target.astype(np.float32), grid, 80.0)

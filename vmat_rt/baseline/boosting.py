@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from vmat_rt.baseline.features import FeatureSettings, FeatureTable, features, highest_target_gy
+from vmat_rt.baseline.features import FeatureTable, features
+from vmat_rt.baseline.scene import FeatureSettings, highest_target_gy
 from vmat_rt.bundle import Bundle
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.errors import ModelError
@@ -35,7 +36,7 @@ class GeometricPredictor:
     """Dose from geometry alone, fitted on a cohort.
 
     The trees see distances in mm and dose relative to the highest prescription of the case, and what they return is
-    multiplied by it: a case prescribed 66 / 60 / 54 Gy gets 66/70 of what the same anatomy would get at 70 / 63.6 / 57.3.
+    multiplied by it: a case prescribed 66 / 60 / 54 Gy gets 66/70 of what its anatomy would get at 70 / 63.6 / 57.3.
     """
 
     def __init__(self, bundle: Bundle) -> None:

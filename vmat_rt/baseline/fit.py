@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from vmat_rt.baseline.boosting import starting_dose
-from vmat_rt.baseline.features import FeatureSettings, features, highest_target_gy
+from vmat_rt.baseline.features import features
+from vmat_rt.baseline.scene import FeatureSettings, highest_target_gy
 from vmat_rt.case import Case
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.resample import resample
@@ -26,10 +27,11 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    voxels_per_case: int = Field(25_000, gt=0)
-    rounds: int = Field(600, gt=0)
-    leaves: int = Field(191, gt=1)
-    learning_rate: float = Field(0.06, gt=0)
+    voxels_per_case: int = Field(10_000, gt=0)
+    rounds: int = Field(400, gt=0)
+    leaves: int = Field(127, gt=1)
+    learning_rate: float = Field(0.08, gt=0)
+    bins: int = Field(63, gt=1, le=255)
     least_in_leaf: int = Field(200, gt=0)
     feature_share: float = Field(0.5, gt=0, le=1)
     patience: int = Field(40, gt=0)
@@ -40,7 +42,7 @@ class FitSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows drawn from cases: features, what the trees shall add, and the row count of each case."""
+    """Rows drawn from one case: features, and what the trees shall add to the starting dose."""
 
     names: tuple[str, ...]
     matrix: NDArray[np.float32]
@@ -93,7 +95,7 @@ def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> 
 def grow(fitted: list[Samples], held_out: list[Samples], plan: FitSettings) -> Fitted:
     """The trees themselves. The lists are emptied on the way, to hold each row only once."""
     names = fitted[0].names
-    training = _dataset(fitted, None)
+    training = _dataset(fitted, plan.bins)
     rows = training.construct().num_data()
     booster = lightgbm.train(
         {
@@ -102,7 +104,7 @@ def grow(fitted: list[Samples], held_out: list[Samples], plan: FitSettings) -> F
             "num_leaves": plan.leaves,
             "min_data_in_leaf": plan.least_in_leaf,
             "feature_fraction": plan.feature_share,
-            "feature_fraction_bynode": plan.feature_share,
+            "max_bin": plan.bins,
             "num_threads": plan.threads,
             "seed": plan.seed,
             "deterministic": True,
@@ -111,16 +113,17 @@ def grow(fitted: list[Samples], held_out: list[Samples], plan: FitSettings) -> F
         },
         training,
         plan.rounds,
-        valid_sets=[_dataset(held_out, training)],
+        valid_sets=[_dataset(held_out, plan.bins, training)],
         callbacks=[lightgbm.early_stopping(plan.patience, verbose=False), lightgbm.log_evaluation(50)],
     )
     best = booster.best_iteration or booster.current_iteration()
     return Fitted(names, booster.model_to_string(num_iteration=best), best, rows)
 
 
-def _dataset(samples: list[Samples], reference: lightgbm.Dataset | None) -> lightgbm.Dataset:
+def _dataset(samples: list[Samples], bins: int, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
     names = list(samples[0].names)
     matrix = np.concatenate([each.matrix for each in samples])
     missing = np.concatenate([each.missing for each in samples])
     samples.clear()
-    return lightgbm.Dataset(matrix, missing, feature_name=names, reference=reference, free_raw_data=True)
+    parameters = {"max_bin": bins, "verbose": -1}
+    return lightgbm.Dataset(matrix, missing, reference, feature_name=names, params=parameters, free_raw_data=True)

@@ -1,8 +1,8 @@
 """OpenKBP patients (Babier et al., Med. Phys. 48(9), 5549-5561, 2021) as cases, and doses back on their axes.
 
-OpenKBP arrays are 128 x 128 x 128 with axis 0 from front to back, axis 1 from the patient's right to left and axis 2 from
-head to feet; a Case has (z, y, x) in LPS, so z is axis 2 turned round, y axis 0 and x axis 1. Positions in the room are not
-published: the origin is zero. CT values are HU + 1000, with 0 also where the patient's surroundings were blanked.
+OpenKBP arrays are 128 x 128 x 128 with axis 0 from front to back, axis 1 from the patient's right to left and axis 2
+from head to feet; a Case has (z, y, x) in LPS, so z is axis 2 turned round, y axis 0 and x axis 1. Positions in the
+room are not published: the origin is zero. CT values are HU + 1000, with 0 also where the surroundings were blanked.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def to_openkbp_axes(array: NDArray[Any]) -> NDArray[Any]:
 def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
     """The patient as a Case of protocol head_neck_70; the angles are the protocol's.
 
-    body holds the voxels that can carry dose (OpenKBP's possible_dose_mask: for some patients the whole outline, for others
-    only a cloud around the beams); structures["External"] is the outline, found in CT where the mask stops short of it.
+    body holds the voxels that can carry dose (OpenKBP's possible_dose_mask: for some patients the whole outline, for
+    others only a cloud round the beams); structures["External"] is the outline, found in CT where the mask stops short.
     Raises InputError when no target is contoured.
     """
     spacing = (float(patient.spacing_mm[2]), float(patient.spacing_mm[0]), float(patient.spacing_mm[1]))
@@ -124,10 +124,10 @@ def outline(ct_hu: FloatArray, possible: NDArray[np.bool_]) -> NDArray[np.bool_]
 
 
 def read_csv_patient(folder: Path) -> OpenKbpPatient:
-    """A patient folder in OpenKBP's published layout: one CSV of flat C-order indices a volume, masks without values.
+    """A patient folder in OpenKBP's published layout: one CSV a volume, of flat C-order indices; masks have no values.
 
-    ct.csv, possible_dose_mask.csv and voxel_dimensions.csv must be there; dose.csv is read when it is. Raises InputError
-    that names every file that is missing or has indices outside the grid.
+    ct.csv, possible_dose_mask.csv and voxel_dimensions.csv must be there; dose.csv is read when it is. Raises
+    InputError that names the files that are missing, or the one with indices outside the grid.
     """
     needed = ("ct.csv", "possible_dose_mask.csv", "voxel_dimensions.csv")
     absent = [name for name in needed if not (folder / name).is_file()]

@@ -1,7 +1,7 @@
 """A quick inverse plan: ray weights that give the targets their prescription and the rest little, as maps of dose.
 
-Every beam is a view of ray weights, blurred by the penumbra; dose at a point is the mean over beams of the weight of its
-ray, attenuated. The weights solve a weighted least-squares problem without negative weights, by the multiplicative
+Every beam is a view of ray weights, blurred by the penumbra; dose at a point is the mean over beams of the weight of
+its ray, attenuated. The weights solve a weighted least-squares problem without negative weights, by the multiplicative
 update of the image-space reconstruction algorithm (Daube-Witherspoon and Muehllehner, IEEE Trans. Med. Imaging 5(2),
 61-66, 1986): no step size, no randomness, and each step lowers the cost. It knows neither scatter nor machine limits: a
 shape for the predictor to learn from, not a dose.
@@ -69,10 +69,11 @@ def _fitted(fan: Fan, rays: _Rays, start: NDArray[np.float32], wish: _Wish) -> N
     """Softened ray weights (beams, v, u) after STEPS updates from `start`, which is not negative; zero stays zero."""
     numerator = soften(fan, _backward(fan, rays, wish.weight * wish.dose), wish.blur_mm)
     fluence = start
+    tiny = np.float32(1e-12)
     for _ in range(STEPS):
         dose = _forward(rays, soften(fan, fluence, wish.blur_mm))
         denominator = soften(fan, _backward(fan, rays, wish.weight * dose), wish.blur_mm)
-        fluence = fluence * numerator / np.maximum(denominator, np.float32(1e-12))
+        fluence = (fluence * numerator / np.maximum(denominator, tiny)).astype(np.float32)
     return soften(fan, fluence, wish.blur_mm)
 
 

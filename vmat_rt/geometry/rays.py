@@ -41,8 +41,8 @@ Result = TypeVar("Result")
 class Fan:
     """The rays of all beams: gantry angles, the isocentre and the two tables that rays are looked up in.
 
-    view: cells (v, u) of the beam's-eye views; depth: cells (v, u, s) of the depth tables, s being the distance past the
-    isocentre plane along the central axis, away from the source. Tables have a start and a step, mm.
+    view: cells (v, u) of the beam's-eye views; depth: cells (v, u, s) of the depth tables, s being the distance past
+    the isocentre plane along the central axis, away from the source. Tables have a start and a step, mm.
     """
 
     angles_deg: tuple[float, ...]
@@ -101,7 +101,8 @@ def run_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[R
 def voxel_points(grid: Grid, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Centres (n, 3) of the voxels of `mask` as (z, y, x) in mm, in C order."""
     index = np.argwhere(mask).astype(np.float64)
-    return (index * np.asarray(grid.spacing_mm) + np.asarray(grid.origin_mm)).astype(np.float32)
+    points = index * np.asarray(grid.spacing_mm) + np.asarray(grid.origin_mm)
+    return np.asarray(points, np.float32)
 
 
 def place_beams(
@@ -123,11 +124,11 @@ def place_beams(
     far, low, high = _reach(grid, target, isocentre_mm)
     margin = [MARGIN_MM + 2 * step for step in spacing]
     view_v = _axis(low - margin[0], high + margin[0], spacing[0])
-    view_u = _axis(-far - margin[1], far + margin[1], spacing[1])
+    view_u = _symmetric(far + margin[1], spacing[1])
     radius, low, high = _reach(grid, body | (density.array > 0), isocentre_mm)
     step = DEPTH_STEP_MM
     depth_v = _axis(low - step, high + step, step)
-    across = _axis(-radius - step, radius + step, step)
+    across = _symmetric(radius + step, step)
     fan = Fan(
         angles_deg=tuple(float(angle) for angle in angles_deg),
         isocentre_mm=isocentre_mm,
@@ -143,6 +144,12 @@ def place_beams(
 def _axis(low: float, high: float, step: float) -> tuple[float, int]:
     """Start and number of cells; one more than needed, so that interpolation always finds a next cell."""
     return low, int(np.ceil((high - low) / step)) + 2
+
+
+def _symmetric(reach: float, step: float) -> tuple[float, int]:
+    """As _axis, with a cell on the central axis, so that a mirrored patient is sampled in mirrored places."""
+    half = int(np.ceil(reach / step))
+    return -half * step, 2 * half + 2
 
 
 def _reach(grid: Grid, mask: NDArray[np.bool_], isocentre_mm: Triple) -> tuple[float, float, float]:

@@ -1,0 +1,133 @@
+"""A case as the geometric predictor sees it: targets by level, organs, outline and CT, on the part of a grid in use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from vmat_rt.case import Case, FloatArray, Volume
+from vmat_rt.errors import InputError, Problem
+from vmat_rt.geometry.rasterize import structure_fraction
+from vmat_rt.geometry.resample import resample
+from vmat_rt.grid import Grid
+
+AIR_HU = -1000.0
+
+LEVELS = ("high", "middle", "low")
+
+
+class FeatureSettings(BaseModel):
+    """Which structures are looked at and how; stands in the bundle, since a model holds for its own settings only.
+
+    organs: TG-263 names; pairs: organs of which the nearer and the farther one are told apart. level_bounds: a target
+    belongs to the high level from the first share of the highest prescription, to the middle one from the second.
+    importance: cost of dose in an organ for `planned_dose`, others have `healthy_importance`. angles_deg: gantry angles
+    where the case brings none. beams: whether beam geometry is used at all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    organs: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...] = ()
+    level_bounds: tuple[float, float] = (0.95, 0.85)
+    clip_mm: float = 80.0
+    importance: dict[str, float] = {}
+    healthy_importance: float = 0.02
+    angles_deg: tuple[float, ...]
+    beams: bool = True
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A case on the part of the grid that holds it: fractions by level and organ, outline, where dose is wanted."""
+
+    grid: Grid
+    levels: dict[str, FloatArray]
+    level_doses: dict[str, float]
+    organs: dict[str, FloatArray]
+    outline: NDArray[np.bool_]
+    body: NDArray[np.bool_]
+    ct: Volume
+
+    @property
+    def target(self) -> FloatArray:
+        """All levels together."""
+        union: FloatArray = np.max(list(self.levels.values()), axis=0)
+        return union
+
+
+def highest_target_gy(case: Case) -> float:
+    """Highest prescription among the contoured targets, Gy: the unit in which dose is predicted."""
+    targets = case.targets()
+    if not targets:
+        raise InputError(_no_target())
+    return max(targets.values())
+
+
+def _no_target() -> Problem:
+    return Problem(
+        "NO_TARGET",
+        "No prescribed target lies on the model's grid.",
+        "Contour a target that the protocol knows, or name yours in the protocol's aliases.",
+    )
+
+
+def scene_of(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[Scene, tuple[slice, ...]]:
+    levels, doses = _levels(case, grid, settings)
+    body = structure_fraction(case.body, grid) >= 0.5
+    if not levels:
+        raise InputError(_no_target())
+    if not body.any():
+        raise InputError(
+            Problem("NO_BODY", "The body has no voxel on the model's grid.", "Check the External contour.")
+        )
+    external = case.structures.get("External", case.body)
+    outline = body | (structure_fraction(external, grid) >= 0.5)
+    box, cropped = _box(outline | (np.max(list(levels.values()), axis=0) > 0), grid)
+    organs = {}
+    for name in settings.organs:
+        if name in case.structures and case.structures[name].shape is not None:
+            fraction = structure_fraction(case.structures[name], cropped)
+            if fraction.any():
+                organs[name] = fraction
+    return (
+        Scene(
+            grid=cropped,
+            levels={name: np.ascontiguousarray(fraction[box]) for name, fraction in levels.items()},
+            level_doses=doses,
+            organs=organs,
+            outline=np.ascontiguousarray(outline[box]),
+            body=np.ascontiguousarray(body[box]),
+            ct=resample(case.ct, cropped, AIR_HU),
+        ),
+        box,
+    )
+
+
+def _levels(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[dict[str, FloatArray], dict[str, float]]:
+    """Area fractions by level, each without the higher ones, and the relative dose of each (the highest in it)."""
+    highest = highest_target_gy(case)
+    taken = np.zeros(grid.shape, np.float32)
+    levels: dict[str, FloatArray] = {}
+    doses: dict[str, float] = {}
+    for name, dose_gy in case.targets().items():
+        level = LEVELS[sum(dose_gy / highest < bound for bound in settings.level_bounds)]
+        own = np.minimum(structure_fraction(case.structures[name], grid), 1 - taken)
+        # What the higher target leaves at its edge is no target of its own.
+        own[own < 0.5] = 0
+        if own.any():
+            levels[level] = np.maximum(levels[level], own) if level in levels else own
+            doses[level] = max(doses.get(level, 0.0), dose_gy / highest)
+            taken = np.maximum(taken, own)
+    return levels, doses
+
+
+def _box(mask: NDArray[np.bool_], grid: Grid) -> tuple[tuple[slice, ...], Grid]:
+    """The smallest box that holds the mask, and its grid."""
+    ends = [np.flatnonzero(mask.any(axis=axes))[[0, -1]] for axes in ((1, 2), (0, 2), (0, 1))]
+    start = (int(ends[0][0]), int(ends[1][0]), int(ends[2][0]))
+    stop = (int(ends[0][1]) + 1, int(ends[1][1]) + 1, int(ends[2][1]) + 1)
+    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True)), grid.crop(start, stop)
