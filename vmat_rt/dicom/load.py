@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from vmat_rt.case import Case, Contours, Prescription, Structure, Volume
 from vmat_rt.dicom.placement import placement_problems
@@ -56,7 +55,7 @@ def load_case(
     return Case(
         key=study.key,
         ct=ct,
-        structures=MappingProxyType(structures),
+        structures=structures,
         body=body,
         prescription=prescribed,
         protocol_name=protocol.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
 from vmat_rt.case import Prescription, Structure
 from vmat_rt.dicom.plan import Plan
@@ -47,7 +46,7 @@ def find_prescription(
     origin = ", ".join(dict.fromkeys(used))
     if told_by not in used:
         origin += f" (fractions: {told_by})"
-    return Prescription(MappingProxyType(dose_gy), fractions, origin), ()
+    return Prescription(dose_gy, fractions, origin), ()
 
 
 def _given(given_gy: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
