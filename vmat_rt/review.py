@@ -1,16 +1,22 @@
-"""DVH metrics and goals of any RTDOSE over a study's structures: `vmat-rt dvh`."""
+"""Any RTDOSE looked at again: metrics and goals over a study's structures, gamma against another dose."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from vmat_rt.case import Prescription, Structure, Volume
+import numpy as np
+from numpy.typing import NDArray
+
+from vmat_rt.case import FloatArray, Prescription, Structure, Volume
 from vmat_rt.dicom.dose import read_dose
 from vmat_rt.dicom.load import load_structures, prescription_for
 from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.geometry.rasterize import structure_fraction
+from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh import compute_dvhs
+from vmat_rt.metrics.gamma import GammaCriteria, GammaResult, GammaSummary, gamma, grown_region, region_pass_rates
 from vmat_rt.metrics.goals import check_goals
 from vmat_rt.metrics.grammar import parse_metric
 from vmat_rt.pipeline import StudyChoice, protocol_for
@@ -53,13 +59,11 @@ def dvh_document(
 
 def _require_one_frame(study: Study, dose: Volume) -> None:
     if dose.grid.frame_uid != study.structure_set.frame_uid:
-        raise InputError(
-            Problem(
-                "DOSE_FRAME_MISMATCH",
-                "The RTDOSE lies in another frame of reference than the structure set.",
-                "Give the dose that was computed on the CT of this structure set.",
-            )
-        )
+        raise InputError(_dose_frames("The RTDOSE lies in another frame of reference than the structure set."))
+
+
+def _dose_frames(message: str) -> Problem:
+    return Problem("DOSE_FRAME_MISMATCH", message, "Give doses that were computed on the same CT.")
 
 
 def _protocol(study: Study, choice: StudyChoice) -> tuple[Protocol | None, tuple[Problem, ...]]:
@@ -99,3 +103,41 @@ def dvh_text(document: DvhDocument) -> str:
         )
     lines += [f"{p.severity}: {p.message} {p.remedy} [{p.code}]" for p in document.problems]
     return "\n".join(lines)
+
+
+def gamma_of_files(
+    reference_file: Path,
+    evaluation_file: Path,
+    criteria: GammaCriteria,
+    folder: Path | None,
+    choice: StudyChoice,
+    device: str,
+) -> tuple[GammaResult, dict[str, GammaSummary]]:
+    """Gamma of two RTDOSE files, and by region where a study's structures are given (targets also grown by 5 mm).
+
+    Raises InputError when a file cannot be used or two things lie in different frames of reference.
+    """
+    reference, evaluation = read_dose(reference_file).volume, read_dose(evaluation_file).volume
+    if reference.grid.frame_uid != evaluation.grid.frame_uid:
+        raise InputError(_dose_frames("The two RTDOSE files lie in different frames of reference."))
+    result = gamma(reference, evaluation, **vars(criteria), device=device)
+    if folder is None:
+        return result, {}
+    study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
+    _require_one_frame(study, reference)
+    protocol, _ = _protocol(study, choice)
+    return result, region_pass_rates(result, _regions(study, protocol, reference.grid))
+
+
+def _regions(study: Study, protocol: Protocol | None, grid: Grid) -> dict[str, FloatArray | NDArray[np.bool_]]:
+    """Fractions of each structure on the grid by name, and the targets grown by 5 mm."""
+    targets = {spec.name for spec in protocol.with_role("target")} if protocol is not None else set()
+    regions: dict[str, FloatArray | NDArray[np.bool_]] = {}
+    for structure in load_structures(study, protocol):
+        if structure.shape is None:
+            continue
+        fraction = structure_fraction(structure, grid)
+        regions[structure.name or structure.roi_name] = fraction
+        if structure.name in targets and fraction.any():
+            regions[f"{structure.name} + 5 mm"] = grown_region(fraction, grid)
+    return regions
