@@ -128,6 +128,18 @@ def test_edges_within_a_billionth_of_level_stay_bounded() -> None:
     assert area_mm2([nearly]) == pytest.approx(shoelace(nearly), abs=1e-5)
 
 
+def test_a_noisy_flat_back_is_scanned_along_the_other_axis_with_one_result() -> None:
+    rng = np.random.default_rng(4)
+    x = np.linspace(CX - 13, CX + 12, 200)
+    back = np.stack((CY + 6 + rng.normal(0, 0.2, 200), x), axis=1)
+    polygon = np.concatenate((back, [[CY - 7, CX + 12], [CY - 7, CX - 13]]))
+    across, down = plane_fractions([[polygon]], GRID)[0], line_by_line([polygon], GRID, lines=400)
+    np.testing.assert_allclose(across, down, atol=0.02)
+    assert area_mm2([polygon]) == pytest.approx(shoelace(polygon), rel=1e-6)
+    box_area = areas_mm2([[polygon]], (CY - 20, CX - 20), (CY + 20, CX + 20))
+    assert box_area[0] == pytest.approx(shoelace(polygon), rel=1e-9)
+
+
 def test_coordinates_that_are_not_numbers_are_refused() -> None:
     broken = disc(5.0, CENTRE)
     broken[3, 1] = np.nan
