@@ -164,7 +164,7 @@ def centre_mask(
 def _cells(
     sets: PolygonSets, origin: tuple[float, float], pixel: tuple[float, float], shape: tuple[int, int]
 ) -> Floats:
-    """Coverage (plane, y, x), unrounded. Crowded planes (a noisy outline on a flat couch) are scanned turned by 90 deg."""
+    """Coverage (plane, y, x), unrounded. Crowded planes (a noisy outline on a flat couch) are scanned turned."""
     edges = stacked_edges(sets, origin, pixel, shape[0])
     crowding = _crowding(edges)
     if crowding > _CROWDED:
