@@ -2,9 +2,9 @@
 
     python benchmarks/openkbp_baseline.py OPENKBP_FOLDER [--no-beams] [--bundle FOLDER] [--json FILE]
 
-OPENKBP_FOLDER holds train/, validation/, read_openkbp.py and score_openkbp.py. Every tenth training patient decides when
-to stop and is not fitted on. The two scores are those of score_openkbp.py (dose score over the whole grid, DVH score
-pooled).
+OPENKBP_FOLDER holds train/, validation/, read_openkbp.py and score_openkbp.py. Every tenth training patient decides
+when to stop and is not fitted on. The two scores are those of score_openkbp.py (dose score over the whole grid, DVH
+score pooled).
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from vmat_rt.protocol import load_protocol
 
 BUNDLE = Path(__file__).resolve().parent.parent / "vmat_rt" / "bundles" / "head_neck_geometric"
 LIMITS = (
-    "Learned from nine equally spaced coplanar 6 MV IMRT fields (0, 40, ..., 320 degrees); arcs and other angles enter "
-    "through the beam maps only.",
+    "Learned from nine equally spaced coplanar 6 MV IMRT fields (0, 40, ..., 320 degrees); arcs and other angles "
+    "enter through the beam maps only.",
     "Learned at 70 / 63 / 56 Gy in 35 fractions; other levels are scaled by the highest prescription.",
     "Every training patient has a target of the highest level. Re-treatments, other ratios of dose levels, protons and "
     "electrons were not seen.",
-    "Learned on voxels of 2.7 to 5.4 mm in the plane and 1.5 to 3.3 mm along the patient, inside OpenKBP's possible-dose "
-    "mask; dose farther out is extrapolated.",
+    "Learned on voxels of 2.7 to 5.4 mm in the plane and 1.5 to 3.3 mm along the patient, inside OpenKBP's "
+    "possible-dose mask; dose farther out is extrapolated.",
     "Plans are OpenKBP's, optimised for the challenge; a clinic's own trade-offs differ.",
 )
 DATA = (
-    "OpenKBP training patients (A. Babier et al., OpenKBP: The open-access knowledge-based planning grand challenge and "
-    "dataset, Med. Phys. 48(9), 5549-5561, 2021)"
+    "OpenKBP training patients (A. Babier et al., OpenKBP: The open-access knowledge-based planning grand challenge "
+    "and dataset, Med. Phys. 48(9), 5549-5561, 2021)"
 )
 
 

@@ -47,7 +47,7 @@ class GeometricPredictor:
         try:
             self.settings = FeatureSettings.model_validate(manifest.settings["features"])
             text = lzma.decompress(bundle.read_bytes(TREES)).decode("ascii")
-            self._booster = lightgbm.Booster(model_str=text, params={"verbose": -1})
+            self._booster = lightgbm.Booster(model_str=text)
         except (KeyError, ValidationError, lzma.LZMAError, UnicodeDecodeError, lightgbm.basic.LightGBMError) as error:
             raise ModelError(f"bundle {manifest.name} cannot be loaded: {error}") from error
         if tuple(self._booster.feature_name()) != manifest.inputs:
