@@ -1,4 +1,4 @@
-"""The commands as a user runs them, on the sample studies and on faults: output, exit codes, and the input untouched."""
+"""The commands as a user runs them, on the sample studies and on faults; the input is never touched."""
 
 from __future__ import annotations
 

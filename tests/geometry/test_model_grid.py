@@ -68,6 +68,13 @@ def test_openkbp_spacing_comes_from_512_pixels() -> None:
     np.testing.assert_allclose(grid.origin_mm, (0.0, -250 + 1.5 * 0.977, -250 + 1.5 * 0.977))
 
 
+def test_an_axis_that_fits_is_not_averaged() -> None:
+    """OpenKBP's own patients: slices of 1.5 mm, pixels of 2.7 mm; two of either would come nearer to the rule's."""
+    ct = Grid((128, 128, 128), (1.5, 2.7, 2.7), (0.0, -170.0, -170.0), FRAME)
+    rule = GridRule(kind="ct_blocks", shape=(128, 128, 128), spacing_mm=(2.5, 3.906, 3.906))
+    assert model_grid(rule, case(tower("PTV_7000", (30, 60), (-10, 20), (-15, 10)), ct=ct)) == ct
+
+
 def test_longer_scans_are_cut_round_the_targets_and_stay_on_the_ct() -> None:
     rule = GridRule(kind="ct_blocks", shape=(20, 25, 26), spacing_mm=(3.0, 4.4, 4.5))
     middle = model_grid(rule, case(PTV))

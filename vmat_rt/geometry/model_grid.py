@@ -21,9 +21,10 @@ def model_grid(rule: GridRule, case: Case) -> Grid:
 
     "fixed": rule.shape voxels of rule.spacing_mm, its middle at the middle of the box round all targets.
     "ct_blocks": whole blocks of CT voxels; along each axis the number of voxels a block that brings its size nearest
-    to rule.spacing_mm (of two equally near ones the smaller). Where there are more blocks than rule.shape the part
-    round the targets is taken, moved inwards to stay on the CT; where there are fewer the grid reaches equally beyond
-    both ends.
+    to rule.spacing_mm (of two equally near ones the smaller), but one where the CT has no more voxels than rule.shape
+    and they are at least half as large as rule.spacing_mm: nothing is gained by averaging what fits. Where there are
+    more blocks than rule.shape the part round the targets is taken, moved inwards to stay on the CT; where there are
+    fewer the grid reaches equally beyond both ends.
     A CT that fits as it is is the grid. Raises InputError (NO_TARGET) when no target is contoured.
     """
     centre = _centre_of_targets(case)
@@ -47,8 +48,10 @@ def model_grid(rule: GridRule, case: Case) -> Grid:
 def _blocks_along(axis: int, rule: GridRule, ct: Grid, centre_mm: float) -> tuple[int, int]:
     """CT voxels a block, and the (possibly negative) index of the first block of the grid, along one axis."""
     size, wanted, count = ct.spacing_mm[axis], rule.spacing_mm[axis], rule.shape[axis]
-    smaller = max(1, math.floor(wanted / size))
-    factor = min((smaller, smaller + 1), key=lambda f: (round(abs(f * size - wanted), 6), f))
+    factor = 1
+    if ct.shape[axis] > count or 2 * size < wanted:
+        smaller = max(1, math.floor(wanted / size))
+        factor = min((smaller, smaller + 1), key=lambda f: (round(abs(f * size - wanted), 6), f))
     blocks = math.ceil(ct.shape[axis] / factor)
     if blocks <= count:
         return factor, -((count - blocks) // 2)
