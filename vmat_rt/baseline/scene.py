@@ -84,9 +84,8 @@ def scene_of(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[Scene, 
         raise InputError(
             Problem("NO_BODY", "The body has no voxel on the model's grid.", "Check the External contour.")
         )
-    external = case.structures.get("External", case.body)
-    outline = body | (structure_fraction(external, grid) >= 0.5)
-    box, cropped = _box(outline | (np.max(list(levels.values()), axis=0) > 0), grid)
+    outline = _outline(case, grid, body)
+    box, cropped = _box(body | outline | (np.max(list(levels.values()), axis=0) > 0), grid)
     organs = {}
     for name in settings.organs:
         if name in case.structures and case.structures[name].shape is not None:
@@ -105,6 +104,15 @@ def scene_of(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[Scene, 
         ),
         box,
     )
+
+
+def _outline(case: Case, grid: Grid, body: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where the patient ends. Usually the body; OpenKBP's body is where dose was stored, with the outline beside it."""
+    external = case.structures.get("External")
+    if external is None or external.shape is None or external is case.body:
+        return body
+    outline = structure_fraction(external, grid) >= 0.5
+    return outline if outline.any() else body
 
 
 def _levels(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[dict[str, FloatArray], dict[str, float]]:

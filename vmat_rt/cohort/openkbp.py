@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from vmat_rt.case import Case, FloatArray, Prescription, Structure, Volume
 from vmat_rt.errors import InputError, Problem
+from vmat_rt.geometry.body import body_from_ct
 from vmat_rt.grid import Grid
 
 SHAPE = (128, 128, 128)
@@ -74,9 +74,9 @@ def to_openkbp_axes(array: NDArray[Any]) -> NDArray[Any]:
 def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
     """The patient as a Case of protocol head_neck_70; the angles are the protocol's.
 
-    body holds the voxels that can carry dose (OpenKBP's possible_dose_mask: for some patients the whole outline, for
-    others only a cloud round the beams); structures["External"] is the outline, found in CT where the mask stops short.
-    Raises InputError when no target is contoured.
+    body holds the voxels that can carry dose, OpenKBP's possible_dose_mask: for some patients about the outline, for
+    some a cloud round the beams, for some couch and air too. structures["External"] is the outline found in CT.
+    Raises InputError when no target is contoured (NO_TARGET) or no patient is found in the CT (NO_BODY).
     """
     spacing = (float(patient.spacing_mm[2]), float(patient.spacing_mm[0]), float(patient.spacing_mm[1]))
     grid = Grid((SHAPE[2], SHAPE[0], SHAPE[1]), spacing, (0.0, 0.0, 0.0), "openkbp")
@@ -90,7 +90,7 @@ def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
     prescribed = {name: dose for name, dose in DOSE_GY.items() if name in structures}
     if not prescribed:
         raise InputError(Problem("NO_TARGET", "None of PTV56, PTV63 and PTV70 has a voxel.", "Leave the patient out."))
-    structures["External"] = _structure(grid, "outline", "External", outline(ct, possible))
+    structures["External"] = Structure("outline", "External", body_from_ct(Volume(grid, ct)))
     dose = None if patient.dose is None else Volume(grid, to_patient_axes(patient.dose).astype(np.float32))
     return Case(
         key=key,
@@ -106,21 +106,6 @@ def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
 def _structure(grid: Grid, roi_name: str, name: str, mask: NDArray[np.bool_]) -> Structure:
     fraction: FloatArray = mask.astype(np.float32)
     return Structure(roi_name, name, Volume(grid, fraction))
-
-
-def outline(ct_hu: FloatArray, possible: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The patient's outline (z, y, x): the dose mask and the tissue joined to it, holes filled slice by slice.
-
-    Couch tops and masks, thinner than two voxels or apart from the patient, are opened away.
-    """
-    tissue = ndimage.binary_opening(ct_hu > -400, structure=np.ones((1, 3, 3), bool))
-    pieces, _ = ndimage.label(tissue)
-    counts = np.bincount(pieces[possible], minlength=1)
-    counts[0] = 0
-    found = possible | (pieces == counts.argmax()) if counts.any() else possible.copy()
-    for plane in found:
-        ndimage.binary_fill_holes(plane, output=plane)
-    return found
 
 
 def read_csv_patient(folder: Path) -> OpenKbpPatient:
