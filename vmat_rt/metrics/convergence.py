@@ -84,7 +84,9 @@ def refined_curve(
 
     def sampled(step_mm: float, detail: Detail) -> tuple[DoseVolumeCurve, int]:
         samples = sample_structure(structure, dose, step_mm, detail)
-        ends = min(ends_gy[0], samples.lowest_gy), max(ends_gy[1], samples.highest_gy)
+        ends = ends_gy
+        if ends[0] > ends[1]:
+            ends = float(samples.doses_gy.min()), float(samples.doses_gy.max())
         return curve_from_samples(samples.doses_gy, samples.weights_cc, whole * covered, ends), len(samples.doses_gy)
 
     curve, _ = sampled(next(steps), Detail(quantum_gy=_QUANTUM * hottest_gy or math.inf))

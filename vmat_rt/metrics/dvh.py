@@ -83,7 +83,7 @@ class Dvh:
         levels = np.asarray(doses_gy, np.float64)
         if self.cumulative is None:
             return np.full(levels.shape, np.nan)
-        return 100 * self.cumulative.volume_at_gy(levels) / self.cumulative.volume_cc
+        return 100 * (self.cumulative.volume_at_gy(levels) / self.cumulative.volume_cc)
 
 
 def dose_problems(dose: Volume) -> tuple[Problem, ...]:

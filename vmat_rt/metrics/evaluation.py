@@ -71,7 +71,7 @@ def _volume(metric: Metric, curve: DoseVolumeCurve, prescription_gy: float) -> R
     number = metric.number or 0.0
     level = number if metric.kind == "volume_at_gy" else number / 100 * prescription_gy
     volume = float(curve.volume_at_gy(level))
-    return Reading(volume if metric.unit == "cc" else 100 * volume / curve.volume_cc)
+    return Reading(volume if metric.unit == "cc" else 100 * (volume / curve.volume_cc))
 
 
 def _homogeneity(curve: DoseVolumeCurve) -> Reading:

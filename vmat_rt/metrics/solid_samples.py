@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.case import Contours, FloatArray, Structure, Volume
-from vmat_rt.geometry.rasterize import bounds_mm, fraction, structure_fraction
+from vmat_rt.geometry.rasterize import bounds_mm, even_odd_mask, fraction, structure_fraction
 from vmat_rt.geometry.solid import plane_stack
 from vmat_rt.grid import Grid, Shape
-from vmat_rt.metrics.sampling import INNER_FRACTION, Detail, Samples, dose_at_points, joined, sample_cells
+from vmat_rt.metrics.sampling import Detail, Samples, dose_at_points, joined, sample_cells
 
 _CHUNK_CELLS = 4_000_000
 """Cells that are held at a time; bounds memory to about 100 MB for any structure."""
 _BLOCKS = (4, 2)
 """Inside a structure so many cells along each axis are one box: dose varies there, the geometry does not."""
+_LARGEST_BOX = 2.0
+"""Boxes are no larger than this many dose voxels."""
+_INNER_FRACTION = 0.5
 _EDGE_STEP_MM = 1.0
 
 
@@ -31,12 +34,14 @@ def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail:
     if structure.shape is None:
         raise ValueError("a structure without contours or voxels cannot be sampled")
     cells = _cells(structure, structure.shape.slab_mm, dose.grid, step_mm)
+    largest = _LARGEST_BOX * max(dose.grid.spacing_mm)
+    blocks = tuple(block for block in _BLOCKS if block * max(cells.spacing_mm) <= largest * 1.001)
     slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2]))
     pieces = []
     for first in range(0, cells.shape[0], slices):
         last = min(first + slices, cells.shape[0])
         part = cells.crop((first, 0, 0), (last, *cells.shape[1:]))
-        pieces.append(sample_cells(fraction(structure.shape, part), part, dose, replace(detail, blocks=_BLOCKS)))
+        pieces.append(sample_cells(fraction(structure.shape, part), part, dose, replace(detail, blocks=blocks)))
     return joined(pieces)
 
 
@@ -99,15 +104,15 @@ def _in_blocks(array: FloatArray, cells: Grid, step_mm: float) -> tuple[FloatArr
 
 
 def extremes_gy(structure: Structure, dose: Volume) -> tuple[float, float]:
-    """Lowest and highest dose, Gy, on the contours of a structure and at the dose voxel centres inside it.
+    """Lowest and highest dose, Gy, on the surface of a structure and at the dose voxel centres inside it.
 
-    Trilinear dose has its extremes in a solid at one or the other, where boxes only come near. (inf, -inf) when neither
-    lies in the dose grid.
+    Trilinear dose has its extremes in a solid at one or the other, where samples only come near. (inf, -inf) when
+    neither lies in the dose grid. Of voxels those count that are at least half inside.
     """
-    low, high = math.inf, -math.inf
-    if isinstance(structure.shape, Contours):
-        surface = dose_at_points(_surface_points_mm(structure.shape), dose)
-        low, high = float(surface.min(initial=math.inf)), float(surface.max(initial=-math.inf))
+    shape = structure.shape
+    points = _surface_points_mm(shape) if isinstance(shape, Contours) else _voxel_corners_mm(shape)
+    surface = dose_at_points(points, dose)
+    low, high = float(surface.min(initial=math.inf)), float(surface.max(initial=-math.inf))
     box = _dose_box(structure, dose.grid)
     array = dose.array[box]
     beyond = (array < low) | (array > high)
@@ -117,7 +122,10 @@ def extremes_gy(structure: Structure, dose: Volume) -> tuple[float, float]:
     first = tuple(a.start + b for a, b in zip(box, start, strict=True))
     last = tuple(a.start + b for a, b in zip(box, stop, strict=True))
     cells = dose.grid.crop((first[0], first[1], first[2]), (last[0], last[1], last[2]))
-    inside = structure_fraction(structure, cells) >= INNER_FRACTION
+    if isinstance(shape, Contours):
+        inside = even_odd_mask(shape, cells)
+    else:
+        inside = structure_fraction(structure, cells) >= _INNER_FRACTION
     within = array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))][inside]
     return float(within.min(initial=low)), float(within.max(initial=high))
 
@@ -152,6 +160,20 @@ def _surface_points_mm(contours: Contours) -> NDArray[np.float64]:
         for z in (plane.z_mm - below[i], plane.z_mm, plane.z_mm + above[i]):
             points += [np.column_stack((np.full(len(edge), z), edge)) for edge in edges]
     return np.concatenate(points)
+
+
+def _voxel_corners_mm(volume: Volume | None) -> NDArray[np.float64]:
+    """Corners (n, 3), (z, y, x) mm, on the surface of the voxels that are at least half inside."""
+    if volume is None:
+        return np.empty((0, 3))
+    inner = np.pad(volume.array >= _INNER_FRACTION, 1)
+    some, every = inner, inner
+    for axis in range(3):
+        low, high = (tuple(cut if a == axis else slice(None) for a in range(3)) for cut in (slice(-1), slice(1, None)))
+        some, every = some[low] | some[high], every[low] & every[high]
+    corners = np.argwhere(some & ~every)
+    points: NDArray[np.float64] = np.asarray(volume.grid.origin_mm) + (corners - 0.5) * volume.grid.spacing_mm
+    return points
 
 
 def _along(polygon: NDArray[np.float64]) -> NDArray[np.float64]:
