@@ -80,7 +80,7 @@ class Attributes:
 
     def raw_numbers(self, keyword: str) -> NDArray[np.float64] | None:
         """Numbers (float64) that may be NaN or infinite. Text is parsed at once, for contours of many points."""
-        raw: object = self.dataset.get_item(Tag(keyword)) if keyword in self.dataset else None
+        raw = self.stored(keyword)
         try:
             if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and _is_decimal_text(raw, keyword):
                 content = raw.value.strip(b" \0")
@@ -89,6 +89,13 @@ class Attributes:
             return None if value is None else np.atleast_1d(np.asarray(value, dtype=np.float64))
         except (ValueError, TypeError, OverflowError):
             self._refuse(keyword, "is not a number")
+
+    def stored(self, keyword: str) -> object:
+        """The element as the file holds it (RawDataElement) or, once it was touched, converted; None when absent."""
+        try:
+            return self.dataset.get_item(Tag(keyword)) if keyword in self.dataset else None
+        except Exception as error:  # get_item converts elements without a value
+            raise InputError(self._problem(keyword, "cannot be read")) from error
 
     def items(self, keyword: str) -> tuple[Attributes, ...]:
         """The items of a sequence; empty when it is absent."""
@@ -140,3 +147,18 @@ class Attributes:
 
     def _missing(self, keyword: str) -> Never:
         raise InputError(Problem("ATTRIBUTE_MISSING", f"{self.what} has no {keyword}.", _EXPORT_AGAIN))
+
+
+def readable_header(dataset: Dataset, *left_out: str) -> Dataset:
+    """A dataset with every element of `dataset` that can be converted, without the keywords in `left_out`.
+
+    Outputs inherit from headers, so what stands in one must not raise when it is touched later.
+    """
+    header = Dataset()
+    excluded = {Tag(keyword) for keyword in left_out}
+    for tag in dataset.keys() - excluded:
+        try:
+            header.add(dataset[tag])
+        except Exception as error:  # the boundary, as in Attributes
+            logging.getLogger("vmat_rt").debug("left out an unreadable element: %s", type(error).__name__)
+    return header

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from vmat_rt.case import Volume
+from vmat_rt.dicom.attributes import readable_header
 from vmat_rt.dicom.files import DicomFile, Kind, read_whole
 from vmat_rt.dicom.orientation import canonical_volume, cosines, signed_axis
 from vmat_rt.dicom.pixels import hounsfield
@@ -205,7 +206,7 @@ def _assembled(slices: list[_Slice], series_uid: str) -> CtSeries:
     x1, y1, z1, x2, y2, z2 = (float(value) for value in first.orientation)
     return CtSeries(
         volume=canonical_volume(hu, first.position_xyz, (upwards, column, row), spacing_mm, first.frame_uid),
-        header=first.header,
+        header=readable_header(first.header),
         orientation=(x1, y1, z1, x2, y2, z2),
         patient_position=first.patient_position,
         series_uid=series_uid,

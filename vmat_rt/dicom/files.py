@@ -202,13 +202,11 @@ def kind_of(dataset: Dataset, what: str) -> Kind | None:
 
 def read_whole(path: Path, what: str) -> Attributes:
     """A whole file, pixels included. Raises InputError (DICOM_TRUNCATED) when it ends before its last element does."""
-    truncated = Problem("DICOM_TRUNCATED", f"{what} {path.name!r} is cut off or damaged.", _COPY_AGAIN)
     try:
-        dataset = _parsed(lambda: pydicom.dcmread(path, force=True))
+        dataset = _parsed(lambda: _complete(pydicom.dcmread(path, force=True)))
     except InputError:
-        raise InputError(truncated) from None
-    if len(dataset) == 0 or not _complete(dataset):
-        raise InputError(truncated)
+        message = f"{what} {path.name!r} is cut off or damaged."
+        raise InputError(Problem("DICOM_TRUNCATED", message, _COPY_AGAIN)) from None
     return Attributes(dataset, f"{what} {path.name!r}")
 
 
@@ -220,12 +218,14 @@ def _parsed(read: Callable[[], Dataset]) -> Dataset:
         raise InputError(problem) from error
 
 
-def _complete(dataset: Dataset) -> bool:
-    """Whether every value is as long as its element says: pydicom hands out a short last value without a word."""
-    elements: list[object] = [dataset.get_item(tag) for tag in dataset.keys()]  # noqa: SIM118 - iterating converts the values
-    return all(
-        not isinstance(element, RawDataElement)
-        or element.length == 0xFFFFFFFF
-        or len(element.value or b"") == element.length
+def _complete(dataset: Dataset) -> Dataset:
+    """The dataset; EOFError unless every value is as long as its element says: pydicom hands out a short one too."""
+    elements: list[object] = list(dataset.elements())  # iterating over the dataset would convert the values
+    short = [
+        element
         for element in elements
-    )
+        if isinstance(element, RawDataElement) and element.length not in (0xFFFFFFFF, len(element.value or b""))
+    ]
+    if short or not elements:
+        raise EOFError
+    return dataset

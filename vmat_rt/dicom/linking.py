@@ -62,8 +62,12 @@ class StudyFiles:
     def key(self) -> str:
         """Stable name without identity: "case-" and 10 hex digits over the UIDs of study, CT series and RTSTRUCT."""
         files = [*self.ct[:1], *([self.structures.file] if self.structures else [])]
-        uids = (files[0].study_uid, self.series_uid or "", self.structures_uid or "")
-        return "case-" + hashlib.sha256("\n".join(uids).encode()).hexdigest()[:10]
+        return case_key(files[0].study_uid, self.series_uid or "", self.structures_uid or "")
+
+
+def case_key(study_uid: str, series_uid: str, structures_uid: str) -> str:
+    """The name of a case without identity, from the UIDs of its study, CT series and RTSTRUCT; see `StudyFiles.key`."""
+    return "case-" + hashlib.sha256("\n".join((study_uid, series_uid, structures_uid)).encode()).hexdigest()[:10]
 
 
 def find_studies(folder: Path) -> tuple[StudyFiles, ...]:

@@ -90,8 +90,8 @@ def _transfer_syntax(image: Attributes) -> str:
 
 
 def _native(image: Attributes, keyword: str, dtype: np.dtype[np.generic], shape: tuple[int, int, int]) -> Stored:
-    content = image.dataset.get_item(keyword) if keyword in image.dataset else None
-    data = b"" if content is None or not isinstance(content.value, bytes) else content.value
+    value = getattr(image.stored(keyword), "value", None)
+    data = value if isinstance(value, bytes) else b""
     count = int(np.prod(shape))
     if len(data) < count * dtype.itemsize:
         shape_text = " x ".join(str(n) for n in shape)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.attributes import Attributes, readable_header
 from vmat_rt.dicom.files import Kind, kind_of, read_whole
 from vmat_rt.errors import InputError, Problem, warning
 
@@ -56,7 +56,7 @@ def read_plan(path: Path) -> Plan:
     setups = a.items("PatientSetupSequence")
     return Plan(
         sop_uid=a.need_text("SOPInstanceUID"),
-        header=a.dataset,
+        header=readable_header(a.dataset),
         fractions=fractions,
         prescription_gy=by_roi,
         gantry_angles_deg=tuple(

@@ -9,14 +9,13 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from vmat_rt.case import ContourPlane, Contours
-from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.attributes import Attributes, readable_header
 from vmat_rt.dicom.polygons import PlanarContour, RoiFaults, planar_contour
 from vmat_rt.errors import InputError, Problem, warning
 
 PLANE_TOLERANCE_MM = 0.1
 """Contours closer than this in z lie in one plane; CT slices are never that thin."""
 
-_ROI_CONTOUR_SEQUENCE = 0x30060039
 _CHECK_CONTOURS = "Check the contours in the planning system and export the structure set again."
 
 
@@ -98,13 +97,8 @@ def read_structures(source: Attributes, frame_uid: str | None = None, slice_mm: 
         for number, roi, contours, faults in gathered
     )
     sop_uid, label = source.text("SOPInstanceUID"), source.text("StructureSetLabel")
-    return StructureSet(_without_contours(source.dataset), sop_uid, frame, rois, label, tuple(problems))
-
-
-def _without_contours(dataset: Dataset) -> Dataset:
-    header: Dataset = dataset[:_ROI_CONTOUR_SEQUENCE]
-    header.update(dataset[_ROI_CONTOUR_SEQUENCE + 1 :])
-    return header
+    header = readable_header(source.dataset, "ROIContourSequence")
+    return StructureSet(header, sop_uid, frame, rois, label, tuple(problems))
 
 
 def _usual_frame(source: Attributes, declared: dict[int, _Declared]) -> str:
