@@ -86,7 +86,9 @@ def time_table() -> None:
 
 
 def accuracy_table() -> None:
-    print("\n| contour spacing mm | cases | D95 median % | D95 worst % | D2 worst % | volume median % | volume worst % |")
+    print(
+        "\n| contour spacing mm | cases | D95 median % | D95 worst % | D2 worst % | volume median % | volume worst % |"
+    )
     print("|---|---|---|---|---|---|---|")
     for spacing in (1.0, 1.5, 2.0, 3.0):
         d95, d2, volume = [], [], []

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vmat_rt.errors import ConfigError
+from vmat_rt.metrics.goals import goal_metric
+from vmat_rt.naming import alias_table
+from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
+
+OPENKBP = {
+    "Brainstem": "Brainstem",
+    "SpinalCord": "SpinalCord",
+    "RightParotid": "Parotid_R",
+    "LeftParotid": "Parotid_L",
+    "Esophagus": "Esophagus",
+    "Larynx": "Larynx",
+    "Mandible": "Bone_Mandible",
+    "PTV56": "PTV_5600",
+    "PTV63": "PTV_6300",
+    "PTV70": "PTV_7000",
+}
+
+
+@pytest.fixture(params=list(packaged_protocols()))
+def protocol(request: pytest.FixtureRequest) -> Protocol:
+    return load_protocol(request.param)
+
+
+def test_the_three_are_there() -> None:
+    assert list(packaged_protocols()) == ["head_neck_70", "prostate_70_28", "prostate_sib_70_56"]
+
+
+def test_packaged_protocols_are_sound(protocol: Protocol) -> None:
+    assert protocol.fractions in {28, 35}
+    assert alias_table(protocol)
+    assert protocol.body_name == "External"
+    assert [spec.name for spec in protocol.structures if spec.required][0:1] == ["PTV_7000"]
+    assert protocol.default_prescription_gy()["PTV_7000"] == 70
+    assert [s.name for s in protocol.goal_sets][0] == "quantec"
+    for goal_set in protocol.goal_sets:
+        for goal in goal_set.goals:
+            goal_metric(goal)
+            assert goal.source
+
+
+def test_skin_is_nobodys_alias(protocol: Protocol) -> None:
+    assert "skin" not in alias_table(protocol)
+
+
+def test_level_of_each_target_is_its_name(protocol: Protocol) -> None:
+    for spec in protocol.with_role("target"):
+        assert spec.name == f"PTV_{round(100 * (spec.dose_gy or 0))}"
+
+
+def test_sib_targets() -> None:
+    sib = load_protocol("prostate_sib_70_56")
+    assert {s.name: s.required for s in sib.with_role("target")} == {
+        "PTV_7000": True,
+        "PTV_5600": True,
+        "PTV_5040": False,
+    }
+    assert sib.default_prescription_gy() == {"PTV_7000": 70, "PTV_5600": 56, "PTV_5040": 50.4}
+    assert len(sib.beam_angles.angles_deg()) == 36
+
+
+def test_both_prostate_protocols_name_organs_alike() -> None:
+    one, two = load_protocol("prostate_sib_70_56"), load_protocol("prostate_70_28")
+    assert one.with_role("oar") == two.with_role("oar")
+    assert one.with_role("body") == two.with_role("body")
+    assert one.goal_sets[0] == two.goal_sets[0]
+
+
+def test_openkbp_names_are_known() -> None:
+    table = alias_table(load_protocol("head_neck_70"))
+    from vmat_rt.naming import fold
+
+    assert {roi: table[fold(roi)] for roi in OPENKBP} == OPENKBP
+    assert load_protocol("head_neck_70").beam_angles.angles_deg() == tuple(range(0, 360, 40))
+
+
+def test_quantec_limits_of_the_prostate() -> None:
+    goals = load_protocol("prostate_70_28").goal_sets[0].goals
+    found = {(g.structure, g.metric): (g.comparison, g.limit) for g in goals}
+    assert found == {
+        ("Rectum", "V50Gy"): ("<", 50),
+        ("Rectum", "V60Gy"): ("<", 35),
+        ("Rectum", "V65Gy"): ("<", 25),
+        ("Rectum", "V70Gy"): ("<", 20),
+        ("Rectum", "V75Gy"): ("<", 15),
+        ("Bladder", "V65Gy"): ("<=", 50),
+        ("Bladder", "V70Gy"): ("<=", 35),
+        ("Bladder", "V75Gy"): ("<=", 25),
+        ("Bladder", "V80Gy"): ("<=", 15),
+        ("PenileBulb", "Dmean"): ("<", 50),
+        ("Bag_Bowel", "V45Gy[cc]"): ("<", 195),
+    }
+    assert all(g.alpha_beta_gy == 3 and g.derived_at_gy_per_fraction == 2 for g in goals)
+
+
+def test_reference_set_is_not_called_quantec() -> None:
+    reference = load_protocol("prostate_sib_70_56").goal_sets[1]
+    assert reference.name == "reference_code"
+    assert "not QUANTEC" in reference.title
+    assert all(g.alpha_beta_gy is None for g in reference.goals)
+
+
+def write(folder: Path, document: dict[str, object]) -> Path:
+    path = folder / "site.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return path
+
+
+def test_a_site_adds_its_aliases(tmp_path: Path) -> None:
+    document = {"extends": "prostate_70_28", "name": "our_clinic", "aliases": {"Rectum": ["Rectum clinic 7"]}}
+    site = load_protocol(write(tmp_path, document))
+    base = load_protocol("prostate_70_28")
+    table = alias_table(site)
+    assert site.name == "our_clinic"
+    assert table["rectumclinic7"] == "Rectum"
+    assert table["blase"] == "Bladder"
+    assert set(table) - set(alias_table(base)) == {"rectumclinic7"}
+    assert site.goal_sets == base.goal_sets
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"extends": "prostate_70_28", "aliases": {"Colon": ["x"]}},
+        {"extends": "no_such_protocol"},
+        {"extends": "prostate_70_28", "colour": "red"},
+        {"schema_version": 2},
+    ],
+)
+def test_a_wrong_protocol_is_refused(tmp_path: Path, document: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        load_protocol(write(tmp_path, document))
+
+
+def test_unknown_name_lists_what_there_is() -> None:
+    with pytest.raises(ConfigError, match="head_neck_70, prostate_70_28, prostate_sib_70_56"):
+        load_protocol("lung_60")
+
+
+def test_not_yaml_and_not_there(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("a: [1", encoding="utf-8")
+    for path in (tmp_path / "bad.yaml", tmp_path / "absent.yaml"):
+        with pytest.raises(ConfigError):
+            load_protocol(path)
