@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray, Prescription, Structure, Volume
 from vmat_rt.dicom.dose import read_dose
-from vmat_rt.dicom.load import load_structures, prescription_for
+from vmat_rt.dicom.load import load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.errors import InputError, Problem, warning
 from vmat_rt.geometry.rasterize import structure_fraction
@@ -53,7 +53,7 @@ def dvh_document(
     return DvhDocument(
         structures=[structure_metrics(dvh, [str(metric) for metric in wanted], None) for dvh in dvhs.values()],
         goals=goal_entries(goals),
-        problems=problem_entries([*study.problems, *problems]),
+        problems=problem_entries(dict.fromkeys([*study.problems, *structure_problems(study, protocol), *problems])),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
@@ -113,17 +114,33 @@ def test_the_same_structure_set_in_two_places_is_one(tmp_path: Path) -> None:
     assert read_study(tmp_path).structure_set.sop_uid == phantom.options.uid("rs")
 
 
-def test_two_ct_series_of_the_frame_are_refused_and_can_be_chosen(tmp_path: Path) -> None:
+def test_of_two_ct_series_of_the_frame_the_one_referred_to_is_used(tmp_path: Path) -> None:
     phantom = write_study(tmp_path)
     uid = another_series(phantom)
+    study = read_study(tmp_path)
+    assert study.ct is not None
+    assert study.ct.series_uid == phantom.options.uid("CT")
+    assert warning_codes(study) == ["CT_SERIES_REFERRED"]
+    chosen = read_study(tmp_path, series_uid=uid)
+    assert chosen.ct is not None
+    assert chosen.ct.series_uid == uid
+    assert len(find_studies(tmp_path)) == 2
+
+
+def test_two_ct_series_that_nothing_refers_to_are_refused_and_can_be_chosen(tmp_path: Path) -> None:
+    phantom = write_study(tmp_path)
+    uid = another_series(phantom)
+    structures = pydicom.dcmread(phantom.structures_file)
+    del structures.ReferencedFrameOfReferenceSequence
+    structures.FrameOfReferenceUID = pydicom.dcmread(phantom.ct_files[0]).FrameOfReferenceUID
+    structures.save_as(phantom.structures_file)
     problem = refusal(tmp_path)["SEVERAL_CT_SERIES"]
     assert uid in problem.message
-    assert f"refers to {phantom.options.uid('CT')}" in problem.message
+    assert phantom.options.uid("CT") in problem.message
     assert "--series" in problem.remedy
-    study = read_study(tmp_path, series_uid=uid)
-    assert study.ct is not None
-    assert study.ct.series_uid == uid
-    assert len(find_studies(tmp_path)) == 2
+    chosen = read_study(tmp_path, series_uid=uid)
+    assert chosen.ct is not None
+    assert chosen.ct.series_uid == uid
 
 
 def test_another_ct_of_another_frame_does_not_matter(tmp_path: Path) -> None:

@@ -86,6 +86,9 @@ def _choose(
         return chosen[0]
     if chosen[0].structures is None:
         raise InputError(problem for entry in chosen for problem in entry.problems if problem.severity == "error")
+    referred = [entry for entry in chosen if entry.series_uid in chosen[0].structures.images]
+    if len(referred) == 1:
+        return replace(referred[0], problems=(*referred[0].problems, _chosen_series(len(chosen))))
     if not need_ct:
         return replace(chosen[0], ct=(), problems=(*chosen[0].problems, _several_series(chosen)))
     raise InputError(_several_series(chosen))
@@ -106,10 +109,13 @@ def _several_series(entries: Sequence[StudyFiles]) -> Problem:
     structure = entries[0].structures
     assert structure is not None
     named = "; ".join(f"series UID {entry.series_uid} ({len(entry.ct)} files)" for entry in entries)
-    referred = [entry.series_uid for entry in entries if entry.series_uid in structure.images]
-    hint = f" The structure set refers to {referred[0]}." if len(referred) == 1 else ""
-    message = f"Several CT series lie in the frame of reference of the structure set: {named}.{hint}"
+    message = f"Several CT series lie in the frame of reference of the structure set: {named}."
     return Problem("SEVERAL_CT_SERIES", message, _CHOOSE_SERIES)
+
+
+def _chosen_series(count: int) -> Problem:
+    message = f"{count} CT series lie in the frame of reference of the structure set; the one it refers to is used."
+    return warning("CT_SERIES_REFERRED", message, "Choose another with --series UID.")
 
 
 def _list(entries: Sequence[StudyFiles]) -> str:
