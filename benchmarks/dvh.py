@@ -1,4 +1,4 @@
-"""Time and accuracy of the DVH: `python benchmarks/dvh.py`. One core; no files are needed.
+"""Time and accuracy of the DVH: `python -m benchmarks.dvh`. One core; no files are needed.
 
 Time: eleven structures, body included, with contours on every slice of a 512 x 512 x 120 study (0.977 x 3 mm) and a
 dose of 2.5 mm. Accuracy: sphere, cylinder and cone in linear dose gradients along and across the slices.

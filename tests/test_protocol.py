@@ -7,7 +7,7 @@ import yaml
 
 from vmat_rt.errors import ConfigError
 from vmat_rt.metrics.goals import goal_metric
-from vmat_rt.naming import alias_table
+from vmat_rt.naming import alias_table, fold
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 
 OPENKBP = {
@@ -39,7 +39,7 @@ def test_packaged_protocols_are_sound(protocol: Protocol) -> None:
     assert protocol.body_name == "External"
     assert [spec.name for spec in protocol.structures if spec.required][0:1] == ["PTV_7000"]
     assert protocol.default_prescription_gy()["PTV_7000"] == 70
-    assert [s.name for s in protocol.goal_sets][0] == "quantec"
+    assert protocol.goal_sets[0].name == "quantec"
     for goal_set in protocol.goal_sets:
         for goal in goal_set.goals:
             goal_metric(goal)
@@ -75,8 +75,6 @@ def test_both_prostate_protocols_name_organs_alike() -> None:
 
 def test_openkbp_names_are_known() -> None:
     table = alias_table(load_protocol("head_neck_70"))
-    from vmat_rt.naming import fold
-
     assert {roi: table[fold(roi)] for roi in OPENKBP} == OPENKBP
     assert load_protocol("head_neck_70").beam_angles.angles_deg() == tuple(range(0, 360, 40))
 

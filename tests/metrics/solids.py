@@ -47,7 +47,7 @@ class Solid:
         return self.radius_mm * (1 - u) if self.kind == "cone" else self.radius_mm
 
     def share_beyond(self, gradient: str, mm: float) -> float:
-        """Share of the volume whose coordinate along the gradient exceeds mm from the middle of the height or the axis."""
+        """Share of the volume further along the gradient than mm from the middle of the height or the axis."""
         if gradient == "along":
             u = float(np.clip(mm / self.height_mm + 0.5, 0, 1))
             v = 1 - u

@@ -54,8 +54,8 @@ def test_case_and_spaces_do_not_matter(text: str, canonical: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "D", "D95", "V70", "95%", "D0%", "D101%", "D0cc", "D-5%", "Vmean", "V70Gy[Gy]", "D95%[cc]", "gEUD", "gEUD[a=0]",
-     "D1e2%", "DNaN%", "D95%;V70Gy", "HI[cc]", "Dmean%"],
+    ["", "D", "D95", "V70", "95%", "D0%", "D101%", "D0cc", "D-5%", "Vmean", "V70Gy[Gy]", "D95%[cc]", "gEUD",
+     "gEUD[a=0]", "D1e2%", "DNaN%", "D95%;V70Gy", "HI[cc]", "Dmean%"],
 )  # fmt: skip
 def test_what_is_no_metric_is_refused(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
