@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import Contours, Structure, Volume
 from vmat_rt.errors import GeometryError, Problem, raise_errors
-from vmat_rt.geometry.rasterize import volume_cc, volume_inside_cc
+from vmat_rt.geometry.rasterize import bounds_mm, volume_cc, volume_inside_cc
+from vmat_rt.grid import Grid
 from vmat_rt.metrics.convergence import Accuracy, GridInvariance, refined_curve
 from vmat_rt.metrics.curve import DoseVolumeCurve
 from vmat_rt.metrics.evaluation import Reading, read_metric
@@ -27,7 +28,7 @@ DEFAULT_METRICS = ("D99%", "D98%", "D95%", "D50%", "D5%", "D2%", "D1%", "D0.03cc
 """What sampling is made fine enough for when no metrics are named."""
 LEAST_COVERED = 0.999
 """A structure of which less than 99.9 % lies in the dose grid has no metrics: the rest could decide any of them."""
-_ISODOSE_STEP_MM = 1.0
+_ISODOSE_STEP_MM = 0.5
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def compute_dvhs(
 
 
 def isodose_volume_cc(dose: Volume, level_gy: float) -> float:
-    """Volume of the dose grid that gets at least level_gy, cm^3, sampled at 1 mm."""
+    """Volume of the dose grid that gets at least level_gy, cm^3, sampled at about 1 mm."""
     reached = dose.array >= level_gy * (1 - 1e-6)
     if not reached.any():
         return 0.0
@@ -179,7 +180,7 @@ def _one_dvh(
     whole = volume_cc(structure) if not isinstance(shape, Contours) or shape.planes else 0.0
     if not whole > 0:
         return _empty(structure, 0.0, "it encloses no volume")
-    covered = min(1.0, volume_inside_cc(structure, dose.grid) / whole)
+    covered = _covered_fraction(structure, dose.grid, whole)
     if covered * whole <= 1e-9:
         return _empty(structure, whole, "it lies outside the dose grid")
     curve, invariance = refined_curve(structure, dose, (whole, covered), (metrics, level), accuracy)
@@ -187,6 +188,14 @@ def _one_dvh(
     if covered < LEAST_COVERED:
         reason = f"only {100 * covered:.1f} % of it lies in the dose grid ({100 * LEAST_COVERED:g} % is needed)"
     return Dvh(structure.roi_name, structure.name, whole, covered, curve, invariance, reason=reason)
+
+
+def _covered_fraction(structure: Structure, grid: Grid, whole_cc: float) -> float:
+    """Fraction of a structure's volume within the outer faces of the dose grid."""
+    (low, high), (first, last) = bounds_mm(structure), grid.bounds_mm
+    if all(a >= b for a, b in zip(low, first, strict=True)) and all(a <= b for a, b in zip(high, last, strict=True)):
+        return 1.0
+    return min(1.0, volume_inside_cc(structure, grid) / whole_cc)
 
 
 def _empty(structure: Structure, volume: float, reason: str) -> Dvh:

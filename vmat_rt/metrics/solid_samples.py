@@ -20,6 +20,8 @@ _BLOCKS = (4, 2)
 """Inside a structure so many cells along each axis are one box: dose varies there, the geometry does not."""
 _LARGEST_BOX = 2.0
 """Boxes are no larger than this many dose voxels."""
+_PARTS_PER_STEP = 2.0
+"""Voxels have no surface to resolve beyond their own, so their parts may be this many steps wide."""
 _INNER_FRACTION = 0.5
 _EDGE_STEP_MM = 1.0
 
@@ -34,15 +36,19 @@ def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail:
     if structure.shape is None:
         raise ValueError("a structure without contours or voxels cannot be sampled")
     cells = _cells(structure, structure.shape.slab_mm, dose.grid, step_mm)
-    largest = _LARGEST_BOX * max(dose.grid.spacing_mm)
-    blocks = tuple(block for block in _BLOCKS if block * max(cells.spacing_mm) <= largest * 1.001)
+    detail = replace(detail, blocks=_blocks(cells, dose.grid))
     slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2]))
     pieces = []
     for first in range(0, cells.shape[0], slices):
         last = min(first + slices, cells.shape[0])
         part = cells.crop((first, 0, 0), (last, *cells.shape[1:]))
-        pieces.append(sample_cells(fraction(structure.shape, part), part, dose, replace(detail, blocks=blocks)))
+        pieces.append(sample_cells(fraction(structure.shape, part), part, dose, detail))
     return joined(pieces)
+
+
+def _blocks(cells: Grid, dose: Grid) -> tuple[int, ...]:
+    largest_mm = _LARGEST_BOX * max(dose.spacing_mm)
+    return tuple(block for block in _BLOCKS if block * max(cells.spacing_mm) <= largest_mm * 1.001)
 
 
 def _cells(structure: Structure, slab_mm: float, dose: Grid, step_mm: float) -> Grid:
@@ -79,13 +85,15 @@ def _sample_voxels(volume: Volume, dose: Volume, step_mm: float, detail: Detail)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     cells = volume.grid.crop(start, stop)
     array, cells = _in_blocks(volume.array[box], cells, step_mm)
-    points = math.prod(math.ceil(size / step_mm) for size in cells.spacing_mm)
-    slices = max(1, _CHUNK_CELLS // (cells.shape[1] * cells.shape[2] * points))
+    part_mm = _PARTS_PER_STEP * step_mm
+    points = math.prod(math.ceil(size / part_mm) for size in cells.spacing_mm)
+    slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2] * points))
+    detail = replace(detail, part_mm=part_mm, blocks=_blocks(cells, dose.grid))
     pieces = []
     for first in range(0, cells.shape[0], slices):
         last = min(first + slices, cells.shape[0])
         part = cells.crop((first, 0, 0), (last, *cells.shape[1:]))
-        pieces.append(sample_cells(array[first:last], part, dose, replace(detail, part_mm=step_mm)))
+        pieces.append(sample_cells(array[first:last], part, dose, detail))
     return joined(pieces)
 
 
