@@ -13,6 +13,10 @@ _COMMANDS = {
     "gamma": "Gamma index of one RTDOSE against another.",
     "compare": "Compare evaluation results with paired tests.",
     "models": "List the installed models, what they were trained on and their limits.",
+    "watch": "Watch a folder and predict every study as soon as it is complete.",
+    "jobs": "List the jobs of a watching service, and run one again.",
+    "audit": "Verify the audit log of a service.",
+    "replay": "Compute a job of a service again and compare the RTDOSE bit for bit.",
 }
 
 

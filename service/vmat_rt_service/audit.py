@@ -1,0 +1,130 @@
+"""The audit log: who configured, what came in, what made what of it. Each line carries the hash of the one before.
+
+A changed, removed or inserted line breaks the chain; a tail that was cut off is told by the journal, which keeps the
+hash of the last line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vmat_rt_service.config import ServiceConfig
+from vmat_rt_service.journal import Journal
+
+_FIRST = "0" * 64
+_HEAD = "audit_head"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found: how many lines hold, and what is wrong from there on (empty: nothing)."""
+
+    lines: int
+    fault: str = ""
+
+
+def append(config: ServiceConfig, journal: Journal, event: str, **facts: Any) -> None:
+    """Add one line, flushed to disk. Half a line of a writer that was killed is cut away first. Raises OSError."""
+    with config.audit.open("a+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        last = _mend(stream)
+        entry = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
+        entry["previous"] = last
+        entry["hash"] = _hash(entry)
+        end = stream.seek(0, os.SEEK_END)
+        try:
+            stream.write(_line(entry))
+            stream.flush()
+            os.fsync(stream.fileno())
+        except OSError:
+            os.ftruncate(stream.fileno(), end)
+            raise
+        journal.set_meta(_HEAD, entry["hash"])
+
+
+def started(config: ServiceConfig, journal: Journal) -> None:
+    """Note who runs the service, on what and how configured."""
+    append(
+        config, journal, "service started", user=_user(), configuration=config.sha256(), versions=versions(),
+        device=config.device, model=config.model, after_success=config.after_success,
+    )  # fmt: skip
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    """The lines of the log that can be read."""
+    found = []
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def verify(path: Path, head: str = "") -> Verdict:
+    """Follow the chain. head: the hash of the last line as the journal knows it."""
+    last, hashes = _FIRST, set()
+    if not path.is_file():
+        return Verdict(0, "the audit log is missing" if head else "")
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            stated = entry.pop("hash")
+        except (ValueError, KeyError, AttributeError):
+            return Verdict(number - 1, f"line {number} is damaged")
+        if entry.get("previous") != last:
+            return Verdict(number - 1, f"line {number} does not follow line {number - 1}")
+        if _hash(entry) != stated:
+            return Verdict(number - 1, f"line {number} was changed")
+        last = stated
+        hashes.add(stated)
+    if head and head not in hashes:
+        return Verdict(len(hashes), f"lines after line {len(hashes)} are missing")
+    return Verdict(len(hashes))
+
+
+def head_of(journal: Journal) -> str:
+    return journal.meta(_HEAD)
+
+
+def versions() -> dict[str, str]:
+    """What computes: packages that can change a dose, the interpreter and the machine's kind."""
+    packages = ("vmat-rt", "numpy", "scipy", "lightgbm", "torch", "SimpleITK", "pydicom", "numba")
+    found = {name: metadata.version(name) for name in packages}
+    return {**found, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+
+
+def _mend(stream: Any) -> str:
+    """The hash of the last whole line; what follows the last line break was never acknowledged and is cut off."""
+    stream.seek(0)
+    content = stream.read()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.ftruncate(stream.fileno(), len(whole))
+    lines = whole.splitlines()
+    return str(json.loads(lines[-1])["hash"]) if lines else _FIRST
+
+
+def _hash(entry: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, sort_keys=True).encode() + b"\n"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -1,0 +1,84 @@
+"""How a run ends, in an order that a kill at any instant survives: outbox, audit log, journal, then the copy goes.
+
+Each step can be repeated: a result that lies in the outbox is recognised by its content hash, an audit line by its job.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+
+from vmat_rt.errors import Problem
+from vmat_rt_service import audit
+from vmat_rt_service.config import ServiceConfig
+from vmat_rt_service.journal import Job, Journal, Outcome
+from vmat_rt_service.logs import event
+from vmat_rt_service.publishing import Record, published
+from vmat_rt_service.refusal import publish_refusal, withdraw
+from vmat_rt_service.states import State
+
+_MOST_INTERRUPTIONS = 30
+"""A job that the service as a whole never survives is given up at some time too."""
+
+CRASHED = Problem(
+    "WORKER_DIED",
+    "The program ended without a word, several times, while it worked on this study.",
+    "Please report it; `vmat-rt jobs retry` tries again.",
+)
+
+
+def complete(config: ServiceConfig, journal: Journal, job: Job, record: Record) -> Job:
+    """A job whose result lies in the outbox is done."""
+    if not _audited(config, job):
+        audit.append(
+            config, journal, "done", job=job.id, key=record.key, content_hash=record.content_hash,
+            inputs=journal.inputs(job.id), model=record.model, versions=record.versions, results=record.files,
+            configuration=config.sha256(), protocol=config.protocol is not None,
+        )  # fmt: skip
+    outcome = Outcome(State.DONE, model=f"{record.model['name']} {record.model['version']}", seconds=record.seconds, key=record.key)
+    done = journal.finish(job.id, outcome, [destination.name for destination in config.destinations])
+    withdraw(config.outbox, job.key)
+    _drop_copy(config, job)
+    event("done", job=job.id, key=record.key, seconds=round(record.seconds, 2), attempt=job.attempts)
+    return done
+
+
+def give_up(
+    config: ServiceConfig, journal: Journal, job: Job, state: State, problems: Sequence[Problem], identity: Iterable[str] = ()
+) -> Job:
+    """Refuse or fail a job and publish why. The journal keeps the codes only: messages may name ROIs."""
+    errors = [problem for problem in problems if problem.severity == "error"] or list(problems)
+    publish_refusal(config.outbox, job.key, state, errors, identity)
+    codes = ", ".join(dict.fromkeys(problem.code for problem in errors))
+    audit.append(config, journal, str(state), job=job.id, key=job.key, content_hash=job.content_hash,
+                 inputs=journal.inputs(job.id), codes=codes)  # fmt: skip
+    ended = journal.finish(job.id, Outcome(state, codes, f"see refused/{job.key}/reason.html"))
+    _drop_copy(config, job)
+    event(str(state), job=job.id, key=job.key, code=codes, attempt=job.attempts)
+    return ended
+
+
+def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool) -> Job:
+    """A running job whose worker is dead: done where its result was published, else ready again or given up.
+
+    counted: the worker died alone, which the job may be to blame for; not where the service died as a whole.
+    """
+    record = published(config.outbox, job)
+    if record is not None:
+        return complete(config, journal, job, record)
+    if (counted and job.attempts >= config.max_attempts) or job.interruptions >= _MOST_INTERRUPTIONS:
+        return give_up(config, journal, job, State.FAILED, [CRASHED])
+    event("returned", job=job.id, key=job.key, attempt=job.attempts)
+    return journal.give_back(job.id, "worker died" if counted else "service died", counted)
+
+
+def _audited(config: ServiceConfig, job: Job) -> bool:
+    return any(
+        entry.get("event") == "done" and entry.get("job") == job.id and entry.get("content_hash") == job.content_hash
+        for entry in audit.entries(config.audit)
+    )
+
+
+def _drop_copy(config: ServiceConfig, job: Job) -> None:
+    if job.content_hash:
+        shutil.rmtree(config.staging / job.content_hash, ignore_errors=True)

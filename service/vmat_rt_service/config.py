@@ -1,0 +1,176 @@
+"""What a site configures: one YAML file, every key known, unknown keys refused. service/config.example.yaml explains it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vmat_rt.errors import ConfigError
+
+STATE_FOLDER = ".vmat-rt"
+"""The state folder below an outbox, unless the configuration names another."""
+
+EFFECTIVE = "service.json"
+"""The configuration that a service runs with, kept in its state folder for `jobs`, `replay` and `audit`."""
+
+Percent = float
+Kind = Literal["rtdose", "rtplan", "isodose"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WebConfig(_Model):
+    """The status page. A token is required off loopback."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(8765, ge=0, le=65535)
+    token: str | None = None
+
+
+class TlsConfig(_Model):
+    """Certificate files of the DICOM node; ca given means that callers must show a certificate it signed."""
+
+    certificate: Path
+    key: Path
+    ca: Path | None = None
+
+
+class ListenConfig(_Model):
+    """The DICOM node that stores into the inbox. Empty lists of callers or hosts allow all."""
+
+    port: int = Field(11112, ge=0, le=65535)
+    host: str = "0.0.0.0"
+    ae_title: str = Field("VMATRT", min_length=1, max_length=16)
+    allowed_callers: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    max_associations: int = Field(10, gt=0)
+    max_object_mb: int = Field(512, gt=0)
+    tls: TlsConfig | None = None
+
+
+class Destination(_Model):
+    """A DICOM node that results are sent to."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    host: str
+    port: int = Field(gt=0, le=65535)
+    ae_title: str = Field(min_length=1, max_length=16)
+    send: tuple[Kind, ...] = ("rtdose",)
+
+
+class ServiceConfig(_Model):
+    """Everything that the service needs to know; folders are absolute."""
+
+    inbox: Path
+    outbox: Path
+    state: Path
+    workers: int = Field(1, ge=1, le=64)
+    device: str = "auto"
+    protocol: str | None = None
+    model: str | None = None
+    scan_seconds: float = Field(5.0, gt=0)
+    polling: Literal["auto", "always", "never"] = "auto"
+    stable_seconds: float = Field(3.0, ge=0)
+    patience_minutes: float = Field(60.0, ge=0)
+    max_attempts: int = Field(3, ge=1)
+    job_timeout_seconds: float = Field(600.0, gt=0)
+    job_memory_gb: float = Field(8.0, gt=0)
+    min_free_gb: float = Field(1.0, ge=0)
+    worker_idle_seconds: float = Field(60.0, ge=0)
+    after_success: Literal["keep", "archive", "delete"] = "keep"
+    archive: Path | None = None
+    isodose_percent: tuple[Percent, ...] = ()
+    identify: bool = False
+    web: WebConfig = WebConfig()
+    listen: ListenConfig | None = None
+    destinations: tuple[Destination, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ServiceConfig:
+        if self.after_success == "archive" and self.archive is None:
+            raise ValueError("after_success: archive needs `archive`, the folder to move inputs to")
+        if self.inbox in (self.outbox, self.state) or self.outbox in self.inbox.parents:
+            raise ValueError("the inbox must lie neither in the outbox nor be it")
+        if len({destination.name for destination in self.destinations}) < len(self.destinations):
+            raise ValueError("two destinations share a name")
+        return self
+
+    @property
+    def journal(self) -> Path:
+        return self.state / "journal.sqlite"
+
+    @property
+    def staging(self) -> Path:
+        return self.state / "staging"
+
+    @property
+    def audit(self) -> Path:
+        return self.state / "audit.jsonl"
+
+    @property
+    def settle_seconds(self) -> float:
+        """How long what looks complete or damaged, but could still change, is given before it is believed."""
+        return 5 * self.stable_seconds
+
+    def sha256(self) -> str:
+        """Identity of the configuration, for the audit log."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    def save(self) -> None:
+        """Keep the effective configuration in the state folder, readable by its owner only."""
+        path = self.state / EFFECTIVE
+        temporary = path.with_suffix(".tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(self.model_dump_json(indent=2))
+        temporary.replace(path)
+
+
+def load_config(path: Path | None, **overrides: Any) -> ServiceConfig:
+    """The configuration of a YAML file, with overrides (None: not given). Relative folders are below the file's.
+
+    Raises ConfigError, naming every wrong key.
+    """
+    values = _read(path) if path is not None else {}
+    base = path.resolve().parent if path is not None else Path.cwd()
+    values.update({key: value for key, value in overrides.items() if value is not None})
+    for key in ("inbox", "outbox", "state", "archive"):
+        if values.get(key) is not None:
+            root = Path.cwd() if overrides.get(key) is not None else base
+            values[key] = (root / os.fsdecode(values[key])).resolve()
+    if values.get("outbox") is not None:
+        values.setdefault("state", values["outbox"] / STATE_FOLDER)
+    try:
+        return ServiceConfig.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"service configuration: {faults}") from error
+
+
+def saved_config(state: Path) -> ServiceConfig:
+    """The configuration that the service of this state folder last ran with. Raises ConfigError when there is none."""
+    for folder in (state, state / STATE_FOLDER):
+        if (folder / EFFECTIVE).is_file():
+            return ServiceConfig.model_validate_json((folder / EFFECTIVE).read_text(encoding="utf-8"))
+    raise ConfigError(f"{state} is not the state folder of a service: it has no {EFFECTIVE}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys and values")
+    return {str(key): value for key, value in values.items()}

@@ -1,0 +1,136 @@
+"""Opens a file of the inbox and tells how it links to others. Runs in the reader's process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.dose import plan_of
+from vmat_rt.dicom.files import DicomFile, Kind, read_whole, scan_folder
+from vmat_rt.dicom.linking import case_key
+from vmat_rt.dicom.plan import structure_set_of
+from vmat_rt.dicom.structures import frames_of, referenced_images
+from vmat_rt.errors import InputError
+from vmat_rt_service.headers import DAMAGED, FOREIGN, Header, References
+
+Digest = Callable[[str], str]
+
+
+def digest_of(key: str) -> Digest:
+    """A keyed digest for UIDs: short, for hundreds of thousands are held; "" stays ""."""
+    secret = bytes.fromhex(key)
+    return lambda uid: hashlib.blake2b(uid.encode(), digest_size=10, key=secret).hexdigest() if uid else ""
+
+
+def examine(path: Path, digest: Digest) -> Header:
+    """The header of one file."""
+    try:
+        with path.open("rb") as stream:
+            stream.read(1)
+    except OSError:
+        return Header("unreadable", whole=False)
+    try:
+        scan = scan_folder(path)
+    except InputError:
+        return FOREIGN
+    if not scan.files:
+        errors = [problem for problem in scan.problems if problem.severity == "error"]
+        return DAMAGED if errors and path.stat().st_size else FOREIGN
+    file = scan.files[0]
+    if file.kind is Kind.CT and file.localizer:
+        return FOREIGN
+    try:
+        source: Attributes | None = read_whole(path, "file")
+    except InputError:
+        source = None
+    return _header(file, source, digest)
+
+
+def _header(file: DicomFile, source: Attributes | None, digest: Digest) -> Header:
+    kind = "CT" if file.kind is Kind.ENHANCED_CT else file.kind.value
+    frames = {file.frame_uid}
+    z_mm, refers, references = None, "", None
+    if source is not None and file.kind is Kind.CT:
+        z_mm = _z_mm(source)
+    elif source is not None and file.kind is Kind.PLAN:
+        refers = _or_nothing(lambda: structure_set_of(source))
+    elif source is not None and file.kind is Kind.DOSE:
+        refers = _or_nothing(lambda: plan_of(source))
+    elif source is not None and file.kind is Kind.STRUCTURES:
+        references, frames = _references(source, digest)
+    return Header(
+        kind=kind,  # type: ignore[arg-type]
+        whole=source is not None,
+        sop=digest(file.sop_uid),
+        series=digest(file.series_uid),
+        frames=tuple(sorted(digest(uid) for uid in frames if uid)),
+        patient=digest(file.patient),
+        z_mm=z_mm,
+        refers=digest(refers),
+        references=references,
+    )
+
+
+def _or_nothing(read: Callable[[], str]) -> str:
+    try:
+        return read()
+    except InputError:
+        return ""
+
+
+def _z_mm(source: Attributes) -> float | None:
+    try:
+        position = source.numbers("ImagePositionPatient", 3)
+    except InputError:
+        return None
+    return None if position is None else round(float(position[2]), 2)
+
+
+def _references(source: Attributes, digest: Digest) -> tuple[References, set[str]]:
+    """What can be read of them; the pipeline judges what cannot."""
+    planes: set[float] = set()
+    slice_z: dict[str, float] = {}
+    try:
+        images = {digest(s): tuple(sorted(map(digest, u))) for s, u in referenced_images(source).items()}
+        frames = set(frames_of(source))
+    except InputError:
+        return References(), set()
+    for contour in _contours(source):
+        try:
+            points = contour.raw_numbers("ContourData")
+            if contour.text("ContourGeometricType") == "POINT" or points is None or points.size < 9:
+                continue
+            z = round(float(points[2]), 2)
+            planes.add(z)
+            for image in contour.items("ContourImageSequence"):
+                slice_z[digest(image.text("ReferencedSOPInstanceUID"))] = z
+        except InputError:
+            continue
+    finite = tuple(sorted(z for z in planes if abs(z) < 1e6))
+    return References(images, finite, slice_z), frames
+
+
+def _contours(source: Attributes) -> list[Attributes]:
+    try:
+        return [item for roi in source.items("ROIContourSequence") for item in roi.items("ContourSequence")]
+    except InputError:
+        return []
+
+
+def key_of(staged: list[Path]) -> str | None:
+    """The case key of staged files, as the pipeline will name it; None where there is no readable RTSTRUCT."""
+    structures: DicomFile | None = None
+    ct: DicomFile | None = None
+    for path in staged:
+        if structures is not None and ct is not None:
+            break
+        for file in scan_folder(path).files:
+            if file.kind is Kind.STRUCTURES:
+                structures = structures or file
+            elif file.kind in (Kind.CT, Kind.ENHANCED_CT):
+                ct = ct or file
+    if structures is None:
+        return None
+    return case_key((ct or structures).study_uid, ct.series_uid if ct else "", structures.sop_uid)

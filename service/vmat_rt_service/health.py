@@ -1,0 +1,133 @@
+"""Is the service alive and does it get on with its work? Answered from what it did last, not from what it says."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vmat_rt_service.config import ServiceConfig
+from vmat_rt_service.readings import reading
+
+_GIB = 2**30
+_PATIENCE_SECONDS = 120.0
+_PATIENCE_SCANS = 10
+"""Stuck: no sign for two minutes, or ten scans where those are far apart. A large inbox on a slow share needs time."""
+
+
+class Pulse:
+    """The supervisor's signs of life, by the monotonic clock: it writes, the web threads read.
+
+    A float is replaced whole, so no lock is needed.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.started = self.beaten = clock()
+        self.scan: float | None = None
+
+    def beat(self) -> None:
+        """The loop has come round."""
+        self.beaten = self._clock()
+
+    def scanned(self) -> None:
+        """A scan of the inbox has ended."""
+        self.beaten = self.scan = self._clock()
+
+    def age_seconds(self) -> float:
+        """Since the loop last came round."""
+        return self._clock() - self.beaten
+
+    def scan_age_seconds(self) -> float | None:
+        """Since the last scan ended; None before the first."""
+        scan = self.scan
+        return None if scan is None else self._clock() - scan
+
+    def up_seconds(self) -> float:
+        return self._clock() - self.started
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of health, with a sentence for people."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """The checks and the figures behind them. Low disk is a fault: the service has stopped taking jobs."""
+
+    checks: tuple[Check, ...]
+    up_seconds: float
+    scan_age_seconds: float | None
+    free_bytes: dict[str, int]
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON of /healthz."""
+        return {
+            "status": "ok" if self.ok else "failing",
+            "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in self.checks],
+            "up_seconds": round(self.up_seconds, 1),
+            "last_scan_seconds_ago": None if self.scan_age_seconds is None else round(self.scan_age_seconds, 1),
+            "free_bytes": self.free_bytes,
+        }
+
+
+def free_bytes(config: ServiceConfig) -> dict[str, int]:
+    """Free bytes for results and for the service's own state; 0 where a folder is not there."""
+    return {"outbox": _free(config.outbox), "state": _free(config.state)}
+
+
+def examine_health(config: ServiceConfig, pulse: Pulse) -> Health:
+    """Look at the loop, the scan, the journal, the folders and the disks."""
+    free = free_bytes(config)
+    patience = max(_PATIENCE_SECONDS, _PATIENCE_SCANS * config.scan_seconds)
+    scan_age = pulse.scan_age_seconds()
+    checks = (
+        _recent("supervisor", "the loop came round", pulse.age_seconds(), patience),
+        _recent("scan", "the inbox was scanned", pulse.up_seconds() if scan_age is None else scan_age, patience),
+        _journal(config.journal),
+        Check("inbox", config.inbox.is_dir(), "the inbox is there" if config.inbox.is_dir() else "the inbox is gone"),
+        _disk(free, config.min_free_gb),
+    )
+    return Health(checks, pulse.up_seconds(), scan_age, free)
+
+
+def _recent(name: str, what: str, age_seconds: float, patience_seconds: float) -> Check:
+    ok = age_seconds <= patience_seconds
+    stuck = "" if ok else f"; more than {patience_seconds:.0f} s means that it is stuck"
+    return Check(name, ok, f"{what} {age_seconds:.0f} s ago{stuck}")
+
+
+def _journal(path: Path) -> Check:
+    try:
+        with reading(path) as journal:
+            count = sum(journal.counts().values())
+    except sqlite3.Error as error:
+        return Check("journal", False, f"the journal cannot be read ({type(error).__name__})")
+    return Check("journal", True, f"the journal holds {count} jobs")
+
+
+def _disk(free: dict[str, int], min_free_gb: float) -> Check:
+    name, least = min(free.items(), key=lambda item: item[1])
+    ok = least >= min_free_gb * _GIB
+    low = "" if ok else f"; below {min_free_gb:g} GiB no job is started"
+    return Check("disk", ok, f"{least / _GIB:.1f} GiB are free for the {name}{low}")
+
+
+def _free(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0

@@ -1,0 +1,294 @@
+"""The journal: every job with its state, attempts, times, reasons and hashes, in one SQLite file.
+
+Nothing of a patient stands in it: no name, ID, date, UID, ROI or path. Where the inbox must be recognised after a
+restart it holds keyed digests, whose key never leaves the file. Times are for people; no decision rests on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vmat_rt_service.states import INCOMPLETE, State, require_legal
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, source TEXT NOT NULL, content_hash TEXT UNIQUE,
+    state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0,
+    created TEXT NOT NULL, updated TEXT NOT NULL, reason_code TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '', model TEXT, seconds REAL, worker TEXT);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
+CREATE INDEX IF NOT EXISTS jobs_by_source ON jobs (source);
+CREATE TABLE IF NOT EXISTS inputs (
+    job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+    PRIMARY KEY (job, sha256));
+CREATE TABLE IF NOT EXISTS transitions (
+    id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    old TEXT NOT NULL, new TEXT NOT NULL, at TEXT NOT NULL, why TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS transitions_by_job ON transitions (job);
+CREATE TABLE IF NOT EXISTS sightings (
+    signature TEXT PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE);
+CREATE TABLE IF NOT EXISTS sends (
+    id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, destination TEXT NOT NULL,
+    status TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0, next_at TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT '', UNIQUE (job, destination));
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+_COLUMNS = "id, key, content_hash, state, attempts, interruptions, created, updated, reason_code, reason, model, seconds"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the journal. key names its folder in the outbox; seconds is how long its last run took."""
+
+    id: int
+    key: str
+    content_hash: str | None
+    state: State
+    attempts: int
+    interruptions: int
+    created: str
+    updated: str
+    reason_code: str
+    reason: str
+    model: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. code and reason are ours; texts about the study's content belong into the outbox, not here."""
+
+    state: State
+    code: str = ""
+    reason: str = ""
+    model: str | None = None
+    seconds: float | None = None
+    key: str | None = None  # where the result's folder had to be called otherwise
+
+
+class Journal:
+    """The journal file. Every method is one transaction; processes and threads may share the file, not the object."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        with self.transaction():
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('key', ?)", (secrets.token_hex(32),))
+        self._key = bytes.fromhex(self.meta("key"))
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Everything or nothing, alone with the file."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+        except BaseException:
+            if self._db.in_transaction:  # SQLite itself rolls back when the disk is full
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def digest(self, *parts: object) -> str:
+        """A keyed digest: recognises the same parts again, tells nobody what they were."""
+        text = "\0".join(str(part) for part in parts).encode("utf-8", "surrogateescape")
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:32]
+
+    def meta(self, name: str) -> str:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return str(row["value"]) if row else ""
+
+    def set_meta(self, name: str, value: str) -> None:
+        with self.transaction() as db:
+            db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = ?", (name, value, value))
+
+    # ---- reading
+
+    def jobs(self, *states: State) -> tuple[Job, ...]:
+        """The jobs in these states, or all, oldest first."""
+        where = f"WHERE state IN ({', '.join('?' * len(states))})" if states else ""
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs {where} ORDER BY id", [str(s) for s in states])
+        return tuple(_job(row) for row in rows)
+
+    def job(self, number: int) -> Job | None:
+        row = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (number,)).fetchone()
+        return _job(row) if row else None
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs stand in each state."""
+        found = {State(r["state"]): int(r["n"]) for r in self._db.execute("SELECT state, count(*) n FROM jobs GROUP BY 1")}
+        return {state: found.get(state, 0) for state in State}
+
+    def inputs(self, job: int) -> dict[str, int]:
+        """SHA-256 -> size of the files that a job was made of."""
+        rows = self._db.execute("SELECT sha256, size FROM inputs WHERE job = ?", (job,))
+        return {str(row["sha256"]): int(row["size"]) for row in rows}
+
+    def transitions(self, job: int) -> tuple[tuple[str, str], ...]:
+        rows = self._db.execute("SELECT old, new FROM transitions WHERE job = ? ORDER BY id", (job,))
+        return tuple((str(row["old"]), str(row["new"])) for row in rows)
+
+    def sighted(self, signature: str) -> Job | None:
+        """The job that these very files were taken for before."""
+        row = self._db.execute("SELECT job FROM sightings WHERE signature = ?", (signature,)).fetchone()
+        return self.job(int(row["job"])) if row else None
+
+    def retry_wanted(self) -> bool:
+        """Whether `retry` was called, perhaps by another process, and the files were not yet looked for."""
+        row = self._db.execute("SELECT 1 FROM jobs WHERE state = 'receiving' AND reason_code = 'RETRY' LIMIT 1").fetchone()
+        return row is not None
+
+    def incomplete(self) -> tuple[tuple[Job, str], ...]:
+        """The incomplete jobs, each with its source."""
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS}, source FROM jobs WHERE state IN (?, ?)", [str(state) for state in INCOMPLETE]
+        ).fetchall()
+        return tuple((_job(row), str(row["source"])) for row in rows)
+
+    def running(self, worker: str) -> tuple[Job, ...]:
+        """What a worker has in hand."""
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE state = 'running' AND worker = ?", (worker,))
+        return tuple(_job(row) for row in rows)
+
+    # ---- the inbox side
+
+    def receive(self, source: str, key: str, code: str, reason: str) -> Job:
+        """The incomplete job of this source, made if need be, with what it waits for."""
+        with self.transaction() as db:
+            row = db.execute(
+                "SELECT id FROM jobs WHERE source = ? AND state IN (?, ?)", (source, *map(str, INCOMPLETE))
+            ).fetchone()
+            if row is None:
+                cursor = db.execute(
+                    "INSERT INTO jobs (key, source, state, created, updated) VALUES (?, ?, ?, ?, ?)",
+                    (key, source, State.RECEIVING, _now(), _now()),
+                )
+                number = int(cursor.lastrowid or 0)
+            else:
+                number = int(row["id"])
+            db.execute(
+                "UPDATE jobs SET reason_code = ?, reason = ?, updated = ? WHERE id = ? AND reason != ?",
+                (code, reason, _now(), number, reason),
+            )
+            return _required(db, number)
+
+    def move(self, job: int, new: State, why: str = "") -> Job:
+        """One legal change of state. Raises IllegalTransition."""
+        with self.transaction() as db:
+            _change(db, job, new, why)
+            return _required(db, job)
+
+    def forget_incomplete(self, job: int) -> None:
+        """Drop an incomplete job whose files are gone or turned out to be another job's; never one that once ran."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM jobs WHERE id = ? AND content_hash IS NULL", (job,))
+
+    def admit(self, job: int, key: str, files: dict[str, int], content_hash: str, signatures: Iterable[str]) -> Job:
+        """An incomplete job has its files: it becomes ready. The same content as before: the older job is returned.
+
+        key is made unique with digits of the content where another content has it, so no result covers another.
+        """
+        with self.transaction() as db:
+            row = db.execute("SELECT id, state FROM jobs WHERE content_hash = ?", (content_hash,)).fetchone()
+            number = int(row["id"]) if row else job
+            if number != job:
+                db.execute("DELETE FROM jobs WHERE id = ? AND content_hash IS NULL", (job,))
+            if not row or State(row["state"]) in INCOMPLETE:
+                taken = db.execute("SELECT 1 FROM jobs WHERE key = ? AND id != ? AND content_hash IS NOT NULL", (key, number))
+                key = f"{key}-{content_hash[:6]}" if taken.fetchone() else key
+                db.execute(
+                    "UPDATE jobs SET key = ?, content_hash = ?, attempts = 0, interruptions = 0, reason = '', reason_code = '' "
+                    "WHERE id = ?",
+                    (key, content_hash, number),
+                )
+                db.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?)", [(number, *file) for file in files.items()])
+                _change(db, number, State.READY, "complete")
+            db.executemany("INSERT OR REPLACE INTO sightings VALUES (?, ?)", [(s, number) for s in signatures])
+            return _required(db, number)
+
+    def retry(self, job: int) -> Job:
+        """Fetch a refused or failed job's files again and run it once more. Raises IllegalTransition."""
+        with self.transaction() as db:
+            _change(db, job, State.RECEIVING, "retry")
+            db.execute("UPDATE jobs SET reason_code = 'RETRY', reason = 'looking for its files in the inbox' WHERE id = ?", (job,))
+            db.execute("DELETE FROM sightings WHERE job = ?", (job,))
+            return _required(db, job)
+
+    # ---- the worker side
+
+    def claim(self, worker: str) -> Job | None:
+        """Take the oldest ready job, or None. One statement inside one transaction: two workers never get the same."""
+        with self.transaction() as db:
+            row = db.execute(
+                "UPDATE jobs SET state = ?, worker = ?, attempts = attempts + 1, updated = ? WHERE id = "
+                "(SELECT id FROM jobs WHERE state = ? ORDER BY id LIMIT 1) RETURNING id",
+                (State.RUNNING, worker, _now(), State.READY),
+            ).fetchone()
+            if row is None:
+                return None
+            _note(db, int(row["id"]), State.READY, State.RUNNING, "claimed")
+            return _required(db, int(row["id"]))
+
+    def finish(self, job: int, outcome: Outcome, destinations: Sequence[str] = ()) -> Job:
+        """Close a job; where it is done, queue its sends in the same transaction."""
+        with self.transaction() as db:
+            _change(db, job, outcome.state, outcome.code)
+            db.execute(
+                "UPDATE jobs SET reason_code = ?, reason = ?, model = coalesce(?, model), seconds = coalesce(?, seconds), "
+                "key = coalesce(?, key), worker = NULL WHERE id = ?",
+                (outcome.code, outcome.reason, outcome.model, outcome.seconds, outcome.key, job),
+            )
+            if outcome.state is State.DONE:
+                rows = [(job, name, _now()) for name in destinations]
+                db.executemany("INSERT OR IGNORE INTO sends (job, destination, next_at) VALUES (?, ?, ?)", rows)
+            return _required(db, job)
+
+    def give_back(self, job: int, why: str, counted: bool) -> Job:
+        """A run that ended without an outcome: the job is ready again; uncounted where it was not the job's fault."""
+        with self.transaction() as db:
+            _change(db, job, State.READY, why)
+            uncount = "" if counted else ", attempts = max(0, attempts - 1), interruptions = interruptions + 1"
+            db.execute(f"UPDATE jobs SET worker = NULL{uncount} WHERE id = ?", (job,))
+            return _required(db, job)
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values = {name: row[name] for name in _COLUMNS.split(", ")}
+    return Job(**{**values, "state": State(row["state"])})
+
+
+def _required(db: sqlite3.Connection, number: int) -> Job:
+    return _job(db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (number,)).fetchone())
+
+
+def _change(db: sqlite3.Connection, job: int, new: State, why: str) -> None:
+    row = db.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
+    old = State(row["state"])
+    require_legal(old, new)
+    db.execute("UPDATE jobs SET state = ?, updated = ? WHERE id = ?", (new, _now(), job))
+    _note(db, job, old, new, why)
+
+
+def _note(db: sqlite3.Connection, job: int, old: State, new: State, why: str) -> None:
+    db.execute("INSERT INTO transitions (job, old, new, at, why) VALUES (?, ?, ?, ?, ?)", (job, old, new, _now(), why))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

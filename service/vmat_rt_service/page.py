@@ -1,0 +1,188 @@
+"""The status page: server-rendered, read-only, nothing from outside, nothing of a patient."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import jinja2
+
+from vmat_rt import __version__
+from vmat_rt_service.config import ServiceConfig
+from vmat_rt_service.health import Health, Pulse, examine_health
+from vmat_rt_service.outbox import has_page
+from vmat_rt_service.readings import JobRow, Readings, reading
+from vmat_rt_service.states import State
+
+_MOST_OPEN = 25
+_MOST_ENDED = 25
+_BARS = 60
+_BAR_STEP = 8.0
+_PLOT_HEIGHT = 72.0
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+GLOSS = {
+    State.RECEIVING: "files still arriving",
+    State.QUARANTINED: "incomplete for too long",
+    State.READY: "complete, in the queue",
+    State.RUNNING: "being predicted",
+    State.DONE: "result published",
+    State.REFUSED: "cannot be used as it is",
+    State.FAILED: "gave up after repeated tries",
+}
+"""The states in a physicist's words, in the order of a study's way."""
+
+
+@dataclass(frozen=True)
+class Html:
+    """A page and the nonce that its only style sheet carries."""
+
+    text: str
+    nonce: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One run of the duration plot, in the plot's own units."""
+
+    x: float
+    y: float
+    height: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The rows of one table, and how many more there are."""
+
+    rows: tuple[JobRow, ...]
+    total: int
+
+    @property
+    def more(self) -> int:
+        return self.total - len(self.rows)
+
+
+class Pages:
+    """Renders the pages of one service."""
+
+    def __init__(self, config: ServiceConfig, pulse: Pulse) -> None:
+        self._config = config
+        self._pulse = pulse
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        self._templates.filters.update(ago=ago, duration=duration_text, moment=moment, size=size_text)
+
+    def status(self) -> Html:
+        """The whole service at a look. Raises sqlite3.Error when the journal cannot be read."""
+        with reading(self._config.journal) as journal:
+            counts = journal.counts()
+            seconds = journal.latest_seconds(_BARS)
+            values = {
+                "counts": counts,
+                "in_hand": _listing(journal, counts, "oldest", State.RUNNING, State.READY),
+                "waiting": _listing(journal, counts, "latest", State.RECEIVING, State.QUARANTINED),
+                "stopped": _listing(journal, counts, "latest", State.REFUSED, State.FAILED),
+                "done": _listing(journal, counts, "latest", State.DONE),
+                "seconds": seconds,
+                "bars": bars(seconds),
+            }
+        return self._render("status.html", **values, summary=summary(seconds))
+
+    def job(self, number: int) -> Html | None:
+        """One job with its history; None where there is none. Raises sqlite3.Error."""
+        with reading(self._config.journal) as journal:
+            job = journal.job(number)
+            if job is None:
+                return None
+            files, total_bytes = journal.inputs(number)
+            steps = journal.steps(number)
+        return self._render("job.html", job=job, steps=steps, files=files, total_bytes=total_bytes)
+
+    def notice(self, title: str, text: str) -> Html:
+        """A page that says one thing."""
+        return self._render("notice.html", title=title, text=text)
+
+    def _render(self, template: str, **values: object) -> Html:
+        nonce = secrets.token_urlsafe(16)
+        health: Health = examine_health(self._config, self._pulse)
+        text = self._templates.get_template(template).render(
+            values,
+            nonce=nonce,
+            health=health,
+            config=self._config,
+            version=__version__,
+            now=datetime.now(UTC),
+            gloss=GLOSS,
+            linked=lambda kind, job: has_page(self._config, kind, job.key),
+        )
+        return Html(text, nonce)
+
+
+def _listing(journal: Readings, counts: dict[State, int], order: str, *states: State) -> Listing:
+    """Each state in turn, so that a long queue never hides what runs."""
+    if order == "oldest":
+        rows = tuple(row for state in states for row in journal.oldest(_MOST_OPEN, state))
+    else:
+        rows = journal.latest(_MOST_ENDED, *states)
+    return Listing(rows, sum(counts[state] for state in states))
+
+
+def bars(seconds: tuple[float, ...]) -> tuple[Bar, ...]:
+    """The run times as bars that end at the plot's bottom, the longest as high as the plot."""
+    longest = max(seconds, default=0.0)
+    heights = [max(1.5, _PLOT_HEIGHT * value / longest) if longest > 0 else 1.5 for value in seconds]
+    return tuple(
+        Bar(i * _BAR_STEP, round(_PLOT_HEIGHT - height, 2), round(height, 2), duration_text(value))
+        for i, (height, value) in enumerate(zip(heights, seconds, strict=True))
+    )
+
+
+def summary(seconds: tuple[float, ...]) -> dict[str, str]:
+    """Median, the time that nine of ten stay within, and the longest; empty without runs."""
+    if not seconds:
+        return {}
+    ordered = sorted(seconds)
+    within = ordered[max(0, math.ceil(0.9 * len(ordered)) - 1)]
+    values = {"median": median(ordered), "nine of ten within": within, "longest": ordered[-1]}
+    return {name: duration_text(value) for name, value in values.items()}
+
+
+def duration_text(seconds: float | None) -> str:
+    """3.2 s, 48 s, 2 min 5 s, 3 h 20 min, 4 d 2 h; a dash for None."""
+    if seconds is None:
+        return "–"
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
+    for (unit, name), (part, part_name) in pairwise(_UNITS):
+        if whole >= unit:
+            rest = whole % unit // part
+            return f"{whole // unit} {name}" + (f" {rest} {part_name}" if rest else "")
+    return f"{whole} s"
+
+
+def ago(at: str, now: datetime) -> str:
+    """How long before now; a clock that was set back gives "just now", never the future."""
+    seconds = (now - datetime.fromisoformat(at)).total_seconds()
+    return "just now" if seconds < 10 else f"{duration_text(seconds)} ago"
+
+
+def moment(at: str) -> str:
+    """2026-11-22 14:03:20 UTC."""
+    return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def size_text(count: int) -> str:
+    """Bytes in MB or GiB."""
+    return f"{count / 1e6:.1f} MB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

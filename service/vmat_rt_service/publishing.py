@@ -1,0 +1,91 @@
+"""The last step of a job: one rename. And, after a crash, the question whether it was taken."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vmat_rt.errors import VmatError
+from vmat_rt_service.journal import Job
+from vmat_rt_service.staging import flush, sha256_of, write_json
+
+RECORD = "job.json"
+WORK_FOLDER = ".publishing"
+"""Below the outbox, so that the rename stays on one file system; hidden, so that readers pass over it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What job.json in a published folder says: what it was made of, by what, and the SHA-256 of every file in it."""
+
+    content_hash: str
+    key: str
+    model: dict[str, str]
+    versions: dict[str, str]
+    files: dict[str, str]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"schema_version": 1, **asdict(self)}
+
+
+def publish(folder: Path, outbox: Path, record: Record) -> str:
+    """Give a finished folder its name in the outbox; returns the name. Never replaces another content's result.
+
+    Two services that made the same result end here too: the second finds the first's and drops its own.
+    """
+    write_json(folder / RECORD, record.as_dict())
+    flush(folder)
+    for name in _names(record.key, record.content_hash):
+        try:
+            folder.rename(outbox / name)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                raise
+            if (found := read_record(outbox / name)) is not None and found.content_hash == record.content_hash:
+                return name
+            continue
+        flush(outbox)
+        return name
+    raise VmatError(f"the outbox holds other results under the name {record.key}")
+
+
+def published(outbox: Path, job: Job) -> Record | None:
+    """The record of this job's result where it lies in the outbox already."""
+    if job.content_hash is None:
+        return None
+    for name in _names(job.key, job.content_hash):
+        record = read_record(outbox / name)
+        if record is not None and record.content_hash == job.content_hash:
+            return record
+    return None
+
+
+def folder_of_result(outbox: Path, job: Job) -> Path | None:
+    """Where a job's result lies."""
+    names = _names(job.key, job.content_hash or "")
+    return next((outbox / n for n in names if (r := read_record(outbox / n)) and r.content_hash == job.content_hash), None)
+
+
+def read_record(folder: Path) -> Record | None:
+    """The job.json of a folder, None where there is none of ours."""
+    try:
+        values = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        del values["schema_version"]
+        return Record(**values)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a folder, by its name relative to it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return {os.fspath(path.relative_to(folder)): sha256_of(path) for path in files}
+
+
+def _names(key: str, content_hash: str) -> tuple[str, str]:
+    return key, f"{key}-{content_hash[:6]}"

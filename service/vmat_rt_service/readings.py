@@ -1,0 +1,141 @@
+"""What the journal says, for the status page and the metrics: read-only, from any thread, in nobody's way."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmat_rt_service.states import State
+
+BUCKETS_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Upper bounds of the histogram of run times."""
+
+_PATIENCE_SECONDS = 5.0
+_JOB = "id, key, state, attempts, created, updated, reason_code, reason, model, seconds"
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One job as a page shows it; `sent` is how far its results have gone: destination -> status."""
+
+    id: int
+    key: str
+    state: State
+    attempts: int
+    created: str
+    updated: str
+    reason_code: str
+    reason: str
+    model: str | None
+    seconds: float | None
+    sent: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of a job's state."""
+
+    old: str
+    new: str
+    at: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Durations:
+    """Run times of the jobs that are done: how many took at most each of BUCKETS_SECONDS, their number and sum."""
+
+    at_most: tuple[int, ...]
+    count: int
+    total_seconds: float
+
+
+class Readings:
+    """One consistent look at the journal, as it was when the look began."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs stand in each state."""
+        found = dict(self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+        return {state: int(found.get(str(state), 0)) for state in State}
+
+    def oldest(self, limit: int, *states: State) -> tuple[JobRow, ...]:
+        """The first jobs in these states: the order in which they are taken."""
+        return self._jobs(limit, "id", *states)
+
+    def latest(self, limit: int, *states: State) -> tuple[JobRow, ...]:
+        """The jobs in these states that changed last, newest first."""
+        return self._jobs(limit, "updated DESC, id DESC", *states)
+
+    def job(self, number: int) -> JobRow | None:
+        rows = self._rows("WHERE id = ?", (number,))
+        return rows[0] if rows else None
+
+    def knows(self, key: str) -> bool:
+        """Whether any job has this key: nothing else in the outbox is served."""
+        found = self._db.execute("SELECT 1 FROM jobs WHERE key = ? LIMIT 1", (key,)).fetchone()
+        return found is not None
+
+    def steps(self, job: int) -> tuple[Step, ...]:
+        rows = self._db.execute("SELECT old, new, at, why FROM transitions WHERE job = ? ORDER BY id", (job,))
+        return tuple(Step(*row) for row in rows)
+
+    def inputs(self, job: int) -> tuple[int, int]:
+        """How many files a job was made of, and their bytes."""
+        row = self._db.execute("SELECT count(*), coalesce(sum(size), 0) FROM inputs WHERE job = ?", (job,)).fetchone()
+        return int(row[0]), int(row[1])
+
+    def latest_seconds(self, limit: int) -> tuple[float, ...]:
+        """Run times of the last jobs that were done, oldest first."""
+        rows = self._db.execute(
+            "SELECT seconds FROM jobs WHERE state = ? AND seconds IS NOT NULL ORDER BY updated DESC, id DESC LIMIT ?",
+            (str(State.DONE), limit),
+        )
+        return tuple(float(row[0]) for row in rows)[::-1]
+
+    def durations(self) -> Durations:
+        """The histogram of all run times, counted by SQLite."""
+        columns = ", ".join("coalesce(sum(seconds <= ?), 0)" for _ in BUCKETS_SECONDS)
+        *at_most, count, total = self._db.execute(
+            f"SELECT {columns}, count(seconds), coalesce(sum(seconds), 0.0) FROM jobs WHERE state = ?",
+            (*BUCKETS_SECONDS, str(State.DONE)),
+        ).fetchone()
+        return Durations(tuple(map(int, at_most)), int(count), float(total))
+
+    def changes(self) -> dict[State, int]:
+        """How often any job has entered each state since the journal began; never falls."""
+        found = dict(self._db.execute("SELECT new, count(*) FROM transitions GROUP BY new").fetchall())
+        return {state: int(found.get(str(state), 0)) for state in State}
+
+    def sends(self) -> dict[tuple[str, str], int]:
+        """(destination, status) -> how many results."""
+        rows = self._db.execute("SELECT destination, status, count(*) FROM sends GROUP BY 1, 2")
+        return {(str(name), str(status)): int(count) for name, status, count in rows}
+
+    def _jobs(self, limit: int, order: str, *states: State) -> tuple[JobRow, ...]:
+        marks = ", ".join("?" * len(states))
+        return self._rows(f"WHERE state IN ({marks}) ORDER BY {order} LIMIT ?", (*map(str, states), limit))
+
+    def _rows(self, clause: str, values: tuple[str | int, ...]) -> tuple[JobRow, ...]:
+        rows = self._db.execute(f"SELECT {_JOB} FROM jobs {clause}", values).fetchall()
+        return tuple(JobRow(row[0], row[1], State(row[2]), *row[3:], self._sent(row[0])) for row in rows)
+
+    def _sent(self, job: int) -> tuple[tuple[str, str], ...]:
+        rows = self._db.execute("SELECT destination, status FROM sends WHERE job = ? ORDER BY id", (job,))
+        return tuple((str(name), str(status)) for name, status in rows)
+
+
+@contextmanager
+def reading(journal: Path) -> Iterator[Readings]:
+    """Open the journal for one look. Raises sqlite3.Error when it is not there or cannot be read."""
+    db = sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE_SECONDS)
+    try:
+        db.execute("BEGIN")
+        yield Readings(db)
+    finally:
+        db.close()

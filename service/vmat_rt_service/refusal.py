@@ -1,0 +1,68 @@
+"""Why there is no dose: OUTBOX/refused/<case>/{reason.html, reason.json}, in a physicist's words."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vmat_rt.errors import Problem
+from vmat_rt.publish import published_folder
+from vmat_rt_service.readiness import Waiting
+from vmat_rt_service.staging import write_json
+from vmat_rt_service.states import State
+
+FOLDER = "refused"
+_REMOVED = "[removed]"
+_HEADINGS = {
+    State.REFUSED: "This study was refused",
+    State.FAILED: "This study could not be computed",
+    State.QUARANTINED: "This study is incomplete",
+}
+_ADVICE = {
+    State.REFUSED: "Send the corrected files: they are taken as a new study. The inputs were not changed.",
+    State.FAILED: "The inputs were not changed. `vmat-rt jobs retry` runs the study again.",
+    State.QUARANTINED: "It goes on by itself as soon as the missing files arrive.",
+}
+_REMEDIES = {
+    "NO_STRUCTURES": "Send the RTSTRUCT that was drawn on this CT.",
+    "UNREADABLE": "Give the service the right to read these files.",
+}
+
+
+def publish_refusal(
+    outbox: Path, key: str, state: State, problems: Sequence[Problem], identity: Iterable[str] = ()
+) -> None:
+    """Publish the reasons, whole or not at all. identity: what of the patient must not stand in them."""
+    from jinja2 import Environment, PackageLoader
+
+    words = sorted(identity, key=len, reverse=True)
+    listed = [{name: _without(text, words) for name, text in problem.as_dict().items()} for problem in problems]
+    environment = Environment(loader=PackageLoader("vmat_rt_service"), autoescape=True)
+    page = environment.get_template("reason.html").render(
+        heading=_HEADINGS[state], key=key, problems=listed, advice=_ADVICE[state]
+    )
+    with published_folder(outbox / FOLDER / key) as folder:
+        (folder / "reason.html").write_text(page, encoding="utf-8")
+        write_json(folder / "reason.json", {"schema_version": 1, "case": key, "state": str(state), "problems": listed})
+
+
+def publish_waiting(outbox: Path, key: str, waiting: Waiting) -> None:
+    """The reason of a quarantined study."""
+    remedy = _REMEDIES.get(waiting.code, "Send the missing CT slices.")
+    sentence = waiting.sentence[0].upper() + waiting.sentence[1:] + "."
+    publish_refusal(outbox, key, State.QUARANTINED, [Problem(waiting.code, sentence, remedy)])
+
+
+def withdraw(outbox: Path, key: str) -> None:
+    """The reason no longer holds."""
+    shutil.rmtree(outbox / FOLDER / key, ignore_errors=True)
+
+
+def _without(text: str, words: Sequence[str]) -> str:
+    for word in words:
+        start = 0
+        while (found := text.lower().find(word.lower(), start)) >= 0:
+            text = text[:found] + _REMOVED + text[found + len(word) :]
+            start = found + len(_REMOVED)
+    return text

@@ -1,0 +1,136 @@
+"""A ready study's own copy: hashed while it is copied, flushed, renamed into place. From then on the inbox may change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmat_rt.publish import published_folder
+from vmat_rt_service.inbox import Version
+
+_BLOCK = 1 << 20
+
+
+class Changed(Exception):
+    """A file is no longer what was examined; the next scan will tell what it became."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to stage under a neutral name: the site's own file names may hold the patient's."""
+
+    path: str
+    name: str
+    version: Version
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What was copied: SHA-256 -> size. content_hash covers which contents there are, not how they were called."""
+
+    files: dict[str, int]
+    content_hash: str
+
+
+def content_hash(hashes: Iterable[str]) -> str:
+    """The identity of a study's content: SHA-256 over its files' SHA-256, sorted."""
+    return hashlib.sha256("\n".join(sorted(set(hashes))).encode()).hexdigest()
+
+
+def stage(sources: Iterable[Source], root: Path) -> tuple[Staged, Path]:
+    """Copy into root/<content hash>, which appears whole or not at all. A content that comes twice is copied once.
+
+    Raises Changed, OSError, or InputError (DISK_FULL).
+    """
+    files: dict[str, int] = {}
+    incoming = root / "incoming"
+    with published_folder(incoming) as temporary:
+        for source in sources:
+            copied = temporary / source.name
+            sha256, size = _copy(source, copied)
+            if sha256 in files:
+                copied.unlink()
+            files[sha256] = size
+    staged = Staged(files, content_hash(files))
+    final = root / staged.content_hash
+    if final.exists():  # the same content from elsewhere in the inbox
+        shutil.rmtree(incoming)
+    else:
+        incoming.rename(final)
+        flush(root)
+    return staged, final
+
+
+def _copy(source: Source, target: Path) -> tuple[str, int]:
+    hasher = hashlib.sha256()
+    size = 0
+    with open(source.path, "rb") as original, target.open("wb") as copy:  # noqa: PTH123 - a path may not be valid UTF-8
+        while block := original.read(_BLOCK):
+            hasher.update(block)
+            copy.write(block)
+            size += len(block)
+        status = os.fstat(original.fileno())
+    if Version(status.st_size, status.st_mtime_ns) != source.version or size != source.version.size:
+        raise Changed(source.name)
+    return hasher.hexdigest(), size
+
+
+def dispose(files: Iterable[tuple[str, str]], known: set[str], archive: Path | None) -> None:
+    """Archive the files under their neutral names, or delete them; only such whose content is among the known hashes.
+
+    Nothing is unlinked before all of it lies in the archive, flushed.
+    """
+    found = [(path, name) for path, name in files if sha256_of(path) in known]
+    if archive is not None and not archive.exists():
+        with published_folder(archive) as temporary:
+            for path, name in found:
+                shutil.copyfile(path, temporary / name)
+    elif archive is not None:
+        known = known & {sha256_of(path) for path in archive.iterdir()}
+        found = [(path, name) for path, name in found if sha256_of(path) in known]
+    for path, _ in found:
+        os.unlink(path)  # noqa: PTH108
+
+
+def flush(folder: Path) -> None:
+    """fsync a folder: the names in it outlive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, read in blocks."""
+    with open(path, "rb") as stream:  # noqa: PTH123
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sweep(folder: Path, keep: Iterable[str] = ()) -> int:
+    """Remove everything of a folder but the names to keep; the count of what went."""
+    wanted = set(keep)
+    removed = 0
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name in wanted:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        removed += 1
+    return removed
+
+
+def write_json(path: Path, document: object) -> None:
+    """A small JSON file, flushed to disk; the caller renames its folder into place."""
+    with path.open("w", encoding="utf-8") as stream:
+        json.dump(document, stream, indent=2, sort_keys=True)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,211 @@
+"""The service's one loop. It opens no file of the inbox and computes nothing, so that nothing can bring it down."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from vmat_rt.errors import ConfigError
+from vmat_rt_service import audit, closing, logs
+from vmat_rt_service.config import ServiceConfig
+from vmat_rt_service.crew import Crew
+from vmat_rt_service.inbox import on_network
+from vmat_rt_service.intake import Intake
+from vmat_rt_service.journal import Journal
+from vmat_rt_service.lock import Lock
+from vmat_rt_service.publishing import WORK_FOLDER
+from vmat_rt_service.requests import Reader
+from vmat_rt_service.staging import sweep
+from vmat_rt_service.states import State
+
+_TAKE_OVER_SECONDS = 10.0  # the workers of a service that was killed die with it, but not in the same instant
+_BUSY_STEP_SECONDS = 0.5
+_TROUBLE_SECONDS = 2.0
+
+
+class Companion(Protocol):
+    """Something that runs beside the loop: web page, DICOM node, senders. It must not block and not raise."""
+
+    def start(self) -> None: ...
+
+    def step(self, now: float) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Supervisor:
+    """One service: `run` until stopped, or until what is complete is processed (once)."""
+
+    def __init__(
+        self,
+        config: ServiceConfig,
+        once: bool = False,
+        companions: Sequence[Companion] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self._once, self._companions, self._clock = once, companions, clock
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._stopping = False
+        self._woken = False
+
+    def stop(self, *_signal: Any) -> None:
+        """Finish the job in hand, then return from `run`. Safe in a signal handler."""
+        self._stopping = True
+        self._signal()
+
+    def wake(self) -> None:
+        """Scan now. Safe from another thread."""
+        self._woken = True
+        self._signal()
+
+    def run(self) -> bool:
+        """Serve. False where --once had to leave work undone for want of disk space.
+
+        Raises ConfigError when another service holds the state folder or the outbox.
+        """
+        with _locked(self.config) as locks:
+            journal = Journal(self.config.journal)
+            reader = Reader(journal.meta("key"), locks)
+            crew = Crew(self.config, journal, locks)
+            try:
+                self._begin(journal)
+                return self._loop(journal, Intake(self.config, journal, reader, self._once), reader, crew)
+            finally:
+                for companion in self._companions:
+                    companion.stop()
+                reader.stop()
+                crew.kill()
+                journal.close()
+
+    def _begin(self, journal: Journal) -> None:
+        """Undo what a killed service left half done."""
+        self.config.save()
+        audit.started(self.config, journal)
+        for job in journal.jobs(State.RUNNING):
+            closing.recover(self.config, journal, job, counted=False)
+        kept = [job.content_hash for job in journal.jobs(State.READY) if job.content_hash]
+        sweep(self.config.staging, kept)
+        sweep(self.config.outbox / WORK_FOLDER)
+        for companion in self._companions:
+            companion.start()
+        logs.event("service started", count=len(kept))
+
+    def _loop(self, journal: Journal, intake: Intake, reader: Reader, crew: Crew) -> bool:
+        with _watching(self.config, self.wake):
+            while True:
+                now = self._clock()
+                if self._woken:
+                    self._woken = False
+                    intake.wake()
+                pause = self._step(journal, intake, crew, now)
+                if self._stopping and not crew.busy:
+                    logs.event("service stopped")
+                    return True
+                if self._once and not crew.busy:
+                    if intake.settled and not journal.counts()[State.READY]:
+                        return True
+                    if intake.blocked or crew.blocked:
+                        logs.event("stopped for want of disk space")
+                        return False
+                self._wait(pause, reader, crew)
+
+    def _step(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> float:
+        """One round; the seconds until the next is due. A full disk or a locked journal is met again later."""
+        try:
+            if not self._stopping:
+                if journal.retry_wanted():
+                    intake.reconsider()
+                intake.step(now)
+            if crew.step(now, hire=not self._stopping):
+                intake.reconsider()
+            if self._stopping:
+                crew.finish()
+        except (OSError, sqlite3.OperationalError) as error:
+            logs.crash("trouble", error)
+            return _TROUBLE_SECONDS
+        for companion in self._companions:
+            companion.step(now)
+        return min(intake.due(now), _BUSY_STEP_SECONDS if crew.busy else self.config.scan_seconds)
+
+    def _wait(self, seconds: float, reader: Reader, crew: Crew) -> None:
+        with selectors.DefaultSelector() as selector:
+            watched = {self._wake_read, *crew.descriptors, *([reader.descriptor] if reader.descriptor else [])}
+            for descriptor in watched:
+                selector.register(descriptor, selectors.EVENT_READ)
+            selector.select(max(seconds, 0.01))
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake_read, 1024):
+                pass
+
+    def _signal(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"!")
+
+
+def serve(config: ServiceConfig, once: bool = False, companions: Sequence[Companion] = ()) -> bool:
+    """Run a service in this process until SIGTERM or SIGINT; see `Supervisor.run`."""
+    supervisor = Supervisor(config, once, companions)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, supervisor.stop)
+    return supervisor.run()
+
+
+@contextlib.contextmanager
+def _locked(config: ServiceConfig) -> Iterator[tuple[int, ...]]:
+    """The folders made, and both locks taken; children keep them while they live."""
+    if not config.inbox.is_dir():
+        raise ConfigError(f"there is no inbox {config.inbox}")
+    for folder in (config.outbox, config.state, config.staging, *([config.archive] if config.archive else [])):
+        _make(folder)
+    if on_network(config.state):
+        raise ConfigError(f"the state folder {config.state} lies on a network file system; set `state` to a local folder")
+    locks = [Lock(config.state / "service.lock"), Lock(config.outbox / ".vmat-rt.lock")]
+    try:
+        for lock in locks:
+            lock.acquire(_TAKE_OVER_SECONDS)
+        yield tuple(lock.descriptor for lock in locks)
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def _make(folder: os.PathLike[str]) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+    except OSError as error:
+        raise ConfigError(f"the folder {folder} cannot be made: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _watching(config: ServiceConfig, wake: Callable[[], None]) -> Iterator[None]:
+    """Let file events wake the scan where they can be trusted at all; without them it polls."""
+    observer = None
+    if config.polling == "never" or (config.polling == "auto" and not on_network(config.inbox)):
+        from watchdog.events import FileSystemEvent, FileSystemEventHandler
+        from watchdog.observers import Observer
+
+        class Waker(FileSystemEventHandler):
+            def on_any_event(self, event: FileSystemEvent) -> None:
+                if event.event_type not in {"opened", "closed_no_write"}:  # our own reading
+                    wake()
+
+        observer = Observer()
+        try:
+            observer.schedule(Waker(), str(config.inbox), recursive=True)
+            observer.start()
+        except OSError:  # no more watches: polling it is
+            logs.event("polling", code="NO_WATCHES")
+            observer = None
+    try:
+        yield
+    finally:
+        if observer is not None:
+            observer.stop()
+            observer.join()

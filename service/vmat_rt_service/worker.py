@@ -1,0 +1,149 @@
+"""A worker: claims a job, predicts, publishes, until no job is ready. The model stays in memory between jobs."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
+from vmat_rt_service import audit, children, closing, logs
+from vmat_rt_service.config import ServiceConfig
+from vmat_rt_service.disk import enough_space
+from vmat_rt_service.journal import Job, Journal
+from vmat_rt_service.lock import turn
+from vmat_rt_service.publishing import WORK_FOLDER, Record, hashes, publish, published
+from vmat_rt_service.states import State
+
+_NOT_ITS_FAULT = {"DISK_FULL", "OUTPUT_NOT_WRITABLE"}
+
+
+class Worker:
+    """One process's work. name stands in the journal while a job runs."""
+
+    def __init__(self, config: ServiceConfig, journal: Journal, name: str) -> None:
+        self._config, self._journal, self._name = config, journal, name
+
+    def work(self, channel: Any) -> None:
+        """Claim and run jobs until there is none or no room for results; the parent hears of each start and end."""
+        blocked = False
+        while not blocked and enough_space(self._config):
+            job = self._journal.claim(self._name)
+            if job is None:
+                break
+            children.tell(channel, {"started": job.id})
+            blocked = self.run(job).state is State.READY
+            children.tell(channel, {"ended": job.id})
+        children.tell(channel, {"idle": True, "blocked": blocked})
+
+    def run(self, job: Job) -> Job:
+        """One job to its end. Returned in state ready where the outbox could not take the result."""
+        config, journal = self._config, self._journal
+        record = published(config.outbox, job)
+        if record is not None:
+            return closing.complete(config, journal, job, record)
+        staged = config.staging / (job.content_hash or "")
+        try:
+            return closing.complete(config, journal, job, self._predicted(job, staged))
+        except InputError as error:
+            if {problem.code for problem in error.problems} <= _NOT_ITS_FAULT:
+                logs.event("no room for results", job=job.id, key=job.key, code=error.problems[0].code)
+                return journal.give_back(job.id, "no room for results", counted=False)
+            return closing.give_up(config, journal, job, State.REFUSED, error.problems, _identity(staged))
+        except MemoryError:
+            return closing.give_up(config, journal, job, State.FAILED, [memory_problem(config)])
+        except (ConfigError, ModelError) as error:
+            logs.crash("not configured", error, job=job.id)
+            return closing.give_up(config, journal, job, State.FAILED, [_settings_problem(error)])
+
+    def _predicted(self, job: Job, staged: Path) -> Record:
+        """Predict into a hidden folder beside the results, then publish by one rename."""
+        from vmat_rt.pipeline import Outputs, StudyChoice, predict_study
+        from vmat_rt.protocol import load_protocol
+
+        config = self._config
+        protocol = load_protocol(config.protocol) if config.protocol else None
+        outputs = Outputs(isodose_percent=config.isodose_percent, identify=config.identify)
+        work = config.outbox / WORK_FOLDER / str(job.id)
+        shutil.rmtree(work, ignore_errors=True)
+        begun = time.perf_counter()
+        with device_turn(config):
+            made = predict_study(staged, work, StudyChoice(protocol=protocol), outputs, config.model, config.device)
+        model = made.report.predicted.model
+        assert model is not None
+        record = Record(
+            content_hash=job.content_hash or "",
+            key=job.key,
+            model={"name": model.name, "version": model.version, "sha256": model.sha256},
+            versions=audit.versions(),
+            files=hashes(made.folder),
+            seconds=time.perf_counter() - begun,
+        )
+        name = publish(made.folder, config.outbox, record)
+        shutil.rmtree(work, ignore_errors=True)
+        return Record(**{**record.__dict__, "key": name})
+
+
+def device_turn(config: ServiceConfig) -> AbstractContextManager[None]:
+    """Workers take turns at a GPU; on the CPU they need not."""
+    if not uses_gpu(config):
+        return nullcontext()
+    return turn(config.state / f"device-{config.device.replace(':', '-')}.lock")
+
+
+def uses_gpu(config: ServiceConfig) -> bool:
+    """Whether a network would run on a GPU here, told without loading torch."""
+    return config.device.startswith("cuda") or (config.device == "auto" and Path("/dev/nvidiactl").exists())
+
+
+def memory_problem(config: ServiceConfig) -> Problem:
+    return Problem(
+        "MEMORY_LIMIT",
+        f"The study needs more than the {config.job_memory_gb:g} GB of memory that a job may use.",
+        "Check the size of its images; raise job_memory_gb where they are right.",
+    )
+
+
+def _settings_problem(error: Exception) -> Problem:
+    message = "The service's protocol, model or device cannot be used."
+    return Problem(type(error).__name__.upper(), message, f"Check the service's configuration: {error}")
+
+
+def _identity(staged: Path) -> frozenset[str]:
+    from vmat_rt.dicom.identity import identifying_values
+
+    return frozenset(word for path in staged.iterdir() for word in identifying_values(path))
+
+
+def _limit_memory(config: ServiceConfig) -> None:
+    """Beyond the limit an allocation fails, and with it one job. CUDA reserves more than it uses, so not there."""
+    if not uses_gpu(config):
+        limit = int(config.job_memory_gb * 1e9)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def main(arguments: list[str]) -> None:
+    """Work at each wish of the supervisor; end when it closes the pipe."""
+    (name,) = children.begin(arguments)
+    logs.start_logging()
+    channel = children.reply_channel()
+    config = ServiceConfig.model_validate_json(sys.stdin.readline())
+    logs.silence_libraries()
+    _limit_memory(config)
+    worker = Worker(config, Journal(config.journal), name)
+    for line in sys.stdin:
+        assert json.loads(line)["do"] == "work"
+        try:
+            worker.work(channel)
+        except Exception as error:  # the boundary: the supervisor settles what is in hand, as after a crash
+            logs.crash("worker failed", error, worker=name)
+            raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,36 @@
+"""`vmat-rt audit`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+from vmat_rt.commands.jobs import journal_of, state_option
+
+_BROKEN = 4
+
+
+@click.group()
+def command() -> None:
+    """The service's log of what it did: every line holds the hash of the line before."""
+
+
+@command.command(epilog="Example: vmat-rt audit verify --state OUTBOX/.vmat-rt")
+@state_option
+@json_option
+@guarded
+def verify(state: Path | None, as_json: bool) -> None:
+    """Check that no line was changed, removed or added by another hand. Exit code 4 where one was."""
+    from vmat_rt_service import audit
+
+    journal = journal_of(state)
+    found = audit.verify(journal.path.with_name("audit.jsonl"), audit.head_of(journal))
+    if as_json:
+        print_json({"schema_version": SCHEMA_VERSION, "lines": found.lines, "fault": found.fault})
+    else:
+        click.echo(f"{found.lines} lines hold" + (f"; {found.fault}." if found.fault else "."))
+    if found.fault:
+        sys.exit(_BROKEN)

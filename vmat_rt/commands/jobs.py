@@ -1,0 +1,79 @@
+"""`vmat-rt jobs`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+
+if TYPE_CHECKING:
+    from vmat_rt_service.journal import Job, Journal
+
+state_option = click.option(
+    "--state",
+    envvar="VMAT_RT_STATE",
+    type=click.Path(path_type=Path),
+    help="State folder of the service, or the outbox that it lies in. Default: $VMAT_RT_STATE, else the current folder.",
+)
+
+
+def journal_of(state: Path | None) -> Journal:
+    """The journal of the service that a state folder (or an outbox) belongs to."""
+    from vmat_rt_service.config import saved_config
+    from vmat_rt_service.journal import Journal
+
+    return Journal(saved_config(state or Path.cwd()).journal)
+
+
+@click.group(invoke_without_command=True, epilog="Example: vmat-rt jobs --state OUTBOX/.vmat-rt")
+@state_option
+@json_option
+@click.pass_context
+@guarded
+def command(context: click.Context, state: Path | None, as_json: bool) -> None:
+    """List the jobs of a service: what arrives, waits, runs, is done or refused, and why."""
+    context.obj = state
+    if context.invoked_subcommand is not None:
+        return
+    jobs = journal_of(state).jobs()
+    if as_json:
+        print_json({"schema_version": SCHEMA_VERSION, "jobs": [asdict(job) for job in jobs]})
+        return
+    click.echo("\n".join(_line(job) for job in jobs) or "There is no job.")
+
+
+@command.command(epilog="Example: vmat-rt jobs retry 12 --state OUTBOX/.vmat-rt")
+@click.argument("job", type=int)
+@state_option
+@json_option
+@click.pass_context
+@guarded
+def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -> None:
+    """Run a refused or failed job again, from its files in the inbox."""
+    from vmat_rt.errors import ConfigError
+    from vmat_rt_service.states import IllegalTransition
+
+    journal = journal_of(state or context.obj)
+    found = journal.job(job)
+    if found is None:
+        raise ConfigError(f"there is no job {job}")
+    try:
+        found = journal.retry(job)
+    except IllegalTransition as error:
+        raise ConfigError(f"job {job} is {found.state}: only refused and failed jobs can be run again") from error
+    if as_json:
+        print_json({"schema_version": SCHEMA_VERSION, "jobs": [asdict(found)]})
+    else:
+        click.echo(f"Job {job} runs again as soon as its files are found in the inbox.")
+
+
+def _line(job: Job) -> str:
+    took = f", {job.seconds:.1f} s" if job.seconds is not None else ""
+    code = f"{job.reason_code}: " if job.reason_code and str(job.state) in {"refused", "failed"} else ""
+    why = f"  {code}{job.reason}" if job.reason else ""
+    tries = f", attempt {job.attempts}" if job.attempts > 1 else ""
+    return f"{job.id:>5}  {job.key:<24} {job.state:<12} {job.updated[:19]}{took}{tries}{why}"

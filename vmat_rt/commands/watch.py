@@ -1,0 +1,37 @@
+"""`vmat-rt watch`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from vmat_rt.commands.common import guarded
+
+_WORK_LEFT = 4
+
+
+@click.command(epilog="Example: vmat-rt watch INBOX --out OUTBOX --once")
+@click.argument("inbox", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--out", "outbox", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
+@click.option("--once", is_flag=True, help="Process what is complete and exit.")
+@click.option(
+    "--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML file."
+)
+@click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Default: OUTBOX/.vmat-rt.")
+@guarded
+def command(inbox: Path | None, outbox: Path | None, once: bool, config_file: Path | None, state: Path | None) -> None:
+    """Watch INBOX and predict every study as soon as it is complete.
+
+    Results appear in OUTBOX/<case>, reasons in OUTBOX/refused/<case>. Logs are JSON lines on stderr.
+    """
+    from vmat_rt_service.config import load_config
+    from vmat_rt_service.logs import start_logging
+    from vmat_rt_service.supervisor import serve
+
+    config = load_config(config_file, inbox=inbox, outbox=outbox, state=state)
+    start_logging()
+    if not serve(config, once):
+        click.echo("Work is left: the disk of the outbox or the state folder is full.", err=True)
+        sys.exit(_WORK_LEFT)
