@@ -18,7 +18,7 @@ from vmat_rt.metrics.grammar import Metric
 from vmat_rt.metrics.sampling import Detail
 from vmat_rt.metrics.solid_samples import extremes_gy, sample_structure
 
-_FIRST_STEP = 0.02
+_FIRST_STEP = 0.025
 """Coarsest step as a fraction of the edge of a cube of the same volume; never above the dose grid's spacing."""
 _QUANTUM = 0.02
 """Boxes are cut where dose differs across them by more than this fraction of the structure's highest dose."""

@@ -30,7 +30,7 @@ _MOST_PARTS = 8
 _MOST_HOT_PARTS = 24
 _MOST_HOT_POINTS = 120_000
 
-Parts = NDArray[np.int64]
+Parts = NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def sample_cells(fraction: FloatArray, cells: Grid, dose: Volume, detail: Detail
     boxes[:, 3:6] *= step
     once = _sample_once(boxes, array)
     parts = _parts(boxes, once, array, dose.grid, detail)
-    cut = np.flatnonzero(np.any(parts > 1, axis=1))
+    cut = np.flatnonzero((parts[:, 0] > 1) | (parts[:, 1] > 1) | (parts[:, 2] > 1))
     whole = np.ones(len(boxes), np.bool_)
     whole[cut] = False
     finer_doses, finer_weights = _cut_samples(boxes[cut], parts[cut], array)
@@ -130,20 +130,17 @@ def _all_of(full: NDArray[np.bool_], axis: int, block: int) -> NDArray[np.bool_]
 
 def _parts(boxes: FloatArray, doses: FloatArray, array: FloatArray, grid: Grid, detail: Detail) -> Parts:
     """Into how many parts along (z, y, x) each box is cut, (n, 3)."""
-    sizes_mm = boxes[:, 3:6] * np.asarray(grid.spacing_mm, np.float32)
-    parts: Parts = np.ones((len(boxes), 3), np.int64)
-    if math.isfinite(detail.part_mm):
-        parts[:] = np.maximum(np.ceil(sizes_mm / np.float32(detail.part_mm) - np.float32(1e-4)), 1)
-    if math.isfinite(detail.quantum_gy):
-        # Boxes of one cell are as fine as the geometry is resolved; only larger ones hide a gradient.
-        large = np.flatnonzero(boxes[:, 6] > 1) if detail.blocks else np.arange(len(boxes))
-        steep = _dose_across(boxes[large], array) / np.float32(detail.quantum_gy)
-        parts[large] = np.maximum(parts[large], np.minimum(steep + 1, _MOST_PARTS).astype(np.int64))
-    peaks = _peaks(boxes, array, doses) if math.isfinite(detail.hot_gy) else doses
+    voxel_mm = np.asarray(grid.spacing_mm, np.float32)
+    # Boxes of one cell are as fine as the geometry is resolved; only larger ones hide a gradient.
+    parts: Parts = _needed_parts(boxes, array, detail.quantum_gy, voxel_mm / detail.part_mm, bool(detail.blocks))
+    if not math.isfinite(detail.hot_gy):
+        return parts
+    peaks = _peaks(boxes, array, doses)
     hot = np.flatnonzero(peaks > detail.hot_gy)
     hot = hot[np.argsort(-peaks[hot], kind="stable")]
-    finer = np.clip(np.ceil(sizes_mm[hot] / detail.hot_part_mm), parts[hot], _MOST_HOT_PARTS).astype(np.int64)
-    few = np.cumsum(finer.prod(axis=1)) <= _MOST_HOT_POINTS
+    finer = np.ceil(boxes[hot, 3:6] * voxel_mm / detail.hot_part_mm)
+    finer = np.clip(finer, parts[hot], _MOST_HOT_PARTS).astype(np.int16)
+    few = np.cumsum(finer.prod(axis=1, dtype=np.int64)) <= _MOST_HOT_POINTS
     parts[hot[few]] = finer[few]
     return parts
 
@@ -227,15 +224,22 @@ def _difference(dose, z, y, x, dz, dy, dx):  # type: ignore[no-untyped-def]  # p
 
 
 @njit(cache=True, nogil=True)
-def _dose_across(boxes, dose):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Difference of dose between opposite faces of each box, (n, 3); 0 where one lies outside the dose grid."""
-    out = np.empty((len(boxes), 3), np.float32)
+def _needed_parts(boxes, dose, quantum_gy, least, only_large):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Parts (n, 3) along (z, y, x): size * least, and more where dose between opposite faces exceeds the quantum."""
+    parts = np.ones((len(boxes), 3), np.int16)
     for n in range(len(boxes)):
+        for axis in range(3):
+            parts[n, axis] = max(1, math.ceil(boxes[n, 3 + axis] * least[axis] - 1e-4))
+        if only_large and boxes[n, 6] <= 1:
+            continue
         z, y, x, a, b, c = boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] / 2, boxes[n, 4] / 2, boxes[n, 5] / 2
-        out[n, 0] = _difference(dose, z, y, x, a, 0.0, 0.0)
-        out[n, 1] = _difference(dose, z, y, x, 0.0, b, 0.0)
-        out[n, 2] = _difference(dose, z, y, x, 0.0, 0.0, c)
-    return out
+        along_z = 1 + int(_difference(dose, z, y, x, a, 0.0, 0.0) / quantum_gy)
+        along_y = 1 + int(_difference(dose, z, y, x, 0.0, b, 0.0) / quantum_gy)
+        along_x = 1 + int(_difference(dose, z, y, x, 0.0, 0.0, c) / quantum_gy)
+        parts[n, 0] = max(parts[n, 0], min(along_z, _MOST_PARTS))
+        parts[n, 1] = max(parts[n, 1], min(along_y, _MOST_PARTS))
+        parts[n, 2] = max(parts[n, 2], min(along_x, _MOST_PARTS))
+    return parts
 
 
 @njit(cache=True, nogil=True)
@@ -257,18 +261,19 @@ def _cut_samples(boxes, parts, dose):  # type: ignore[no-untyped-def]  # pragma:
     """Dose (negative outside the dose grid) and weight of every part of every box."""
     count = 0
     for box in range(len(boxes)):
-        count += parts[box, 0] * parts[box, 1] * parts[box, 2]
+        count += int(parts[box, 0]) * int(parts[box, 1]) * int(parts[box, 2])
     doses = np.empty(count, np.float32)
     weights = np.empty(count, np.float32)
     n = 0
     for box in range(len(boxes)):
-        pz, py, px = parts[box]
+        pz, py, px = int(parts[box, 0]), int(parts[box, 1]), int(parts[box, 2])
         dz, dy, dx = boxes[box, 3] / pz, boxes[box, 4] / py, boxes[box, 5] / px
         z, y = boxes[box, 0] - boxes[box, 3] / 2, boxes[box, 1] - boxes[box, 4] / 2
         x = boxes[box, 2] - boxes[box, 5] / 2
         for part in range(pz * py * px):
-            a, b, c = part // (py * px), part // px % py, part % px
-            a, b, c = a + (n * _STRIDE_Z) % 1, b + (n * _STRIDE_Y) % 1, c + (n * _STRIDE_X) % 1
+            a = part // (py * px) + (n * _STRIDE_Z) % 1
+            b = part // px % py + (n * _STRIDE_Y) % 1
+            c = part % px + (n * _STRIDE_X) % 1
             doses[n] = _at(dose, z + a * dz, y + b * dy, x + c * dx)
             weights[n] = boxes[box, 6] / (pz * py * px)
             n += 1
