@@ -84,7 +84,7 @@ def test_structure_of_0_3_cc(gradient: str) -> None:
 
 
 @pytest.mark.parametrize(("gradient", "half_mm"), [("along", 10.0), ("across", 15.0)])
-def test_box_in_a_gradient_is_exact(gradient: str, half_mm: float) -> None:
+def test_box_in_a_gradient_is_a_straight_line(gradient: str, half_mm: float) -> None:
     z, y, x = CENTRE
     dvh = compute_dvh(box_structure((z - 10, y - 12, x - 15), (z + 10, y + 12, x + 15)), linear_dose(gradient, 3.0))
     reach = SLOPE_GY_MM * half_mm
@@ -94,7 +94,7 @@ def test_box_in_a_gradient_is_exact(gradient: str, half_mm: float) -> None:
     assert dvh.value("Dmean") == pytest.approx(BASE_GY, abs=0.01)
     for percent in (1, 5, 25, 75, 95, 99):
         truth = BASE_GY + reach * (1 - percent / 50)
-        assert dvh.value(f"D{percent}%") == pytest.approx(truth, abs=0.03), percent
+        assert dvh.value(f"D{percent}%") == pytest.approx(truth, abs=stated_gy(dvh)), percent
     assert dvh.value("V50Gy") == pytest.approx(50, abs=0.2)
     assert dvh.value("V50Gy[cc]") == pytest.approx(7.2, abs=0.03)
     assert dvh.value("V100%", 50.0) == pytest.approx(50, abs=0.2)
