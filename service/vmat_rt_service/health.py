@@ -13,7 +13,7 @@ from typing import Any
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.readings import reading
 
-_GIB = 2**30
+_GB = 1e9
 _PATIENCE_SECONDS = 120.0
 _PATIENCE_SCANS = 10
 """Stuck: no sign for two minutes, or ten scans where those are far apart. A large inbox on a slow share needs time."""
@@ -22,33 +22,38 @@ _PATIENCE_SCANS = 10
 class Pulse:
     """The supervisor's signs of life, by the monotonic clock: it writes, the web threads read.
 
-    A float is replaced whole, so no lock is needed.
+    Each value is replaced whole, so no lock is needed.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.started = self.beaten = clock()
-        self.scan: float | None = None
+        self._started = self._beaten = self._scan_due = clock()
+        self._scans = 0
+        self._scanned: float | None = None
 
-    def beat(self) -> None:
-        """The loop has come round."""
-        self.beaten = self._clock()
-
-    def scanned(self) -> None:
-        """A scan of the inbox has ended."""
-        self.beaten = self.scan = self._clock()
+    def beat(self, scans: int, next_scan_seconds: float) -> None:
+        """The loop has come round; so many scans are behind it, and the next is due in so many seconds."""
+        now = self._clock()
+        if scans != self._scans:
+            self._scans, self._scanned = scans, now
+        self._beaten, self._scan_due = now, now + next_scan_seconds
 
     def age_seconds(self) -> float:
         """Since the loop last came round."""
-        return self._clock() - self.beaten
+        return self._clock() - self._beaten
 
     def scan_age_seconds(self) -> float | None:
         """Since the last scan ended; None before the first."""
-        scan = self.scan
-        return None if scan is None else self._clock() - scan
+        scanned = self._scanned
+        return None if scanned is None else self._clock() - scanned
+
+    def scan_overdue_seconds(self) -> float:
+        """How long a scan has been due; 0 while it is not."""
+        return max(0.0, self._clock() - self._scan_due)
 
     def up_seconds(self) -> float:
-        return self._clock() - self.started
+        """Since the service started."""
+        return self._clock() - self._started
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Health:
 
     @property
     def ok(self) -> bool:
+        """Whether every check passes."""
         return all(check.ok for check in self.checks)
 
     def as_dict(self) -> dict[str, Any]:
@@ -84,30 +90,29 @@ class Health:
         }
 
 
-def free_bytes(config: ServiceConfig) -> dict[str, int]:
+def _free_bytes(config: ServiceConfig) -> dict[str, int]:
     """Free bytes for results and for the service's own state; 0 where a folder is not there."""
     return {"outbox": _free(config.outbox), "state": _free(config.state)}
 
 
 def examine_health(config: ServiceConfig, pulse: Pulse) -> Health:
     """Look at the loop, the scan, the journal, the folders and the disks."""
-    free = free_bytes(config)
+    free = _free_bytes(config)
     patience = max(_PATIENCE_SECONDS, _PATIENCE_SCANS * config.scan_seconds)
-    scan_age = pulse.scan_age_seconds()
     checks = (
-        _recent("supervisor", "the loop came round", pulse.age_seconds(), patience),
-        _recent("scan", "the inbox was scanned", pulse.up_seconds() if scan_age is None else scan_age, patience),
+        _recent("supervisor", "the loop last came round {:.0f} s ago", pulse.age_seconds(), patience),
+        _recent("scan", "a scan of the inbox is {:.0f} s overdue", pulse.scan_overdue_seconds(), patience),
         _journal(config.journal),
         Check("inbox", config.inbox.is_dir(), "the inbox is there" if config.inbox.is_dir() else "the inbox is gone"),
         _disk(free, config.min_free_gb),
     )
-    return Health(checks, pulse.up_seconds(), scan_age, free)
+    return Health(checks, pulse.up_seconds(), pulse.scan_age_seconds(), free)
 
 
-def _recent(name: str, what: str, age_seconds: float, patience_seconds: float) -> Check:
+def _recent(name: str, sentence: str, age_seconds: float, patience_seconds: float) -> Check:
     ok = age_seconds <= patience_seconds
     stuck = "" if ok else f"; more than {patience_seconds:.0f} s means that it is stuck"
-    return Check(name, ok, f"{what} {age_seconds:.0f} s ago{stuck}")
+    return Check(name, ok, sentence.format(age_seconds) + stuck)
 
 
 def _journal(path: Path) -> Check:
@@ -121,9 +126,9 @@ def _journal(path: Path) -> Check:
 
 def _disk(free: dict[str, int], min_free_gb: float) -> Check:
     name, least = min(free.items(), key=lambda item: item[1])
-    ok = least >= min_free_gb * _GIB
-    low = "" if ok else f"; below {min_free_gb:g} GiB no job is started"
-    return Check("disk", ok, f"{least / _GIB:.1f} GiB are free for the {name}{low}")
+    ok = least >= min_free_gb * _GB
+    low = "" if ok else f"; below {min_free_gb:g} GB no job is started"
+    return Check("disk", ok, f"{least / _GB:.1f} GB are free for the {name}{low}")
 
 
 def _free(folder: Path) -> int:

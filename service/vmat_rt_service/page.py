@@ -15,8 +15,9 @@ import jinja2
 from vmat_rt import __version__
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.health import Health, Pulse, examine_health
+from vmat_rt_service.journal import Job
 from vmat_rt_service.outbox import has_page
-from vmat_rt_service.readings import JobRow, Readings, reading
+from vmat_rt_service.readings import Readings, reading
 from vmat_rt_service.states import State
 
 _MOST_OPEN = 25
@@ -60,11 +61,12 @@ class Bar:
 class Listing:
     """The rows of one table, and how many more there are."""
 
-    rows: tuple[JobRow, ...]
+    rows: tuple[Job, ...]
     total: int
 
     @property
     def more(self) -> int:
+        """How many are not listed."""
         return self.total - len(self.rows)
 
 
@@ -93,7 +95,8 @@ class Pages:
                 "in_hand": _listing(journal, counts, "oldest", State.RUNNING, State.READY),
                 "waiting": _listing(journal, counts, "latest", State.RECEIVING, State.QUARANTINED),
                 "stopped": _listing(journal, counts, "latest", State.REFUSED, State.FAILED),
-                "done": _listing(journal, counts, "latest", State.DONE),
+                "done": (done := _listing(journal, counts, "latest", State.DONE)),
+                "sent": {job.id: journal.sent(job.id) for job in done.rows},
                 "seconds": seconds,
                 "bars": bars(seconds),
             }
@@ -106,8 +109,8 @@ class Pages:
             if job is None:
                 return None
             files, total_bytes = journal.inputs(number)
-            steps = journal.steps(number)
-        return self._render("job.html", job=job, steps=steps, files=files, total_bytes=total_bytes)
+            steps, sent = journal.steps(number), journal.sent(number)
+        return self._render("job.html", job=job, steps=steps, sent=sent, files=files, total_bytes=total_bytes)
 
     def notice(self, title: str, text: str) -> Html:
         """A page that says one thing."""
@@ -184,5 +187,5 @@ def moment(at: str) -> str:
 
 
 def size_text(count: int) -> str:
-    """Bytes in MB or GiB."""
-    return f"{count / 1e6:.1f} MB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
+    """Bytes in MB or GB."""
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

@@ -5,33 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from vmat_rt_service.journal import Job
 from vmat_rt_service.states import State
 
 BUCKETS_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the histogram of run times."""
 
 _PATIENCE_SECONDS = 5.0
-_JOB = "id, key, state, attempts, created, updated, reason_code, reason, model, seconds"
-
-
-@dataclass(frozen=True)
-class JobRow:
-    """One job as a page shows it; `sent` is how far its results have gone: destination -> status."""
-
-    id: int
-    key: str
-    state: State
-    attempts: int
-    created: str
-    updated: str
-    reason_code: str
-    reason: str
-    model: str | None
-    seconds: float | None
-    sent: tuple[tuple[str, str], ...] = ()
+_JOB = ", ".join(field.name for field in fields(Job))
 
 
 @dataclass(frozen=True)
@@ -61,18 +45,19 @@ class Readings:
 
     def counts(self) -> dict[State, int]:
         """How many jobs stand in each state."""
-        found = dict(self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+        found = dict(map(tuple, self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state")))
         return {state: int(found.get(str(state), 0)) for state in State}
 
-    def oldest(self, limit: int, *states: State) -> tuple[JobRow, ...]:
+    def oldest(self, limit: int, *states: State) -> tuple[Job, ...]:
         """The first jobs in these states: the order in which they are taken."""
         return self._jobs(limit, "id", *states)
 
-    def latest(self, limit: int, *states: State) -> tuple[JobRow, ...]:
+    def latest(self, limit: int, *states: State) -> tuple[Job, ...]:
         """The jobs in these states that changed last, newest first."""
         return self._jobs(limit, "updated DESC, id DESC", *states)
 
-    def job(self, number: int) -> JobRow | None:
+    def job(self, number: int) -> Job | None:
+        """One job, None where there is none."""
         rows = self._rows("WHERE id = ?", (number,))
         return rows[0] if rows else None
 
@@ -82,6 +67,7 @@ class Readings:
         return found is not None
 
     def steps(self, job: int) -> tuple[Step, ...]:
+        """A job's history, oldest first."""
         rows = self._db.execute("SELECT old, new, at, why FROM transitions WHERE job = ? ORDER BY id", (job,))
         return tuple(Step(*row) for row in rows)
 
@@ -109,7 +95,7 @@ class Readings:
 
     def changes(self) -> dict[State, int]:
         """How often any job has entered each state since the journal began; never falls."""
-        found = dict(self._db.execute("SELECT new, count(*) FROM transitions GROUP BY new").fetchall())
+        found = dict(map(tuple, self._db.execute("SELECT new, count(*) FROM transitions GROUP BY new")))
         return {state: int(found.get(str(state), 0)) for state in State}
 
     def sends(self) -> dict[tuple[str, str], int]:
@@ -117,17 +103,18 @@ class Readings:
         rows = self._db.execute("SELECT destination, status, count(*) FROM sends GROUP BY 1, 2")
         return {(str(name), str(status)): int(count) for name, status, count in rows}
 
-    def _jobs(self, limit: int, order: str, *states: State) -> tuple[JobRow, ...]:
+    def sent(self, job: int) -> tuple[tuple[str, str], ...]:
+        """How far a job's results have gone: (destination, status)."""
+        rows = self._db.execute("SELECT destination, status FROM sends WHERE job = ? ORDER BY id", (job,))
+        return tuple((str(name), str(status)) for name, status in rows)
+
+    def _jobs(self, limit: int, order: str, *states: State) -> tuple[Job, ...]:
         marks = ", ".join("?" * len(states))
         return self._rows(f"WHERE state IN ({marks}) ORDER BY {order} LIMIT ?", (*map(str, states), limit))
 
-    def _rows(self, clause: str, values: tuple[str | int, ...]) -> tuple[JobRow, ...]:
-        rows = self._db.execute(f"SELECT {_JOB} FROM jobs {clause}", values).fetchall()
-        return tuple(JobRow(row[0], row[1], State(row[2]), *row[3:], self._sent(row[0])) for row in rows)
-
-    def _sent(self, job: int) -> tuple[tuple[str, str], ...]:
-        rows = self._db.execute("SELECT destination, status FROM sends WHERE job = ? ORDER BY id", (job,))
-        return tuple((str(name), str(status)) for name, status in rows)
+    def _rows(self, clause: str, values: tuple[str | int, ...]) -> tuple[Job, ...]:
+        rows = self._db.execute(f"SELECT {_JOB} FROM jobs {clause}", values)
+        return tuple(Job(**{**dict(row), "state": State(row["state"])}) for row in rows)
 
 
 @contextmanager
@@ -135,6 +122,7 @@ def reading(journal: Path) -> Iterator[Readings]:
     """Open the journal for one look. Raises sqlite3.Error when it is not there or cannot be read."""
     db = sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE_SECONDS)
     try:
+        db.row_factory = sqlite3.Row
         db.execute("BEGIN")
         yield Readings(db)
     finally:

@@ -43,34 +43,40 @@ _HEADERS = {
 
 
 class StatusServer:
-    """Serves from `start` to `stop`. Raises ConfigError when it would be open to others or its port is taken."""
+    """A companion of the supervisor. Raises ConfigError at once where the page would be open to others."""
 
     def __init__(self, config: ServiceConfig, pulse: Pulse) -> None:
-        pages = Pages(config, pulse)
-        try:
-            self._server = _Server(
-                config.web.host, config.web.port, access_for(config.web), Routes(config, pulse, pages)
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"the status page cannot listen on {config.web.host} port {config.web.port}: {error.strerror}; "
-                "set another web.port, or web.enabled: false"
-            ) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="web", daemon=True)
+        self._web = config.web
+        self._access = access_for(config.web)
+        self._routes = Routes(config, pulse, Pages(config, pulse))
+        self._server: _Server | None = None
 
     @property
     def port(self) -> int:
-        """The port it listens on; the system's choice where the configuration says 0."""
-        return int(self._server.server_address[1])
+        """The port it listens on, the system's choice where the configuration says 0; 0 while it does not listen."""
+        return int(self._server.server_address[1]) if self._server else 0
 
     def start(self) -> None:
-        self._thread.start()
+        """Listen. Raises ConfigError where the address cannot be had."""
+        try:
+            self._server = _Server(self._web.host, self._web.port, self._access, self._routes)
+        except OSError as error:
+            raise ConfigError(
+                f"the status page cannot listen on {self._web.host} port {self._web.port}: {error.strerror}; "
+                "set another web.port, or web.enabled: false"
+            ) from error
+        threading.Thread(target=self._server.serve_forever, name="web", daemon=True).start()
+        logs.event("web listening")
+
+    def step(self, now: float) -> None:
+        """Nothing: the threads serve by themselves."""
 
     def stop(self) -> None:
         """Stop listening; answers under way are cut off with the process."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
 
 
 class _Server(ThreadingHTTPServer):
