@@ -101,7 +101,7 @@ def examine_health(config: ServiceConfig, pulse: Pulse) -> Health:
     patience = max(_PATIENCE_SECONDS, _PATIENCE_SCANS * config.scan_seconds)
     checks = (
         _recent("supervisor", "the loop last came round {:.0f} s ago", pulse.age_seconds(), patience),
-        _recent("scan", "a scan of the inbox is {:.0f} s overdue", pulse.scan_overdue_seconds(), patience),
+        _recent("scan", "the next scan of the inbox has been due for {:.0f} s", pulse.scan_overdue_seconds(), patience),
         _journal(config.journal),
         Check("inbox", config.inbox.is_dir(), "the inbox is there" if config.inbox.is_dir() else "the inbox is gone"),
         _disk(free, config.min_free_gb),
@@ -111,8 +111,8 @@ def examine_health(config: ServiceConfig, pulse: Pulse) -> Health:
 
 def _recent(name: str, sentence: str, age_seconds: float, patience_seconds: float) -> Check:
     ok = age_seconds <= patience_seconds
-    stuck = "" if ok else f"; more than {patience_seconds:.0f} s means that it is stuck"
-    return Check(name, ok, sentence.format(age_seconds) + stuck)
+    stuck = f"; more than {patience_seconds:.0f} s means that it is stuck"
+    return Check(name, ok, sentence.format(age_seconds) + ("" if ok else stuck))
 
 
 def _journal(path: Path) -> Check:

@@ -6,6 +6,7 @@ dependency and about 2 MB; a framework would add a process or an event loop to k
 
 from __future__ import annotations
 
+import logging
 import shutil
 import socket
 import socketserver
@@ -17,7 +18,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs
 
-from vmat_rt.errors import ConfigError
 from vmat_rt_service import logs
 from vmat_rt_service.access import COOKIE, Access, access_for
 from vmat_rt_service.config import ServiceConfig
@@ -28,6 +28,7 @@ from vmat_rt_service.routes import Answer, Routes
 _MOST_CONNECTIONS = 32
 _SOCKET_SECONDS = 10.0
 _COOKIE_SECONDS = 12 * 3600
+_AGAIN_SECONDS = 30.0
 _QUIET_SECONDS = 60.0
 """Denied requests are logged at most this often, with their count: a scanner must not fill the log."""
 
@@ -43,13 +44,17 @@ _HEADERS = {
 
 
 class StatusServer:
-    """A companion of the supervisor. Raises ConfigError at once where the page would be open to others."""
+    """A companion of the supervisor. Raises ConfigError at once where the page would be open to others.
+
+    An address that is taken keeps no study waiting: it is logged, and tried again.
+    """
 
     def __init__(self, config: ServiceConfig, pulse: Pulse) -> None:
         self._web = config.web
         self._access = access_for(config.web)
         self._routes = Routes(config, pulse, Pages(config, pulse))
         self._server: _Server | None = None
+        self._next_try = float("-inf")
 
     @property
     def port(self) -> int:
@@ -57,19 +62,20 @@ class StatusServer:
         return int(self._server.server_address[1]) if self._server else 0
 
     def start(self) -> None:
-        """Listen. Raises ConfigError where the address cannot be had."""
+        """Listen."""
         try:
             self._server = _Server(self._web.host, self._web.port, self._access, self._routes)
-        except OSError as error:
-            raise ConfigError(
-                f"the status page cannot listen on {self._web.host} port {self._web.port}: {error.strerror}; "
-                "set another web.port, or web.enabled: false"
-            ) from error
+        except OSError:
+            logs.event("web not listening", logging.WARNING, code="ADDRESS_TAKEN", seconds=_AGAIN_SECONDS)
+            return
         threading.Thread(target=self._server.serve_forever, name="web", daemon=True).start()
         logs.event("web listening")
 
     def step(self, now: float) -> None:
-        """Nothing: the threads serve by themselves."""
+        """Try again to listen; the threads serve by themselves."""
+        if self._server is None and now >= self._next_try:
+            self._next_try = now + _AGAIN_SECONDS
+            self.start()
 
     def stop(self) -> None:
         """Stop listening; answers under way are cut off with the process."""
