@@ -27,7 +27,9 @@ import sys
 from pathlib import Path
 from rt_utils import RTStructBuilder
 folder = Path(sys.argv[1])
-rtstruct = RTStructBuilder.create_from(dicom_series_path=str(folder / "CT"), rt_struct_path=str(folder / "RTSTRUCT.dcm"))
+rtstruct = RTStructBuilder.create_from(
+    dicom_series_path=str(folder / "CT"), rt_struct_path=str(folder / "RTSTRUCT.dcm")
+)
 for name in rtstruct.get_roi_names():
     rtstruct.get_roi_mask_by_name(name)
 """

@@ -1,4 +1,6 @@
-"""Data and programs that lie outside the repository. Tests that need them skip with a reason, or fail under REQUIRE_EXTERNAL=1.
+"""Data and programs that lie outside the repository.
+
+Tests that need them skip with a reason, or fail under REQUIRE_EXTERNAL=1.
 
 VMAT_RT_SHARED names the folder with `openkbp/` and `real_dicom/`; by default it is looked for beside the repository.
 """

@@ -28,9 +28,9 @@ class GridRule(_Model):
     """How a case gets the grid that the model works on; see vmat_rt.geometry.model_grid.
 
     "fixed": voxels of spacing_mm, shape voxels, centred on the targets (prostate: 2.5 mm, 96 x 160 x 192).
-    "ct_blocks": CT voxels averaged in whole blocks, each axis by the factor that brings its spacing nearest to spacing_mm
-    (head and neck: 512 pixels of 0.977 mm become 128 of 3.906 mm, as in OpenKBP), cut to shape round the targets; an
-    axis that fits as it is stays as it is.
+    "ct_blocks": CT voxels averaged in whole blocks, each axis by the factor that brings its spacing nearest to
+    spacing_mm (head and neck: 512 pixels of 0.977 mm become 128 of 3.906 mm, as in OpenKBP), cut to shape round the
+    targets; an axis that fits as it is stays as it is.
     Both tuples are (z, y, x).
     """
 

@@ -46,7 +46,7 @@ def main() -> None:
     \b
     Exit codes: 0 done, 2 usage or configuration, 3 input refused, 4 internal error.
     Example: vmat-rt predict sample_data/head_neck_openkbp --out out
-    """
+    """  # noqa: D301 - click reads the backspace
 
 
 if __name__ == "__main__":

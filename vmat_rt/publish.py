@@ -59,7 +59,7 @@ def _named_failures(final: Path) -> Iterator[None]:
 
 
 def _flush_tree(folder: Path) -> None:
-    """fsync every file, then every folder, so that a rename never publishes data that is still in memory."""
+    """Flush every file, then every folder, so that a rename never publishes data that is still in memory."""
     for root, _, names in os.walk(folder):
         for name in names:
             _flush(Path(root) / name)

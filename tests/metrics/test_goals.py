@@ -157,3 +157,9 @@ def test_every_packaged_goal_can_be_asked_and_written(name: str, rectum: Dvh) ->
         assert all(isinstance(r, GoalResult) and r.value is not None for r in results)
         written = json.loads(json.dumps([r.as_dict() for r in results]))
         assert {"structure", "metric", "metric_stated", "limit", "value", "status", "source"} <= set(written[0])
+
+
+def test_an_absent_target_that_nobody_prescribed_shows_no_limit() -> None:
+    goal = make_goal("PTV_6300", "D98%", ">=", 95, "% of prescription")
+    result = check_goal(goal, None, HYPO)
+    assert (result.status, result.limit, result.reason) == ("not evaluable", None, "no PTV_6300 contour")

@@ -97,7 +97,7 @@ def check_goal(goal: Goal, dvh: Dvh | None, prescription: Prescription | None) -
     if isinstance(question, str):
         return _unknown(goal, metric, None, question)
     if dvh is None:
-        return _unknown(goal, metric, question, f"no {goal.structure} contour")
+        return _unknown(goal, metric, _without_guess(goal, question, prescription), f"no {goal.structure} contour")
     reading = dvh.read(question.metric, own_gy)
     if reading.value is None:
         return _unknown(goal, metric, question, f"{goal.structure}: {reading.reason}")
@@ -145,6 +145,12 @@ def _asked(goal: Goal, metric: Metric, prescription: Prescription | None, own_gy
     if metric.kind == "volume_at_gy":
         return _Question(metric.at(round(physical, 2)), goal.limit, goal.unit, True)
     return _Question(metric, physical, goal.unit, True)
+
+
+def _without_guess(goal: Goal, question: _Question, prescription: Prescription | None) -> _Question | None:
+    """The question, unless its limit in Gy would be a share of a dose that nobody prescribed to this structure."""
+    prescribed = prescription is not None and goal.structure in prescription.dose_gy
+    return question if prescribed or goal.unit != "% of prescription" else None
 
 
 def _level_gy(goal: Goal, metric: Metric) -> float | None:
