@@ -1,0 +1,108 @@
+"""What the service listens on and whom it sends to: TCP first, then a DICOM echo."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+from vmat_rt.errors import ConfigError
+from vmat_rt_service.access import access_for
+from vmat_rt_service.config import Destination, ServiceConfig
+from vmat_rt_service.findings import Finding, fail, ok, warn
+
+_SECONDS = 5.0
+_VERIFICATION = "1.2.840.10008.1.1"
+_DEFAULT_TITLE = "VMATRT"
+
+
+def check_ports(config: ServiceConfig) -> Iterator[Finding]:
+    """The page's rule of access, and whether its port and the DICOM node's are free or our own."""
+    running = service_runs(config)
+    yield ok("service", "it runs" if running else "it does not run now")
+    if config.web.enabled:
+        yield _web(config, running)
+    if config.listen is not None:
+        yield _port("DICOM node", config.listen.host, config.listen.port, running)
+
+
+def service_runs(config: ServiceConfig) -> bool:
+    """Whether a service holds the lock of this state folder."""
+    try:
+        descriptor = os.open(config.state / "service.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _web(config: ServiceConfig, running: bool) -> Finding:
+    try:
+        access_for(config.web)
+    except ConfigError as error:
+        return fail("status page", f"{error}.", "The service does not start as it is.")
+    return _port("status page", config.web.host, config.web.port, running)
+
+
+def _port(name: str, host: str, port: int, running: bool) -> Finding:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if running:
+                return ok(name, f"port {port} is in use while the service runs")
+            remedy = "Choose another port, or end what uses it."
+            return fail(name, f"it cannot listen on {host} port {port}: {error.strerror}", remedy)
+    if running and port:
+        return warn(name, f"the service runs but nothing listens on {host} port {port}", "Look into the service's log.")
+    return ok(name, f"port {port} of {host} is free")
+
+
+def check_destinations(config: ServiceConfig) -> Iterator[Finding]:
+    """Every destination answers a DICOM echo."""
+    own_title = config.listen.ae_title if config.listen else _DEFAULT_TITLE
+    for destination in config.destinations:
+        yield _destination(destination, own_title)
+
+
+def _destination(destination: Destination, own_title: str) -> Finding:
+    name = f"destination {destination.name}"
+    place = f"{destination.host} port {destination.port}"
+    try:
+        socket.create_connection((destination.host, destination.port), _SECONDS).close()
+    except OSError as error:
+        why = error.strerror or str(error) or type(error).__name__
+        remedy = "Check host, port and firewall; results wait and are sent again."
+        return fail(name, f"{place} cannot be reached: {why}", remedy)
+    return _echo(name, place, destination, own_title)
+
+
+def _echo(name: str, place: str, destination: Destination, own_title: str) -> Finding:
+    try:
+        from pynetdicom import AE
+    except ImportError:
+        return fail(name, "pynetdicom is not installed", "Install vmat-rt with its dependencies.")
+    entity = AE(ae_title=own_title)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _SECONDS
+    entity.add_requested_context(_VERIFICATION)
+    association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title)
+    if not association.is_established:
+        reason = "rejects" if association.is_rejected else "does not accept"
+        detail = f"{place} is reached, but {destination.ae_title} {reason} an association with {own_title}"
+        return fail(name, detail, f"Register {own_title} there, and check the called AE title {destination.ae_title}.")
+    try:
+        status = association.send_c_echo()
+    finally:
+        association.release()
+    if status and status.Status == 0:
+        return ok(name, f"{destination.ae_title} at {place} answers a DICOM echo")
+    return fail(name, f"{destination.ae_title} at {place} does not answer a DICOM echo", "Check that it runs.")
