@@ -185,8 +185,8 @@ class TestShippedBundle:
         far = signed_distance_mm(mask_of(small_grid(), SHAPES["PTV_5600"]).astype(np.float32), small_grid(), 80.0) > 40
         assert dose[far & mask_of(small_grid(), SHAPES["External"])].mean() < 20
 
-    @pytest.mark.parametrize("number", [201, 229])
-    def test_it_predicts_a_validation_patient_by_the_shared_scorer(self, shipped: Bundle, number: int) -> None:
+    def test_regression_two_validation_patients_by_the_shared_scorer(self, shipped: Bundle) -> None:
+        """2.42 and 2.07 Gy when the bundle was fitted; a change of features without a new fit shows here."""
         from vmat_rt.cohort.openkbp import OpenKbpPatient, case_from_openkbp, to_openkbp_axes
 
         root = shared_folder("openkbp")
@@ -196,9 +196,12 @@ class TestShippedBundle:
             from score_openkbp import combine, score_patient
         finally:
             sys.path.remove(str(root))
-        arrays = read_patient(root / "validation" / f"pt_{number}.npz.xz")
-        case = case_from_openkbp(OpenKbpPatient.from_arrays(arrays), str(number))
-        dose = GeometricPredictor(shipped).predict(case, case.ct.grid)
-        dose_score, dvh_score = combine([score_patient(to_openkbp_axes(dose), arrays)])
-        assert dose_score < 2.8
-        assert dvh_score < 2.3
+        predictor = GeometricPredictor(shipped)
+        results = []
+        for number in (201, 229):
+            arrays = read_patient(root / "validation" / f"pt_{number}.npz.xz")
+            case = case_from_openkbp(OpenKbpPatient.from_arrays(arrays), str(number))
+            results.append(score_patient(to_openkbp_axes(predictor.predict(case, case.ct.grid)), arrays))
+        dose_score, dvh_score = combine(results)
+        assert dose_score < 2.5
+        assert dvh_score < 2.2
