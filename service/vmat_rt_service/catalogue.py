@@ -67,9 +67,5 @@ def nearest(paths: list[str], home: str) -> str:
     """The path that shares most of its folders with `home`; among equals the first by name."""
     if len(paths) == 1:
         return paths[0]
-    own = home.split(os.sep)[:-1]
-
-    def shared(path: str) -> int:
-        return next((i for i, (a, b) in enumerate(zip(path.split(os.sep)[:-1], own, strict=False)) if a != b), len(own))
-
-    return min(paths, key=lambda path: (-shared(path), path))
+    own = folder_of(home)
+    return min(paths, key=lambda path: (-len(os.path.commonpath([folder_of(path), own])), path))

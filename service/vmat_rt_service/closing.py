@@ -13,7 +13,7 @@ from vmat_rt_service import audit
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal import Job, Journal, Outcome
 from vmat_rt_service.logs import event
-from vmat_rt_service.publishing import Record, published
+from vmat_rt_service.publishing import WORK_FOLDER, Record, published
 from vmat_rt_service.refusal import publish_refusal, withdraw
 from vmat_rt_service.states import State
 
@@ -35,16 +35,23 @@ def complete(config: ServiceConfig, journal: Journal, job: Job, record: Record) 
             inputs=journal.inputs(job.id), model=record.model, versions=record.versions, results=record.files,
             configuration=config.sha256(), protocol=config.protocol is not None,
         )  # fmt: skip
-    outcome = Outcome(State.DONE, model=f"{record.model['name']} {record.model['version']}", seconds=record.seconds, key=record.key)
+    outcome = Outcome(
+        State.DONE, model=f"{record.model['name']} {record.model['version']}", seconds=record.seconds, key=record.key
+    )
     done = journal.finish(job.id, outcome, [destination.name for destination in config.destinations])
     withdraw(config.outbox, job.key)
-    _drop_copy(config, job)
+    _clean_up(config, job)
     event("done", job=job.id, key=record.key, seconds=round(record.seconds, 2), attempt=job.attempts)
     return done
 
 
 def give_up(
-    config: ServiceConfig, journal: Journal, job: Job, state: State, problems: Sequence[Problem], identity: Iterable[str] = ()
+    config: ServiceConfig,
+    journal: Journal,
+    job: Job,
+    state: State,
+    problems: Sequence[Problem],
+    identity: Iterable[str] = (),
 ) -> Job:
     """Refuse or fail a job and publish why. The journal keeps the codes only: messages may name ROIs."""
     errors = [problem for problem in problems if problem.severity == "error"] or list(problems)
@@ -53,7 +60,7 @@ def give_up(
     audit.append(config, journal, str(state), job=job.id, key=job.key, content_hash=job.content_hash,
                  inputs=journal.inputs(job.id), codes=codes)  # fmt: skip
     ended = journal.finish(job.id, Outcome(state, codes, f"see refused/{job.key}/reason.html"))
-    _drop_copy(config, job)
+    _clean_up(config, job)
     event(str(state), job=job.id, key=job.key, code=codes, attempt=job.attempts)
     return ended
 
@@ -79,6 +86,7 @@ def _audited(config: ServiceConfig, job: Job) -> bool:
     )
 
 
-def _drop_copy(config: ServiceConfig, job: Job) -> None:
+def _clean_up(config: ServiceConfig, job: Job) -> None:
+    shutil.rmtree(config.outbox / WORK_FOLDER / str(job.id), ignore_errors=True)
     if job.content_hash:
         shutil.rmtree(config.staging / job.content_hash, ignore_errors=True)

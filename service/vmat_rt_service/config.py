@@ -1,4 +1,4 @@
-"""What a site configures: one YAML file, every key known, unknown keys refused. service/config.example.yaml explains it."""
+"""What a site configures: one YAML file; unknown keys are refused. service/config.example.yaml explains every key."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class ServiceConfig(_Model):
     archive: Path | None = None
     isodose_percent: tuple[Percent, ...] = ()
     identify: bool = False
-    web: WebConfig = WebConfig()
+    web: WebConfig = Field(default_factory=lambda: WebConfig.model_validate({}))
     listen: ListenConfig | None = None
     destinations: tuple[Destination, ...] = ()
 

@@ -1,4 +1,4 @@
-"""The workers: started when there is work, watched over, ended when idle. What one had in hand when it died is settled."""
+"""The workers: started when there is work, watched over, ended when idle. The job of one that died is settled."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.disk import enough_space
 from vmat_rt_service.journal import Job, Journal
 from vmat_rt_service.logs import event
+from vmat_rt_service.publishing import published
 from vmat_rt_service.states import State
 from vmat_rt_service.worker import memory_problem
 
@@ -104,7 +105,9 @@ class Crew:
         elif quiet > (limit if member.job is not None else limit + _STARTING_SECONDS):
             member.ended_for = _timeout_problem(limit)
         if member.ended_for is not None:
-            event("limit passed", worker=member.name, job=member.job, code=member.ended_for.code, megabytes=memory >> 20)
+            event(
+                "limit passed", worker=member.name, job=member.job, code=member.ended_for.code, megabytes=memory >> 20
+            )
             member.child.kill()
 
     def _settle(self) -> None:
@@ -136,7 +139,7 @@ class Crew:
 
 def settle(config: ServiceConfig, journal: Journal, job: Job, problem: Problem | None) -> Job:
     """The job of a worker that died: failed at once where it passed a limit, else recovered."""
-    if problem is None or closing.published(config.outbox, job) is not None:
+    if problem is None or published(config.outbox, job) is not None:
         return closing.recover(config, journal, job, counted=True)
     return closing.give_up(config, journal, job, State.FAILED, [problem])
 
@@ -147,5 +150,3 @@ def _timeout_problem(limit: float) -> Problem:
         f"The study was not done after {limit:g} seconds.",
         "Look at its images and contours; raise job_timeout_seconds where they are right.",
     )
-
-

@@ -47,6 +47,7 @@ class Intake:
         self._disposed: set[int] = set()
         self._assessed_at = float("-inf")
         self._not_before = 0.0
+        self._seen_whole = False
         self.blocked = False
 
     def wake(self) -> None:
@@ -58,11 +59,16 @@ class Intake:
         self._survey.stale = True
 
     @property
+    def scans(self) -> int:
+        """How often the inbox was looked at."""
+        return self._survey.scans
+
+    @property
     def settled(self) -> bool:
         """Whether everything in the inbox was looked at and nothing complete is left to stage."""
         waiting = all(isinstance(group.assessment.verdict, Waiting) for group in self._groups.values())
         idle = not self._reader.busy and not self._survey.stale and not self._disposals
-        return self._survey.complete and idle and waiting
+        return self._seen_whole and self._survey.complete and idle and waiting
 
     def due(self, now: float) -> float:
         """Seconds until `step` has something to do."""
@@ -73,6 +79,8 @@ class Intake:
         answer = self._reader.poll(now)
         if answer is not None:
             self._take(answer, now)
+        if self._survey.complete and not self._seen_whole:
+            self._survey.stale = self._seen_whole = True  # what an earlier run waited for may be gone
         if self._survey.stale and (not self._survey.pending or now - self._assessed_at > _ASSESS_SECONDS):
             self._assess(now)
         if not self._survey.stale:
@@ -259,7 +267,11 @@ class Intake:
             if job.state is not State.DONE or job.id in self._disposed:
                 continue
             files = [p for p in verdict.files if p not in unfinished | self._wanted]
-            folder = str(self._config.archive / job.key) if self._config.after_success == "archive" and self._config.archive else None
+            folder = (
+                str(self._config.archive / job.key)
+                if self._config.after_success == "archive" and self._config.archive
+                else None
+            )
             request = {"do": "dispose", "files": self._names(files), "hashes": [*self._journal.inputs(job.id)]}
             self._disposals.append({**request, "folder": folder, "job": job.id})
             self._disposed.add(job.id)

@@ -6,42 +6,17 @@ restart it holds keyed digests, whose key never leaves the file. Times are for p
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
+from vmat_rt_service.database import Database
 from vmat_rt_service.states import INCOMPLETE, State, require_legal
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, source TEXT NOT NULL, content_hash TEXT UNIQUE,
-    state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0,
-    created TEXT NOT NULL, updated TEXT NOT NULL, reason_code TEXT NOT NULL DEFAULT '',
-    reason TEXT NOT NULL DEFAULT '', model TEXT, seconds REAL, worker TEXT);
-CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
-CREATE INDEX IF NOT EXISTS jobs_by_source ON jobs (source);
-CREATE TABLE IF NOT EXISTS inputs (
-    job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
-    PRIMARY KEY (job, sha256));
-CREATE TABLE IF NOT EXISTS transitions (
-    id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
-    old TEXT NOT NULL, new TEXT NOT NULL, at TEXT NOT NULL, why TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS transitions_by_job ON transitions (job);
-CREATE TABLE IF NOT EXISTS sightings (
-    signature TEXT PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE);
-CREATE TABLE IF NOT EXISTS sends (
-    id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, destination TEXT NOT NULL,
-    status TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0, next_at TEXT NOT NULL,
-    detail TEXT NOT NULL DEFAULT '', UNIQUE (job, destination));
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-_COLUMNS = "id, key, content_hash, state, attempts, interruptions, created, updated, reason_code, reason, model, seconds"
+_COLUMNS = (
+    "id, key, content_hash, state, attempts, interruptions, created, updated, reason_code, reason, model, seconds"
+)
 
 
 @dataclass(frozen=True)
@@ -74,50 +49,8 @@ class Outcome:
     key: str | None = None  # where the result's folder had to be called otherwise
 
 
-class Journal:
+class Journal(Database):
     """The journal file. Every method is one transaction; processes and threads may share the file, not the object."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        with self.transaction():
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('key', ?)", (secrets.token_hex(32),))
-        self._key = bytes.fromhex(self.meta("key"))
-
-    def close(self) -> None:
-        self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Everything or nothing, alone with the file."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-        except BaseException:
-            if self._db.in_transaction:  # SQLite itself rolls back when the disk is full
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    def digest(self, *parts: object) -> str:
-        """A keyed digest: recognises the same parts again, tells nobody what they were."""
-        text = "\0".join(str(part) for part in parts).encode("utf-8", "surrogateescape")
-        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:32]
-
-    def meta(self, name: str) -> str:
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return str(row["value"]) if row else ""
-
-    def set_meta(self, name: str, value: str) -> None:
-        with self.transaction() as db:
-            db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = ?", (name, value, value))
 
     # ---- reading
 
@@ -133,7 +66,9 @@ class Journal:
 
     def counts(self) -> dict[State, int]:
         """How many jobs stand in each state."""
-        found = {State(r["state"]): int(r["n"]) for r in self._db.execute("SELECT state, count(*) n FROM jobs GROUP BY 1")}
+        found = {
+            State(r["state"]): int(r["n"]) for r in self._db.execute("SELECT state, count(*) n FROM jobs GROUP BY 1")
+        }
         return {state: found.get(state, 0) for state in State}
 
     def inputs(self, job: int) -> dict[str, int]:
@@ -152,7 +87,9 @@ class Journal:
 
     def retry_wanted(self) -> bool:
         """Whether `retry` was called, perhaps by another process, and the files were not yet looked for."""
-        row = self._db.execute("SELECT 1 FROM jobs WHERE state = 'receiving' AND reason_code = 'RETRY' LIMIT 1").fetchone()
+        row = self._db.execute(
+            "SELECT 1 FROM jobs WHERE state = 'receiving' AND reason_code = 'RETRY' LIMIT 1"
+        ).fetchone()
         return row is not None
 
     def incomplete(self) -> tuple[tuple[Job, str], ...]:
@@ -190,7 +127,7 @@ class Journal:
             return _required(db, number)
 
     def move(self, job: int, new: State, why: str = "") -> Job:
-        """One legal change of state. Raises IllegalTransition."""
+        """One legal change of state. Raises IllegalTransitionError."""
         with self.transaction() as db:
             _change(db, job, new, why)
             return _required(db, job)
@@ -211,23 +148,30 @@ class Journal:
             if number != job:
                 db.execute("DELETE FROM jobs WHERE id = ? AND content_hash IS NULL", (job,))
             if not row or State(row["state"]) in INCOMPLETE:
-                taken = db.execute("SELECT 1 FROM jobs WHERE key = ? AND id != ? AND content_hash IS NOT NULL", (key, number))
+                taken = db.execute(
+                    "SELECT 1 FROM jobs WHERE key = ? AND id != ? AND content_hash IS NOT NULL", (key, number)
+                )
                 key = f"{key}-{content_hash[:6]}" if taken.fetchone() else key
                 db.execute(
-                    "UPDATE jobs SET key = ?, content_hash = ?, attempts = 0, interruptions = 0, reason = '', reason_code = '' "
-                    "WHERE id = ?",
+                    "UPDATE jobs SET key = ?, content_hash = ?, attempts = 0, interruptions = 0, reason = '', "
+                    "reason_code = '' WHERE id = ?",
                     (key, content_hash, number),
                 )
-                db.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?)", [(number, *file) for file in files.items()])
+                db.executemany(
+                    "INSERT OR IGNORE INTO inputs VALUES (?, ?, ?)", [(number, *file) for file in files.items()]
+                )
                 _change(db, number, State.READY, "complete")
             db.executemany("INSERT OR REPLACE INTO sightings VALUES (?, ?)", [(s, number) for s in signatures])
             return _required(db, number)
 
     def retry(self, job: int) -> Job:
-        """Fetch a refused or failed job's files again and run it once more. Raises IllegalTransition."""
+        """Fetch a refused or failed job's files again and run it once more. Raises IllegalTransitionError."""
         with self.transaction() as db:
             _change(db, job, State.RECEIVING, "retry")
-            db.execute("UPDATE jobs SET reason_code = 'RETRY', reason = 'looking for its files in the inbox' WHERE id = ?", (job,))
+            db.execute(
+                "UPDATE jobs SET reason_code = 'RETRY', reason = 'looking for its files in the inbox' WHERE id = ?",
+                (job,),
+            )
             db.execute("DELETE FROM sightings WHERE job = ?", (job,))
             return _required(db, job)
 
@@ -251,8 +195,8 @@ class Journal:
         with self.transaction() as db:
             _change(db, job, outcome.state, outcome.code)
             db.execute(
-                "UPDATE jobs SET reason_code = ?, reason = ?, model = coalesce(?, model), seconds = coalesce(?, seconds), "
-                "key = coalesce(?, key), worker = NULL WHERE id = ?",
+                "UPDATE jobs SET reason_code = ?, reason = ?, model = coalesce(?, model), "
+                "seconds = coalesce(?, seconds), key = coalesce(?, key), worker = NULL WHERE id = ?",
                 (outcome.code, outcome.reason, outcome.model, outcome.seconds, outcome.key, job),
             )
             if outcome.state is State.DONE:

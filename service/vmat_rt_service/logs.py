@@ -1,4 +1,4 @@
-"""JSON lines without anything of a patient: only whitelisted fields leave a process, and texts only from our own code."""
+"""JSON lines without anything of a patient: whitelisted fields only, and texts only from our own code."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def start_logging(stream_descriptor: int = 2) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     log.setLevel(logging.INFO)
+    logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # complains when it is stopped
 
 
 def silence_libraries() -> None:

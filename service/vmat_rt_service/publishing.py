@@ -68,7 +68,9 @@ def published(outbox: Path, job: Job) -> Record | None:
 def folder_of_result(outbox: Path, job: Job) -> Path | None:
     """Where a job's result lies."""
     names = _names(job.key, job.content_hash or "")
-    return next((outbox / n for n in names if (r := read_record(outbox / n)) and r.content_hash == job.content_hash), None)
+    return next(
+        (outbox / n for n in names if (r := read_record(outbox / n)) and r.content_hash == job.content_hash), None
+    )
 
 
 def read_record(folder: Path) -> Record | None:

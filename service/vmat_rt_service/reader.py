@@ -12,7 +12,7 @@ from vmat_rt.errors import InputError
 from vmat_rt_service import children, logs
 from vmat_rt_service.examine import Digest, digest_of, examine, key_of
 from vmat_rt_service.inbox import Version
-from vmat_rt_service.staging import Changed, Source, dispose, stage
+from vmat_rt_service.staging import ChangedError, Source, dispose, stage
 
 _MOST_BYTES = 3 << 30
 """A file that needs more memory to be opened is damaged."""
@@ -26,7 +26,7 @@ def _stage(request: dict[str, Any]) -> dict[str, Any]:
     sources = [Source(path, name, Version(size, mtime)) for path, name, size, mtime in request["files"]]
     try:
         staged, folder = stage(sources, Path(request["folder"]))
-    except Changed:
+    except ChangedError:
         return {"failed": "CHANGED"}
     except InputError as error:
         return {"failed": error.problems[0].code}

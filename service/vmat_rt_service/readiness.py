@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from vmat_rt_service.catalogue import Catalogue, folder_of, nearest
 from vmat_rt_service.headers import Header, References
@@ -93,7 +94,7 @@ def _by_instances(catalogue: Catalogue, path: str, references: References) -> Re
     missing = listed - present
     z_mm = [references.slice_z[sop] for sop in missing if sop in references.slice_z]
     if len(z_mm) < len(missing):
-        z_mm = _gaps(_z_of(catalogue, ct), references.planes_mm)
+        z_mm = _gaps(_z_of(catalogue, ct), references.planes_mm, len(missing))
     return _waiting_for(len(missing), len(listed), z_mm)
 
 
@@ -117,7 +118,9 @@ def _nothing_here(catalogue: Catalogue, path: str, header: Header, references: R
     listed = sum(len(sops) for sops in references.images.values())
     count = listed or len(references.planes_mm)
     if not count:  # it refers to nothing, so nothing can be missing: the pipeline says what is wrong with it
-        beside = [p for p in catalogue.ct_by_series for p in catalogue.ct_by_series[p] if folder_of(p) == folder_of(path)]
+        beside = [
+            p for p in catalogue.ct_by_series for p in catalogue.ct_by_series[p] if folder_of(p) == folder_of(path)
+        ]
         return Ready((path, *sorted(beside)), certain=False)
     waiting = _waiting_for(count, count, list(references.planes_mm))
     same_patient = any(catalogue.headers[paths[0]].patient == header.patient for paths in catalogue.ct_by_sop.values())
@@ -132,8 +135,8 @@ def _z_of(catalogue: Catalogue, files: Iterable[str]) -> list[float]:
 
 
 def _spacing(z_mm: Sequence[float]) -> float:
-    gaps = sorted(b - a for a, b in zip(z_mm, z_mm[1:], strict=False))
-    return gaps[len(gaps) // 2] if gaps else 0.0
+    gaps = sorted(b - a for a, b in pairwise(z_mm))
+    return gaps[(len(gaps) - 1) // 2] if gaps else 0.0  # the lower one: gaps can only be too wide
 
 
 def _uncovered(ct: list[str], planes_mm: Sequence[float], catalogue: Catalogue) -> tuple[float, ...]:
@@ -145,15 +148,23 @@ def _uncovered(ct: list[str], planes_mm: Sequence[float], catalogue: Catalogue) 
     return tuple(plane for plane in planes_mm if min((abs(plane - z) for z in z_mm), default=1e9) > reach)
 
 
-def _gaps(z_mm: Sequence[float], planes_mm: Sequence[float]) -> list[float]:
-    """Where slices are missing: holes in the series, and contour planes beyond it."""
-    spacing = _spacing(z_mm)
-    if len(z_mm) < 2 or spacing <= 0:
-        return [plane for plane in planes_mm if plane not in z_mm]
-    holes = [round(low + spacing * k, 2) for low, high in zip(z_mm, z_mm[1:], strict=False)
-             for k in range(1, min(1000, round((high - low) / spacing)))]  # fmt: skip
-    beyond = [p for p in planes_mm if p < z_mm[0] - spacing / 2 or p > z_mm[-1] + spacing / 2]
-    return sorted({*holes, *beyond})
+def _gaps(z_mm: Sequence[float], planes_mm: Sequence[float], count: int) -> list[float]:
+    """Where `count` slices are missing: holes in the series, and contour planes beyond it.
+
+    The slice distance is that of the slices here; where that leaves too few places (every second slice is missing), that
+    of the contour planes.
+    """
+    found: set[float] = set(planes_mm)
+    for spacing in (_spacing(z_mm), _spacing(sorted(planes_mm))):
+        if len(z_mm) < 2 or spacing <= 0:
+            continue
+        holes = {round(low + spacing * k, 2) for low, high in pairwise(z_mm)
+                 for k in range(1, min(1000, round((high - low) / spacing)))}  # fmt: skip
+        beyond = {p for p in planes_mm if p < z_mm[0] - spacing / 2 or p > z_mm[-1] + spacing / 2}
+        found = holes | beyond
+        if len(found) >= count:
+            break
+    return sorted(found - set(z_mm))
 
 
 def _waiting_for(missing: int, of: int, z_mm: list[float]) -> Waiting:

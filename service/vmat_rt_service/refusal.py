@@ -59,6 +59,12 @@ def withdraw(outbox: Path, key: str) -> None:
     shutil.rmtree(outbox / FOLDER / key, ignore_errors=True)
 
 
+def sweep(outbox: Path) -> None:
+    """Remove what a killed service had not yet published."""
+    for path in (outbox / FOLDER).glob(".*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _without(text: str, words: Sequence[str]) -> str:
     for word in words:
         start = 0

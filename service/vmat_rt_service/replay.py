@@ -1,4 +1,4 @@
-"""A done job again: the same inputs, found by their hashes wherever they lie now, and the same model give the same dose."""
+"""A done job again: the same inputs, found by their hashes, and the same model give the same dose."""
 
 from __future__ import annotations
 

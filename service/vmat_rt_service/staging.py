@@ -1,4 +1,4 @@
-"""A ready study's own copy: hashed while it is copied, flushed, renamed into place. From then on the inbox may change."""
+"""A ready study's own copy: hashed while it is copied, flushed, renamed into place. Then the inbox may change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmat_rt_service.inbox import Version
 _BLOCK = 1 << 20
 
 
-class Changed(Exception):
+class ChangedError(Exception):
     """A file is no longer what was examined; the next scan will tell what it became."""
 
 
@@ -45,7 +45,7 @@ def content_hash(hashes: Iterable[str]) -> str:
 def stage(sources: Iterable[Source], root: Path) -> tuple[Staged, Path]:
     """Copy into root/<content hash>, which appears whole or not at all. A content that comes twice is copied once.
 
-    Raises Changed, OSError, or InputError (DISK_FULL).
+    Raises ChangedError, OSError, or InputError (DISK_FULL).
     """
     files: dict[str, int] = {}
     incoming = root / "incoming"
@@ -76,7 +76,7 @@ def _copy(source: Source, target: Path) -> tuple[str, int]:
             size += len(block)
         status = os.fstat(original.fileno())
     if Version(status.st_size, status.st_mtime_ns) != source.version or size != source.version.size:
-        raise Changed(source.name)
+        raise ChangedError(source.name)
     return hasher.hexdigest(), size
 
 
@@ -98,7 +98,7 @@ def dispose(files: Iterable[tuple[str, str]], known: set[str], archive: Path | N
 
 
 def flush(folder: Path) -> None:
-    """fsync a folder: the names in it outlive a loss of power."""
+    """Fsync a folder: the names in it outlive a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -33,11 +33,11 @@ LEGAL: dict[State, frozenset[State]] = {
 INCOMPLETE = frozenset({State.RECEIVING, State.QUARANTINED})
 
 
-class IllegalTransition(VmatError):
+class IllegalTransitionError(VmatError):
     """A change of state that the table does not know: a bug, or two writers at one job."""
 
 
 def require_legal(old: State, new: State) -> None:
-    """Raise IllegalTransition unless `new` may follow `old`."""
+    """Raise IllegalTransitionError unless `new` may follow `old`."""
     if new not in LEGAL[old]:
-        raise IllegalTransition(f"a job cannot go from {old} to {new}")
+        raise IllegalTransitionError(f"a job cannot go from {old} to {new}")

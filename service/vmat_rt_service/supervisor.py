@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from vmat_rt.errors import ConfigError
-from vmat_rt_service import audit, closing, logs
+from vmat_rt_service import audit, closing, logs, refusal
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.crew import Crew
+from vmat_rt_service.health import Pulse
 from vmat_rt_service.inbox import on_network
 from vmat_rt_service.intake import Intake
 from vmat_rt_service.journal import Journal
@@ -47,10 +48,12 @@ class Supervisor:
         config: ServiceConfig,
         once: bool = False,
         companions: Sequence[Companion] = (),
+        pulse: Pulse | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         self._once, self._companions, self._clock = once, companions, clock
+        self._pulse = pulse or Pulse()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False
         self._woken = False
@@ -93,6 +96,7 @@ class Supervisor:
         kept = [job.content_hash for job in journal.jobs(State.READY) if job.content_hash]
         sweep(self.config.staging, kept)
         sweep(self.config.outbox / WORK_FOLDER)
+        refusal.sweep(self.config.outbox)
         for companion in self._companions:
             companion.start()
         logs.event("service started", count=len(kept))
@@ -110,6 +114,7 @@ class Supervisor:
                     return True
                 if self._once and not crew.busy:
                     if intake.settled and not journal.counts()[State.READY]:
+                        _tell_counts(journal)
                         return True
                     if intake.blocked or crew.blocked:
                         logs.event("stopped for want of disk space")
@@ -130,6 +135,7 @@ class Supervisor:
         except (OSError, sqlite3.OperationalError) as error:
             logs.crash("trouble", error)
             return _TROUBLE_SECONDS
+        self._pulse.beat(intake.scans, intake.due(now))
         for companion in self._companions:
             companion.step(now)
         return min(intake.due(now), _BUSY_STEP_SECONDS if crew.busy else self.config.scan_seconds)
@@ -149,9 +155,22 @@ class Supervisor:
             os.write(self._wake_write, b"!")
 
 
-def serve(config: ServiceConfig, once: bool = False, companions: Sequence[Companion] = ()) -> bool:
-    """Run a service in this process until SIGTERM or SIGINT; see `Supervisor.run`."""
-    supervisor = Supervisor(config, once, companions)
+def _tell_counts(journal: Journal) -> None:
+    counts = journal.counts()
+    logs.event(
+        "finished",
+        done=counts[State.DONE],
+        refused=counts[State.REFUSED],
+        failed=counts[State.FAILED],
+        waiting=counts[State.RECEIVING] + counts[State.QUARANTINED],
+    )
+
+
+def serve(
+    config: ServiceConfig, once: bool = False, companions: Sequence[Companion] = (), pulse: Pulse | None = None
+) -> bool:
+    """Run a service in this process until SIGTERM or SIGINT; see `Supervisor.run`. pulse gets its signs of life."""
+    supervisor = Supervisor(config, once, companions, pulse)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, supervisor.stop)
     return supervisor.run()
@@ -165,7 +184,7 @@ def _locked(config: ServiceConfig) -> Iterator[tuple[int, ...]]:
     for folder in (config.outbox, config.state, config.staging, *([config.archive] if config.archive else [])):
         _make(folder)
     if on_network(config.state):
-        raise ConfigError(f"the state folder {config.state} lies on a network file system; set `state` to a local folder")
+        raise ConfigError(f"the state folder {config.state} is on a network file system; set `state` to a local one")
     locks = [Lock(config.state / "service.lock"), Lock(config.outbox / ".vmat-rt.lock")]
     try:
         for lock in locks:

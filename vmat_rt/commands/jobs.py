@@ -17,7 +17,7 @@ state_option = click.option(
     "--state",
     envvar="VMAT_RT_STATE",
     type=click.Path(path_type=Path),
-    help="State folder of the service, or the outbox that it lies in. Default: $VMAT_RT_STATE, else the current folder.",
+    help="State folder of the service, or the outbox that it lies in. Default: $VMAT_RT_STATE or here.",
 )
 
 
@@ -55,7 +55,7 @@ def command(context: click.Context, state: Path | None, as_json: bool) -> None:
 def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -> None:
     """Run a refused or failed job again, from its files in the inbox."""
     from vmat_rt.errors import ConfigError
-    from vmat_rt_service.states import IllegalTransition
+    from vmat_rt_service.states import IllegalTransitionError
 
     journal = journal_of(state or context.obj)
     found = journal.job(job)
@@ -63,7 +63,7 @@ def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -
         raise ConfigError(f"there is no job {job}")
     try:
         found = journal.retry(job)
-    except IllegalTransition as error:
+    except IllegalTransitionError as error:
         raise ConfigError(f"job {job} is {found.state}: only refused and failed jobs can be run again") from error
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "jobs": [asdict(found)]})

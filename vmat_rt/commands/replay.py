@@ -19,7 +19,7 @@ _DIFFERS = 4
 @json_option
 @guarded
 def command(job: int, state: Path | None, as_json: bool) -> None:
-    """Compute a done job again from the same inputs and compare the RTDOSE bit for bit. Exit code 4 where it differs."""
+    """Compute a done job again from the same inputs, compare the RTDOSE bit for bit. Exit code 4 where it differs."""
     from vmat_rt_service.config import saved_config
     from vmat_rt_service.replay import replay
 

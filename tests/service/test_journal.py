@@ -1,0 +1,106 @@
+"""States, claims and what the journal refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vmat_rt_service.journal import Job, Journal, Outcome
+from vmat_rt_service.states import IllegalTransitionError, State
+
+
+def ready(journal: Journal, number: int, key: str | None = None) -> Job:
+    job = journal.receive(f"source {number}", f"case-{number}", "CT_INCOMPLETE", "waiting")
+    content = f"{number:064d}"
+    return journal.admit(job.id, key or f"case-{number}", {content: 100}, content, [f"signature {number}"])
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.sqlite")
+
+
+def test_a_job_goes_its_way_and_every_step_is_noted(journal: Journal) -> None:
+    job = ready(journal, 1)
+    assert journal.claim("w") == journal.job(job.id)
+    done = journal.finish(job.id, Outcome(State.DONE, model="m 1", seconds=2.5), ["PACS", "TPS"])
+    assert (done.state, done.attempts, done.seconds, done.model) == (State.DONE, 1, 2.5, "m 1")
+    assert journal.transitions(job.id) == (("receiving", "ready"), ("ready", "running"), ("running", "done"))
+    with journal.transaction() as db:
+        rows = db.execute("SELECT destination, status FROM sends ORDER BY destination").fetchall()
+    assert [tuple(row) for row in rows] == [("PACS", "pending"), ("TPS", "pending")]
+
+
+def test_what_may_not_follow_is_refused_and_changes_nothing(journal: Journal) -> None:
+    job = ready(journal, 1)
+    with pytest.raises(IllegalTransitionError):
+        journal.finish(job.id, Outcome(State.REFUSED))
+    journal.claim("w")
+    journal.finish(job.id, Outcome(State.DONE))
+    for new in (State.RUNNING, State.READY, State.FAILED, State.RECEIVING):
+        with pytest.raises(IllegalTransitionError):
+            journal.move(job.id, new)
+    assert len(journal.transitions(job.id)) == 3
+
+
+def test_four_processes_claim_forty_jobs_once_each(tmp_path: Path, journal: Journal) -> None:
+    for number in range(40):
+        ready(journal, number)
+    program = (
+        "import sys; from pathlib import Path; from vmat_rt_service.journal import Journal\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "while job := journal.claim(sys.argv[2]): print(job.id)\n"
+    )
+    command = [sys.executable, "-c", program, str(journal.path)]
+    processes = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(4)]
+    claimed = [int(line) for process in processes for line in process.communicate()[0].split()]
+    assert sorted(claimed) == sorted(job.id for job in journal.jobs())
+    assert all(job.state is State.RUNNING and job.attempts == 1 for job in journal.jobs())
+
+
+def test_the_same_content_is_the_same_job(journal: Journal) -> None:
+    first = ready(journal, 1)
+    again = journal.receive("elsewhere", "case-x", "CT_INCOMPLETE", "waiting")
+    found = journal.admit(again.id, "case-1", {"0" * 63 + "1": 100}, f"{1:064d}", ["other signature"])
+    assert found.id == first.id
+    assert len(journal.jobs()) == 1
+    assert journal.sighted("other signature") == journal.sighted("signature 1") == found
+
+
+def test_another_content_of_the_same_case_gets_a_folder_of_its_own(journal: Journal) -> None:
+    assert ready(journal, 1, "case-a").key == "case-a"
+    assert ready(journal, 2, "case-a").key == f"case-a-{2:064d}"[:13]
+
+
+def test_an_uncounted_return_costs_no_attempt(journal: Journal) -> None:
+    job = ready(journal, 1)
+    journal.claim("w")
+    back = journal.give_back(job.id, "service died", counted=False)
+    assert (back.state, back.attempts, back.interruptions) == (State.READY, 0, 1)
+    journal.claim("w")
+    assert journal.give_back(job.id, "worker died", counted=True).attempts == 1
+
+
+def test_retry_looks_for_the_files_again_and_keeps_the_job(journal: Journal) -> None:
+    job = ready(journal, 1)
+    journal.claim("w")
+    journal.finish(job.id, Outcome(State.REFUSED, "CT_GAP", "see"))
+    journal.retry(job.id)
+    assert journal.retry_wanted()
+    assert journal.sighted("signature 1") is None
+    again = journal.admit(job.id, "case-1", {"0" * 63 + "1": 100}, f"{1:064d}", ["signature 1"])
+    assert (again.id, again.state, again.attempts) == (job.id, State.READY, 0)
+    assert not journal.retry_wanted()
+
+
+def test_a_failed_transaction_leaves_nothing(journal: Journal) -> None:
+    job = ready(journal, 1)
+    with pytest.raises(RuntimeError), journal.transaction() as db:
+        db.execute("UPDATE jobs SET state = 'done' WHERE id = ?", (job.id,))
+        raise RuntimeError
+    found = journal.job(job.id)
+    assert found is not None
+    assert found.state is State.READY
