@@ -57,6 +57,14 @@ class ListenConfig(_Model):
     tls: TlsConfig | None = None
 
 
+class DestinationTls(_Model):
+    """How a destination is known: by a certificate that `ca` signed (absent: the system's). certificate, key: ours."""
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
 class Destination(_Model):
     """A DICOM node that results are sent to."""
 
@@ -65,6 +73,7 @@ class Destination(_Model):
     port: int = Field(gt=0, le=65535)
     ae_title: str = Field(min_length=1, max_length=16)
     send: tuple[Kind, ...] = ("rtdose",)
+    tls: DestinationTls | None = None
 
 
 class ServiceConfig(_Model):
@@ -147,6 +156,8 @@ def load_config(path: Path | None, **overrides: Any) -> ServiceConfig:
         if values.get(key) is not None:
             root = Path.cwd() if overrides.get(key) is not None else base
             values[key] = (root / os.fsdecode(values[key])).resolve()
+    for node in (values.get("listen"), *(values.get("destinations") or ())):
+        _anchor_certificates(node, base)
     if values.get("outbox") is not None:
         values.setdefault("state", values["outbox"] / STATE_FOLDER)
     try:
@@ -154,6 +165,13 @@ def load_config(path: Path | None, **overrides: Any) -> ServiceConfig:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"service configuration: {faults}") from error
+
+
+def _anchor_certificates(node: Any, base: Path) -> None:
+    """Relative certificate files of a node are below the configuration's folder too."""
+    tls = node.get("tls") if isinstance(node, dict) else None
+    if isinstance(tls, dict):
+        tls.update({key: base / value for key, value in tls.items() if isinstance(value, str)})
 
 
 def saved_config(state: Path) -> ServiceConfig:

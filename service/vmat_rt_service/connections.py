@@ -1,0 +1,208 @@
+"""Connections of the DICOM node, each within bounds, however a peer behaves.
+
+pynetdicom keeps a whole dataset in memory, reads as large a PDU as a peer announces, waits for its bytes without end
+and shakes hands over TLS in the one thread that accepts. Here a dataset goes to disk as it comes; the rest has limits.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+from vmat_rt_service import logs
+from vmat_rt_service.received import Announced, Arrival, Shelf
+
+NETWORK_SECONDS = 60.0
+"""How long a peer may be silent, and how long one PDU may take."""
+
+_LARGEST_PDU_BYTES = 1 << 20  # requests for an association are not bound by the size that we ask for
+_COMMAND_BYTES = 1 << 16
+_MOST_WAITING = 4  # complete messages that a peer may send ahead of our answers
+_HANDSHAKE_SECONDS = 10.0
+_SPARE_CONNECTIONS = 16  # beyond max_associations, so that those over it can be told so
+
+
+@dataclass(frozen=True)
+class Door:
+    """Who may come in, how, and where what they bring goes. No hosts: all may."""
+
+    hosts: tuple[str, ...]
+    tls: ssl.SSLContext | None
+    shelf: Shelf
+
+
+def permitted(host: str, allowed: Iterable[str]) -> bool:
+    """Whether an address is, or lies in, one of the addresses, networks (10.1.0.0/16) or host names."""
+    address = _address(host)
+    return any(address in network for entry in allowed for network in _networks(entry))
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(entry, strict=False)]
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(entry, None, type=socket.SOCK_STREAM)
+    except OSError:  # a name that cannot be resolved now permits nobody
+        return []
+    return [ipaddress.ip_network(_address(str(address[0]))) for *_, address in found]
+
+
+class Server(ThreadedAssociationServer):
+    """Accepts at once and leaves every slow step, the TLS handshake too, to the connection's own thread."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 32
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        return len(self.active_associations) < self.ae.maximum_associations + _SPARE_CONNECTIONS
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """A connection that fails ends; the traceback could quote what it sent."""
+        error = sys.exception()
+        if error is not None:
+            logs.crash("connection failed", error)
+
+
+class Connection(RequestHandler):
+    """One connection: from a host that may call, through the handshake, to an association within bounds."""
+
+    def __init__(self, door: Door, request: Any, client_address: Any, server: Any) -> None:
+        self._door = door
+        super().__init__(request, client_address, server)
+
+    def handle(self) -> None:
+        hosts = self._door.hosts
+        if hosts and not permitted(str(self.client_address[0]), hosts):
+            logs.event("host refused", logging.WARNING, code="HOST")
+            self.server.shutdown_request(self.request)
+            return
+        self.request.settimeout(_HANDSHAKE_SECONDS)
+        if self._door.tls is not None and not self._handshake(self._door.tls):
+            return
+        super().handle()
+
+    def _handshake(self, tls: ssl.SSLContext) -> bool:
+        try:
+            self.request = tls.wrap_socket(self.request, server_side=True)
+        except OSError:
+            logs.event("host refused", logging.WARNING, code="TLS")
+            self.server.shutdown_request(self.request)
+            return False
+        return True
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        association.dimse = Receiver(association, self._door.shelf)
+        association.dul.event_queue.get_nowait()  # that socket announced the connection; so does the one in its place
+        association.dul.socket = _Socket(association, client_socket=self.request)
+        return association
+
+
+class _Socket(AssociationSocket):
+    """Reads no PDU that is absurdly long, and none for longer than the network's time limit."""
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        if nr_bytes > _LARGEST_PDU_BYTES:
+            raise OSError("a PDU is too long")
+        assert self.socket is not None
+        deadline = time.monotonic() + NETWORK_SECONDS
+        found = bytearray(nr_bytes)
+        view, have = memoryview(found), 0
+        while have < nr_bytes:
+            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            count = self.socket.recv_into(view[have:])
+            if not count:
+                break
+            have += count
+        view.release()
+        del found[have:]
+        self.socket.settimeout(NETWORK_SECONDS)
+        return found
+
+
+class Receiver(DIMSEServiceProvider):
+    """Puts bounded buffers under every message that comes in."""
+
+    def __init__(self, association: Association, shelf: Shelf) -> None:
+        super().__init__(association)
+        self.shelf = shelf
+        self.stored = self.refused = 0
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        if self.message is None:
+            if self.msg_queue.qsize() >= _MOST_WAITING:
+                raise OSError("a peer does not wait for answers")
+            self.message = DIMSEMessage()
+            self.message.encoded_command_set = _Command()
+            self.message.data_set = IncomingDataset(self, self.message)
+        super().receive_primitive(primitive)
+
+    def abandon(self) -> None:
+        """The connection is gone: nothing half received remains, nor what nobody will be told of."""
+        if self.message is not None and isinstance(self.message.data_set, IncomingDataset):
+            self.message.data_set.arrival().discard()
+
+
+def receiver_of(association: Association) -> Receiver:
+    """What receives for an association of a `Connection`."""
+    assert isinstance(association.dimse, Receiver)
+    return association.dimse
+
+
+class _Command(BytesIO):
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > _COMMAND_BYTES:
+            raise OSError("a command is too long")
+        return super().write(data)
+
+
+class IncomingDataset(BytesIO):
+    """Stands where pynetdicom collects a dataset, and hands it on to the file. Other messages' datasets are dropped."""
+
+    def __init__(self, receiver: Receiver, message: DIMSEMessage) -> None:
+        super().__init__()
+        self._receiver, self._message = receiver, message
+        self._arrival: Arrival | None = None
+
+    def write(self, data: Any) -> int:
+        if isinstance(self._message, C_STORE_RQ):
+            self.arrival().write(data)
+        return len(data)
+
+    def arrival(self) -> Arrival:
+        """Made at the first data, when the command set has been read: what comes, and in which transfer syntax."""
+        if self._arrival is None:
+            context = self._receiver.assoc._accepted_cx.get(self._message.context_id or 0)
+            command = self._message.command_set
+            syntax = context.transfer_syntax[0] if context is not None and context.transfer_syntax else ""
+            sop_class = str(command.get("AffectedSOPClassUID", ""))
+            if context is None or context.abstract_syntax != sop_class:
+                sop_class = ""
+            instance = str(command.get("AffectedSOPInstanceUID", ""))
+            if not 0 < len(instance) <= 64:  # pynetdicom would end the association
+                command.AffectedSOPInstanceUID, instance = "0", ""
+            self._arrival = self._receiver.shelf.expect(Announced(sop_class, instance, str(syntax)))
+        return self._arrival
