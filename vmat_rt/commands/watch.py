@@ -27,11 +27,15 @@ def command(inbox: Path | None, outbox: Path | None, once: bool, config_file: Pa
     Results appear in OUTBOX/<case>, reasons in OUTBOX/refused/<case>. Logs are JSON lines on stderr.
     """
     from vmat_rt_service.config import load_config
+    from vmat_rt_service.health import Pulse
     from vmat_rt_service.logs import start_logging
     from vmat_rt_service.supervisor import serve
+    from vmat_rt_service.web import StatusServer
 
     config = load_config(config_file, inbox=inbox, outbox=outbox, state=state)
     start_logging()
-    if not serve(config, once):
+    pulse = Pulse()
+    companions = [StatusServer(config, pulse)] if config.web.enabled and not once else []
+    if not serve(config, once, companions, pulse):
         click.echo("Work is left: the disk of the outbox or the state folder is full.", err=True)
         sys.exit(_WORK_LEFT)
