@@ -26,6 +26,9 @@ from vmat_rt.grid import Grid
 
 IN_PLANE_CLIP_MM = 150.0
 
+MOST_ANGLES = 18
+"""Beams that stand for an arc: quick plans with more cost time and look the same."""
+
 
 @dataclass(frozen=True)
 class FeatureTable:
@@ -174,7 +177,7 @@ def _beam_columns(
         density,
         scene.body,
         scene.target > 0,
-        thinned_angles(angles_deg),
+        thinned_angles(angles_deg, MOST_ANGLES),
         centroid_mm(Volume(scene.grid, scene.target)),
     )
     fractions = {name: scene.levels.get(name, np.zeros_like(scene.target)) for name in LEVELS}

@@ -20,10 +20,10 @@ FULL_CHORD_MM = 5.0
 MOST_ANGLES = 36
 
 
-def thinned_angles(angles_deg: Sequence[float]) -> tuple[float, ...]:
-    """Distinct angles within one turn, ascending, at most MOST_ANGLES of them, evenly picked: an arc has hundreds."""
+def thinned_angles(angles_deg: Sequence[float], most: int = MOST_ANGLES) -> tuple[float, ...]:
+    """Distinct angles within one turn, ascending, at most `most` of them, evenly picked: an arc has hundreds."""
     distinct = sorted({round(float(angle) % 360.0, 1) % 360.0 for angle in angles_deg})
-    count = min(len(distinct), MOST_ANGLES)
+    count = min(len(distinct), most)
     return tuple(distinct[i * len(distinct) // count] for i in range(count))
 
 
