@@ -84,7 +84,7 @@ def make_site(root: Path, workers: int) -> Site:
     bundle = tiny_bundle(root / "bundle").folder
     settings = {
         "inbox": str(site.inbox), "outbox": str(site.outbox), "model": str(bundle), "workers": workers,
-        "stable_seconds": 0.3, "scan_seconds": 1.0, "min_free_gb": 0,
+        "stable_seconds": 0.3, "scan_seconds": 1.0, "min_free_gb": 0, "web": {"port": 0},
     }  # fmt: skip
     (root / "service.yaml").write_text(json.dumps(settings))
     return site

@@ -79,10 +79,9 @@ class Child:
             return
 
     def kill(self) -> None:
-        """End it at once and reap it."""
+        """End it at once and reap it; what it said last can still be read."""
         self._process.kill()
         self._process.wait()
-        self.close()
 
     def close(self) -> None:
         """Free the pipes of a child that has ended."""

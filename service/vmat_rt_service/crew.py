@@ -77,6 +77,7 @@ class Crew:
         """End every worker at once; their jobs stay running in the journal until the next start."""
         for member in self._members:
             member.child.kill()
+            member.child.close()
         self._members.clear()
 
     def _hear(self, member: _Member, now: float) -> bool:

@@ -74,4 +74,5 @@ class Reader:
         """End the process; what it was at is undone by its successor."""
         if self._child is not None:
             self._child.kill()
+            self._child.close()
         self._child, self._request = None, None

@@ -22,7 +22,7 @@ from vmat_rt_service.publishing import hashes, read_record
 from vmat_rt_service.requests import Reader
 from vmat_rt_service.worker import Worker
 
-QUICK = {"stable_seconds": 0.2, "scan_seconds": 0.5, "min_free_gb": 0.0}
+QUICK = {"stable_seconds": 0.2, "scan_seconds": 0.5, "min_free_gb": 0.0, "web": {"enabled": False}}
 
 
 @pytest.fixture(scope="session")

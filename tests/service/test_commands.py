@@ -1,0 +1,80 @@
+"""The commands of the service, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.dicom_phantom import cut_short, write_study
+from tests.service.conftest import Site
+from vmat_rt.cli import main
+from vmat_rt.errors import ConfigError
+from vmat_rt_service.config import load_config
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "service" / "config.example.yaml"
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, arguments)
+    return result.exit_code, result.output
+
+
+def test_watch_once_jobs_and_retry(site: Site) -> None:
+    study = write_study(site.inbox / "bad", seed="bad")
+    cut_short(study.ct_files[0], 500)
+    late = write_study(site.inbox / "late", seed="late", patient="LATE")
+    late.ct_files[5].unlink()
+    assert site.watch("--once").wait(60) == 0
+    code, text = run("jobs", "--state", str(site.config.state))
+    assert code == 0
+    assert "DICOM_TRUNCATED: see refused/case-" in text
+    assert "waiting for 1 of 11 CT slices (z = -16.5 mm)" in text
+    code, text = run("jobs", "--state", str(site.outbox), "--json")  # the outbox will do
+    (refused,) = [job for job in json.loads(text)["jobs"] if job["state"] == "refused"]
+    assert run("jobs", "retry", str(refused["id"]), "--state", str(site.config.state))[0] == 0
+    assert run("jobs", "--state", str(site.config.state), "retry", "99")[0] == 2
+    (waiting,) = [job.id for job in site.jobs() if "slices" in job.reason]
+    assert run("jobs", "--state", str(site.config.state), "retry", str(waiting))[0] == 2
+
+
+def test_a_folder_that_is_no_state_folder(tmp_path: Path) -> None:
+    for command in (["jobs"], ["audit", "verify"], ["replay", "1"]):
+        code, _ = run(*command, "--state", str(tmp_path))
+        assert code == 2
+
+
+def test_a_missing_inbox_is_named(tmp_path: Path) -> None:
+    code, text = run("watch", str(tmp_path / "none"), "--out", str(tmp_path / "out"), "--once")
+    assert code == 2
+    assert "there is no inbox" in text
+
+
+def test_configuration_names_what_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("inbox: in\noutbox: out\nworker: 3\nscan_seconds: -1\n")
+    with pytest.raises(ConfigError, match=r"worker: .*; .*|scan_seconds: .*") as caught:
+        load_config(file)
+    assert "scan_seconds" in str(caught.value)
+    file.write_text("inbox: in\noutbox: out\nafter_success: archive\n")
+    with pytest.raises(ConfigError, match="needs `archive`"):
+        load_config(file)
+    with pytest.raises(ConfigError, match="inbox"):
+        load_config(None, inbox=tmp_path, outbox=tmp_path)
+
+
+def test_folders_are_relative_to_the_file_and_options_win(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("inbox: in\noutbox: out\nworkers: 2\n")
+    config = load_config(tmp_path / "c.yaml", outbox=tmp_path / "other", state=None)
+    assert (config.inbox, config.outbox, config.workers) == (tmp_path / "in", tmp_path / "other", 2)
+    assert config.state == tmp_path / "other" / ".vmat-rt"
+
+
+def test_the_example_names_every_setting_with_its_default() -> None:
+    example = load_config(EXAMPLE)
+    plain = load_config(None, inbox=example.inbox, outbox=example.outbox, state=example.state)
+    assert example == plain
+    text = EXAMPLE.read_text()
+    assert not [name for name in type(example).model_fields if f"{name}:" not in text]
