@@ -151,6 +151,9 @@ def load_config(path: Path | None, **overrides: Any) -> ServiceConfig:
     """
     values = _read(path) if path is not None else {}
     base = path.resolve().parent if path is not None else Path.cwd()
+    listen = {key: value for key, value in (overrides.pop("listen", None) or {}).items() if value is not None}
+    if listen:
+        overrides["listen"] = {**(values.get("listen") or {}), **listen}
     values.update({key: value for key, value in overrides.items() if value is not None})
     for key in ("inbox", "outbox", "state", "archive"):
         if values.get(key) is not None:

@@ -56,8 +56,12 @@ class Ledger(Database):
         rows = self._db.execute("SELECT * FROM sends WHERE status = ? ORDER BY job, id", (SendStatus.PENDING,))
         return tuple(_send(row) for row in rows if row["destination"] in destinations)
 
-    def of_job(self, job: int) -> tuple[Send, ...]:
-        return tuple(_send(row) for row in self._db.execute("SELECT * FROM sends WHERE job = ? ORDER BY id", (job,)))
+    def by_job(self) -> dict[int, list[Send]]:
+        """Every send, by its job."""
+        found: dict[int, list[Send]] = {}
+        for row in self._db.execute("SELECT * FROM sends ORDER BY job, id"):
+            found.setdefault(int(row["job"]), []).append(_send(row))
+        return found
 
     def acknowledged(self, send: int) -> frozenset[str]:
         """The kinds of objects that the destination has."""

@@ -33,6 +33,10 @@ _TROUBLE_SECONDS = 2.0
 class Companion(Protocol):
     """Something that runs beside the loop: web page, DICOM node, senders. It must not block and not raise."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether --once has to wait for it."""
+
     def start(self) -> None: ...
 
     def step(self, now: float) -> None: ...
@@ -113,13 +117,16 @@ class Supervisor:
                     logs.event("service stopped")
                     return True
                 if self._once and not crew.busy:
-                    if intake.settled and not journal.counts()[State.READY]:
+                    if intake.settled and not journal.counts()[State.READY] and not self._companions_busy():
                         _tell_counts(journal)
                         return True
                     if intake.blocked or crew.blocked:
                         logs.event("stopped for want of disk space")
                         return False
                 self._wait(pause, reader, crew)
+
+    def _companions_busy(self) -> bool:
+        return any(companion.busy for companion in self._companions)
 
     def _step(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> float:
         """One round; the seconds until the next is due. A full disk or a locked journal is met again later."""
@@ -138,7 +145,8 @@ class Supervisor:
         self._pulse.beat(intake.scans, intake.due(now))
         for companion in self._companions:
             companion.step(now)
-        return min(intake.due(now), _BUSY_STEP_SECONDS if crew.busy else self.config.scan_seconds)
+        busy = crew.busy or self._companions_busy()
+        return min(intake.due(now), _BUSY_STEP_SECONDS if busy else self.config.scan_seconds)
 
     def _wait(self, seconds: float, reader: Reader, crew: Crew) -> None:
         with selectors.DefaultSelector() as selector:

@@ -49,6 +49,8 @@ class StatusServer:
     An address that is taken keeps no study waiting: it is logged, and tried again.
     """
 
+    busy = False
+
     def __init__(self, config: ServiceConfig, pulse: Pulse) -> None:
         self._web = config.web
         self._access = access_for(config.web)

@@ -11,6 +11,9 @@ import click
 from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vmat_rt_service.destinations import Ledger, Send
     from vmat_rt_service.journal import Job, Journal
 
 state_option = click.option(
@@ -29,6 +32,13 @@ def journal_of(state: Path | None) -> Journal:
     return Journal(saved_config(state or Path.cwd()).journal)
 
 
+def ledger_of(journal: Journal) -> Ledger:
+    """What is sent where, of the same file."""
+    from vmat_rt_service.destinations import Ledger
+
+    return Ledger(journal.path)
+
+
 @click.group(invoke_without_command=True, epilog="Example: vmat-rt jobs --state OUTBOX/.vmat-rt")
 @state_option
 @json_option
@@ -39,11 +49,14 @@ def command(context: click.Context, state: Path | None, as_json: bool) -> None:
     context.obj = state
     if context.invoked_subcommand is not None:
         return
-    jobs = journal_of(state).jobs()
+    journal = journal_of(state)
+    sends = ledger_of(journal).by_job()
+    jobs = journal.jobs()
     if as_json:
-        print_json({"schema_version": SCHEMA_VERSION, "jobs": [asdict(job) for job in jobs]})
+        found = [{**asdict(job), "sends": [asdict(send) for send in sends.get(job.id, ())]} for job in jobs]
+        print_json({"schema_version": SCHEMA_VERSION, "jobs": found})
         return
-    click.echo("\n".join(_line(job) for job in jobs) or "There is no job.")
+    click.echo("\n".join(_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
 
 
 @command.command(epilog="Example: vmat-rt jobs retry 12 --state OUTBOX/.vmat-rt")
@@ -71,9 +84,33 @@ def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -
         click.echo(f"Job {job} runs again as soon as its files are found in the inbox.")
 
 
-def _line(job: Job) -> str:
+@command.command(epilog="Example: vmat-rt jobs resend 12 --state OUTBOX/.vmat-rt")
+@click.argument("job", type=int)
+@state_option
+@click.pass_context
+@guarded
+def resend(context: click.Context, job: int, state: Path | None) -> None:
+    """Send a result again to the destinations that refused it."""
+    from vmat_rt.errors import ConfigError
+
+    if not ledger_of(journal_of(state or context.obj)).resend(job):
+        raise ConfigError(f"no destination has given up on job {job}")
+    click.echo(f"Job {job} is sent again by the running service.")
+
+
+def _line(job: Job, sends: Sequence[Send]) -> str:
     took = f", {job.seconds:.1f} s" if job.seconds is not None else ""
     code = f"{job.reason_code}: " if job.reason_code and str(job.state) in {"refused", "failed"} else ""
     why = f"  {code}{job.reason}" if job.reason else ""
     tries = f", attempt {job.attempts}" if job.attempts > 1 else ""
-    return f"{job.id:>5}  {job.key:<24} {job.state:<12} {job.updated[:19]}{took}{tries}{why}"
+    return f"{job.id:>5}  {job.key:<24} {job.state:<12} {job.updated[:19]}{took}{tries}{why}{_sent(sends)}"
+
+
+def _sent(sends: Sequence[Send]) -> str:
+    """How far the result has gone; why not further, where it has not."""
+    lines = ""
+    for send in sends:
+        failed = f", {send.attempts} attempts failed" if send.attempts else ""
+        why = f": {send.detail}" if send.detail else ""
+        lines += f"\n       to {send.destination}: {send.status}{failed}{why}"
+    return lines

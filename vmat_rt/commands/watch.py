@@ -20,8 +20,18 @@ _WORK_LEFT = 4
     "--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML file."
 )
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Default: OUTBOX/.vmat-rt.")
+@click.option("--listen", "port", type=click.IntRange(0, 65535), help="Receive studies over DICOM on this port.")
+@click.option("--ae", "ae_title", help="AE title of the DICOM node. Default: VMATRT.")
 @guarded
-def command(inbox: Path | None, outbox: Path | None, once: bool, config_file: Path | None, state: Path | None) -> None:
+def command(
+    inbox: Path | None,
+    outbox: Path | None,
+    once: bool,
+    config_file: Path | None,
+    state: Path | None,
+    port: int | None,
+    ae_title: str | None,
+) -> None:
     """Watch INBOX and predict every study as soon as it is complete.
 
     Results appear in OUTBOX/<case>, reasons in OUTBOX/refused/<case>. Logs are JSON lines on stderr.
@@ -29,13 +39,19 @@ def command(inbox: Path | None, outbox: Path | None, once: bool, config_file: Pa
     from vmat_rt_service.config import load_config
     from vmat_rt_service.health import Pulse
     from vmat_rt_service.logs import start_logging
+    from vmat_rt_service.network import network
     from vmat_rt_service.supervisor import serve
     from vmat_rt_service.web import StatusServer
 
-    config = load_config(config_file, inbox=inbox, outbox=outbox, state=state)
+    if ae_title is not None and port is None and config_file is None:
+        raise click.UsageError("--ae names the node that --listen PORT starts.")
+    if once and port is not None:
+        raise click.UsageError("--once processes what is there; it does not listen.")
+    listen = {"port": port, "ae_title": ae_title}
+    config = load_config(config_file, inbox=inbox, outbox=outbox, state=state, listen=listen)
     start_logging()
     pulse = Pulse()
-    companions = [StatusServer(config, pulse)] if config.web.enabled and not once else []
-    if not serve(config, once, companions, pulse):
+    page = [StatusServer(config, pulse)] if config.web.enabled and not once else []
+    if not serve(config, once, [*page, *network(config, once)], pulse):
         click.echo("Work is left: the disk of the outbox or the state folder is full.", err=True)
         sys.exit(_WORK_LEFT)
