@@ -12,6 +12,8 @@ $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@echo "Compiling kernels once by a first prediction ..."
+	$(BIN)/vmat-rt predict sample_data/head_neck_openkbp --out $(VENV)/first-run >/dev/null
 	touch $@
 
 demo: setup

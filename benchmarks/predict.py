@@ -5,12 +5,13 @@
 The study is made from sample_data/head_neck_openkbp: its CT resampled to 512 x 512 x 120, its structures rasterised
 there and traced again, so every contour lies on a slice and refers to it, as rt-utils needs. Each program runs in a
 process of its own; wall time and peak memory are those of the whole process, interpreter start-up included. The first
-run of `vmat-rt predict` is reported apart: it compiles kernels that later runs take from the cache.
+run of `vmat-rt predict` gets an empty kernel cache: it compiles what later runs find there.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -72,14 +73,20 @@ def build_study(folder: Path) -> None:
     export_case(large, folder)
 
 
-def measured(command: list[str]) -> Run:
-    """Run a command to its end. Raises CalledProcessError when it fails."""
+def measured(command: list[str], **environment: str) -> Run:
+    """Run a command to its end, with these variables added. Raises CalledProcessError when it fails."""
     probe = (
         "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode; "
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
     )
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", probe, *command], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", probe, *command],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
     return Run(time.perf_counter() - start, int(done.stdout.split()[-1]) / 1024**2)
 
 
@@ -94,7 +101,7 @@ def main() -> None:
             build_study(study)
         vmat_rt = str(Path(sys.executable).parent / "vmat-rt")
         predict = [vmat_rt, "predict", str(study), "--out", str(Path(scratch) / "out")]
-        first = measured(predict)
+        first = measured(predict, NUMBA_CACHE_DIR=str(Path(scratch) / "kernels"))
         ours = [measured(predict) for _ in range(options.repeat)]
         peer = [measured([sys.executable, "-c", RT_UTILS, str(study)]) for _ in range(options.repeat)]
         help_runs = [measured([vmat_rt, "--help"]) for _ in range(options.repeat)]
