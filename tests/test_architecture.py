@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vmat_rt"
+SERVICE = ROOT / "service" / "vmat_rt_service"
 
 LEVELS: dict[str, int] = {
     "errors": 0,
@@ -53,6 +54,10 @@ LAZY_EXCEPTIONS = {("metrics", "torch")}
 
 def modules() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def service_modules() -> list[Path]:
+    return sorted(SERVICE.rglob("*.py"))
 
 
 def room_of(path: Path) -> str:
@@ -102,6 +107,33 @@ def test_outside_packages_stay_in_their_rooms(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_commands_know_the_service_and_only_when_used(path: Path) -> None:
+    for name, at_top in imports_of(path):
+        if name.split(".")[0] == "vmat_rt_service":
+            assert room_of(path) == "commands", f"{path.name} imports the service, which stands above it"
+            assert not at_top, f"{path.name} imports the service at the top"
+
+
+@pytest.mark.parametrize("path", service_modules(), ids=lambda p: p.name)
+def test_the_service_stands_above_the_pipeline_and_below_the_commands(path: Path) -> None:
+    for name, at_top in imports_of(path):
+        package, _, rest = name.partition(".")
+        assert name.split(".")[:2] not in (["vmat_rt", "commands"], ["vmat_rt", "cli"]), f"{path.name} imports {name}"
+        if (package, rest.split(".")[0]) == ("vmat_rt", "pipeline") or package in {"torch", "lightgbm"}:
+            assert not at_top, f"{path.name} imports {name} at the top: only a worker at work may load it"
+
+
+def test_the_supervisor_loads_nothing_heavy() -> None:
+    program = (
+        "import sys\n"
+        "import vmat_rt_service.supervisor\n"
+        "heavy = {'torch', 'numpy', 'pydicom', 'SimpleITK', 'scipy', 'lightgbm', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("path", modules() + service_modules(), ids=lambda p: "/".join(p.parts[-2:]))
 def test_modules_are_small_and_documented(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 300, "past 300 lines a concept is missing"
@@ -109,7 +141,7 @@ def test_modules_are_small_and_documented(path: Path) -> None:
     assert not re.search(r"(?i)\b(utils|helpers|manager)\b", path.stem)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", modules() + service_modules(), ids=lambda p: "/".join(p.parts[-2:]))
 def test_functions_fit_a_screen(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):

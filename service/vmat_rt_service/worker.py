@@ -56,7 +56,7 @@ class Worker:
                 return journal.give_back(job.id, "no room for results", counted=False)
             return closing.give_up(config, journal, job, State.REFUSED, error.problems, _identity(staged))
         except MemoryError:
-            return closing.give_up(config, journal, job, State.FAILED, [memory_problem(config)])
+            return closing.give_up(config, journal, job, State.REFUSED, [memory_problem(config)])
         except (ConfigError, ModelError) as error:
             logs.crash("not configured", error, job=job.id)
             return closing.give_up(config, journal, job, State.FAILED, [_settings_problem(error)])
