@@ -10,8 +10,9 @@ from contextlib import closing
 
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.access import access_for
-from vmat_rt_service.config import Destination, ServiceConfig
+from vmat_rt_service.config import Destination, ListenConfig, ServiceConfig
 from vmat_rt_service.findings import Finding, fail, ok, warn
+from vmat_rt_service.tls import client_context, server_context
 
 _SECONDS = 5.0
 _VERIFICATION = "1.2.840.10008.1.1"
@@ -25,7 +26,7 @@ def check_ports(config: ServiceConfig) -> Iterator[Finding]:
     if config.web.enabled:
         yield _web(config, running)
     if config.listen is not None:
-        yield _port("DICOM node", config.listen.host, config.listen.port, running)
+        yield _node(config.listen, running)
 
 
 def service_runs(config: ServiceConfig) -> bool:
@@ -49,6 +50,15 @@ def _web(config: ServiceConfig, running: bool) -> Finding:
     except ConfigError as error:
         return fail("status page", f"{error}.", "The service does not start as it is.")
     return _port("status page", config.web.host, config.web.port, running)
+
+
+def _node(listen: ListenConfig, running: bool) -> Finding:
+    try:
+        if listen.tls is not None:
+            server_context(listen.tls)
+    except ConfigError as error:
+        return fail("DICOM node", f"{error}.", "Give PEM files that the service's user may read.")
+    return _port("DICOM node", listen.host, listen.port, running)
 
 
 def _port(name: str, host: str, port: int, running: bool) -> Finding:
@@ -94,7 +104,11 @@ def _echo(name: str, place: str, destination: Destination, own_title: str) -> Fi
     entity = AE(ae_title=own_title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _SECONDS
     entity.add_requested_context(_VERIFICATION)
-    association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title)
+    try:
+        tls = (client_context(destination.tls), destination.host) if destination.tls else None
+    except ConfigError as error:
+        return fail(name, f"{error}.", "Give PEM files that the service's user may read.")
+    association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title, tls_args=tls)
     if not association.is_established:
         reason = "rejects" if association.is_rejected else "does not accept"
         detail = f"{place} is reached, but {destination.ae_title} {reason} an association with {own_title}"

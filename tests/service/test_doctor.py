@@ -241,6 +241,15 @@ def test_a_closed_port_and_a_stranger_fail_without_hanging(tmp_path: Path, free_
         assert time.monotonic() - begun < 20
 
 
+def test_certificate_files_that_are_not_there_fail(tmp_path: Path) -> None:
+    missing = {"certificate": tmp_path / "none.crt", "key": tmp_path / "none.key"}
+    config = config_of(tmp_path, listen={"port": 0, "tls": missing})
+    assert "listen.tls" in named(check_ports(config), "DICOM node", "fail").detail
+    with socket.create_server(("127.0.0.1", 0)) as peer:
+        config = config_of(tmp_path, destinations=[destination(peer.getsockname()[1], tls=missing)])
+        assert "destinations.tls" in named(check_destinations(config), "destination TPS", "fail").detail
+
+
 def test_a_page_open_to_others_without_a_token_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
     config = config_of(tmp_path, web={"host": "0.0.0.0", "port": 0})
