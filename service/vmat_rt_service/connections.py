@@ -6,8 +6,10 @@ and shakes hands over TLS in the one thread that accepts. Here a dataset goes to
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
+import queue
 import socket
 import ssl
 import sys
@@ -152,18 +154,34 @@ class Receiver(DIMSEServiceProvider):
         self.stored = self.refused = 0
 
     def receive_primitive(self, primitive: P_DATA) -> None:
+        """Add a part of a message. What breaks the rules ends the association, in order, not the thread."""
         if self.message is None:
-            if self.msg_queue.qsize() >= _MOST_WAITING:
-                raise OSError("a peer does not wait for answers")
             self.message = DIMSEMessage()
             self.message.encoded_command_set = _Command()
             self.message.data_set = IncomingDataset(self, self.message)
-        super().receive_primitive(primitive)
+        try:
+            if self.msg_queue.qsize() > _MOST_WAITING:
+                raise OSError("a peer does not wait for answers")
+            super().receive_primitive(primitive)
+        except Exception as error:  # the boundary: pynetdicom raises whatever the bytes lead it to
+            logs.crash("association ended", error)
+            self.abandon()
+            self.dul.event_queue.put("Evt19")  # an invalid PDU, in the words of PS3.8 9.2
 
     def abandon(self) -> None:
-        """The connection is gone: nothing half received remains, nor what nobody will be told of."""
-        if self.message is not None and isinstance(self.message.data_set, IncomingDataset):
-            self.message.data_set.arrival().discard()
+        """The association is over: nothing half received remains, nor what nobody will be told of."""
+        if self.message is not None:
+            _discard(self.message.data_set)
+            self.message = None
+        with contextlib.suppress(queue.Empty):
+            while True:
+                _, request = self.msg_queue.get_nowait()
+                _discard(getattr(request, "DataSet", None))
+
+
+def _discard(dataset: object) -> None:
+    if isinstance(dataset, IncomingDataset):
+        dataset.arrival().discard()
 
 
 def receiver_of(association: Association) -> Receiver:

@@ -182,6 +182,8 @@ class Arrival:
         with self._path.open("rb") as stream:
             stream.seek(self._begin)
             sop_class, sop_instance, study = _identity(stream, UID(self._announced.transfer_syntax))
+        if not (sop_class and sop_instance):
+            raise RefusalError(Status.NOT_UNDERSTOOD, "UNREADABLE")
         if (sop_class, sop_instance) != (self._announced.sop_class, self._announced.sop_instance):
             raise RefusalError(Status.MISMATCH, "OTHER_INSTANCE")
         if not study:
