@@ -22,7 +22,10 @@ from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal import Journal
 
 _FIRST = "0" * 64
+_BLOCK = 1 << 16
 _HEAD = "audit_head"
+_CUT = "missing_before"
+"""Stands in a line that was written after others had been cut off: the hash of the last of those."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ def append(config: ServiceConfig, journal: Journal, event: str, **facts: Any) ->
         last = _mend(stream)
         entry = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
         entry["previous"] = last
+        head = head_of(journal)
+        if head and head != last and not _holds(stream, head):
+            entry[_CUT] = head
         entry["hash"] = _hash(entry)
         end = stream.seek(0, os.SEEK_END)
         try:
@@ -56,7 +62,8 @@ def started(config: ServiceConfig, journal: Journal) -> None:
     """Note who runs the service, on what and how configured."""
     append(
         config, journal, "service started", user=_user(), configuration=config.sha256(), versions=versions(),
-        device=config.device, model=config.model, after_success=config.after_success,
+        device=config.device, model=Path(config.model).name if config.model else None,
+        after_success=config.after_success,
     )  # fmt: skip
 
 
@@ -86,6 +93,8 @@ def verify(path: Path, head: str = "") -> Verdict:
             return Verdict(number - 1, f"line {number} does not follow line {number - 1}")
         if _hash(entry) != stated:
             return Verdict(number - 1, f"line {number} was changed")
+        if _CUT in entry:
+            return Verdict(number - 1, f"lines before line {number} are missing")
         last = stated
         hashes.add(stated)
     if head and head not in hashes:
@@ -106,13 +115,23 @@ def versions() -> dict[str, str]:
 
 def _mend(stream: Any) -> str:
     """The hash of the last whole line; what follows the last line break was never acknowledged and is cut off."""
-    stream.seek(0)
-    content = stream.read()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.ftruncate(stream.fileno(), len(whole))
+    end = stream.seek(0, os.SEEK_END)
+    tail, begin = b"", end
+    while begin > 0 and tail[:-1].count(b"\n") < 2:
+        step = min(_BLOCK, begin)
+        begin = stream.seek(begin - step)
+        tail = stream.read(step) + tail
+    whole = tail[: tail.rfind(b"\n") + 1]
+    if len(whole) < len(tail):
+        os.ftruncate(stream.fileno(), begin + len(whole))
     lines = whole.splitlines()
     return str(json.loads(lines[-1])["hash"]) if lines else _FIRST
+
+
+def _holds(stream: Any, digest: str) -> bool:
+    """Whether a line has this hash: the journal may lag one line behind, after a kill between the two writes."""
+    stream.seek(0)
+    return any(digest.encode() in line for line in stream)
 
 
 def _hash(entry: dict[str, Any]) -> str:

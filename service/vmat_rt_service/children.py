@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -38,6 +39,11 @@ class Child:
 
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it ended by SIGKILL, ours or another's."""
+        return self._process.poll() == -signal.SIGKILL
 
     def send(self, message: dict[str, Any]) -> bool:
         """Write one message; False when the child is no longer there."""
@@ -100,6 +106,11 @@ def begin(arguments: list[str]) -> list[str]:
     if os.getppid() != int(parent):  # it died before we could ask
         os._exit(1)
     return rest
+
+
+def told_to_end() -> bool:
+    """Whether the parent closed the pipe; it sends nothing else while a child is busy."""
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 def reply_channel() -> Any:

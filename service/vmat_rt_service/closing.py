@@ -27,9 +27,9 @@ CRASHED = Problem(
 )
 
 
-def complete(config: ServiceConfig, journal: Journal, job: Job, record: Record) -> Job:
-    """A job whose result lies in the outbox is done."""
-    if not _audited(config, job):
+def complete(config: ServiceConfig, journal: Journal, job: Job, record: Record, fresh: bool = False) -> Job:
+    """A job whose result lies in the outbox is done. fresh: it was published just now, so no audit line tells of it."""
+    if fresh or not _audited(config, job):
         audit.append(
             config, journal, "done", job=job.id, key=record.key, content_hash=record.content_hash,
             inputs=journal.inputs(job.id), model=record.model, versions=record.versions, results=record.files,
@@ -65,15 +65,20 @@ def give_up(
     return ended
 
 
-def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool) -> Job:
+def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool, killed: bool = False) -> Job:
     """A running job whose worker is dead: done where its result was published, else ready again or given up.
 
     counted: the worker died alone, which the job may be to blame for; not where the service died as a whole.
+    killed: by a SIGKILL that was not ours. Where other jobs ended since this one's last attempt, somebody kills workers
+    whatever they do, and the attempts are counted anew; a job whose workers are killed in a row is to blame.
     """
     record = published(config.outbox, job)
     if record is not None:
         return complete(config, journal, job, record)
-    if (counted and job.attempts >= config.max_attempts) or job.interruptions >= _MOST_INTERRUPTIONS:
+    innocent = killed and journal.others_finished_meanwhile(job.id)
+    if innocent:
+        journal.count_anew(job.id)
+    if (counted and not innocent and job.attempts >= config.max_attempts) or job.interruptions >= _MOST_INTERRUPTIONS:
         return give_up(config, journal, job, State.FAILED, [CRASHED])
     event("returned", job=job.id, key=job.key, attempt=job.attempts)
     return journal.give_back(job.id, "worker died" if counted else "service died", counted)

@@ -31,13 +31,22 @@ class _Member:
     ended_for: Problem | None = None
 
 
+@dataclass(frozen=True)
+class _Dead:
+    """A worker that ended: for a limit that we ended it for, by a SIGKILL, or on its own."""
+
+    name: str
+    ended_for: Problem | None
+    was_killed: bool
+
+
 class Crew:
     """At most config.workers worker processes."""
 
     def __init__(self, config: ServiceConfig, journal: Journal, descriptors: tuple[int, ...] = ()) -> None:
         self._config, self._journal, self._descriptors = config, journal, descriptors
         self._members: list[_Member] = []
-        self._unsettled: list[tuple[str, Problem | None]] = []
+        self._unsettled: list[_Dead] = []
         self._numbers = itertools.count(1)
         self._not_before = 0.0
         self.blocked = False
@@ -62,7 +71,7 @@ class Crew:
             self._hear(member, now)
             member.child.close()
             self._members.remove(member)
-            self._unsettled.append((member.name, member.ended_for))
+            self._unsettled.append(_Dead(member.name, member.ended_for, member.child.was_killed))
         self._settle()
         if hire and now >= self._not_before:
             self._set_to_work(now)
@@ -113,9 +122,9 @@ class Crew:
 
     def _settle(self) -> None:
         while self._unsettled:
-            name, problem = self._unsettled[0]
-            for job in self._journal.running(name):
-                settle(self._config, self._journal, job, problem)
+            dead = self._unsettled[0]
+            for job in self._journal.running(dead.name):
+                settle(self._config, self._journal, job, dead)
             self._unsettled.pop(0)
 
     def _set_to_work(self, now: float) -> None:
@@ -138,11 +147,11 @@ class Crew:
         return member
 
 
-def settle(config: ServiceConfig, journal: Journal, job: Job, problem: Problem | None) -> Job:
+def settle(config: ServiceConfig, journal: Journal, job: Job, dead: _Dead) -> Job:
     """The job of a worker that died: failed at once where it passed a limit, else recovered."""
-    if problem is None or published(config.outbox, job) is not None:
-        return closing.recover(config, journal, job, counted=True)
-    return closing.give_up(config, journal, job, State.FAILED, [problem])
+    if dead.ended_for is None or published(config.outbox, job) is not None:
+        return closing.recover(config, journal, job, counted=True, killed=dead.was_killed)
+    return closing.give_up(config, journal, job, State.FAILED, [dead.ended_for])
 
 
 def _timeout_problem(limit: float) -> Problem:

@@ -62,7 +62,7 @@ def _header(file: DicomFile, source: Attributes | None, digest: Digest) -> Heade
         references, frames = _references(source, digest)
     return Header(
         kind=kind,  # type: ignore[arg-type]
-        whole=source is not None,
+        whole=source is not None and (kind != "CT" or "PixelData" in source.dataset),
         sop=digest(file.sop_uid),
         series=digest(file.series_uid),
         frames=tuple(sorted(digest(uid) for uid in frames if uid)),

@@ -204,6 +204,20 @@ class Journal(Database):
                 db.executemany("INSERT OR IGNORE INTO sends (job, destination, next_at) VALUES (?, ?, ?)", rows)
             return _required(db, job)
 
+    def others_finished_meanwhile(self, job: int) -> bool:
+        """Whether another job came to its end since this one was last given back."""
+        row = self._db.execute(
+            "SELECT 1 FROM transitions WHERE job != ? AND new IN ('done', 'refused') AND id > "
+            "(SELECT max(id) FROM transitions WHERE job = ? AND old = 'running' AND new = 'ready') LIMIT 1",
+            (job, job),
+        ).fetchone()
+        return row is not None
+
+    def count_anew(self, job: int) -> None:
+        """What a job's earlier attempts met is no longer held against it."""
+        with self.transaction() as db:
+            db.execute("UPDATE jobs SET attempts = 1, interruptions = interruptions + 1 WHERE id = ?", (job,))
+
     def give_back(self, job: int, why: str, counted: bool) -> Job:
         """A run that ended without an outcome: the job is ready again; uncounted where it was not the job's fault."""
         with self.transaction() as db:

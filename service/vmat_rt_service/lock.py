@@ -12,6 +12,8 @@ from pathlib import Path
 
 from vmat_rt.errors import ConfigError
 
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
 
 class Lock:
     """An exclusive lock on a file.
@@ -47,6 +49,8 @@ class Lock:
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return True  # an outbox on such a file system is still safe: its rename never replaces a result
             if error.errno not in {errno.EAGAIN, errno.EACCES}:
                 raise
             return False

@@ -151,8 +151,8 @@ def _uncovered(ct: list[str], planes_mm: Sequence[float], catalogue: Catalogue) 
 def _gaps(z_mm: Sequence[float], planes_mm: Sequence[float], count: int) -> list[float]:
     """Where `count` slices are missing: holes in the series, and contour planes beyond it.
 
-    The slice distance is that of the slices here; where that leaves too few places (every second slice is missing), that
-    of the contour planes.
+    The slice distance is that of the slices here; where that leaves too few places (every second slice is
+    missing), that of the contour planes.
     """
     found: set[float] = set(planes_mm)
     for spacing in (_spacing(z_mm), _spacing(sorted(planes_mm))):

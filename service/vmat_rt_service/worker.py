@@ -7,6 +7,7 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,10 @@ class Worker:
     def __init__(self, config: ServiceConfig, journal: Journal, name: str) -> None:
         self._config, self._journal, self._name = config, journal, name
 
-    def work(self, channel: Any) -> None:
-        """Claim and run jobs until there is none or no room for results; the parent hears of each start and end."""
+    def work(self, channel: Any, ended: Callable[[], bool] = lambda: False) -> None:
+        """Claim and run jobs until there is none, no room for results, or `ended`; the parent hears of each."""
         blocked = False
-        while not blocked and enough_space(self._config):
+        while not blocked and not ended() and enough_space(self._config):
             job = self._journal.claim(self._name)
             if job is None:
                 break
@@ -49,7 +50,7 @@ class Worker:
             return closing.complete(config, journal, job, record)
         staged = config.staging / (job.content_hash or "")
         try:
-            return closing.complete(config, journal, job, self._predicted(job, staged))
+            return closing.complete(config, journal, job, self._predicted(job, staged), fresh=True)
         except InputError as error:
             if {problem.code for problem in error.problems} <= _NOT_ITS_FAULT:
                 logs.event("no room for results", job=job.id, key=job.key, code=error.problems[0].code)
@@ -139,7 +140,7 @@ def main(arguments: list[str]) -> None:
     for line in sys.stdin:
         assert json.loads(line)["do"] == "work"
         try:
-            worker.work(channel)
+            worker.work(channel, children.told_to_end)
         except Exception as error:  # the boundary: the supervisor settles what is in hand, as after a crash
             logs.crash("worker failed", error, worker=name)
             raise SystemExit(1) from None

@@ -50,6 +50,13 @@ def test_every_kind_of_change_is_found(site: Site, fault: str) -> None:
     assert verdict(site).fault
 
 
+def test_a_tail_that_was_cut_off_stays_found_after_more_lines(site: Site) -> None:
+    lines = filled(site)
+    site.config.audit.write_bytes(b"".join(lines[:2]))
+    audit.append(site.config, site.journal, "done", job=9, content_hash="c")
+    assert verdict(site).fault == "lines before line 3 are missing"
+
+
 def test_half_a_line_of_a_killed_writer_is_mended(site: Site) -> None:
     filled(site)
     with site.config.audit.open("ab") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -98,9 +99,9 @@ def test_retry_looks_for_the_files_again_and_keeps_the_job(journal: Journal) -> 
 
 def test_a_failed_transaction_leaves_nothing(journal: Journal) -> None:
     job = ready(journal, 1)
-    with pytest.raises(RuntimeError), journal.transaction() as db:
+    with pytest.raises(sqlite3.IntegrityError), journal.transaction() as db:  # noqa: PT012
         db.execute("UPDATE jobs SET state = 'done' WHERE id = ?", (job.id,))
-        raise RuntimeError
+        db.execute("INSERT INTO inputs VALUES (99, 'x', 1)")  # there is no job 99
     found = journal.job(job.id)
     assert found is not None
     assert found.state is State.READY

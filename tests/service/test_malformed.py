@@ -125,7 +125,8 @@ def test_each_malformed_study_gets_its_reason_and_the_good_one_its_dose(site: Si
     assert states.count("done") >= 1
     reasons = [json.loads(path.read_text()) for path in site.outbox.glob("refused/*/reason.json")]
     assert len(reasons) == states.count("refused") + states.count("quarantined")
-    assert all(reason["problems"] and all(p["message"] and p["remedy"] for p in reason["problems"]) for reason in reasons)
+    problems = [problem for reason in reasons for problem in reason["problems"] or [{}]]
+    assert all(problem.get("message") and problem.get("remedy") for problem in problems)
     assert len(reasons) + len(site.results()) >= len(SPOILS) + 3
     longest = max(entry.get("seconds", 0) for entry in site.log())
     assert longest < 60

@@ -64,7 +64,8 @@ def test_no_sentinel_leaves(site: Site) -> None:
     assert sorted(set(site.states())) == ["done", "quarantined", "refused"]
     site.journal.set_meta("checkpoint", "now")
     state = site.config.state
-    written = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file() and path.name != "service.json"}
+    files = [path for path in state.iterdir() if path.is_file() and path.name != "service.json"]
+    written = {path.name: path.read_bytes() for path in files}
     assert {"journal.sqlite", "audit.jsonl"} <= set(written)
     assert b"case-" in written["audit.jsonl"]
     written |= {"log": (site.root / "log.jsonl").read_bytes(), "stdout": (site.root / "stdout").read_bytes()}
