@@ -19,8 +19,10 @@ WINDOWS = [
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_identity_comes_back(size: tuple[int, int, int], window: Window) -> None:
+    """Up to 9 x 2 x 3 patches meet in a voxel: 54 float32 summands and a division, each rounding by 6e-8 of |x| < 6."""
+    torch.manual_seed(1)
     x = torch.randn(1, 2, *size)
-    torch.testing.assert_close(slide(lambda part: part, x, window), x, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(slide(lambda part: part, x, window), x, rtol=0, atol=55 * 6e-8 * 6)
 
 
 @pytest.mark.parametrize("size", SIZES)
