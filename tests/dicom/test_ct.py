@@ -265,3 +265,16 @@ def test_every_problem_of_a_series_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         ct_of(phantom)
     assert {problem.code for problem in caught.value.problems} >= {"DICOM_TRUNCATED", "CT_RESCALE"}
+
+
+def test_a_fault_of_every_slice_is_told_of_a_few(tmp_path: Path) -> None:
+    phantom = write_study(tmp_path, structures=False)
+    for path in phantom.ct_files:
+        with edited(path) as ds:
+            del ds.RescaleSlope
+    with pytest.raises(InputError) as caught:
+        read_ct(scan_folder(tmp_path).files)
+    *few, rest = caught.value.problems
+    assert {problem.code for problem in caught.value.problems} == {"CT_RESCALE"}
+    assert len(few) == 3
+    assert f"{len(phantom.ct_files) - 3} more CT files" in rest.message

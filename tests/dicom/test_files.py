@@ -184,3 +184,14 @@ def test_reading_changes_no_file(tmp_path: Path) -> None:
     after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before
     assert phantom.dose_file in after
+
+
+@pytest.mark.parametrize(("kind", "severity"), [("rs.dcm", "error"), ("rd.dcm", "warning")])
+def test_a_file_without_identifiers_is_named_with_what_it_lacks(tmp_path: Path, kind: str, severity: str) -> None:
+    write_study(tmp_path, dose=True)
+    with edited(tmp_path / kind) as ds:
+        del ds.SeriesInstanceUID
+    problem = next(p for p in scan_folder(tmp_path).problems if p.code == "ATTRIBUTE_MISSING")
+    assert kind in problem.message
+    assert "no SeriesInstanceUID" in problem.message
+    assert problem.severity == severity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from vmat_rt.dicom.slice_gaps import gap_problems, name_slices
 from vmat_rt.errors import InputError, Problem, raise_errors
 
 _READERS = 4
+_SAME_PROBLEMS = 3
 _TILT_TOLERANCE_DEG = 0.1
 _SHIFT_TOLERANCE_MM = 0.05
 _DECUBITUS = {"HFDR", "HFDL", "FFDR", "FFDL"}
@@ -72,9 +73,23 @@ def read_ct(files: Iterable[DicomFile]) -> CtSeries:
     slices = [result for result in results if isinstance(result, _Slice)]
     broken = [problem for result in results if not isinstance(result, _Slice) for problem in result]
     slices.sort(key=lambda one: one.z_mm)
-    raise_errors([*broken, *(_series_problems(slices) if slices else ())])
+    raise_errors([*_few_of_each(broken), *(_series_problems(slices) if slices else ())])
     raise_errors(_spacing_problems(slices))
     return _assembled(slices, ordered[0].series_uid)
+
+
+def _few_of_each(problems: Iterable[Problem]) -> list[Problem]:
+    """The first problems of each code, and how many more files have it: a series has hundreds of files."""
+    by_code: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_code.setdefault(problem.code, []).append(problem)
+    few = []
+    for same in by_code.values():
+        few += same[:_SAME_PROBLEMS]
+        if len(same) > _SAME_PROBLEMS:
+            message = f"{len(same) - _SAME_PROBLEMS} more CT files of the series have this problem."
+            few.append(replace(same[0], message=message))
+    return few
 
 
 def _slice_or_problems(file: DicomFile) -> _Slice | tuple[Problem, ...]:

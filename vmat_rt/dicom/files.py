@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_partial
 
 from vmat_rt.dicom.attributes import Attributes
-from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.errors import InputError, Problem, Severity, warning
 
 PREDICTED_MARK = "PREDICTED"
 """SeriesDescription of vmat-rt's own output starts so; such files are results, never input."""
@@ -179,9 +179,26 @@ def _identified(path: Path, name: str, stream: BinaryIO, has_prefix: bool) -> Di
             return None
     except InputError:
         return unreadable
-    if kind is not Kind.OTHER and not (file.sop_uid and file.series_uid and file.study_uid):
-        return unreadable
-    return file
+    return file if kind is Kind.OTHER else _unidentified(file, name) or file
+
+
+def _unidentified(file: DicomFile, name: str) -> Problem | None:
+    """The problem of a file that lacks what links it to others; a plan or dose can be done without."""
+    identifiers = {
+        "SOPInstanceUID": file.sop_uid,
+        "SeriesInstanceUID": file.series_uid,
+        "StudyInstanceUID": file.study_uid,
+    }
+    absent = [keyword for keyword, value in identifiers.items() if not value]
+    if not absent:
+        return None
+    try:
+        read_whole(file.path, str(file.kind))
+    except InputError as error:  # cut off before they came
+        return error.problems[0]
+    message = f"{file.kind} file {name!r} has no {' and no '.join(absent)}."
+    severity: Severity = "warning" if file.kind in (Kind.PLAN, Kind.DOSE) else "error"
+    return Problem("ATTRIBUTE_MISSING", message, "Export it again from the system that made it.", severity)
 
 
 def _kind(header: Attributes) -> Kind | None:
