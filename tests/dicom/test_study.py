@@ -196,6 +196,23 @@ def test_an_rtstruct_of_another_frame_is_refused(tmp_path: Path) -> None:
     assert "FRAME_MISMATCH" in refusal(tmp_path, None, phantom.options.uid("CT"))
 
 
+@pytest.mark.parametrize("place", ["own", "list", "rois"])
+def test_frames_that_contradict_each_other_are_refused(tmp_path: Path, place: str) -> None:
+    """No one can tell in which of them the contours lie."""
+    phantom = write_study(tmp_path)
+    with edited(phantom.structures_file) as ds:
+        if place == "own":
+            ds.FrameOfReferenceUID = "1.2.3.4"
+        elif place == "list":
+            ds.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID = "1.2.3.4"
+        else:
+            for roi in ds.StructureSetROISequence:
+                roi.ReferencedFrameOfReferenceUID = "1.2.3.4"
+    problem = refusal(tmp_path)["FRAME_MISMATCH"]
+    assert "1.2.3.4" in problem.message
+    assert phantom.grid.frame_uid in problem.message
+
+
 def _without_top_frame(ds: Dataset) -> None:
     del ds.FrameOfReferenceUID
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.files import DicomFile, Kind, Scan, read_whole, scan_folder
-from vmat_rt.dicom.structures import frames_of, referenced_images
+from vmat_rt.dicom.structures import frame_claims, frames_of, referenced_images
 from vmat_rt.errors import InputError, Problem, warning
 
 _NO_STRUCTURES = "Add the RTSTRUCT that was drawn on this CT."
@@ -24,6 +24,12 @@ class StructureFile:
     source: Attributes
     frames: frozenset[str]
     images: dict[str, frozenset[str]]
+
+    @property
+    def contradicts_itself(self) -> bool:
+        """Whether the set, its list of frames and its ROIs name frames of reference that have none in common."""
+        claims = frame_claims(self.source)
+        return bool(claims) and not claims[0].intersection(*claims)
 
     def describe(self) -> str:
         return f"{self.file.label or 'without a label'!r} (UID {self.file.sop_uid})"
@@ -138,7 +144,12 @@ def _series(scan: Scan) -> list[tuple[DicomFile, ...]]:
 
 
 def linked_to(structure: StructureFile, ct: Sequence[DicomFile]) -> bool:
-    """By frame of reference; by the series that it refers to only where the structure set names no frame."""
+    """By frame of reference; by the series that it refers to only where the structure set names no frame.
+
+    One that names frames which contradict one another belongs to none: nobody can tell where its contours lie.
+    """
+    if structure.contradicts_itself:
+        return False
     if structure.frames:
         return any(file.frame_uid in structure.frames for file in ct)
     return ct[0].series_uid in structure.images
@@ -164,7 +175,8 @@ def _no_ct_problem(structure: StructureFile, ct: list[tuple[DicomFile, ...]]) ->
         return Problem("NO_CT", f"There is no CT for the structure set {structure.describe()}.", _NO_CT)
     frames = ", ".join(sorted(structure.frames)) or "none"
     present = "; ".join(f"series {files[0].series_uid} in {files[0].frame_uid or 'none'}" for files in ct)
-    message = f"The structure set {structure.describe()} lies in the frame of reference {frames}, the CT in another "
+    lies = "names contradictory frames" if structure.contradicts_itself else "lies in the frame"
+    message = f"The structure set {structure.describe()} {lies} of reference {frames}, the CT in another "
     return Problem("FRAME_MISMATCH", f"{message}({present}).", _NO_CT)
 
 

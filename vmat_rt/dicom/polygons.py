@@ -38,6 +38,7 @@ class RoiFaults:
     unknown_thickness: bool = False
     not_closed: dict[str, int] = field(default_factory=dict)
     degenerate: list[int] = field(default_factory=list)
+    nothing_left: bool = False
     repeated: list[int] = field(default_factory=list)
     invalid: list[tuple[int, str]] = field(default_factory=list)
     not_axial: list[tuple[int, float]] = field(default_factory=list)
@@ -59,6 +60,9 @@ class RoiFaults:
             number, extent = self.not_axial[0]
             message = f"ROI {self.roi_name!r} has {len(self.not_axial)} contours that are not axial; contour {number} "
             found.append(Problem("CONTOUR_NOT_AXIAL", f"{message}spans {extent:.1f} mm in z.", _REPAIR))
+        if self.nothing_left and self.degenerate and not found:
+            message = f"ROI {self.roi_name!r} has {len(self.degenerate)} closed contours, but none encloses an area."
+            found.append(Problem("STRUCTURE_EMPTY", message, "Repair or delete it in the planning system."))
         if self.unknown_thickness:
             message = f"ROI {self.roi_name!r} has a single plane, and neither CT nor another ROI tells how thick it is."
             found.append(Problem("ROI_THICKNESS_UNKNOWN", message, "Add the CT to the folder."))
@@ -86,11 +90,14 @@ class RoiFaults:
 def planar_contour(item: Attributes, number: int, faults: RoiFaults) -> PlanarContour | None:
     """The polygon of one ContourSequence item, None when it has none; `faults` learns why."""
     try:
-        kind = item.text("ContourGeometricType").upper() or "without a type"
+        kind = item.text("ContourGeometricType").upper()
         points = _points(item)
         stated = item.whole("NumberOfContourPoints")
     except InputError:
         faults.invalid.append((number, "holds values that cannot be read"))
+        return None
+    if not kind:
+        faults.invalid.append((number, "does not say whether it is closed (ContourGeometricType)"))
         return None
     if kind not in _CLOSED:
         faults.not_closed[kind] = faults.not_closed.get(kind, 0) + 1

@@ -32,6 +32,11 @@ class Roi:
     problems: tuple[Problem, ...] = ()
     interpreted_type: str = ""
 
+    @property
+    def drawn(self) -> bool:
+        """Whether closed contours were drawn, usable or not: a damaged rectum must not pass for an absent one."""
+        return self.contours is not None or any(problem.severity == "error" for problem in self.problems)
+
 
 @dataclass(frozen=True)
 class StructureSet:
@@ -53,14 +58,20 @@ class _Declared:
     frame_uid: str
 
 
-def frames_of(source: Attributes) -> frozenset[str]:
-    """Frames of reference that a structure set lies in: its own, else those that it or its ROIs refer to."""
+def frame_claims(source: Attributes) -> tuple[frozenset[str], ...]:
+    """Frames of reference that the set itself, its list of frames and its ROIs name; only those that name any."""
     own = source.text("FrameOfReferenceUID")
-    if own:
-        return frozenset({own})
-    referenced = {item.text("FrameOfReferenceUID") for item in source.items("ReferencedFrameOfReferenceSequence")}
+    listed = {item.text("FrameOfReferenceUID") for item in source.items("ReferencedFrameOfReferenceSequence")}
     by_roi = {item.text("ReferencedFrameOfReferenceUID") for item in source.items("StructureSetROISequence")}
-    return frozenset((referenced | by_roi) - {""})
+    claims = (frozenset(frames) - {""} for frames in ({own}, listed, by_roi))
+    return tuple(claim for claim in claims if claim)
+
+
+def frames_of(source: Attributes) -> frozenset[str]:
+    """Frames of reference that a structure set lies in: what all its claims share, all that it names if they do not."""
+    claims = frame_claims(source)
+    every: frozenset[str] = frozenset().union(*claims)
+    return every.intersection(*claims) or every
 
 
 def referenced_images(source: Attributes) -> dict[str, frozenset[str]]:
@@ -187,6 +198,7 @@ def _roi(
     frame_uid, (for_one_plane, for_two_planes) = frame_and_hints
     planes = tuple(_one_plane(plane, faults) for plane in _planes(contours))
     if not planes:
+        faults.nothing_left = True
         return Roi(number, roi.name, None, faults.problems())
     gaps = np.diff([plane.z_mm for plane in planes])
     slab = _slab_mm(gaps, for_one_plane, for_two_planes)
