@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.naming import alias_table, fold, map_names, propose_aliases
-from vmat_rt.protocol import load_protocol
+from vmat_rt.naming import agreed_names, alias_table, fold, map_names, propose_aliases
+from vmat_rt.protocol import StructureSpec, load_protocol
 
 SIB = load_protocol("prostate_sib_70_56")
 HEAD_NECK = load_protocol("head_neck_70")
@@ -92,3 +92,12 @@ def test_proposals_are_guesses_for_what_is_unmapped() -> None:
     proposals = propose_aliases(["Rectumm", "Bladdr", "Couch surface"], SIB)
     assert proposals == {"Rectumm": "Rectum", "Bladdr": "Bladder"}
     assert map_names(["Rectumm"], SIB).names == {"Rectumm": None}
+
+
+def test_names_on_which_protocols_agree() -> None:
+    """An ROI that one protocol knows gets its name; one that two protocols call differently gets none."""
+    spec = StructureSpec(name="Parotid_L", role="oar", aliases=("par li", "gland"))
+    other = StructureSpec(name="Parotid_R", role="oar", aliases=("gland",))
+    first, second = (load_protocol("head_neck_70").model_copy(update={"structures": (one,)}) for one in (spec, other))
+    found = agreed_names(["PAR-LI", "Gland", "parotid r", "heart"], [first, second])
+    assert found == {"PAR-LI": "Parotid_L", "parotid r": "Parotid_R"}

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmat_rt.case import Prescription, Structure
-from vmat_rt.dicom.load import load_structures
+from vmat_rt.dicom.ct import CtSeries, read_ct
+from vmat_rt.dicom.load import commonly_named, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import Study, StudyFiles, find_studies, read_files
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.naming import propose_aliases
 from vmat_rt.pipeline import StudyChoice, case_of, protocol_for
-from vmat_rt.protocol import Protocol
+from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import prescription_entry, problem_entries, structure_entry
 from vmat_rt.report.schema import InspectDocument, InspectedCt, InspectedStudy
 
@@ -20,6 +21,7 @@ from vmat_rt.report.schema import InspectDocument, InspectedCt, InspectedStudy
 class _Found:
     """What could be learnt of one study before something stopped the reading."""
 
+    ct: CtSeries | None = None
     study: Study | None = None
     protocol: Protocol | None = None
     structures: tuple[Structure, ...] = ()
@@ -37,7 +39,7 @@ def inspect_folder(folder: Path, choice: StudyChoice) -> InspectDocument:
 
 def _inspected(files: StudyFiles, choice: StudyChoice) -> InspectedStudy:
     found = _examined(files, choice)
-    ct = found.study.ct if found.study is not None else None
+    ct = found.ct
     unmapped = [structure.roi_name for structure in found.structures if structure.name is None]
     return InspectedStudy(
         case=files.key,
@@ -58,18 +60,29 @@ def _examined(files: StudyFiles, choice: StudyChoice) -> _Found:
     found = _Found()
     found.note(files.problems)
     try:
+        if files.structures is None and files.ct:
+            found.ct = read_ct(files.ct)
         found.study = read_files(files, need_ct=False)
+        found.ct = found.study.ct
         found.note(found.study.problems)
-        found.structures = load_structures(found.study, None)
-        found.protocol = protocol_for(found.study, choice)
-        found.structures = load_structures(found.study, found.protocol)
-        if found.study.ct is not None:
-            case = case_of(found.study, found.protocol, choice)
-            found.prescription = case.prescription
-            found.note(case.problems)
+        _name_and_prescribe(found, found.study, choice)
     except InputError as refusal:
         found.note(refusal.problems)
+    if found.study is not None:
+        found.note(structure_problems(found.study, found.protocol))
     return found
+
+
+def _name_and_prescribe(found: _Found, study: Study, choice: StudyChoice) -> None:
+    """What a protocol says of the study. Raises InputError when something stands against it."""
+    found.structures = commonly_named(study, [load_protocol(name) for name in packaged_protocols()])
+    found.protocol = protocol_for(study, choice)
+    found.structures = load_structures(study, found.protocol)
+    if study.ct is not None:
+        found.note(case_of(study, found.protocol, choice).problems)
+    found.prescription = prescription_for(
+        study, found.protocol, found.structures, choice.prescription_gy or None, choice.fractions
+    )
 
 
 def as_text(document: InspectDocument) -> str:

@@ -62,6 +62,13 @@ def map_names(roi_names: Iterable[str], protocol: Protocol) -> NameMap:
     return NameMap(names, problems)
 
 
+def agreed_names(roi_names: Iterable[str], protocols: Iterable[Protocol]) -> dict[str, str]:
+    """ROI name -> TG-263 name, for the ROIs that one protocol or more knows and that all of those call the same."""
+    tables = [alias_table(protocol) for protocol in protocols]
+    known = {name: {table[fold(name)] for table in tables if fold(name) in table} for name in roi_names}
+    return {roi_name: names.pop() for roi_name, names in known.items() if len(names) == 1}
+
+
 def propose_aliases(unmapped: Iterable[str], protocol: Protocol) -> dict[str, str]:
     """Guesses for a person to confirm: ROI name -> TG-263 name that it resembles. Never used for mapping."""
     table = alias_table(protocol)

@@ -89,7 +89,7 @@ def protocol_for(study: Study, choice: StudyChoice) -> Protocol:
     """The protocol that the user named, or the packaged one that fits the contoured ROIs."""
     if choice.protocol is not None:
         return choice.protocol
-    contoured = [roi.name for roi in study.structure_set.rois if roi.contours is not None]
+    contoured = [roi.name for roi in study.structure_set.rois if roi.drawn]
     return choose_protocol(contoured, [load_protocol(name) for name in packaged_protocols()])
 
 
@@ -186,6 +186,21 @@ def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, wa
     )
 
 
+def _case_and_bundle(study: Study, protocol: Protocol, choice: StudyChoice, model: str | None) -> tuple[Case, Bundle]:
+    """Both, or one refusal with the problems of the case before the lack of a model."""
+    refused: tuple[Problem, ...] = ()
+    try:
+        case = case_of(study, protocol, choice)
+    except InputError as refusal:
+        refused = refusal.problems
+    try:
+        bundle = find_bundle(protocol.name, model)
+    except InputError as refusal:
+        raise InputError((*refused, *refusal.problems)) from None
+    raise_errors(refused)
+    return case, bundle
+
+
 @dataclass(frozen=True)
 class Published:
     """What a finished study left behind: its folder, the files in it by kind, and the report's JSON document."""
@@ -230,8 +245,7 @@ def predict_study(
     with watch.step("read"):
         study = read_study(folder, choice.structures_uid, choice.series_uid)
         protocol = protocol_for(study, choice)
-        bundle = find_bundle(protocol.name, model)
-        case = case_of(study, protocol, choice)
+        case, bundle = _case_and_bundle(study, protocol, choice, model)
     result = predict_case(case, protocol, bundle, device, watch)
     final = out / study.key
     with published_folder(final) as temporary:

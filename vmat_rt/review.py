@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray, Prescription, Structure, Volume
 from vmat_rt.dicom.dose import read_dose
-from vmat_rt.dicom.load import load_structures, prescription_for, structure_problems
+from vmat_rt.dicom.load import commonly_named, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.errors import InputError, Problem, warning
 from vmat_rt.geometry.rasterize import structure_fraction
@@ -20,7 +20,7 @@ from vmat_rt.metrics.gamma import GammaCriteria, GammaResult, GammaSummary, gamm
 from vmat_rt.metrics.goals import check_goals
 from vmat_rt.metrics.grammar import parse_metric
 from vmat_rt.pipeline import StudyChoice, protocol_for
-from vmat_rt.protocol import Protocol
+from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import goal_entries, problem_entries, structure_metrics
 from vmat_rt.report.schema import DvhDocument
 
@@ -39,7 +39,7 @@ def dvh_document(
     dose = read_dose(dose_file).volume
     _require_one_frame(study, dose)
     protocol, problems = _protocol(study, choice)
-    structures = [structure for structure in load_structures(study, protocol) if structure.shape is not None]
+    structures = [structure for structure in _structures(study, protocol) if structure.shape is not None]
     if not all_rois and protocol is not None:
         structures = [structure for structure in structures if structure.name is not None]
     prescription = _prescription(study, protocol, structures, choice)
@@ -55,6 +55,12 @@ def dvh_document(
         goals=goal_entries(goals),
         problems=problem_entries(dict.fromkeys([*study.problems, *structure_problems(study, protocol), *problems])),
     )
+
+
+def _structures(study: Study, protocol: Protocol | None) -> tuple[Structure, ...]:
+    if protocol is not None:
+        return load_structures(study, protocol)
+    return commonly_named(study, [load_protocol(name) for name in packaged_protocols()])
 
 
 def _require_one_frame(study: Study, dose: Volume) -> None:

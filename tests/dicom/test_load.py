@@ -242,17 +242,23 @@ BOOST = protocol(
         (["PTV_7000", "larynx"], "head"),
         (["PTV_7000", "Rectum", "Bladder"], "prostate"),
         (["PTV_7000", "PTV_5600", "Rectum"], "sib"),
+        (["PTV_5600", "Rectum"], "sib"),
     ],
 )
 def test_the_protocol_that_maps_most_is_chosen(rois: list[str], name: str) -> None:
     assert choose_protocol(rois, [HEAD, PROSTATE, BOOST]).name == name
 
 
+def test_protocols_that_fit_in_part_and_equally_well_are_unclear() -> None:
+    other = BOOST.model_copy(update={"name": "other"})
+    with pytest.raises(InputError, match="none has all its targets contoured"):
+        choose_protocol(["PTV_5600"], [BOOST, other])
+
+
 @pytest.mark.parametrize(
     ("rois", "code", "text"),
     [
         (["PTV_7000"], "PROTOCOL_UNCLEAR", "head (1 ROIs), prostate (1 ROIs)"),
-        (["PTV_5600", "Rectum"], "PROTOCOL_UNCLEAR", "sib (2 ROIs)"),
         (["Rectum", "GTV"], "TARGET_MISSING", "sib: PTV_7000, PTV_5600"),
         ([], "TARGET_MISSING", "head: PTV_7000"),
     ],

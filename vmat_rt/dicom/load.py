@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vmat_rt.case import Case, Contours, Prescription, Structure, Volume
 from vmat_rt.dicom.placement import placement_problems
 from vmat_rt.dicom.prescription import find_prescription
-from vmat_rt.dicom.structures import Roi, StructureSet
+from vmat_rt.dicom.structures import StructureSet
 from vmat_rt.dicom.study import Study
 from vmat_rt.errors import InputError, Problem, raise_errors, warning
 from vmat_rt.geometry.body import body_from_ct
-from vmat_rt.naming import NameMap, map_names
+from vmat_rt.naming import NameMap, agreed_names, map_names
 from vmat_rt.protocol import Protocol
 
 _CONTOUR_IT = "Contour it, or add the name it has here to the aliases of a site protocol (--protocol my.yaml)."
@@ -41,7 +41,7 @@ def load_case(
     problems = [*study.problems, *name_problems]
     problems += [problem for one in named for problem in (*one.problems, *_placement(one, ct))]
     structures = {s.name: s for s in (one.structure for one in named) if s.name is not None and s.shape is not None}
-    problems += _missing(structures, protocol)
+    problems += _missing({one.structure.name for one in named}, protocol)
     targets = [structures[spec.name] for spec in protocol.with_role("target") if spec.name in structures]
     prescribed, prescription_problems = find_prescription(targets, protocol, study.plan, prescription or {}, fractions)
     problems += prescription_problems
@@ -74,6 +74,15 @@ def load_structures(study: Study, protocol: Protocol | None) -> tuple[Structure,
     return tuple(one.structure for one in _named(study.structure_set, protocol)[0])
 
 
+def commonly_named(study: Study, protocols: Iterable[Protocol]) -> tuple[Structure, ...]:
+    """Every ROI in file order, under the names on which all of the protocols that know it agree."""
+    names = agreed_names([roi.name for roi in study.structure_set.rois if roi.drawn], protocols)
+    return tuple(
+        replace(structure, name=names.get(structure.roi_name) if roi.drawn else None)
+        for structure, roi in zip(load_structures(study, None), study.structure_set.rois, strict=True)
+    )
+
+
 def prescription_for(
     study: Study,
     protocol: Protocol,
@@ -103,7 +112,9 @@ def structure_problems(study: Study, protocol: Protocol | None) -> tuple[Problem
 def choose_protocol(roi_names: Iterable[str], protocols: Iterable[Protocol]) -> Protocol:
     """The protocol whose required targets are all among the contoured ROIs and that maps the most of them.
 
-    Raises InputError: TARGET_MISSING when no protocol finds a target, PROTOCOL_UNCLEAR when none or several fit.
+    Where none has all its targets, the one that maps the most ROIs of those that have one: what it misses is then told
+    by `load_case`. Raises InputError: TARGET_MISSING when no protocol finds a target, PROTOCOL_UNCLEAR when several
+    fit equally well.
     """
     names, protocols = list(roi_names), list(protocols)
     found = {p.name: {name for name in map_names(names, p).names.values() if name is not None} for p in protocols}
@@ -111,13 +122,14 @@ def choose_protocol(roi_names: Iterable[str], protocols: Iterable[Protocol]) -> 
     if not any_target:
         looked_for = "; ".join(f"{p.name}: {', '.join(_target_names(p))}" for p in protocols)
         raise InputError(Problem("TARGET_MISSING", f"No target is contoured. Looked for {looked_for}.", _CONTOUR_IT))
-    fitting = [p for p in any_target if set(_target_names(p)) <= found[p.name]]
-    most = max((len(found[p.name]) for p in fitting), default=0)
+    whole = [p for p in any_target if set(_target_names(p)) <= found[p.name]]
+    fitting = whole or any_target
+    most = max(len(found[p.name]) for p in fitting)
     best = [p for p in fitting if len(found[p.name]) == most]
     if len(best) == 1:
         return best[0]
-    candidates = ", ".join(f"{p.name} ({len(found[p.name])} ROIs)" for p in best or any_target)
-    why = "fit equally well" if best else "fit in part, but none has all its targets contoured"
+    candidates = ", ".join(f"{p.name} ({len(found[p.name])} ROIs)" for p in best)
+    why = "fit equally well" if whole else "fit equally well, but none has all its targets contoured"
     raise InputError(
         Problem("PROTOCOL_UNCLEAR", f"Which protocol holds is unclear: {candidates} {why}.", "Name it with --protocol.")
     )
@@ -133,19 +145,14 @@ def _target_names(protocol: Protocol) -> tuple[str, ...]:
 def _named(structure_set: StructureSet, protocol: Protocol | None) -> tuple[list[_Named], list[Problem]]:
     """Structures under the protocol's names. An ROI without contours claims no name, however it is called."""
     rois = structure_set.rois
-    drawn = [roi.name for roi in rois if _is_drawn(roi)]
+    drawn = [roi.name for roi in rois if roi.drawn]
     name_map = map_names(drawn, protocol) if protocol is not None else NameMap({}, ())
     named = []
     for roi in rois:
-        name = name_map.names.get(roi.name) if _is_drawn(roi) else None
+        name = name_map.names.get(roi.name) if roi.drawn else None
         problems = roi.problems if name is not None else tuple(_as_warning(problem) for problem in roi.problems)
         named.append(_Named(Structure(roi.name, name, roi.contours, roi.number), problems))
     return named, list(name_map.problems)
-
-
-def _is_drawn(roi: Roi) -> bool:
-    """Whether closed contours were drawn, usable or not: a damaged rectum must not pass for an absent one."""
-    return roi.contours is not None or bool(_errors(roi.problems))
 
 
 def _placement(one: _Named, ct: Volume) -> tuple[Problem, ...]:
@@ -155,17 +162,17 @@ def _placement(one: _Named, ct: Volume) -> tuple[Problem, ...]:
     return problems if one.structure.name is not None else tuple(_as_warning(problem) for problem in problems)
 
 
-def _missing(structures: Mapping[str, Structure], protocol: Protocol) -> list[Problem]:
+def _missing(drawn: Container[str | None], protocol: Protocol) -> list[Problem]:
     problems = []
     for spec in protocol.structures:
-        if spec.required and spec.role != "body" and spec.name not in structures:
+        if spec.required and spec.role != "body" and spec.name not in drawn:
             code = "TARGET_MISSING" if spec.role == "target" else "STRUCTURE_MISSING"
             kind = "target" if spec.role == "target" else "structure"
             looked_for = ", ".join((spec.name, *spec.aliases))
             message = f"The {kind} {spec.name} is not contoured. Looked for ROIs called {looked_for}."
             problems.append(Problem(code, message, _CONTOUR_IT))
     targets = [spec.name for spec in protocol.with_role("target")]
-    if not problems and not any(name in structures for name in targets):
+    if not problems and not any(name in drawn for name in targets):
         problems.append(_no_target(targets))
     return problems
 
