@@ -1,0 +1,85 @@
+"""The main line with a network: the same reading, grid and report, with the geometric baseline beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vmat_rt.bundle import Bundle, GridRule, Manifest, TrainingSummary
+from vmat_rt.case import Volume
+from vmat_rt.errors import ConfigError, ModelError
+from vmat_rt.grid import Grid
+from vmat_rt.nn.encode import channels_for
+from vmat_rt.nn.network_bundle import NetworkSettings, pack_network
+from vmat_rt.nn.unet import UNet, UNetSettings
+from vmat_rt.pipeline import cut_to, predict_study
+from vmat_rt.protocol import load_protocol
+
+STUDY = Path(__file__).resolve().parent.parent / "sample_data" / "head_neck_openkbp"
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A tiny network with random weights on a coarse grid: real code, no knowledge."""
+    channels = channels_for(load_protocol("head_neck_70"))
+    settings = NetworkSettings(unet=UNetSettings(width=4, levels=2, embedding=8), targets=channels.targets)
+    torch.manual_seed(5)
+    network = UNet(settings.unet, len(channels.names), channels.condition_size).eval()
+    training = TrainingSummary(data="none", cases=1, date="-", command="-", hardware="-", licence="-")
+    manifest = Manifest(
+        schema_version=1,
+        name="untrained",
+        version="0",
+        kind="network",
+        protocol="head_neck_70",
+        grid=GridRule(kind="fixed", shape=(88, 64, 64), spacing_mm=(4.0, 6.0, 6.0)),
+        inputs=channels.names,
+        settings=settings.model_dump(mode="json"),
+        training=training,
+        files={},
+    )
+    return pack_network(tmp_path_factory.mktemp("bundle"), manifest, network)
+
+
+def test_a_network_is_reported_beside_the_geometric_baseline(untrained: Bundle, tmp_path: Path) -> None:
+    published = predict_study(STUDY, tmp_path, model=str(untrained.folder), device="cpu")
+    report = json.loads((published.folder / "report.json").read_text())
+    assert report["model"]["name"] == "untrained"
+    assert report["baseline"]["model"]["kind"] == "geometric"
+    assert report["comparison_with_baseline"]["disagrees"], "a network that knows nothing must be flagged"
+    assert report["case"]["dose_grid"]["spacing_mm"] == [4.0, 6.0, 6.0]
+
+
+def test_a_device_that_is_not_there_is_refused(untrained: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        predict_study(STUDY, tmp_path, model=str(untrained.folder), device="cuda:7")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_bundle_that_changed_under_its_path_is_refused(untrained: Bundle, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in untrained.folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    weights = next(copy.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(ModelError, match="SHA-256"):
+        predict_study(STUDY, tmp_path / "out", model=str(copy), device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cutting_to_the_ct_keeps_values_in_place() -> None:
+    grid = Grid((6, 7, 8), (2.0, 3.0, 4.0), (-4.0, -9.0, 0.0), "f")
+    dose = Volume(grid, np.arange(6 * 7 * 8, dtype=np.float32).reshape(grid.shape))
+    ct = Grid((4, 30, 5), (1.5, 1.0, 3.0), (-1.0, -5.0, 9.0), "f")
+    cut = cut_to(dose, ct)
+    low, high = ct.bounds_mm
+    for axis in range(3):
+        assert low[axis] <= cut.grid.origin_mm[axis] <= cut.grid.last_mm[axis] <= high[axis]
+    first = np.rint(grid.index_of(np.array(cut.grid.origin_mm))).astype(int)
+    assert cut.array[0, 0, 0] == dose.array[tuple(first)]
+    assert cut.grid.shape == (3, 5, 4)
