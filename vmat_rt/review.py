@@ -15,7 +15,7 @@ from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.errors import InputError, Problem, warning
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh import compute_dvhs
+from vmat_rt.metrics.dvh import compute_dvhs, coverage_problems
 from vmat_rt.metrics.gamma import GammaCriteria, GammaResult, GammaSummary, gamma, grown_region, region_pass_rates
 from vmat_rt.metrics.goals import check_goals
 from vmat_rt.metrics.grammar import parse_metric
@@ -53,7 +53,9 @@ def dvh_document(
     return DvhDocument(
         structures=[structure_metrics(dvh, [str(metric) for metric in wanted], None) for dvh in dvhs.values()],
         goals=goal_entries(goals),
-        problems=problem_entries(dict.fromkeys([*study.problems, *structure_problems(study, protocol), *problems])),
+        problems=problem_entries(
+            dict.fromkeys([*study.problems, *structure_problems(study, protocol), *problems, *coverage_problems(dvhs)])
+        ),
     )
 
 

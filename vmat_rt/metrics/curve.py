@@ -64,6 +64,18 @@ class DoseVolumeCurve:
         result: FloatArray = np.where(upper == len(self.doses_gy), 0.0, inner)
         return result
 
+    def with_volume(self, volume_cc: float, dose_gy: float) -> DoseVolumeCurve:
+        """The curve of the same structure and volume_cc more, all of it at dose_gy."""
+        at = int(np.searchsorted(self.doses_gy, dose_gy, side="left"))
+        near = slice(max(0, at - 1), at + 1)
+        above = float(np.interp(dose_gy, self.doses_gy[near], self.at_least_cc[near]))
+        whole = self.volume_cc + volume_cc
+        return DoseVolumeCurve(
+            np.concatenate([self.doses_gy[:at], [dose_gy, dose_gy], self.doses_gy[at:]]),
+            np.concatenate([self.at_least_cc[:at] + volume_cc, [above + volume_cc, above], self.at_least_cc[at:]]),
+            (self.mean_gy * self.volume_cc + dose_gy * volume_cc) / whole,
+        )
+
     def geud_gy(self, exponent: float) -> float:
         """Generalised equivalent uniform dose, (sum v_i D_i^a)^(1/a) with volume fractions v_i, Gy."""
         if exponent == 1:

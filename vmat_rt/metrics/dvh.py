@@ -1,8 +1,8 @@
 """DVH: how much of a structure gets how much dose. Unbinned, volume-weighted, sampled as finely as the metrics need.
 
 The solid is that of vmat_rt.case.Contours (half slabs at the ends) or a Volume of area fractions; dose is trilinear
-between voxel centres. What cannot be known is None with a reason, never 0: a structure without contours, one that the
-dose grid does not cover, a metric that needs a prescription where there is none.
+between voxel centres. What cannot be known is None with a reason, never 0: a structure without contours, a metric that
+the part outside the dose grid decides (vmat_rt.metrics.coverage), one that needs a prescription where there is none.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.case import Contours, Structure, Volume
-from vmat_rt.errors import GeometryError, Problem, raise_errors
+from vmat_rt.errors import GeometryError, Problem, raise_errors, warning
 from vmat_rt.geometry.rasterize import bounds_mm, volume_cc, volume_inside_cc
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.convergence import Accuracy, GridInvariance, refined_curve
+from vmat_rt.metrics.coverage import LEAST, WHOLE, Outside, hottest_crossed_face_gy, read_with_outside
 from vmat_rt.metrics.curve import DoseVolumeCurve
 from vmat_rt.metrics.evaluation import Reading, read_metric
 from vmat_rt.metrics.grammar import Metric, parse_metric
@@ -26,8 +27,6 @@ from vmat_rt.metrics.solid_samples import sample_structure
 
 DEFAULT_METRICS = ("D99%", "D98%", "D95%", "D50%", "D5%", "D2%", "D1%", "D0.03cc", "Dmin", "Dmean", "Dmax")
 """What sampling is made fine enough for when no metrics are named."""
-LEAST_COVERED = 0.999
-"""A structure of which less than 99.9 % lies in the dose grid has no metrics: the rest could decide any of them."""
 _ISODOSE_STEP_MM = 0.5
 
 
@@ -36,9 +35,9 @@ class Dvh:
     """Cumulative DVH of one structure.
 
     volume_cc is the whole structure's; covered_fraction the part of it inside the dose grid; cumulative the curve of
-    that part, None when nothing is covered. reason, when not empty, says why no metric can be given. prescription_gy
-    is used where a caller of value() gives none; isodose_cc is the volume of the whole dose grid that gets it (for
-    CI).
+    that part, None when nothing is covered. outside is the rest where it is too much to be left out of account. reason,
+    when not empty, says why no metric can be given. prescription_gy is used where a caller of value() gives none;
+    isodose_cc is the volume of the whole dose grid that gets it (for CI).
     """
 
     roi_name: str
@@ -50,6 +49,15 @@ class Dvh:
     prescription_gy: float | None = None
     isodose_cc: float | None = None
     reason: str = ""
+    outside: Outside | None = None
+
+    @property
+    def shortfall(self) -> str:
+        """What is missing in words, where a part outside the dose grid may decide metrics; else ""."""
+        if self.outside is None:
+            return ""
+        percent = 100 * (1 - self.covered_fraction)
+        return f"{percent:.1f} % of it ({self.outside.volume_cc:.3g} cc) lies outside the dose grid"
 
     @property
     def doses_gy(self) -> NDArray[np.float64]:
@@ -68,6 +76,8 @@ class Dvh:
             return Reading(None, self.reason)
         given = self.prescription_gy if prescription_gy is None else prescription_gy
         isodose_cc = self.isodose_cc if given == self.prescription_gy else None
+        if self.outside is not None:
+            return read_with_outside(metric, self.cumulative, self.outside, given, isodose_cc)
         return read_metric(metric, self.cumulative, given, isodose_cc)
 
     def value(self, metric: Metric | str, prescription_gy: float | None = None) -> float | None:
@@ -101,6 +111,21 @@ def dose_problems(dose: Volume) -> tuple[Problem, ...]:
         message = f"The dose is negative in {below} of {size} voxels, down to {lowest:.4g} Gy."
         problems.append(Problem("DOSE_NEGATIVE", message, "Export or compute the dose again; a dose is 0 Gy or more."))
     return tuple(problems)
+
+
+def coverage_problems(dvhs: Mapping[str, Dvh]) -> tuple[Problem, ...]:
+    """A warning for each structure that the dose grid does not cover, with what is missing. dvhs by compute_dvhs."""
+    remedy = "Metrics that this part could decide are not given; compute the dose on a larger grid."
+    return tuple(
+        warning(
+            "STRUCTURE_NOT_COVERED",
+            f"Of ROI {key!r} {100 * (1 - dvh.covered_fraction):.1f} % "
+            f"({(1 - dvh.covered_fraction) * dvh.volume_cc:.3g} of {dvh.volume_cc:.3g} cc) lies outside the dose grid.",
+            remedy,
+        )
+        for key, dvh in dvhs.items()
+        if dvh.volume_cc > 0 and dvh.covered_fraction < WHOLE
+    )
 
 
 def compute_dvh(
@@ -184,10 +209,13 @@ def _one_dvh(
     if covered * whole <= 1e-9:
         return _empty(structure, whole, "it lies outside the dose grid")
     curve, invariance = refined_curve(structure, dose, (whole, covered), (metrics, level), accuracy)
-    reason = ""
-    if covered < LEAST_COVERED:
-        reason = f"only {100 * covered:.1f} % of it lies in the dose grid ({100 * LEAST_COVERED:g} % is needed)"
-    return Dvh(structure.roi_name, structure.name, whole, covered, curve, invariance, reason=reason)
+    dvh = Dvh(structure.roi_name, structure.name, whole, covered, curve, invariance)
+    if covered >= WHOLE:
+        return dvh
+    if covered < LEAST:
+        reason = f"only {100 * covered:.1f} % of it lies in the dose grid ({100 * LEAST:g} % is needed)"
+        return replace(dvh, reason=reason)
+    return replace(dvh, outside=Outside((1 - covered) * whole, hottest_crossed_face_gy(structure, dose)))
 
 
 def _covered_fraction(structure: Structure, grid: Grid, whole_cc: float) -> float:

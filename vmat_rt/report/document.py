@@ -75,7 +75,7 @@ def structure_metrics(dvh: Dvh, metrics: Sequence[str], prescription_gy: float |
         volume_cc=dvh.volume_cc,
         covered_percent=100 * dvh.covered_fraction,
         metrics=dvh.values(metrics, prescription_gy),
-        reason=dvh.reason,
+        reason=dvh.reason or dvh.shortfall,
     )
 
 

@@ -73,7 +73,7 @@ class StructureMetrics(_Document):
     volume_cc: Number
     covered_percent: Number = Field(description="part of the volume that lies within the dose grid")
     metrics: dict[str, Number]
-    reason: str = Field(description="why there are no metrics; empty where there are")
+    reason: str = Field(description="why there are no metrics, or what may leave some null; empty where nothing does")
 
 
 class GoalEntry(_Document):
