@@ -156,6 +156,22 @@ def test_dvh_needs_no_ct(tmp_path: Path) -> None:
         target["metrics"]["Dmin"] < target["metrics"]["D95%"] < target["metrics"]["Dmean"] < target["metrics"]["Dmax"]
     )
     assert any(goal["structure"] == "SpinalCord" for goal in found["goals"])
+    assert not [problem for problem in found["problems"] if problem["severity"] == "error"]
+
+
+def test_dvh_of_names_that_no_protocol_knows_takes_the_dose_given(tmp_path: Path) -> None:
+    shutil.copy(HEAD_NECK / "RTSTRUCT.dcm", tmp_path)
+    structures = pydicom.dcmread(tmp_path / "RTSTRUCT.dcm")
+    for roi in structures.StructureSetROISequence:
+        roi.ROIName = f"zz {roi.ROIName[::-1]}"
+    structures.save_as(tmp_path / "RTSTRUCT.dcm")
+    arguments = ("dvh", tmp_path, "--dose", HEAD_NECK / "RTDOSE.dcm", "--metrics", "V95%,Dmean", "--json")
+    result = run(*arguments, "--prescription", "zz 07VTP=70")
+    found = document(result)
+    target = next(s for s in found["structures"] if s["roi_name"] == "zz 07VTP")
+    assert target["name"] is None
+    assert 50 < target["metrics"]["V95%"] <= 100
+    assert run(*arguments, "--prescription", "PTV=70").exit_code == 2
 
 
 def test_models_say_what_they_were_trained_on() -> None:

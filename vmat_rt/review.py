@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from vmat_rt.case import FloatArray, Prescription, Structure, Volume
 from vmat_rt.dicom.dose import read_dose
 from vmat_rt.dicom.load import commonly_named, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import Study, read_study
-from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.errors import ConfigError, InputError, Problem, warning
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh import compute_dvhs, coverage_problems
@@ -44,6 +45,8 @@ def dvh_document(
         structures = [structure for structure in structures if structure.name is not None]
     prescription = _prescription(study, protocol, structures, choice)
     doses_gy = dict(prescription.dose_gy) if prescription is not None else {}
+    if protocol is None:
+        doses_gy = _given_doses(choice, structures)
     goal_metrics = [goal.metric for goals in protocol.goal_sets for goal in goals.goals] if protocol else []
     dvhs = compute_dvhs(structures, dose, metrics=[*wanted, *goal_metrics], prescription_gy=doses_gy)
     goals = {}
@@ -54,7 +57,9 @@ def dvh_document(
         structures=[structure_metrics(dvh, [str(metric) for metric in wanted], None) for dvh in dvhs.values()],
         goals=goal_entries(goals),
         problems=problem_entries(
-            dict.fromkeys([*study.problems, *structure_problems(study, protocol), *problems, *coverage_problems(dvhs)])
+            dict.fromkeys(
+                [*_without_ct_errors(study), *structure_problems(study, protocol), *problems, *coverage_problems(dvhs)]
+            )
         ),
     )
 
@@ -63,6 +68,20 @@ def _structures(study: Study, protocol: Protocol | None) -> tuple[Structure, ...
     if protocol is not None:
         return load_structures(study, protocol)
     return commonly_named(study, [load_protocol(name) for name in packaged_protocols()])
+
+
+def _given_doses(choice: StudyChoice, structures: Sequence[Structure]) -> dict[str, float]:
+    """--prescription by ROI or TG-263 name, where no protocol says what a target is. Raises ConfigError."""
+    known = {name for structure in structures for name in (structure.roi_name, structure.name)}
+    for name in choice.prescription_gy:
+        if name not in known:
+            raise ConfigError(f"{name!r} is no contoured ROI of the study")
+    return dict(choice.prescription_gy)
+
+
+def _without_ct_errors(study: Study) -> tuple[Problem, ...]:
+    """The study's problems. A DVH needs no CT: that it is absent is none, what is wrong with it a warning."""
+    return tuple(replace(problem, severity="warning") for problem in study.problems if problem.code != "NO_CT")
 
 
 def _require_one_frame(study: Study, dose: Volume) -> None:
