@@ -12,7 +12,8 @@ from vmat_rt_service.requests import Answer, Reader
 
 _BATCH = 64
 _UNREADABLE_AGAIN_SECONDS = 30.0
-_IDLE_SHARE = 300.0  # a scan that found nothing new is followed by a pause of this many times its processor time
+_IDLE_SHARE = 200.0  # a pause in which nothing happens is this many times the processor time of a scan and its echo
+_LONGEST_PAUSE_SECONDS = 60.0
 
 
 class Survey:
@@ -28,6 +29,7 @@ class Survey:
         self.scans = 0
         self.stale = True
         self._next_scan = 0.0
+        self._processor_time = time.process_time()
         self._unreadable_at = 0.0
 
     def wake(self) -> None:
@@ -70,7 +72,8 @@ class Survey:
         self.stale = True
 
     def _scan(self, now: float) -> None:
-        begun = time.thread_time()
+        used = time.process_time() - self._processor_time  # since the last scan, with the events that it caused itself
+        self._processor_time += used
         self._inbox.scan(now)
         self.scans += 1
         stable = self._inbox.stable(now)
@@ -86,7 +89,7 @@ class Survey:
         if restless:
             pause = max(0.05, min(self._config.stable_seconds, self._config.scan_seconds))
         else:
-            pause = max(self._config.scan_seconds, (time.thread_time() - begun) * _IDLE_SHARE)
+            pause = max(self._config.scan_seconds, min(used * _IDLE_SHARE, _LONGEST_PAUSE_SECONDS))
         self._next_scan = now + pause
 
     def _unknown(self, path: str, version: Version, again: bool) -> bool:
