@@ -178,6 +178,12 @@ class Receiver(DIMSEServiceProvider):
                 _, request = self.msg_queue.get_nowait()
                 _discard(getattr(request, "DataSet", None))
 
+    def close(self) -> None:
+        """The connection is gone."""
+        self.abandon()
+        # A peer that left before it asked for anything would otherwise count as an association until its time is up.
+        self.dul.to_user_queue.put(None)
+
 
 def _discard(dataset: object) -> None:
     if isinstance(dataset, IncomingDataset):

@@ -139,7 +139,7 @@ def _rejected(event: Event) -> None:
 
 def _closed(event: Event) -> None:
     receiver = receiver_of(event.assoc)
-    receiver.abandon()
+    receiver.close()
     if receiver.stored or receiver.refused:
         logs.event("received", done=receiver.stored, refused=receiver.refused, caller=_caller(event.assoc))
 

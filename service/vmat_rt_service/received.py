@@ -13,6 +13,7 @@ import re
 import shutil
 import time
 import uuid
+import weakref
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
@@ -161,6 +162,7 @@ class Arrival:
             if shutil.disk_usage(self._shelf.hidden).free < self._shelf.min_free_bytes:
                 raise RefusalError(Status.OUT_OF_RESOURCES, "DISK_LOW")
             self._file = self._path.open("xb", buffering=_BUFFER_BYTES)
+            weakref.finalize(self, self._path.unlink, missing_ok=True)  # however its connection's threads end
             self._file.write(_file_head(self._announced))
             self._begin = self._file.tell()
         return self._file

@@ -417,6 +417,19 @@ def test_noise_ends_its_own_connection_only(tmp_path: Path, content: bytes) -> N
         with suppress(OSError):  # it has closed already
             peer.shutdown(socket.SHUT_WR)
         assert ended(peer)
+        wait_for(lambda: not associations(), 5)
+
+
+def test_probes_of_the_port_take_no_association_away(tmp_path: Path) -> None:
+    with listening(node_config(tmp_path, max_associations=1)) as port:
+        for _ in range(40):
+            socket.create_connection(("127.0.0.1", port)).close()
+        wait_for(lambda: not associations(), 5)
+        assert echoes(port)
+
+
+def associations() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "AcceptorThread" in thread.name]
 
 
 def ended(peer: socket.socket) -> bool:
@@ -477,7 +490,7 @@ def test_a_peer_that_does_not_wait_for_answers_is_cut_off(tmp_path: Path, study:
         association.abort()
         assert echoes(port)
         wait_for(lambda: not hidden(config.inbox), 10)
-        wait_for(lambda: not [one for one in threading.enumerate() if "AcceptorThread" in one.name], 10)
+        wait_for(lambda: not associations(), 10)
 
 
 def test_a_node_that_dies_is_started_again_and_ends_with_the_service(tmp_path: Path) -> None:
