@@ -197,6 +197,10 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         ("predict", HEAD_NECK, "--out", "out", "--prescription", "PTV_7000"),
         ("predict", HEAD_NECK, "--out", "out", "--protocol", "no_such_protocol"),
         ("dvh", HEAD_NECK, "--dose", HEAD_NECK / "RTDOSE.dcm", "--metrics", "X95"),
+        ("predict", HEAD_NECK, "--out", "out", "--plan-uid", "1.02.3"),
+        ("predict", HEAD_NECK, "--out", "out", "--plan-uid", "plan"),
+        ("predict", HEAD_NECK, "--out", "out", "--device", "gpu"),
+        ("predict", HEAD_NECK, "--out", "out", "--plan", HEAD_NECK / "RTPLAN.dcm", "--plan-uid", "1.2"),
         ("no-such-command",),
     ],
     ids=lambda arguments: " ".join(str(a) for a in arguments)[-40:],
@@ -206,6 +210,19 @@ def test_usage_errors_end_with_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(*arguments).exit_code == 2
+    found = document(run(*arguments, "--json"))
+    assert found["exit_code"] == 2
+    assert all(problem["code"] and problem["message"] for problem in found["problems"])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "code"), [("RTDOSE.dcm", "PLAN_NOT_RTPLAN"), ("note.txt", "NOT_DICOM")])
+def test_a_plan_that_is_none_is_refused_before_anything_is_written(tmp_path: Path, name: str, code: str) -> None:
+    (tmp_path / "note.txt").write_text("no DICOM here" * 20)
+    shutil.copy(HEAD_NECK / "RTDOSE.dcm", tmp_path)
+    result = run("predict", HEAD_NECK, "--out", tmp_path / "out", "--plan", tmp_path / name, "--json")
+    assert result.exit_code == 3
+    assert document(result)["problems"][0]["code"] == code
     assert not (tmp_path / "out").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
 
@@ -21,6 +22,9 @@ _COMMANDS = {
 }
 
 
+_JSON_ASKED = "vmat_rt.json"
+
+
 class _LazyGroup(click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
 
@@ -33,6 +37,21 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"vmat_rt.commands.{name}")
         command: click.Command = module.command
         return command
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.meta[_JSON_ASKED] = "--json" in args
+        return super().parse_args(context, args)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command. With --json a usage error, too, is a document on stdout beside click's text on stderr."""
+        try:
+            return super().invoke(context)
+        except click.UsageError as error:
+            if context.meta[_JSON_ASKED]:
+                from vmat_rt.commands.common import print_usage_error
+
+                print_usage_error(error)
+            raise
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

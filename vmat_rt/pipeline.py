@@ -20,7 +20,7 @@ from vmat_rt.case import Case, ModelIdentity, Structure, Volume
 from vmat_rt.dicom.header import header_from
 from vmat_rt.dicom.isodose import write_isodoses
 from vmat_rt.dicom.load import choose_protocol, load_case
-from vmat_rt.dicom.plan import Plan, read_plan
+from vmat_rt.dicom.plan import read_plan
 from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.dicom.write_dose import Bits, require_dose, write_rtdose
 from vmat_rt.dicom.write_plan import write_companion_plan
@@ -246,6 +246,7 @@ def predict_study(
         study = read_study(folder, choice.structures_uid, choice.series_uid)
         protocol = protocol_for(study, choice)
         case, bundle = _case_and_bundle(study, protocol, choice, model)
+        outputs = _with_plan_uid(outputs, study)
     result = predict_case(case, protocol, bundle, device, watch)
     final = out / study.key
     with published_folder(final) as temporary:
@@ -263,9 +264,7 @@ def write_dicom(folder: Path, study: Study, result: CaseResult, outputs: Outputs
     header = header_from(study)
     dose, identity = result.predicted.dose, result.predicted.model
     assert identity is not None
-    plan_uid = outputs.plan_uid
-    if outputs.plan is not None:
-        plan_uid = _plan_of(study, read_plan(outputs.plan)).sop_uid
+    plan_uid = _with_plan_uid(outputs, study).plan_uid
     if plan_uid is None:
         plan_uid = write_companion_plan(folder / "rtplan.dcm", result.case, header, identity)
     write_rtdose(folder / "rtdose.dcm", dose, header, identity, plan_uid, outputs.bits)
@@ -275,17 +274,16 @@ def write_dicom(folder: Path, study: Study, result: CaseResult, outputs: Outputs
     return write_isodoses(folder / "isodoses.dcm", dose, levels, highest, header, identity)
 
 
-def _plan_of(study: Study, plan: Plan) -> Plan:
-    """The plan, when it was made on this structure set or says nothing of one. Raises InputError (PLAN_MISMATCH)."""
+def _with_plan_uid(outputs: Outputs, study: Study) -> Outputs:
+    """The outputs with the UID of the plan file, if one is named. Raises InputError (PLAN_MISMATCH, or as read_plan)."""
+    if outputs.plan is None:
+        return outputs
+    plan = read_plan(outputs.plan)
     if plan.structure_set_uid and plan.structure_set_uid != study.structure_set.sop_uid:
-        raise InputError(
-            Problem(
-                "PLAN_MISMATCH",
-                "The RTPLAN given with --plan was made on another structure set.",
-                "Give a plan of this structure set, or leave --plan out to get a companion plan.",
-            )
-        )
-    return plan
+        message = "The RTPLAN given with --plan was made on another structure set."
+        remedy = "Give a plan of this structure set, or leave --plan out to get a companion plan."
+        raise InputError(Problem("PLAN_MISMATCH", message, remedy))
+    return replace(outputs, plan=None, plan_uid=plan.sop_uid)
 
 
 def patient_of(study: Study) -> dict[str, str]:

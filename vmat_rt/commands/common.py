@@ -95,6 +95,12 @@ def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> No
     sys.exit(exit_code)
 
 
+def print_usage_error(error: click.UsageError) -> None:
+    """The document of a usage error; click itself writes the sentence to stderr."""
+    problem = {"code": "USAGE", "message": error.format_message(), "remedy": "See --help.", "severity": "error"}
+    print_json({"schema_version": SCHEMA_VERSION, "exit_code": error.exit_code, "problems": [problem]})
+
+
 def print_json(document: dict[str, Any]) -> None:
     """One JSON document on stdout; NaN is a bug and raises."""
     click.echo(json.dumps(document, indent=2, allow_nan=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from vmat_rt.commands.common import (
     structures_option,
 )
 
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+_LONGEST_UID = 64
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
+
 
 def _percentages(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[float, ...]:
     if not value:
@@ -28,6 +33,18 @@ def _percentages(_context: click.Context, _option: click.Parameter, value: str |
     if not all(0 < level <= 150 for level in levels):
         raise click.BadParameter("isodose levels lie between 0 and 150 percent of the highest prescription")
     return levels
+
+
+def _uid(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not (len(value) <= _LONGEST_UID and _UID.fullmatch(value)):
+        raise click.BadParameter(f"{value!r} is no DICOM UID: numbers without leading zeros joined by dots")
+    return value
+
+
+def _device(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if not _DEVICE.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda and cuda:<number>")
+    return value
 
 
 @click.command(
@@ -44,11 +61,20 @@ def _percentages(_context: click.Context, _option: click.Parameter, value: str |
 @click.option(
     "--plan", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Attach to this RTPLAN file."
 )
-@click.option("--plan-uid", metavar="UID", help="Attach the dose to the RTPLAN with this SOP Instance UID.")
+@click.option(
+    "--plan-uid", metavar="UID", callback=_uid, help="Attach the dose to the RTPLAN with this SOP Instance UID."
+)
 @click.option("--bits", type=click.Choice(["16", "32"]), default="16", show_default=True, help="Bits of a dose voxel.")
 @click.option("--isodose", metavar="95,50", callback=_percentages, help="Also write an RTSTRUCT of these isodoses (%).")
 @click.option("--identify", is_flag=True, help="Put the patient's name and ID into the report.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:n]", help="Where a network runs.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:n]",
+    callback=_device,
+    help="Where a network runs.",
+)
 @json_option
 @guarded
 def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:

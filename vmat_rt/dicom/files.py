@@ -218,13 +218,29 @@ def kind_of(dataset: Dataset, what: str) -> Kind | None:
 
 
 def read_whole(path: Path, what: str) -> Attributes:
-    """A whole file, pixels included. Raises InputError (DICOM_TRUNCATED) when it ends before its last element does."""
+    """A whole file, pixels included.
+
+    Raises InputError: NOT_DICOM when it does not begin like DICOM, DICOM_TRUNCATED when it ends before its last element
+    does.
+    """
+    if not _begins_like_dicom(path):
+        message = f"{path.name!r} is not a DICOM file, so it is no {what}."
+        raise InputError(Problem("NOT_DICOM", message, "Give a DICOM file."))
     try:
         dataset = _parsed(lambda: _complete(pydicom.dcmread(path, force=True)))
     except InputError:
         message = f"{what} {path.name!r} is cut off or damaged."
         raise InputError(Problem("DICOM_TRUNCATED", message, _COPY_AGAIN)) from None
     return Attributes(dataset, f"{what} {path.name!r}")
+
+
+def _begins_like_dicom(path: Path) -> bool:
+    """Whether the file begins like DICOM; True for one that cannot be opened, which is told elsewhere."""
+    try:
+        with path.open("rb") as stream:
+            return _looks_like_dicom(stream.read(132))
+    except OSError:
+        return True
 
 
 def _parsed(read: Callable[[], Dataset]) -> Dataset:
