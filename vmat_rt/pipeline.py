@@ -275,7 +275,7 @@ def write_dicom(folder: Path, study: Study, result: CaseResult, outputs: Outputs
 
 
 def _with_plan_uid(outputs: Outputs, study: Study) -> Outputs:
-    """The outputs with the UID of the plan file, if one is named. Raises InputError (PLAN_MISMATCH, or as read_plan)."""
+    """The same with the UID of the plan file, if one is named. Raises InputError (PLAN_MISMATCH, or as read_plan)."""
     if outputs.plan is None:
         return outputs
     plan = read_plan(outputs.plan)
