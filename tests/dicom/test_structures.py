@@ -14,7 +14,6 @@ from tests.dicom_phantom import Drawn, Phantom, contour, disc, edited, write_stu
 from vmat_rt.case import Polygon
 from vmat_rt.dicom.structures import Roi, StructureSet
 from vmat_rt.dicom.study import read_study
-from vmat_rt.errors import InputError
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 10.0], [8.0, 10.0], [8.0, 0.0]])
 
@@ -208,13 +207,17 @@ def test_contours_of_an_unlisted_roi_are_told_of(tmp_path: Path) -> None:
     assert "ROI number 3" in problems[0].message
 
 
-def test_one_number_for_two_rois_is_refused(tmp_path: Path) -> None:
+def test_two_rois_of_one_number_are_listed_and_not_used(tmp_path: Path) -> None:
+    """Nobody can tell whose the contours are; ROIs of other numbers are not concerned."""
     phantom = write_study(tmp_path)
     with edited(phantom.structures_file) as ds:
         ds.StructureSetROISequence[2].ROINumber = 1
-    with pytest.raises(InputError) as caught:
-        structure_set(phantom)
-    assert [problem.code for problem in caught.value.problems] == ["ROI_NUMBER_TWICE"]
+    rois = structure_set(phantom).rois
+    assert [roi.name for roi in rois] == [roi.name for roi in phantom.rois]
+    shared = [roi for roi in rois if roi.number == 1]
+    assert [roi.contours for roi in shared] == [None, None]
+    assert all([problem.code for problem in roi.problems] == ["ROI_NUMBER_TWICE"] for roi in shared)
+    assert rois[1].contours is not None
 
 
 def test_contours_that_refer_to_no_or_to_foreign_images_are_read(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class RoiFaults:
 
     roi_name: str
     other_frame: bool = False
+    shared_number: int | None = None
     unknown_thickness: bool = False
     not_closed: dict[str, int] = field(default_factory=dict)
     degenerate: list[int] = field(default_factory=list)
@@ -52,6 +53,9 @@ class RoiFaults:
         if self.other_frame:
             message = f"ROI {self.roi_name!r} lies in another frame of reference than the CT or the other ROIs."
             found.append(Problem("ROI_OTHER_FRAME", message, "Register it and copy it to the planning CT first."))
+        if self.shared_number is not None:
+            message = f"ROI {self.roi_name!r} shares its number {self.shared_number} with another ROI, so its contours "
+            found.append(Problem("ROI_NUMBER_TWICE", f"{message}cannot be told from those of the other.", _REPAIR))
         if self.invalid:
             first = "; ".join(f"contour {number} {fault}" for number, fault in self.invalid[:_NAMED])
             message = f"ROI {self.roi_name!r} has {len(self.invalid)} damaged contours: {first}."

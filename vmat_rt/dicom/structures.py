@@ -92,15 +92,18 @@ def read_structures(source: Attributes, frame_uid: str | None = None, slice_mm: 
     frame_uid: the CT's frame of reference, by default the structure set's own. slice_mm: distance between CT slices,
     for structures of a single plane. Raises InputError when no ROI is listed; what is wrong with one ROI stands in it.
     """
-    declared, problems = _declared_rois(source)
-    frame = frame_uid or _usual_frame(source, declared)
+    declared = _declared_rois(source)
+    numbers = [number for number, _ in declared]
+    frame = frame_uid or _usual_frame(source, [roi for _, roi in declared])
     drawn = _contour_items(source)
-    for number in sorted(set(drawn) - set(declared)):
-        problems.append(
-            warning("ROI_NOT_LISTED", f"Contours of ROI number {number} belong to no listed ROI.", _CHECK_CONTOURS)
-        )
+    problems = tuple(
+        warning("ROI_NOT_LISTED", f"Contours of ROI number {number} belong to no listed ROI.", _CHECK_CONTOURS)
+        for number in sorted(set(drawn) - set(numbers))
+    )
     types = {item.whole("ReferencedROINumber"): item.text("RTROIInterpretedType") for item in _observations(source)}
-    gathered = [(number, roi, *_planar_contours(roi, drawn.get(number, ()), frame)) for number, roi in declared.items()]
+    gathered = [(number, roi, *_planar_contours(roi, drawn.get(number, ()), frame)) for number, roi in declared]
+    for number, _, contours, faults in gathered:
+        faults.shared_number = number if contours and numbers.count(number) > 1 else None
     usual = _usual_spacing([_planes_z(contours) for _, _, contours, _ in gathered])
     hints = (slice_mm or usual, usual or slice_mm)
     rois = tuple(
@@ -109,13 +112,13 @@ def read_structures(source: Attributes, frame_uid: str | None = None, slice_mm: 
     )
     sop_uid, label = source.text("SOPInstanceUID"), source.text("StructureSetLabel")
     header = readable_header(source.dataset, "ROIContourSequence")
-    return StructureSet(header, sop_uid, frame, rois, label, tuple(problems))
+    return StructureSet(header, sop_uid, frame, rois, label, problems)
 
 
-def _usual_frame(source: Attributes, declared: dict[int, _Declared]) -> str:
+def _usual_frame(source: Attributes, declared: Iterable[_Declared]) -> str:
     """The frame of the structure set, else that of most ROIs, else the first that it refers to, else ""."""
     frames = frames_of(source)
-    of_rois = [roi.frame_uid for roi in declared.values() if roi.frame_uid in frames]
+    of_rois = [roi.frame_uid for roi in declared if roi.frame_uid in frames]
     return max(of_rois, key=of_rois.count) if of_rois else min(frames, default="")
 
 
@@ -123,22 +126,18 @@ def _observations(source: Attributes) -> tuple[Attributes, ...]:
     return source.items("RTROIObservationsSequence")
 
 
-def _declared_rois(source: Attributes) -> tuple[dict[int, _Declared], list[Problem]]:
+def _declared_rois(source: Attributes) -> list[tuple[int, _Declared]]:
+    """ROI numbers and what they are declared as, in file order; a number may stand twice."""
     items = source.items("StructureSetROISequence")
     if not items:
         message = f"{source.what} lists no ROI."
         raise InputError(Problem("STRUCTURES_EMPTY", message, "Export a structure set with contours."))
-    declared: dict[int, _Declared] = {}
-    problems: list[Problem] = []
+    declared = []
     for item in items:
         number = item.need_whole("ROINumber", -(2**31), 2**31 - 1)
         name = item.text("ROIName") or f"ROI {number}"
-        if number in declared:
-            message = f"ROI number {number} is given to both {declared[number].name!r} and {name!r}."
-            problems.append(Problem("ROI_NUMBER_TWICE", message, _CHECK_CONTOURS))
-            continue
-        declared[number] = _Declared(name, item.text("ReferencedFrameOfReferenceUID"))
-    return declared, problems
+        declared.append((number, _Declared(name, item.text("ReferencedFrameOfReferenceUID"))))
+    return declared
 
 
 def _contour_items(source: Attributes) -> dict[int, tuple[Attributes, ...]]:
