@@ -62,11 +62,12 @@ def _flush_tree(folder: Path) -> None:
     """Flush every file, then every folder, so that a rename never publishes data that is still in memory."""
     for root, _, names in os.walk(folder):
         for name in names:
-            _flush(Path(root) / name)
-        _flush(Path(root))
+            flush(Path(root) / name)
+        flush(Path(root))
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Fsync a file, or a folder so that the names in it outlive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -80,6 +81,6 @@ def _swap_in(temporary: Path, final: Path) -> None:
         if final.exists():
             final.rename(old / "previous")
         temporary.rename(final)
-        _flush(final.parent)
+        flush(final.parent)
     finally:
         shutil.rmtree(old, ignore_errors=True)

@@ -33,8 +33,8 @@ from pydicom.uid import (
     RTStructureSetStorage,
 )
 
+from vmat_rt.publish import flush
 from vmat_rt_service import logs
-from vmat_rt_service.staging import flush
 
 KINDS = {CTImageStorage: "CT", RTStructureSetStorage: "RS", RTPlanStorage: "RP", RTDoseStorage: "RD"}
 """SOP classes that are taken -> how the file names of their instances begin."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmat_rt.publish import published_folder
+from vmat_rt.publish import flush, published_folder
 from vmat_rt_service.inbox import Version
 
 _BLOCK = 1 << 20
@@ -95,15 +95,6 @@ def dispose(files: Iterable[tuple[str, str]], known: set[str], archive: Path | N
         found = [(path, name) for path, name in found if sha256_of(path) in known]
     for path, _ in found:
         os.unlink(path)  # noqa: PTH108
-
-
-def flush(folder: Path) -> None:
-    """Fsync a folder: the names in it outlive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sha256_of(path: str | Path) -> str:

@@ -32,7 +32,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Site:
-    """inbox, outbox and state below root. The intake is stepped by a clock that runs 20 times too fast."""
+    """inbox, outbox and state below root. The intake is stepped by a clock of the test's own."""
 
     root: Path
     config: ServiceConfig
@@ -58,12 +58,15 @@ class Site:
         return intake
 
     def step(self, intake: Intake, seconds: float, until: Any = None) -> None:
-        """Let `seconds` of its clock pass, or until it holds."""
-        end = self.now + seconds
+        """Let `seconds` of its clock pass, or until it holds. The clock stands still while the reader is at work."""
+        reader = next(reader for own, reader in self.intakes if own is intake)
+        end, deadline = self.now + seconds, time.monotonic() + 120
         while self.now < end and not (until and until()):
+            assert time.monotonic() < deadline, "the intake does not get on"
             intake.step(self.now)
-            self.now += 0.1
             time.sleep(0.005)
+            if not reader.busy:
+                self.now += 0.1
 
     def take_in(self) -> None:
         """What `watch --once` takes in."""
