@@ -98,11 +98,27 @@ SPOILS: dict[str, Spoil] = {
 }
 
 
-def test_each_malformed_study_gets_its_reason_and_the_good_one_its_dose(site: Site) -> None:
-    for number, (name, spoil) in enumerate(SPOILS.items()):
+def _at_random(seed: int) -> Spoil:
+    """Damage one file as a bad disk or a broken copy does: forty bytes changed, or the end missing."""
+
+    def spoil(p: Phantom) -> None:
+        generator = np.random.default_rng(seed)
+        path = generator.choice([*p.ct_files, p.structures_file, p.structures_file])
+        content = bytearray(path.read_bytes())
+        if seed % 3 == 0:
+            del content[int(generator.integers(200, len(content))) :]
+        for place in generator.integers(0, len(content), 40):
+            content[place] = int(generator.integers(0, 256))
+        path.write_bytes(content)
+
+    return spoil
+
+
+def test_fifty_malformed_studies_get_their_reasons_and_the_good_one_its_dose(site: Site) -> None:
+    spoils = [*SPOILS.values(), *(_at_random(seed) for seed in range(30))]
+    for number, spoil in enumerate(spoils):
         study = write_study(site.inbox / f"{number}", seed=f"bad {number}", patient=f"B{number}")
         spoil(study)
-        assert name
     many = write_study(site.inbox / "points", seed="points", patient="MANY")
     _many_points(many)
     write_study(site.inbox / "good", seed="good", patient="GOOD", rois=None)
