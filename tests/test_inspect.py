@@ -63,7 +63,8 @@ def test_names_need_no_target(tmp_path: Path) -> None:
         "zz help": None,
         "Empty": None,
     }
-    assert not study.complete
+    assert "TARGET_MISSING" in codes(study)
+    assert study.complete, "without a target it is no study of our protocols, but a whole one"
 
 
 def test_problems_of_rois_are_told_where_no_protocol_fits(tmp_path: Path) -> None:

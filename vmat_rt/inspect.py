@@ -16,6 +16,9 @@ from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import prescription_entry, problem_entries, structure_entry
 from vmat_rt.report.schema import InspectDocument, InspectedCt, InspectedStudy
 
+WANTED_BY_A_PROTOCOL = {"TARGET_MISSING", "STRUCTURE_MISSING", "PROTOCOL_UNCLEAR", "PRESCRIPTION_UNKNOWN"}
+"""Errors that stop a prediction but are no fault of the export: the study is whole, only not one of a protocol of ours."""
+
 
 @dataclass
 class _Found:
@@ -51,7 +54,7 @@ def _inspected(files: StudyFiles, choice: StudyChoice) -> InspectedStudy:
         structures=[structure_entry(structure, None) for structure in found.structures],
         prescription=prescription_entry(found.prescription) if found.prescription is not None else None,
         problems=problem_entries(found.problems),
-        complete=not any(problem.severity == "error" for problem in found.problems),
+        complete=not any(p.severity == "error" and p.code not in WANTED_BY_A_PROTOCOL for p in found.problems),
         proposed_aliases=propose_aliases(unmapped, found.protocol) if found.protocol is not None else {},
     )
 

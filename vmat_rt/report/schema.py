@@ -210,7 +210,7 @@ class InspectedCt(CtEntry):
 
 
 class InspectedStudy(_Document):
-    """What is in one study, whether or not it can be predicted; complete says that nothing stands against it."""
+    """What is in one study. complete: CT and RTSTRUCT are whole and fit; problems say what a prediction lacks."""
 
     case: str
     ct: InspectedCt | None
