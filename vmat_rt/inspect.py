@@ -17,7 +17,7 @@ from vmat_rt.report.document import prescription_entry, problem_entries, structu
 from vmat_rt.report.schema import InspectDocument, InspectedCt, InspectedStudy
 
 WANTED_BY_A_PROTOCOL = {"TARGET_MISSING", "STRUCTURE_MISSING", "PROTOCOL_UNCLEAR", "PRESCRIPTION_UNKNOWN"}
-"""Errors that stop a prediction but are no fault of the export: the study is whole, only not one of a protocol of ours."""
+"""Errors that stop a prediction but are no fault of the export: the study is whole, only none of our protocols."""
 
 
 @dataclass
