@@ -13,6 +13,7 @@ from vmat_rt.case import Case, Contours, Volume
 from vmat_rt.dicom.load import choose_protocol, load_case, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import ConfigError, InputError, Problem
+from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.protocol import BeamAngles, Protocol, StructureSpec
 
 CENTRE_Y, CENTRE_X = -47.3 + 39 * 2.5 / 2, -55.7 + 51 * 2.0 / 2
@@ -142,6 +143,16 @@ def test_the_body_is_found_in_the_ct_where_it_is_not_contoured(tmp_path: Path) -
     assert case.problems[-1].code == "NO_EXTERNAL"
     truth = float(np.count_nonzero(phantom.hu > -500))
     assert float(case.body.shape.array.sum()) == pytest.approx(truth, rel=0.05)
+
+
+def test_what_is_contoured_belongs_to_the_body_that_the_ct_shows(tmp_path: Path) -> None:
+    """A CT blanked outside the treated region (as in OpenKBP) must not cut the organs off that were drawn there."""
+    write_study(tmp_path, rois=(squares("PTV_7000", 1), squares("Rectum", 2, CENTRE_Y + 90)), shape=(21, 100, 120))
+    case = loaded(tmp_path, {"PTV_7000": 70.0})
+    rectum = structure_fraction(case.structures["Rectum"], case.ct.grid)
+    assert case.ct.array[rectum > 0.5].max() < -900, "the rectum of this phantom lies in air"
+    assert isinstance(case.body.shape, Volume)
+    assert case.body.shape.array[rectum > 0.5].min() > 0.5
 
 
 def test_a_structure_outside_the_ct_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from vmat_rt.case import Case, Contours, Prescription, Structure, Volume
 from vmat_rt.dicom.placement import placement_problems
 from vmat_rt.dicom.prescription import find_prescription
@@ -12,6 +14,7 @@ from vmat_rt.dicom.structures import StructureSet
 from vmat_rt.dicom.study import Study
 from vmat_rt.errors import InputError, Problem, raise_errors, warning
 from vmat_rt.geometry.body import body_from_ct
+from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.naming import NameMap, agreed_names, map_names
 from vmat_rt.protocol import Protocol
 
@@ -49,7 +52,7 @@ def load_case(
     assert prescribed is not None  # a case without contoured target was refused by _missing
     body = structures.get(protocol.body_name)
     if body is None:
-        body = _body(ct, protocol.body_name)
+        body = _body(ct, protocol.body_name, structures.values())
         message = f"{protocol.body_name} is not contoured; the patient outline was found in the CT."
         problems.append(warning("NO_EXTERNAL", message, "Check the outline in the report."))
     return Case(
@@ -182,8 +185,15 @@ def _no_target(looked_for: Iterable[str]) -> Problem:
     return Problem("TARGET_MISSING", message, _CONTOUR_IT)
 
 
-def _body(ct: Volume, name: str) -> Structure:
-    return Structure("found in CT", name, body_from_ct(ct))
+def _body(ct: Volume, name: str, structures: Iterable[Structure]) -> Structure:
+    """The outline found in the CT and what is contoured: a mapped structure is part of the patient, whatever its HU.
+
+    A CT that was blanked outside the treated region, or a bolus of air, must not cut structures off.
+    """
+    fraction = body_from_ct(ct).array
+    for structure in structures:
+        np.maximum(fraction, structure_fraction(structure, ct.grid), out=fraction)
+    return Structure("found in CT", name, Volume(ct.grid, fraction))
 
 
 def _angles_deg(study: Study) -> tuple[float, ...]:
