@@ -125,12 +125,3 @@ class ModelIdentity:
     trained_on: str
     limits: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted dose, float32 Gy in total over all fractions, with the model that made it."""
-
-    dose: Volume
-    model: ModelIdentity
-    problems: tuple[Problem, ...] = ()

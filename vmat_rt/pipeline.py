@@ -260,11 +260,11 @@ def predict_study(
 
 
 def write_dicom(folder: Path, study: Study, result: CaseResult, outputs: Outputs) -> tuple[Problem, ...]:
-    """rtdose.dcm, and rtplan.dcm unless an existing plan was named, and isodoses.dcm where asked for."""
+    """rtdose.dcm, rtplan.dcm unless outputs.plan_uid names an existing plan, and isodoses.dcm where asked for."""
     header = header_from(study)
     dose, identity = result.predicted.dose, result.predicted.model
     assert identity is not None
-    plan_uid = _with_plan_uid(outputs, study).plan_uid
+    plan_uid = outputs.plan_uid
     if plan_uid is None:
         plan_uid = write_companion_plan(folder / "rtplan.dcm", result.case, header, identity)
     write_rtdose(folder / "rtdose.dcm", dose, header, identity, plan_uid, outputs.bits)

@@ -71,7 +71,7 @@ class Dvh:
 
     def read(self, metric: Metric | str, prescription_gy: float | None = None) -> Reading:
         """The metric's value in its own unit, or None and the reason. Raises ConfigError for a metric that is none."""
-        metric = parse_metric(metric) if isinstance(metric, str) else metric
+        metric = _as_metric(metric)
         if self.cumulative is None or self.reason:
             return Reading(None, self.reason)
         given = self.prescription_gy if prescription_gy is None else prescription_gy
@@ -86,7 +86,7 @@ class Dvh:
 
     def values(self, metrics: Iterable[Metric | str], prescription_gy: float | None = None) -> dict[str, float | None]:
         """Several values, keyed by the metric's canonical spelling."""
-        parsed = [parse_metric(m) if isinstance(m, str) else m for m in metrics]
+        parsed = [_as_metric(metric) for metric in metrics]
         return {str(metric): self.value(metric, prescription_gy) for metric in parsed}
 
     def curve(self, doses_gy: NDArray[np.float64] | Sequence[float]) -> NDArray[np.float64]:
@@ -95,6 +95,10 @@ class Dvh:
         if self.cumulative is None:
             return np.full(levels.shape, np.nan)
         return 100 * (self.cumulative.volume_at_gy(levels) / self.cumulative.volume_cc)
+
+
+def _as_metric(metric: Metric | str) -> Metric:
+    return parse_metric(metric) if isinstance(metric, str) else metric
 
 
 def dose_problems(dose: Volume) -> tuple[Problem, ...]:
@@ -160,7 +164,7 @@ def compute_dvhs(
     compute_dvh.
     """
     raise_errors(dose_problems(dose))
-    wanted = tuple(parse_metric(m) if isinstance(m, str) else m for m in metrics or DEFAULT_METRICS)
+    wanted = tuple(_as_metric(metric) for metric in metrics or DEFAULT_METRICS)
     dose = Volume(dose.grid, np.ascontiguousarray(dose.array, np.float32))
     given = prescription_gy or {}
     highest = max(given.values(), default=None)
