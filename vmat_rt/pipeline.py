@@ -28,7 +28,7 @@ from vmat_rt.errors import InputError, Problem, raise_errors
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh import compute_dvhs
-from vmat_rt.metrics.goals import check_goals
+from vmat_rt.metrics.goals import check_goal_sets
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.publish import published_folder
 from vmat_rt.report.page import write_report
@@ -144,11 +144,9 @@ def evaluate_dose(
     structures: list[Structure] = [*case.structures.values()]
     if case.body.name not in case.structures:
         structures.append(case.body)
-    metrics = [goal.metric for goals in protocol.goal_sets for goal in goals.goals]
-    dvhs = compute_dvhs(structures, dose, metrics=metrics, prescription_gy=case.prescription.dose_gy)
-    by_name = {structure.name: dvhs[structure.roi_name] for structure in structures if structure.name is not None}
-    goals = {goal_set.name: check_goals(goal_set, by_name, case.prescription) for goal_set in protocol.goal_sets}
-    return DoseResult(label, dose, dvhs, goals, model)
+    prescription = case.prescription
+    dvhs = compute_dvhs(structures, dose, metrics=protocol.goal_metrics(), prescription_gy=prescription.dose_gy)
+    return DoseResult(label, dose, dvhs, check_goal_sets(protocol, dvhs.values(), prescription), model)
 
 
 def _beside(bundle: Bundle) -> Bundle | None:

@@ -114,6 +114,10 @@ class Protocol(_Model):
         """TG-263 name of the patient outline."""
         return next((spec.name for spec in self.with_role("body")), "External")
 
+    def goal_metrics(self) -> tuple[str, ...]:
+        """The metrics that its goals ask for, as written, in file order."""
+        return tuple(goal.metric for goal_set in self.goal_sets for goal in goal_set.goals)
+
     def default_prescription_gy(self) -> dict[str, float]:
         """Targets with a default dose: name -> Gy."""
         return {spec.name: spec.dose_gy for spec in self.with_role("target") if spec.dose_gy is not None}

@@ -18,8 +18,8 @@ from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh import compute_dvhs, coverage_problems
 from vmat_rt.metrics.gamma import GammaCriteria, GammaResult, GammaSummary, gamma, grown_region, region_pass_rates
-from vmat_rt.metrics.goals import check_goals
-from vmat_rt.metrics.grammar import parse_metric
+from vmat_rt.metrics.goals import check_goal_sets
+from vmat_rt.metrics.grammar import Metric
 from vmat_rt.pipeline import StudyChoice, protocol_for
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import goal_entries, problem_entries, structure_metrics
@@ -27,15 +27,14 @@ from vmat_rt.report.schema import DvhDocument
 
 
 def dvh_document(
-    folder: Path, dose_file: Path, metrics: Sequence[str], choice: StudyChoice, *, all_rois: bool
+    folder: Path, dose_file: Path, metrics: Sequence[Metric], choice: StudyChoice, *, all_rois: bool
 ) -> DvhDocument:
     """Metrics of every mapped ROI (of every contoured one with all_rois) and the protocol's goals.
 
     CT is optional. Where no protocol fits the ROI names, all ROIs are listed, without goals, and a warning says so.
-    Raises InputError when structures or dose cannot be used or lie in different frames, ConfigError for what is no
-    metric.
+    Raises InputError when structures or dose cannot be used or lie in different frames, ConfigError when
+    a prescription names no ROI of the study.
     """
-    wanted = [parse_metric(metric) for metric in metrics]
     study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
     dose = read_dose(dose_file).volume
     _require_one_frame(study, dose)
@@ -47,14 +46,13 @@ def dvh_document(
     doses_gy = dict(prescription.dose_gy) if prescription is not None else {}
     if protocol is None:
         doses_gy = _given_doses(choice, structures)
-    goal_metrics = [goal.metric for goals in protocol.goal_sets for goal in goals.goals] if protocol else []
-    dvhs = compute_dvhs(structures, dose, metrics=[*wanted, *goal_metrics], prescription_gy=doses_gy)
+    goal_metrics = protocol.goal_metrics() if protocol is not None else ()
+    dvhs = compute_dvhs(structures, dose, metrics=[*metrics, *goal_metrics], prescription_gy=doses_gy)
     goals = {}
     if protocol is not None and prescription is not None:
-        by_name = {dvh.name: dvh for dvh in dvhs.values() if dvh.name is not None}
-        goals = {goal_set.name: check_goals(goal_set, by_name, prescription) for goal_set in protocol.goal_sets}
+        goals = check_goal_sets(protocol, dvhs.values(), prescription)
     return DvhDocument(
-        structures=[structure_metrics(dvh, [str(metric) for metric in wanted], None) for dvh in dvhs.values()],
+        structures=[structure_metrics(dvh, [str(metric) for metric in metrics], None) for dvh in dvhs.values()],
         goals=goal_entries(goals),
         problems=problem_entries(
             dict.fromkeys(

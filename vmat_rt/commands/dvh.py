@@ -48,6 +48,7 @@ def command(
     STUDY_DIR holds the RTSTRUCT; CT is optional. Metrics: D95%, D0.03cc, Dmean, Dmin, Dmax, V70Gy (percent of the
     volume), V70Gy[cc], V95% (of the prescription).
     """
+    from vmat_rt.metrics.grammar import parse_metrics
     from vmat_rt.pipeline import StudyChoice
     from vmat_rt.protocol import load_protocol
     from vmat_rt.review import dvh_document, dvh_text
@@ -58,7 +59,7 @@ def command(
         prescription_gy=prescription,
         fractions=fractions,
     )
-    document = dvh_document(study_dir, dose, [m for m in metrics.split(",") if m.strip()], choice, all_rois=all_rois)
+    document = dvh_document(study_dir, dose, parse_metrics(metrics), choice, all_rois=all_rois)
     if as_json:
         print_json(document.model_dump(mode="json"))
     else:

@@ -7,7 +7,7 @@ converted (vmat_rt.metrics.fractionation) and reported both as stated and as eva
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from vmat_rt.errors import ConfigError
 from vmat_rt.metrics.dvh import Dvh
 from vmat_rt.metrics.fractionation import convert_level_gy, fractionates_otherwise
 from vmat_rt.metrics.grammar import Metric, parse_metric
-from vmat_rt.protocol import Goal, GoalSet
+from vmat_rt.protocol import Goal, GoalSet, Protocol
 
 Status = Literal["met", "missed", "not evaluable", "vacuous"]
 
@@ -87,6 +87,14 @@ def check_goals(
     not go with its unit.
     """
     return tuple(check_goal(goal, dvhs.get(goal.structure), prescription) for goal in goal_set.goals)
+
+
+def check_goal_sets(
+    protocol: Protocol, dvhs: Iterable[Dvh], prescription: Prescription | None
+) -> dict[str, tuple[GoalResult, ...]]:
+    """Results of every goal set of a protocol, by its name; DVHs without a TG-263 name do not count."""
+    by_name = {dvh.name: dvh for dvh in dvhs if dvh.name is not None}
+    return {goal_set.name: check_goals(goal_set, by_name, prescription) for goal_set in protocol.goal_sets}
 
 
 def check_goal(goal: Goal, dvh: Dvh | None, prescription: Prescription | None) -> GoalResult:
