@@ -32,6 +32,9 @@ LEVELS: dict[str, int] = {
     "report": 6,
     "pipeline": 7,
     "inspect": 7,
+    "intake": 7,
+    "simulate": 7,
+    "cohort_info": 7,
     "review": 7,
     "commands": 8,
     "cli": 9,
@@ -47,6 +50,8 @@ HOMES = {
     "click": {"cli", "commands"},
     "jinja2": {"report"},
     "matplotlib": {"report"},
+    "zarr": {"cohort"},
+    "fsspec": {"cohort"},
 }
 # A lazy import of torch inside a function is the GPU path of gamma; dicom traces contours with contourpy.
 LAZY_EXCEPTIONS = {("metrics", "torch")}
