@@ -36,16 +36,19 @@ LEVELS: dict[str, int] = {
     "simulate": 7,
     "cohort_info": 7,
     "review": 7,
-    "commands": 8,
-    "cli": 9,
+    "train": 7,
+    "evaluate": 8,
+    "commands": 9,
+    "cli": 10,
 }
 SIBLINGS = {"dicom", "cohort", "phantom", "baseline", "nn", "report"}
 HOMES = {
     "pydicom": {"dicom"},
     "rt_utils": {"dicom"},
     "SimpleITK": {"geometry"},
-    "torch": {"nn"},
-    "safetensors": {"nn"},
+    "torch": {"nn", "train"},
+    "lightning_fabric": {"train"},
+    "safetensors": {"nn", "train"},
     "lightgbm": {"baseline"},
     "click": {"cli", "commands"},
     "jinja2": {"report"},
