@@ -1,0 +1,83 @@
+"""A case on one grid, every value as a cohort stores it: what a network is trained on is what it is given later.
+
+The values that fit in small integers are rounded to them here, once, for both: HU to whole numbers (as scanners store
+them), area fractions to multiples of 1/255, dose to DOSE_STEP_GY. Storing such a case loses nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from vmat_rt.case import Case, FloatArray, Structure, Volume
+from vmat_rt.geometry.rasterize import structure_fraction
+from vmat_rt.geometry.resample import resample
+from vmat_rt.grid import Grid
+
+AIR_HU: Final = -1000.0
+LEVELS: Final = 255
+"""A fraction is a multiple of 1 / LEVELS: it is wrong by 0.002 at most, less than contours are drawn."""
+
+DOSE_STEP_GY: Final = 0.002
+"""Dose is a multiple of this: wrong by 0.001 Gy at most. OpenKBP's steps of 0.01 Gy are multiples of it."""
+
+_HU_RANGE: Final = (-32768.0, 32767.0)
+
+
+def gridded(case: Case, grid: Grid) -> Case:
+    """The case with CT, structures, body and reference dose on `grid`; the same again when it lies there already.
+
+    CT: linear or averaged, air outside, whole HU within 16 bits. Structures and body: Volumes of area fractions. A
+    structure without a voxel on the grid is left out, and so are ROIs that no name was found for. Reference dose:
+    cubic, 0 outside, never negative. Raises GeometryError when case and grid lie in different frames of reference.
+    """
+    ct = resample(case.ct, grid, AIR_HU).array
+    body = _on_grid(case.body, grid)
+    structures = {}
+    for name, structure in case.structures.items():
+        # A contoured body stays one object under both names: nobody rasterises or stores it twice.
+        placed = body if structure is case.body else _on_grid(structure, grid)
+        if placed.shape is not None:
+            structures[name] = placed
+    dose = case.reference_dose
+    return replace(
+        case,
+        ct=Volume(grid, np.rint(np.clip(ct, *_HU_RANGE))),
+        structures=structures,
+        body=body,
+        unmapped=(),
+        reference_dose=None if dose is None else Volume(grid, _whole_steps(resample(dose, grid, 0.0, "cubic").array)),
+    )
+
+
+def _on_grid(structure: Structure, grid: Grid) -> Structure:
+    """Its area fractions on the grid, in multiples of 1 / LEVELS; its shape is None when none is above zero."""
+    if structure.shape is None:
+        return structure
+    fraction = structure_fraction(structure, grid)
+    levels = np.rint(fraction * np.float32(LEVELS))
+    if not levels.any():
+        return replace(structure, shape=None)
+    return replace(structure, shape=Volume(grid, fraction_of_levels(levels)))
+
+
+def fraction_of_levels(levels: FloatArray) -> FloatArray:
+    """0 to LEVELS -> 0 to 1, float32."""
+    return np.divide(levels, np.float32(LEVELS), dtype=np.float32)
+
+
+def dose_of_steps(steps: FloatArray) -> FloatArray:
+    """Whole multiples of DOSE_STEP_GY -> Gy, float32. Divided in double precision: the same on every machine."""
+    return (np.asarray(steps, np.float64) * DOSE_STEP_GY).astype(np.float32)
+
+
+def steps_of_dose(dose_gy: FloatArray) -> FloatArray:
+    """Gy -> the nearest whole multiple of DOSE_STEP_GY, never negative."""
+    steps: FloatArray = np.rint(np.maximum(dose_gy, 0.0).astype(np.float64) / DOSE_STEP_GY)
+    return steps
+
+
+def _whole_steps(dose_gy: FloatArray) -> FloatArray:
+    return dose_of_steps(steps_of_dose(dose_gy))
