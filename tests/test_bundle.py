@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
-from vmat_rt.bundle import GridRule, Manifest, TrainingSummary, find_bundle, load_bundle, write_bundle
+from vmat_rt.bundle import Bundle, GridRule, Manifest, TrainingSummary, find_bundle, load_bundle, write_bundle
 from vmat_rt.errors import ConfigError, InputError, ModelError
 
 
@@ -65,3 +67,51 @@ def test_a_protocol_without_a_bundle_is_refused_by_name() -> None:
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"bundle\.json"):
         find_bundle("head_neck_70", str(tmp_path))
+
+
+def _installed(monkeypatch: pytest.MonkeyPatch, root: Path, *manifests: Manifest) -> None:
+    """Bundles as the package would hold them, in a folder of our own."""
+    for manifest in manifests:
+        write_bundle(root / "bundles" / manifest.name, manifest, {})
+    monkeypatch.setattr("vmat_rt.bundle.resources.files", lambda package: root)
+
+
+def test_a_bundle_serves_the_other_protocols_it_was_trained_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sib = _manifest().model_copy(
+        update={"name": "sib", "protocol": "prostate_sib_70_56", "also": ("prostate_70_28",), "default": True}
+    )
+    _installed(monkeypatch, tmp_path, _manifest(), sib)
+    assert find_bundle("prostate_sib_70_56").manifest.name == "sib"
+    assert find_bundle("prostate_70_28").manifest.name == "sib"
+    assert find_bundle("prostate_70_28").identity.protocol_name == "prostate_sib_70_56, prostate_70_28"
+    with pytest.raises(InputError, match="no bundle"):
+        find_bundle("head_neck_70")
+
+
+def test_a_bundle_named_after_the_protocol_goes_before_one_that_serves_it_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = _manifest().model_copy(
+        update={"name": "a_both", "protocol": "prostate_sib_70_56", "also": ("prostate_70_28",), "default": True}
+    )
+    own = _manifest().model_copy(update={"name": "b_own", "protocol": "prostate_70_28", "default": True})
+    _installed(monkeypatch, tmp_path, both, own)
+    assert find_bundle("prostate_70_28").manifest.name == "b_own"
+    assert find_bundle("prostate_sib_70_56").manifest.name == "a_both"
+
+
+def test_the_protocols_are_part_of_the_identity(tmp_path: Path) -> None:
+    one = write_bundle(tmp_path / "1", _manifest(), {})
+    two = write_bundle(tmp_path / "2", _manifest().model_copy(update={"also": ("prostate_70_28",)}), {})
+    assert one.identity.sha256 != two.identity.sha256
+    assert load_bundle(two.folder).manifest.protocols == ("head_neck_70", "prostate_70_28")
+
+
+def test_regression_a_bundle_for_one_protocol_keeps_the_identity_it_had_before_also_existed() -> None:
+    """A report or RTDOSE written earlier names the same model by the same hash."""
+    manifest = _manifest()
+    text = json.dumps(manifest.model_dump(mode="json", exclude={"also"}), sort_keys=True)
+    assert Bundle(Path(), manifest).identity.sha256 == hashlib.sha256(text.encode()).hexdigest()
+    assert Bundle(Path(), manifest).identity.sha256.startswith("ccce707ad22f42a6")

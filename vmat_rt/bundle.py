@@ -52,13 +52,17 @@ class TrainingSummary(_Model):
 
 
 class Manifest(_Model):
-    """The content of bundle.json. inputs are the channel or feature names, in order; settings belong to the kind."""
+    """The content of bundle.json. inputs are the channel or feature names, in order; settings belong to the kind.
+
+    protocol is the one it is named after; also: others whose cases it was trained on. It serves all of them alike.
+    """
 
     schema_version: Literal[1]
     name: str
     version: str
     kind: Literal["geometric", "network"]
     protocol: str
+    also: tuple[str, ...] = ()
     default: bool = False
     grid: GridRule
     inputs: tuple[str, ...]
@@ -66,6 +70,11 @@ class Manifest(_Model):
     training: TrainingSummary
     limits: tuple[str, ...] = ()
     files: dict[str, str]
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Every protocol that it predicts for, the one it is named after first."""
+        return (self.protocol, *(name for name in self.also if name != self.protocol))
 
 
 @dataclass(frozen=True)
@@ -89,12 +98,16 @@ class Bundle:
     def identity(self) -> ModelIdentity:
         """What reports and DICOM say of this model; sha256 covers the manifest and, through it, every file."""
         m = self.manifest
-        text = json.dumps(m.model_dump(mode="json"), sort_keys=True)
+        described = m.model_dump(mode="json")
+        if not m.also:
+            # A bundle for one protocol keeps the identity that it had before `also` existed.
+            del described["also"]
+        text = json.dumps(described, sort_keys=True)
         return ModelIdentity(
             name=m.name,
             version=m.version,
             kind=m.kind,
-            protocol_name=m.protocol,
+            protocol_name=", ".join(m.protocols),
             sha256=hashlib.sha256(text.encode()).hexdigest(),
             trained_on=f"{m.training.cases} cases, {m.training.data}",
             limits=m.limits,
@@ -135,15 +148,16 @@ def installed_bundles() -> tuple[Bundle, ...]:
 def find_bundle(protocol_name: str, model: str | None = None) -> Bundle:
     """The bundle called `model` (a name, or a folder), else the protocol's default one.
 
+    A default that is named after the protocol goes before one that serves it as well.
     Raises ConfigError when `model` is neither, InputError (NO_BUNDLE) when the protocol has no default.
     """
     installed = installed_bundles()
     if model is not None:
         named = [bundle for bundle in installed if bundle.manifest.name == model]
         return named[0] if named else load_bundle(Path(model))
-    for bundle in installed:
-        if bundle.manifest.protocol == protocol_name and bundle.manifest.default:
-            return bundle
+    serving = [b for b in installed if b.manifest.default and protocol_name in b.manifest.protocols]
+    if serving:
+        return min(serving, key=lambda bundle: bundle.manifest.protocols.index(protocol_name))
     raise InputError(
         Problem(
             "NO_BUNDLE",

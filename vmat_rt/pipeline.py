@@ -153,7 +153,8 @@ def _beside(bundle: Bundle) -> Bundle | None:
     """The geometric bundle of the same protocol, to stand beside a network's dose in the report."""
     if bundle.manifest.kind == "geometric":
         return None
-    same = [b for b in installed_bundles() if b.manifest.protocol == bundle.manifest.protocol]
+    wanted = set(bundle.manifest.protocols)
+    same = [b for b in installed_bundles() if wanted & set(b.manifest.protocols)]
     return next((b for b in same if b.manifest.kind == "geometric"), None)
 
 

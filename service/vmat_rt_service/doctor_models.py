@@ -48,9 +48,8 @@ def _whole(bundle: Bundle) -> Finding:
         size = sum(len(bundle.read_bytes(name)) for name in manifest.files)
     except VmatError as error:
         return fail("models", f"{error}.", "Install the release again: never predict with a changed model.")
-    return ok(
-        "models", f"{manifest.name} {manifest.version} for {manifest.protocol}, {size / 1e6:.1f} MB, hashes match"
-    )
+    served = ", ".join(manifest.protocols)
+    return ok("models", f"{manifest.name} {manifest.version} for {served}, {size / 1e6:.1f} MB, hashes match")
 
 
 def _protocols_served(names: list[str], configured: bool) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ def _document() -> dict[str, Any]:
                 "version": m.version,
                 "kind": m.kind,
                 "protocol": m.protocol,
+                "also": list(m.also),
                 "default": m.default,
                 "sha256": bundle.identity.sha256,
                 "training": m.training.model_dump(mode="json"),
@@ -33,8 +34,9 @@ def _document() -> dict[str, Any]:
 
 def _text(model: dict[str, Any]) -> str:
     training = model["training"]
+    protocols = ", ".join([model["protocol"], *model["also"]])
     lines = [
-        f"{model['name']} {model['version']} ({model['kind']}) for protocol {model['protocol']}"
+        f"{model['name']} {model['version']} ({model['kind']}) for protocol{'s' if model['also'] else ''} {protocols}"
         + (", default" if model["default"] else ""),
         f"  trained on {training['cases']} cases: {training['data']}",
         f"  licence of the data: {training['licence']}",
