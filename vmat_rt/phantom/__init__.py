@@ -1,0 +1,1 @@
+"""Simulated patients and doses: a procedural pelvis and a pencil-beam engine."""
