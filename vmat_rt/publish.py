@@ -16,11 +16,12 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextlib.contextmanager
-def published_folder(final: Path) -> Iterator[Path]:
+def published_folder(final: Path, replace: bool = True) -> Iterator[Path]:
     """Yield a temporary folder beside `final`; on success it becomes `final`, on any failure nothing of it remains.
 
-    An older `final` is replaced as a whole. A full disk or an unwritable place raises InputError (DISK_FULL,
-    OUTPUT_NOT_WRITABLE). The temporary folder's name starts with a dot, so readers of the parent can ignore it.
+    An older `final` is replaced as a whole; with replace=False it stays and FileExistsError is raised. A full disk or
+    an unwritable place raises InputError (DISK_FULL, OUTPUT_NOT_WRITABLE). The temporary folder's name starts with a
+    dot, so readers of the parent can ignore it.
     """
     with _named_failures(final):
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +30,10 @@ def published_folder(final: Path) -> Iterator[Path]:
             temporary.chmod(0o755)
             yield temporary
             _flush_tree(temporary)
-            _swap_in(temporary, final)
+            if replace:
+                _swap_in(temporary, final)
+            else:
+                _move_in(temporary, final)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -73,6 +77,18 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _move_in(temporary: Path, final: Path) -> None:
+    """One rename, which the kernel refuses where `final` holds anything: of several writers one succeeds."""
+    try:
+        temporary.rename(final)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+            # ENOTEMPTY, not EEXIST: it is no fault of the place that `_named_failures` should name.
+            raise FileExistsError(errno.ENOTEMPTY, "there is one already", str(final)) from error
+        raise
+    flush(final.parent)
 
 
 def _swap_in(temporary: Path, final: Path) -> None:

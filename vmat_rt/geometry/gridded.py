@@ -7,9 +7,10 @@ them), area fractions to multiples of 1/255, dose to DOSE_STEP_GY. Storing such 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.geometry.rasterize import structure_fraction
@@ -23,15 +24,15 @@ LEVELS: Final = 255
 DOSE_STEP_GY: Final = 0.002
 """Dose is a multiple of this: wrong by 0.001 Gy at most. OpenKBP's steps of 0.01 Gy are multiples of it."""
 
-_HU_RANGE: Final = (-32768.0, 32767.0)
+_HU_RANGE: Final = (-32768.0, 32767.0)  # 16 bits
 
 
 def gridded(case: Case, grid: Grid) -> Case:
     """The case with CT, structures, body and reference dose on `grid`; the same again when it lies there already.
 
     CT: linear or averaged, air outside, whole HU within 16 bits. Structures and body: Volumes of area fractions. A
-    structure without a voxel on the grid is left out, and so are ROIs that no name was found for. Reference dose:
-    cubic, 0 outside, never negative. Raises GeometryError when case and grid lie in different frames of reference.
+    structure without a voxel on the grid is left out (a body is kept), and so are ROIs that no name was found for.
+    Reference dose: cubic, 0 outside, never negative. Raises GeometryError when case and grid lie in different frames.
     """
     ct = resample(case.ct, grid, AIR_HU).array
     body = _on_grid(case.body, grid)
@@ -39,7 +40,7 @@ def gridded(case: Case, grid: Grid) -> Case:
     for name, structure in case.structures.items():
         # A contoured body stays one object under both names: nobody rasterises or stores it twice.
         placed = body if structure is case.body else _on_grid(structure, grid)
-        if placed.shape is not None:
+        if isinstance(placed.shape, Volume) and placed.shape.array.any():
             structures[name] = placed
     dose = case.reference_dose
     return replace(
@@ -53,30 +54,27 @@ def gridded(case: Case, grid: Grid) -> Case:
 
 
 def _on_grid(structure: Structure, grid: Grid) -> Structure:
-    """Its area fractions on the grid, in multiples of 1 / LEVELS; its shape is None when none is above zero."""
+    """Its area fractions on the grid, in multiples of 1 / LEVELS; an ROI without a shape stays as it is."""
     if structure.shape is None:
         return structure
-    fraction = structure_fraction(structure, grid)
-    levels = np.rint(fraction * np.float32(LEVELS))
-    if not levels.any():
-        return replace(structure, shape=None)
+    levels = np.rint(structure_fraction(structure, grid) * np.float32(LEVELS))
     return replace(structure, shape=Volume(grid, fraction_of_levels(levels)))
 
 
-def fraction_of_levels(levels: FloatArray) -> FloatArray:
+def fraction_of_levels(levels: NDArray[Any]) -> FloatArray:
     """0 to LEVELS -> 0 to 1, float32."""
     return np.divide(levels, np.float32(LEVELS), dtype=np.float32)
 
 
-def dose_of_steps(steps: FloatArray) -> FloatArray:
-    """Whole multiples of DOSE_STEP_GY -> Gy, float32. Divided in double precision: the same on every machine."""
-    return (np.asarray(steps, np.float64) * DOSE_STEP_GY).astype(np.float32)
+def dose_of_steps(steps: NDArray[Any]) -> FloatArray:
+    """Whole multiples of DOSE_STEP_GY -> Gy, float32. Multiplied in double precision: the same on every machine."""
+    dose_gy: FloatArray = (np.asarray(steps, np.float64) * DOSE_STEP_GY).astype(np.float32)
+    return dose_gy
 
 
-def steps_of_dose(dose_gy: FloatArray) -> FloatArray:
+def steps_of_dose(dose_gy: FloatArray) -> NDArray[np.float64]:
     """Gy -> the nearest whole multiple of DOSE_STEP_GY, never negative."""
-    steps: FloatArray = np.rint(np.maximum(dose_gy, 0.0).astype(np.float64) / DOSE_STEP_GY)
-    return steps
+    return np.rint(np.maximum(dose_gy, 0.0).astype(np.float64) / DOSE_STEP_GY)
 
 
 def _whole_steps(dose_gy: FloatArray) -> FloatArray:
