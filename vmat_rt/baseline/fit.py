@@ -71,7 +71,8 @@ def drawn(case: Case, settings: FeatureSettings, count: int, generator: np.rando
     if case.reference_dose is None:
         raise ConfigError(f"case {case.key} has no clinical dose to fit on")
     table = features(case, case.ct.grid, settings)
-    dose = resample(case.reference_dose, case.ct.grid, 0.0).array[table.body] / np.float32(highest_target_gy(case))
+    dose = resample(case.reference_dose, case.ct.grid, 0.0, "cubic").array[table.body]
+    dose /= np.float32(highest_target_gy(case))
     rows = np.sort(generator.choice(len(dose), min(count, len(dose)), replace=False))
     return Samples(table.names, table.matrix[rows], (dose - starting_dose(table))[rows])
 

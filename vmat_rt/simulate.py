@@ -1,0 +1,195 @@
+"""Simulated patients into a cohort: anatomy, plan, acceptance, store; in parallel, resumable, the same every time.
+
+The cohort of n cases is the first n indices whose plan is accepted, whatever the number of processes and however often
+the run was stopped: an index is begun only while those before it, were they all accepted, would leave room for it.
+
+Beside the cases, in the folder `simulated`, lie the packed dose of each on its plan's own grid and the reasons of every
+refused plan. A dose is written before its case, a refusal in one rename: a run that was killed begins again with what
+it had not finished.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import asdict, dataclass, replace
+
+from tqdm import tqdm
+
+from vmat_rt.bundle import GridRule
+from vmat_rt.case import Case
+from vmat_rt.cohort.dose_code import pack_dose, unpack_dose
+from vmat_rt.cohort.plan_folder import PlanFolder
+from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.settings import CohortSettings, Provenance
+from vmat_rt.cohort.store import Cohort
+from vmat_rt.errors import ConfigError, InputError, VmatError
+from vmat_rt.phantom.anatomy import Patient, anatomy_sha256, simulate_patient
+from vmat_rt.phantom.planning import SimulatedPlan, plan_patient
+from vmat_rt.processes import one_thread_workers, result_of
+
+log = logging.getLogger("vmat_rt")
+
+MOST_REFUSED_IN_A_ROW = 20
+"""So many refusals one after another are no bad luck."""
+
+Number = str | int | float
+
+
+PROTOCOL = "prostate_sib_70_56"
+GRID = GridRule(kind="fixed", shape=(96, 160, 192), spacing_mm=(2.5, 2.5, 2.5))
+
+
+def simulated_settings(name: str, n: int, seed: int) -> CohortSettings:
+    """Of a cohort for `simulate_cohort`; single-level cases follow prostate_70_28 within it."""
+    provenance = Provenance(
+        data="simulated male pelves and arcs of vmat_rt.phantom; no patient",
+        licence="Apache-2.0, as vmat-rt",
+        simulated=True,
+        command=f"vmat-rt cohort simulate --n {n} --seed {seed}",
+    )
+    return CohortSettings(name=name, protocol=PROTOCOL, grid=GRID, provenance=provenance)
+
+
+@dataclass(frozen=True)
+class SimulationSummary:
+    """What one run did: keys added now, keys that were there already, why plans were refused (key -> reasons)."""
+
+    added: tuple[str, ...]
+    kept: tuple[str, ...]
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One index of one population, for a worker process."""
+
+    cohort_uri: str
+    plans: PlanFolder
+    seed: int
+    index: int
+
+    @property
+    def key(self) -> str:
+        """The key that `simulate_patient` gives its case."""
+        return f"sim-{self.seed}-{self.index:04d}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task. refused: the reasons in words, empty for a case that is in the cohort. new: in this run."""
+
+    key: str
+    refused: str
+    seconds: float = 0.0
+    new: bool = True
+
+
+def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progress: bool = True) -> SimulationSummary:
+    """Fill the cohort with the first n accepted cases of this seed; those that are there already count.
+
+    Raises ConfigError when n or workers is no positive number or the cohort does not lie on a local disk, VmatError
+    when a worker dies or plan after plan is refused. What was finished stays, and the next run goes on from there.
+    """
+    if n < 1 or workers < 1:
+        raise ConfigError(f"{n} cases by {workers} processes cannot be simulated: both must be 1 or more")
+    plans = PlanFolder.of(cohort.uri)
+    known = _known(cohort, plans)
+    outcomes: list[Outcome] = []
+    with one_thread_workers(workers) as pool, tqdm(total=n, unit="case", disable=None if progress else True) as bar:
+
+        def begin(index: int) -> Future[Outcome]:
+            task = Task(cohort.uri, plans, seed, index)
+            if task.key not in known:
+                return pool.submit(simulate_case, task)
+            future: Future[Outcome] = Future()
+            future.setresult_of(known[task.key])
+            return future
+
+        for outcome in _first_accepted(begin, n, workers):
+            outcomes.append(outcome)
+            if outcome.new:
+                _settle(outcome, plans)
+            bar.update(not outcome.refused)
+    accepted = sorted((o for o in outcomes if not o.refused), key=lambda outcome: outcome.key)
+    return SimulationSummary(
+        added=tuple(o.key for o in accepted if o.new),
+        kept=tuple(o.key for o in accepted if not o.new),
+        refused={o.key: o.refused for o in sorted(outcomes, key=lambda outcome: outcome.key) if o.refused},
+    )
+
+
+def _first_accepted(begin: Callable[[int], Future[Outcome]], n: int, at_once: int) -> Iterator[Outcome]:
+    """Outcomes as they come, of the indices up to the one whose plan is the n-th to be accepted, and of no other."""
+    running: set[Future[Outcome]] = set()
+    index = accepted = in_a_row = 0
+    while accepted < n:
+        while accepted + len(running) < n and len(running) < at_once:
+            running.add(begin(index))
+            index += 1
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            outcome = result_of(future)
+            accepted += not outcome.refused
+            in_a_row = in_a_row + 1 if outcome.refused else 0
+            yield outcome
+            if in_a_row >= MOST_REFUSED_IN_A_ROW:
+                raise VmatError(f"{in_a_row} plans one after another were refused, the last because: {outcome.refused}")
+
+
+def _known(cohort: Cohort, plans: PlanFolder) -> dict[str, Outcome]:
+    """What earlier runs settled. A case whose packed dose is lost is not settled: it could not be shipped."""
+    stored = {key: "" for key in cohort.keys() if plans.has_dose(key)}  # noqa: SIM118 (a cohort is no mapping)
+    return {key: Outcome(key, reasons, new=False) for key, reasons in {**plans.refused(), **stored}.items()}
+
+
+def _settle(outcome: Outcome, plans: PlanFolder) -> None:
+    log.info("%s %s %.1f s", outcome.key, "refused" if outcome.refused else "simulated", outcome.seconds)
+    if outcome.refused:
+        plans.refuse(outcome.key, outcome.refused)
+
+
+def simulate_case(task: Task) -> Outcome:
+    """Patient, plan and, when it is accepted, the packed dose and the case in the cohort."""
+    started = time.perf_counter()
+    try:
+        patient = simulate_patient(task.seed, task.index)
+        plan = plan_patient(patient, task.seed)
+    except InputError as refusal:
+        return Outcome(task.key, str(refusal).replace("\n", " "), time.perf_counter() - started)
+    if not plan.accepted:
+        return Outcome(task.key, " ".join(plan.reasons) or "not accepted", time.perf_counter() - started)
+    packed = pack_dose(plan.dose)
+    task.plans.write_dose(task.key, packed)
+    case = treated(patient, packed, plan.angles_deg)
+    origin = Origin(
+        key=task.key,
+        patient=task.key,
+        source="simulated",
+        image_sha256=anatomy_sha256(patient.case),
+        flags=patient.traits.flags,
+        nodal=patient.traits.nodal,
+        provenance={"seed": task.seed, "index": task.index, **plan_numbers(plan)},
+    )
+    Cohort.open(task.cohort_uri).add(case, describe(case, origin), replace=True)
+    return Outcome(task.key, "", time.perf_counter() - started)
+
+
+def treated(patient: Patient, packed_dose: bytes, angles_deg: tuple[float, ...]) -> Case:
+    """The patient with the dose as it is packed: a cohort that is restored holds the same values as this one."""
+    case = patient.case
+    dose = unpack_dose(packed_dose, case.ct.grid.frame_uid)
+    return replace(case, reference_dose=dose, gantry_angles_deg=angles_deg)
+
+
+def plan_numbers(plan: SimulatedPlan) -> dict[str, Number]:
+    """The planner's style and what the plan measured: style_NAME and plan_NAME."""
+    parts = {"style": asdict(plan.style), "plan": asdict(plan.measures)}
+    return {
+        f"{part}_{name}": number
+        for part, numbers in parts.items()
+        for name, number in numbers.items()
+        if isinstance(number, str | int | float)
+    }
