@@ -25,8 +25,7 @@ NODAL_REACH_MM: Final = 45.0
 margin end within about 30 mm of the prostate's, the iliac nodes' field 60 mm above it or more."""
 
 _SOURCES: Final[dict[str, PrescriptionSource]] = {
-    word.casefold(): word
-    for word in ("plan", "protocol default", "command line", "OpenKBP", "SIMULATED")
+    word.casefold(): word for word in ("plan", "protocol default", "command line", "OpenKBP", "SIMULATED")
 }
 
 

@@ -63,7 +63,9 @@ def _on_grid(structure: Structure, grid: Grid) -> Structure:
 
 def fraction_of_levels(levels: NDArray[Any]) -> FloatArray:
     """0 to LEVELS -> 0 to 1, float32."""
-    return np.divide(levels, np.float32(LEVELS), dtype=np.float32)
+    fraction: FloatArray = levels.astype(np.float32)
+    fraction /= np.float32(LEVELS)
+    return fraction
 
 
 def dose_of_steps(steps: NDArray[Any]) -> FloatArray:

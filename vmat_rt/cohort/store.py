@@ -1,0 +1,252 @@
+"""Cohort: cases on one kind of grid, in a folder or an object store, added and read by many processes at once.
+
+    cohort.yaml                 settings, and the content hash of each case as of the last `reindex`
+    cases/<key>.zarr            a case's arrays (vmat_rt.cohort.arrays); record.json in it is written last
+    splits.yaml, refused.csv    see vmat_rt.cohort.split and vmat_rt.intake
+
+A case is there when its record is. Nothing is shared between cases, so adding one rewrites no file of another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yaml
+from pydantic import Field, ValidationError
+
+from vmat_rt.case import Case, Structure, Volume
+from vmat_rt.cohort.arrays import CaseArrays, Layout, Patch, damage_named, write_arrays
+from vmat_rt.cohort.place import Place
+from vmat_rt.cohort.record import CaseRecord
+from vmat_rt.cohort.settings import SCHEMA_VERSION, CohortSettings
+from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
+from vmat_rt.geometry.gridded import gridded
+from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
+from vmat_rt.grid import Shape
+
+HEAD: Final = "cohort.yaml"
+CASES: Final = "cases"
+RECORD: Final = "record.json"
+_SUFFIX: Final = ".zarr"
+
+
+class _Head(CohortSettings):
+    """The content of cohort.yaml."""
+
+    cases: dict[str, str] = Field(default_factory=dict)
+
+    def settings(self) -> CohortSettings:
+        return CohortSettings.model_validate(self.model_dump(exclude={"cases"}))
+
+
+class Cohort:
+    """A cohort that exists. `Cohort.create` and `Cohort.open` make one."""
+
+    def __init__(self, place: Place, settings: CohortSettings) -> None:
+        self.place = place
+        self.settings = settings
+        self._cases = place.child(CASES)
+
+    @staticmethod
+    def exists(uri: str | Path) -> bool:
+        """Whether a cohort is there, readable or not."""
+        return Place.at(uri).exists(HEAD)
+
+    @staticmethod
+    def create(uri: str | Path, settings: CohortSettings) -> Cohort:
+        """An empty cohort. Raises ConfigError when there is one already."""
+        place = Place.at(uri)
+        if place.exists(HEAD):
+            raise ConfigError(f"{uri} is a cohort already; open it, or give another folder")
+        place.write_bytes(HEAD, _yaml(settings, {}))
+        return Cohort(place, settings)
+
+    @staticmethod
+    def open(uri: str | Path) -> Cohort:
+        """Raises ConfigError when there is none, when a newer vmat-rt wrote it, or when cohort.yaml is damaged."""
+        place = Place.at(uri)
+        return Cohort(place, _read_head(place, str(uri)).settings())
+
+    def keys(self) -> tuple[str, ...]:
+        """Of the cases that are complete, sorted."""
+        return tuple(name.removesuffix(_SUFFIX) for name in self._cases.folders_with(RECORD) if name.endswith(_SUFFIX))
+
+    def records(self) -> tuple[CaseRecord, ...]:
+        """In the order of their keys. Raises InputError (CASE_DAMAGED)."""
+        return tuple(self.record(key) for key in self.keys())
+
+    def record(self, key: str) -> CaseRecord:
+        """Raises ConfigError when there is no such case, InputError (CASE_DAMAGED)."""
+        try:
+            content = self._folder(key).read_bytes(RECORD)
+        except FileNotFoundError:
+            raise ConfigError(f"the cohort {self.settings.name} has no case {key}") from None
+        with damage_named(key, "its record"):
+            return CaseRecord.model_validate_json(content)
+
+    def add(self, case: Case, record: CaseRecord, replace: bool = False) -> CaseRecord:
+        """Put the case on the cohort's grid and store it whole or not at all. The record with its content hash.
+
+        Raises ConfigError when the key is taken and not to be replaced, InputError when the case cannot be used on
+        this grid (NO_TARGET, NO_BODY, STRUCTURE_CUT_OFF, VALUES_NOT_FINITE) or the disk is full.
+        """
+        if not replace and self._folder(record.key).exists(RECORD):
+            raise ConfigError(_taken(record.key))
+        placed, codes = self._placed(case)
+        found = dict.fromkeys((*record.problems, *codes))
+        record = record.model_copy(update={"problems": tuple(found)})
+        try:
+            with self._cases.published(record.key + _SUFFIX, RECORD, replace) as place:
+                layout = write_arrays(place, placed)
+                record = record.model_copy(update={"content_sha256": content_sha256(record, layout)})
+                place.write_bytes(RECORD, record.model_dump_json(indent=1).encode())
+        except FileExistsError:
+            raise ConfigError(_taken(record.key)) from None
+        return record
+
+    def read(self, key: str) -> Case:
+        """The whole case on its grid, in the frame "cohort:<key>".
+
+        Raises ConfigError when there is no such case, InputError (CASE_DAMAGED, CASE_CHANGED) when its arrays are not
+        what was written.
+        """
+        record, arrays = self.record(key), self.arrays(key)
+        whole = arrays.read()
+        changed = arrays.changed(whole)
+        if changed:
+            raise InputError(_changed(key, changed))
+        return _case(record, arrays.layout, whole)
+
+    def arrays(self, key: str) -> CaseArrays:
+        """To read parts of. Raises ConfigError when there is no such case, InputError (CASE_DAMAGED)."""
+        if not self._folder(key).exists(RECORD):
+            raise ConfigError(f"the cohort {self.settings.name} has no case {key}")
+        return CaseArrays(self._folder(key), key)
+
+    def read_patch(self, key: str, start: Shape, stop: Shape) -> Patch:
+        """Voxels from `start` (inclusive) to `stop` (exclusive), (z, y, x). Only damage to chunks read is noticed."""
+        return self.arrays(key).read(start, stop)
+
+    def sha256(self, keys: tuple[str, ...] | None = None) -> str:
+        """Of the contents of these cases, or of all."""
+        contents = {key: self.record(key).content_sha256 for key in (self.keys() if keys is None else keys)}
+        return canonical_sha256(contents)
+
+    def reindex(self) -> dict[str, str]:
+        """List every case's content hash in cohort.yaml, as the end of a batch of adding. Key -> hash."""
+        with self.place.locked():
+            cases = {record.key: record.content_sha256 for record in self.records()}
+            self.place.write_bytes(HEAD, _yaml(self.settings, cases))
+        return cases
+
+    def check(self) -> tuple[Problem, ...]:
+        """Read everything; name each case that is damaged, changed, or not as cohort.yaml lists it."""
+        keys, listed = self.keys(), _read_head(self.place, self.place.root).cases
+        problems = [problem for key in keys for problem in self._check(key, listed)]
+        absent = sorted(listed.keys() - set(keys))
+        return (*problems, *(_unlike(key, "is listed in cohort.yaml but absent") for key in absent))
+
+    def _check(self, key: str, listed: dict[str, str]) -> list[Problem]:
+        try:
+            record, arrays = self.record(key), self.arrays(key)
+            changed = arrays.changed(arrays.read())
+        except InputError as damage:
+            return list(damage.problems)
+        if record.key != key or content_sha256(record, arrays.layout) != record.content_sha256:
+            changed = (*changed, "record")
+        problems = [_changed(key, changed)] if changed else []
+        if listed.get(key) != record.content_sha256:
+            how = "is not listed in cohort.yaml" if key not in listed else "is not the one that cohort.yaml lists"
+            problems.append(_unlike(key, how))
+        return problems
+
+    def _folder(self, key: str) -> Place:
+        return self._cases.child(key + _SUFFIX)
+
+    def _placed(self, case: Case) -> tuple[Case, tuple[str, ...]]:
+        """The case on the cohort's grid, and the codes of warnings about what the grid cuts off."""
+        grid = model_grid(self.settings.grid, case)
+        problems = cut_off_problems(case, grid)
+        volumes = [case.ct] + ([] if case.reference_dose is None else [case.reference_dose])
+        if not all(np.isfinite(volume.array).all() for volume in volumes):
+            message = "The CT or the dose holds values that are not finite."
+            problems = (*problems, Problem("VALUES_NOT_FINITE", message, "Export the study again."))
+        raise_errors(problems)
+        placed = gridded(case, grid)
+        if not isinstance(placed.body.shape, Volume) or not placed.body.shape.array.any():
+            message = f"No part of the body lies on the cohort's grid of {grid.describe()}."
+            raise InputError(Problem("NO_BODY", message, "Check the External contour and the position of the targets."))
+        return placed, tuple(problem.code for problem in problems)
+
+
+def canonical_sha256(value: Any) -> str:
+    """Of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def content_sha256(record: CaseRecord, layout: Layout) -> str:
+    """Of a case: its record, its grid and, through their hashes, its arrays."""
+    said = record.model_dump(mode="json", exclude={"content_sha256"})
+    return canonical_sha256({"record": said, "layout": layout.model_dump(mode="json")})
+
+
+def _case(record: CaseRecord, layout: Layout, whole: Patch) -> Case:
+    grid = whole.grid
+    structures = {name: Structure(name, name, Volume(grid, whole.fraction(name))) for name in whole.names}
+    if layout.body < len(whole.names):
+        body = structures[whole.names[layout.body]]
+    else:
+        body = Structure(layout.body_name, layout.body_name, Volume(grid, whole.body))
+    dose = whole.dose
+    return Case(
+        key=record.key,
+        ct=Volume(grid, whole.ct),
+        structures=structures,
+        body=body,
+        prescription=record.prescribed(),
+        protocol_name=record.protocol,
+        reference_dose=None if dose is None else Volume(grid, dose),
+        gantry_angles_deg=record.gantry_angles_deg,
+        problems=record.warnings(),
+    )
+
+
+def _yaml(settings: CohortSettings, cases: dict[str, str]) -> bytes:
+    head = {**settings.model_dump(mode="json"), "cases": cases}
+    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True).encode()
+
+
+def _read_head(place: Place, named: str) -> _Head:
+    try:
+        document = yaml.safe_load(place.read_bytes(HEAD))
+    except FileNotFoundError:
+        raise ConfigError(f"{named} is not a cohort: it has no {HEAD}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{named}: {HEAD} is damaged: {error}") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"{named} was written by a newer vmat-rt (schema {version}, this one reads up to {SCHEMA_VERSION}); "
+            "update vmat-rt to read it"
+        )
+    try:
+        return _Head.model_validate_json(json.dumps(document))
+    except (ValidationError, TypeError) as error:
+        raise ConfigError(f"{named}: {HEAD} is not that of a cohort: {error}") from error
+
+
+def _taken(key: str) -> str:
+    return f"the cohort has a case {key} already; ask to replace it, or give another key"
+
+
+def _changed(key: str, what: tuple[str, ...]) -> Problem:
+    message = f"Case {key} of the cohort is not what was written: {', '.join(what)}."
+    return Problem("CASE_CHANGED", message, "Restore its folder from a copy, or add it again.")
+
+
+def _unlike(key: str, how: str) -> Problem:
+    return Problem("CASE_UNLISTED", f"Case {key} {how}.", "Run `Cohort.reindex` if that is as it should be.")
