@@ -58,6 +58,10 @@ class InputError(VmatError):
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
+        """Whole through pickle, for worker processes."""
+        return type(self), (self.problems,)
+
 
 class ConfigError(VmatError):
     """A setting, protocol, recipe or option is wrong."""

@@ -84,7 +84,7 @@ def pack_cohort(cohort: Cohort, folder: Path) -> int:
 
     Raises ConfigError when a case was not simulated or its packed dose is not beside the cohort.
     """
-    plans = PlanFolder.of(cohort.uri)
+    plans = PlanFolder.of(cohort.place)
     others = [record.key for record in cohort.records() if record.source != "simulated"]
     if others:
         raise ConfigError(f"{len(others)} cases were not simulated and cannot be made from a seed: {others[0]}")
@@ -130,8 +130,9 @@ def restore_cohort(folder: Path, cohort: Cohort, workers: int = 2, progress: boo
         raise ConfigError("the cohort has another grid or protocol than the one that was shipped: create it from that")
     present = {record.key: _without_content(record) for record in cohort.records()}
     kept = tuple(c.record.key for c in shipped.cases if present.get(c.record.key) == _without_content(c.record))
-    tasks = [_Task(folder, cohort.uri, case) for case in shipped.cases if case.record.key not in kept]
+    tasks = [_Task(folder, cohort.place.root, case) for case in shipped.cases if case.record.key not in kept]
     problems = {key: problem for key, problem in _restored(tasks, workers, progress) if problem is not None}
+    cohort.reindex()
     refused = {key for key, problem in problems.items() if problem.severity == "error"}
     restored = tuple(task.case.record.key for task in tasks if task.case.record.key not in refused)
     return RestoreSummary(restored, kept, problems)

@@ -35,6 +35,9 @@ log = logging.getLogger("vmat_rt")
 MOST_REFUSED_IN_A_ROW = 20
 """So many refusals one after another are no bad luck."""
 
+NOT_THE_CASE = {"DISK_FULL", "OUTPUT_NOT_WRITABLE"}
+"""Failures to store that say nothing of the case: nobody may note them as its refusal."""
+
 Number = str | int | float
 
 
@@ -90,22 +93,22 @@ class Outcome:
 def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progress: bool = True) -> SimulationSummary:
     """Fill the cohort with the first n accepted cases of this seed; those that are there already count.
 
-    Raises ConfigError when n or workers is no positive number or the cohort does not lie on a local disk, VmatError
-    when a worker dies or plan after plan is refused. What was finished stays, and the next run goes on from there.
+    Raises ConfigError when n or workers is no positive number, VmatError when a worker dies or plan after plan is
+    refused, InputError when the disk is full. What was finished stays, and the next run goes on from there.
     """
     if n < 1 or workers < 1:
         raise ConfigError(f"{n} cases by {workers} processes cannot be simulated: both must be 1 or more")
-    plans = PlanFolder.of(cohort.uri)
+    plans = PlanFolder.of(cohort.place)
     known = _known(cohort, plans)
     outcomes: list[Outcome] = []
     with one_thread_workers(workers) as pool, tqdm(total=n, unit="case", disable=None if progress else True) as bar:
 
         def begin(index: int) -> Future[Outcome]:
-            task = Task(cohort.uri, plans, seed, index)
+            task = Task(cohort.place.root, plans, seed, index)
             if task.key not in known:
                 return pool.submit(simulate_case, task)
             future: Future[Outcome] = Future()
-            future.setresult_of(known[task.key])
+            future.set_result(known[task.key])
             return future
 
         for outcome in _first_accepted(begin, n, workers):
@@ -113,6 +116,7 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
             if outcome.new:
                 _settle(outcome, plans)
             bar.update(not outcome.refused)
+    cohort.reindex()
     accepted = sorted((o for o in outcomes if not o.refused), key=lambda outcome: outcome.key)
     return SimulationSummary(
         added=tuple(o.key for o in accepted if o.new),
@@ -155,12 +159,20 @@ def simulate_case(task: Task) -> Outcome:
     """Patient, plan and, when it is accepted, the packed dose and the case in the cohort."""
     started = time.perf_counter()
     try:
-        patient = simulate_patient(task.seed, task.index)
-        plan = plan_patient(patient, task.seed)
+        refused = _simulated(task)
     except InputError as refusal:
-        return Outcome(task.key, str(refusal).replace("\n", " "), time.perf_counter() - started)
+        if any(problem.code in NOT_THE_CASE for problem in refusal.problems):
+            raise
+        refused = str(refusal)
+    return Outcome(task.key, refused, time.perf_counter() - started)
+
+
+def _simulated(task: Task) -> str:
+    """Why the plan is refused, or nothing once the case is stored."""
+    patient = simulate_patient(task.seed, task.index)
+    plan = plan_patient(patient, task.seed)
     if not plan.accepted:
-        return Outcome(task.key, " ".join(plan.reasons) or "not accepted", time.perf_counter() - started)
+        return " ".join(plan.reasons) or "not accepted"
     packed = pack_dose(plan.dose)
     task.plans.write_dose(task.key, packed)
     case = treated(patient, packed, plan.angles_deg)
@@ -174,7 +186,7 @@ def simulate_case(task: Task) -> Outcome:
         provenance={"seed": task.seed, "index": task.index, **plan_numbers(plan)},
     )
     Cohort.open(task.cohort_uri).add(case, describe(case, origin), replace=True)
-    return Outcome(task.key, "", time.perf_counter() - started)
+    return ""
 
 
 def treated(patient: Patient, packed_dose: bytes, angles_deg: tuple[float, ...]) -> Case:
@@ -188,7 +200,7 @@ def plan_numbers(plan: SimulatedPlan) -> dict[str, Number]:
     """The planner's style and what the plan measured: style_NAME and plan_NAME."""
     parts = {"style": asdict(plan.style), "plan": asdict(plan.measures)}
     return {
-        f"{part}_{name}": number
+        f"{part}_{name}".lower(): number
         for part, numbers in parts.items()
         for name, number in numbers.items()
         if isinstance(number, str | int | float)
