@@ -15,7 +15,7 @@ from typing import Protocol as Interface
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.bundle import Bundle, find_bundle, installed_bundles, load_bundle
+from vmat_rt.bundle import Bundle, find_bundle, inner_bundle, installed_bundles, load_bundle
 from vmat_rt.case import Case, ModelIdentity, Structure, Volume
 from vmat_rt.dicom.header import header_from
 from vmat_rt.dicom.isodose import write_isodoses
@@ -25,6 +25,7 @@ from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.dicom.write_dose import Bits, require_dose, write_rtdose
 from vmat_rt.dicom.write_plan import write_companion_plan
 from vmat_rt.errors import InputError, Problem, raise_errors
+from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh import compute_dvhs
@@ -113,13 +114,34 @@ def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
         return GeometricPredictor(bundle)
     from vmat_rt.nn.infer import NetworkPredictor
 
-    return NetworkPredictor(bundle, device)
+    network = NetworkPredictor(bundle, device)
+    if network.prior is None:
+        return network
+    return _Corrected(load_predictor(inner_bundle(bundle, network.prior), device), network)
+
+
+class _NeedsPrior(Interface):
+    def predict(self, case: Case, grid: Grid, prior_gy: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class _Corrected:
+    """A network that is shown another predictor's dose."""
+
+    prior: Predictor
+    network: _NeedsPrior
+
+    def predict(self, case: Case, grid: Grid) -> NDArray[np.float32]:
+        return self.network.predict(case, grid, self.prior.predict(case, grid))
 
 
 def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> Volume:
-    """Predicted dose on the model's grid, cut to the CT. Raises ModelError when it cannot be a dose."""
+    """Predicted dose on the model's grid, cut to the CT. Raises ModelError when it cannot be a dose.
+
+    The model sees the case as a cohort would have stored it for training.
+    """
     grid = model_grid(bundle.manifest.grid, case)
-    dose = load_predictor(bundle, device).predict(case, grid)
+    dose = load_predictor(bundle, device).predict(gridded(replace(case, reference_dose=None), grid), grid)
     require_dose(dose)
     return cut_to(Volume(grid, dose), case.ct.grid)
 
