@@ -115,6 +115,24 @@ def depth_at(table, start, v, u, s):
 
 
 @njit(cache=True, nogil=True)
+def seen_points(points, direction, centre, start, table):
+    """(v, u, s, water-equivalent depth) in mm of points anywhere; the table is held at its faces, outside matter."""
+    sine, cosine = direction
+    out = np.zeros((points.shape[0], 4), np.float32)
+    end_v, end_u, end_s = (
+        start[0] + (table.shape[0] - 1.001) * DEPTH_STEP_MM,
+        start[1] + (table.shape[1] - 1.001) * DEPTH_STEP_MM,
+        start[2] + (table.shape[2] - 1.001) * DEPTH_STEP_MM,
+    )
+    for n in range(points.shape[0]):
+        v, u, s, _ = ray_of(points[n], sine, cosine, centre)
+        held_v, held_u = min(max(v, start[0]), end_v), min(max(u, start[1]), end_u)
+        depth = depth_at(table, start, held_v, held_u, min(max(s, start[2]), end_s))
+        out[n, 0], out[n, 1], out[n, 2], out[n, 3] = v, u, s, depth
+    return out
+
+
+@njit(cache=True, nogil=True)
 def cell_of(v, u, view, shape):
     """First cell (v, u) and fractions of a ray in the views; the cell is -1 where the ray leaves the table."""
     fv, fu = (v - view[0]) / view[2], (u - view[1]) / view[3]

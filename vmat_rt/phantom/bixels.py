@@ -1,0 +1,77 @@
+"""Which bixels each beam opens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from vmat_rt.geometry.ray_kernels import SAD_MM
+from vmat_rt.geometry.rays import Fan
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Bixels:
+    """Open bixels of all beams, one after the other.
+
+    row and column count bixels from the isocentre along v and u, so they may be negative. Beam b owns start[b] up to
+    start[b + 1].
+    """
+
+    row: Ints
+    column: Ints
+    start: Ints
+
+    @property
+    def count(self) -> int:
+        return len(self.row)
+
+    @property
+    def beam(self) -> Ints:
+        """Beam of each bixel."""
+        return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+
+    def of_beam(self, beam: int) -> tuple[Ints, Ints, Ints]:
+        """Rows, columns and indices of one beam's bixels; rows and columns start at 0."""
+        index = np.arange(self.start[beam], self.start[beam + 1])
+        row, column = self.row[index], self.column[index]
+        return row - row.min(), column - column.min(), index
+
+
+def open_bixels(fan: Fan, target_mm: Floats, bixel_mm: float, margin_mm: float) -> Bixels:
+    """Bixels whose centre lies within margin_mm of the projection of the target's points (n, 3) (z, y, x)."""
+    raster = bixel_mm / 4  # four cells a bixel: the projection's edge is known to a millimetre or so
+    found = [_near_projection(seen, raster, bixel_mm, margin_mm) for seen in _projections(fan, target_mm)]
+    counts = [len(each) for each in found]
+    row, column = np.concatenate(found).T
+    return Bixels(row, column, np.concatenate([[0], np.cumsum(counts)]))
+
+
+def _projections(fan: Fan, points_mm: Floats) -> list[Floats]:
+    """(v, u) of the points in the isocentre plane of each beam."""
+    from_centre = points_mm - fan.centre
+    views = []
+    for sine, cosine in fan.directions:
+        scale = SAD_MM / (SAD_MM + from_centre[:, 1] * cosine - from_centre[:, 2] * sine)
+        across = from_centre[:, 2] * cosine + from_centre[:, 1] * sine
+        views.append(np.stack([from_centre[:, 0] * scale, across * scale], axis=1))
+    return views
+
+
+def _near_projection(seen: Floats, raster_mm: float, bixel_mm: float, margin_mm: float) -> Ints:
+    """(row, column) of the bixels near one projection."""
+    pad = margin_mm + bixel_mm
+    first = np.floor((seen.min(axis=0) - pad) / bixel_mm).astype(int)
+    last = np.ceil((seen.max(axis=0) + pad) / bixel_mm).astype(int)
+    ratio = round(bixel_mm / raster_mm)
+    empty = np.ones((last - first) * ratio + 1, bool)
+    cell = np.round(seen / raster_mm).astype(int) - first * ratio
+    empty[cell[:, 0], cell[:, 1]] = False
+    distance_mm = distance_transform_edt(empty, sampling=raster_mm)[::ratio, ::ratio]
+    near: Ints = np.argwhere(distance_mm <= margin_mm)
+    return near + first
