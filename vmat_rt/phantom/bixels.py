@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from vmat_rt.geometry.ray_kernels import SAD_MM
 from vmat_rt.geometry.rays import Fan
@@ -45,8 +44,7 @@ class Bixels:
 
 def open_bixels(fan: Fan, target_mm: Floats, bixel_mm: float, margin_mm: float) -> Bixels:
     """Bixels whose centre lies within margin_mm of the projection of the target's points (n, 3) (z, y, x)."""
-    raster = bixel_mm / 4  # four cells a bixel: the projection's edge is known to a millimetre or so
-    found = [_near_projection(seen, raster, bixel_mm, margin_mm) for seen in _projections(fan, target_mm)]
+    found = [_near_projection(seen, bixel_mm, margin_mm) for seen in _projections(fan, target_mm)]
     counts = [len(each) for each in found]
     row, column = np.concatenate(found).T
     return Bixels(row, column, np.concatenate([[0], np.cumsum(counts)]))
@@ -63,15 +61,17 @@ def _projections(fan: Fan, points_mm: Floats) -> list[Floats]:
     return views
 
 
-def _near_projection(seen: Floats, raster_mm: float, bixel_mm: float, margin_mm: float) -> Ints:
-    """(row, column) of the bixels near one projection."""
-    pad = margin_mm + bixel_mm
-    first = np.floor((seen.min(axis=0) - pad) / bixel_mm).astype(int)
-    last = np.ceil((seen.max(axis=0) + pad) / bixel_mm).astype(int)
-    ratio = round(bixel_mm / raster_mm)
-    empty = np.ones((last - first) * ratio + 1, bool)
-    cell = np.round(seen / raster_mm).astype(int) - first * ratio
-    empty[cell[:, 0], cell[:, 1]] = False
-    distance_mm = distance_transform_edt(empty, sampling=raster_mm)[::ratio, ::ratio]
-    near: Ints = np.argwhere(distance_mm <= margin_mm)
-    return near + first
+def _near_projection(seen: Floats, bixel_mm: float, margin_mm: float) -> Ints:
+    """(row, column), sorted, of the bixels near one projection."""
+    reach = int(np.ceil(margin_mm / bixel_mm))
+    low = np.round(seen.min(axis=0) / bixel_mm).astype(np.int64) - reach
+    high = np.round(seen.max(axis=0) / bixel_mm).astype(np.int64) + reach
+    nearest = np.round(seen / bixel_mm).astype(np.int64)
+    offset = seen - nearest * bixel_mm
+    is_open = np.zeros(high - low + 1, bool)
+    for step in np.ndindex(2 * reach + 1, 2 * reach + 1):
+        move = np.asarray(step) - reach
+        met = ((move * bixel_mm - offset) ** 2).sum(axis=1) <= margin_mm**2
+        row, column = (nearest[met] + move - low).T
+        is_open[row, column] = True
+    return np.asarray(np.argwhere(is_open) + low, np.int64)

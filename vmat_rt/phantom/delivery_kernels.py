@@ -1,9 +1,9 @@
 """Compiled kernels of the dose engine in vmat_rt.phantom.delivery; they release the interpreter lock.
 
 A located point is a row of six numbers: its place (v, u) on the coarse planes, in nodes, v negative where this beam
-does not reach it; the factor of the near plane; the factors of the three rest planes. Factors hold depth dose and inverse
-square. Planes: coarse (v, u, 4), the last of the four components empty so that a node is one load of 16 bytes; fine
-(v, u), `fine` nodes to a coarse step, its first node at the coarse place `corner`.
+does not reach it; the factor of the near plane; the factors of the three rest planes. Factors hold depth dose and
+inverse square. Planes: coarse (v, u, 4), the last of the four components empty so that a node is one load of 16 bytes;
+fine (v, u), `ratio` nodes to a coarse step, its first node at the coarse place `corner`.
 """
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator"
