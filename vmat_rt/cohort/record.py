@@ -46,9 +46,18 @@ class Origin(Stored):
     provenance: dict[Flag, PlainText | int | float] = Field(default_factory=dict)
 
 
+class CtSlices(Stored):
+    """Where the CT had its slices: z of the first, distance between neighbours (LPS mm), and their number."""
+
+    first_mm: float
+    step_mm: float = Field(gt=0)
+    count: int = Field(gt=0)
+
+
 class CaseRecord(Stored):
     """One case, without its arrays. volumes_cc are those of the structures as read, before any grid.
 
+    ct_slices are those of the CT as read, on which the structures were drawn: an export puts them there again.
     problems are the codes of warnings (docs/problems.md); their sentences may quote ROI names and stay outside.
     prescription: Gy in total by target. content_sha256 covers this record and the arrays; `Cohort.add` fills it in.
     """
@@ -68,6 +77,7 @@ class CaseRecord(Stored):
     prescription: dict[StructureName, Annotated[float, Field(gt=0)]]
     fractions: int = Field(gt=0)
     prescription_source: PrescriptionSource
+    ct_slices: CtSlices | None = None
     content_sha256: Sha256 = ""
 
     @property
@@ -95,6 +105,7 @@ def describe(case: Case, origin: Origin, codes: tuple[str, ...] = ()) -> CaseRec
     """
     doses = set(case.targets().values())
     found = (*(problem.code for problem in case.problems), *codes)
+    z_mm, step_mm = case.ct.grid.origin_mm[0], case.ct.grid.spacing_mm[0]
     return CaseRecord(
         key=origin.key,
         patient=origin.patient,
@@ -111,6 +122,7 @@ def describe(case: Case, origin: Origin, codes: tuple[str, ...] = ()) -> CaseRec
         prescription=dict(case.prescription.dose_gy),
         fractions=case.prescription.fractions,
         prescription_source=prescription_source(case.prescription.source),
+        ct_slices=CtSlices(first_mm=z_mm, step_mm=step_mm, count=case.ct.grid.shape[0]),
     )
 
 
