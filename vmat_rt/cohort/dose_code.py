@@ -1,16 +1,13 @@
-"""A dose as few bytes: rounded to whole steps, differences along the axes, xz. Reversible to the last bit of a step.
+"""A dose as few bytes: rounded to whole steps, each voxel predicted from those before it, xz. Reversible to the step.
 
     8 bytes   magic
     32 bytes  SHA-256 of everything after it
     4 bytes   length of the header, little endian
-    header    JSON: version, step_gy, shape, spacing_mm, origin_mm (z, y, x), orders, planes, mask_bytes
-    mask      xz of the packed bits of `dose is not zero`, in C order
-    planes    xz of the differences at those voxels: zig-zag coded, all low bytes first, then the next higher ones
+    header    JSON: version, step_gy, shape, spacing_mm, origin_mm (z, y, x), weights, planes, mask_bytes
+    mask      xz of one byte a voxel, in C order: 1 where the dose is not zero
+    planes    xz of what prediction leaves there: zig-zag coded, all low bytes first, then the next higher ones
 
-A voxel is predicted from those before it by finite differences (Lorenzo prediction; Ibarria, Lindstrom, Rossignac and
-Szymczak, Computer Graphics Forum 22(3), 343-348, 2003), of the order along each axis that gives the fewest bytes. A
-voxel outside the mask counts as absent, not as zero dose, so that differences start afresh at the skin. All
-arithmetic is in integers: every machine unpacks the same dose.
+Unpacking is arithmetic in integers, the same on every machine.
 """
 
 from __future__ import annotations
@@ -27,20 +24,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vmat_rt.case import Volume
+from vmat_rt.cohort.dose_prediction import Integers, first_weights, fitted_weights, remainders, restored
 from vmat_rt.errors import ConfigError, GeometryError, InputError, Problem
 from vmat_rt.grid import Grid
 
 VERSION: Final = 1
 MAGIC = b"VMATdose"
-ORDERS = ((1, 1, 1), (1, 0, 1), (1, 0, 2), (0, 1, 1), (1, 1, 0))
-"""Orders of the differences along (z, y, x) that are tried: for smooth and for rough doses."""
-
 MOST_STEPS = 1 << 22
 """Doses of more steps than this would not come back from float32 as the same number of steps."""
 
 _SHA = 32
-_Integers = NDArray[np.int64]
-_Mask = NDArray[np.bool_]
 
 
 class _Header(BaseModel):
@@ -51,7 +44,7 @@ class _Header(BaseModel):
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
-    orders: tuple[int, int, int]
+    weights: tuple[tuple[int, ...], ...]
     planes: int = Field(ge=1, le=8)
     mask_bytes: int = Field(ge=0)
 
@@ -75,16 +68,16 @@ def pack_dose(volume: Volume, step_gy: float = 0.01) -> bytes:
     """
     steps = in_steps(volume, step_gy)
     mask = steps != 0
-    packed_mask = _compressed(np.packbits(mask).tobytes())
-    tried = [(orders, *_packed_planes(_differences(steps, mask, orders)[mask])) for orders in ORDERS]
-    orders, count, planes = min(tried, key=lambda each: len(each[2]))
+    packed_mask = _compressed(mask.tobytes())
+    weights = fitted_weights(steps, mask)
+    count, planes = _packed_planes(remainders(steps, mask, weights))
     header = _Header(
         version=VERSION,
         step_gy=step_gy,
         shape=volume.grid.shape,
         spacing_mm=volume.grid.spacing_mm,
         origin_mm=volume.grid.origin_mm,
-        orders=orders,
+        weights=tuple(map(tuple, weights.tolist())),
         planes=count,
         mask_bytes=len(packed_mask),
     )
@@ -102,16 +95,17 @@ def unpack_dose(data: bytes, frame_uid: str) -> Volume:
     header, packed = _opened(data)
     try:
         grid = Grid(header.shape, header.spacing_mm, header.origin_mm, frame_uid)
-        bits = np.frombuffer(lzma.decompress(packed[: header.mask_bytes]), np.uint8)
-        size = math.prod(header.shape)
-        if min(header.shape) < 1 or len(bits) != (size + 7) // 8:
-            raise ValueError(f"a mask of {len(bits)} bytes for {size} voxels")
-        mask = np.unpackbits(bits, count=size).astype(bool).reshape(header.shape)
-        steps = np.zeros(header.shape, np.int64)
-        steps[mask] = _unpacked_planes(packed[header.mask_bytes :], header.planes)
+        inside = np.frombuffer(lzma.decompress(packed[: header.mask_bytes]), np.uint8)
+        if min(header.shape) < 1 or len(inside) != math.prod(header.shape):
+            raise ValueError(f"a mask of {len(inside)} voxels for a grid of {header.shape}")
+        mask = (inside != 0).reshape(header.shape)
+        rest = _unpacked_planes(packed[header.mask_bytes :], header.planes)
+        weights = np.array(header.weights, np.int64)
+        if len(rest) != np.count_nonzero(mask) or weights.shape != first_weights().shape:
+            raise ValueError(f"{len(rest)} values for {np.count_nonzero(mask)} voxels, weights of {weights.shape}")
     except (lzma.LZMAError, ValueError, GeometryError) as error:
         raise _damaged(f"cannot be decoded ({error})") from error
-    return Volume(grid, (_sums(steps, mask, header.orders) * header.step_gy).astype(np.float32))
+    return Volume(grid, (restored(rest, mask, weights) * header.step_gy).astype(np.float32))
 
 
 def _opened(data: bytes) -> tuple[_Header, bytes]:
@@ -139,48 +133,7 @@ def _damaged(what: str) -> InputError:
     return InputError(Problem("DOSE_CODE_DAMAGED", f"The bytes of a packed dose {what}.", remedy))
 
 
-def _differences(steps: _Integers, mask: _Mask, orders: tuple[int, int, int]) -> _Integers:
-    """Finite differences along the axes within the mask; what lies before the first voxel of a run counts as zero."""
-    result = steps
-    for axis, order in enumerate(orders):
-        for _ in range(order):
-            before = np.zeros_like(result)
-            _from(before, axis, 1)[...] = _upto(result, axis)
-            result = np.where(mask, result - before, 0)
-    return result
-
-
-def _sums(differences: _Integers, mask: _Mask, orders: tuple[int, int, int]) -> _Integers:
-    """The inverse of `_differences`: sums along each run of the mask, axis by axis."""
-    result = differences
-    for axis, order in reversed(list(enumerate(orders))):
-        if not order:
-            continue
-        values, inside = np.moveaxis(result, axis, -1), np.moveaxis(mask, axis, -1)
-        before = np.zeros_like(inside)
-        before[..., 1:] = inside[..., :-1]
-        starts = np.flatnonzero((~before)[inside])
-        lengths = np.diff(starts, append=np.count_nonzero(inside))
-        for _ in range(order):
-            running = np.cumsum(values[inside])
-            # What had been summed before each run is taken off all of the run.
-            earlier = np.concatenate([[0], running])[starts]
-            summed = np.zeros_like(values)
-            summed[inside] = running - np.repeat(earlier, lengths)
-            values = summed
-        result = np.moveaxis(values, -1, axis)
-    return result
-
-
-def _from(array: _Integers, axis: int, start: int) -> _Integers:
-    return np.moveaxis(array, axis, 0)[start:]
-
-
-def _upto(array: _Integers, axis: int) -> _Integers:
-    return np.moveaxis(array, axis, 0)[:-1]
-
-
-def _packed_planes(values: _Integers) -> tuple[int, bytes]:
+def _packed_planes(values: Integers) -> tuple[int, bytes]:
     """Number of byte planes, and the zig-zag coded values (0, -1, 1, -2, ... -> 0, 1, 2, 3, ...) in them."""
     folded = ((values << 1) ^ (values >> 63)).view(np.uint64)
     count = max(1, (int(folded.max(initial=0)).bit_length() + 7) // 8)
@@ -188,7 +141,7 @@ def _packed_planes(values: _Integers) -> tuple[int, bytes]:
     return count, _compressed(np.ascontiguousarray(planes.T).tobytes())
 
 
-def _unpacked_planes(packed: bytes, count: int) -> _Integers:
+def _unpacked_planes(packed: bytes, count: int) -> Integers:
     planes = np.frombuffer(lzma.decompress(packed), np.uint8).reshape(count, -1)
     folded = np.zeros(planes.shape[1], np.uint64)
     for number, plane in enumerate(planes):
