@@ -18,6 +18,8 @@ from vmat_rt.case import ModelIdentity
 from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
 
 MANIFEST = "bundle.json"
+RUN_BUNDLE = "bundle"
+"""Where the folder of a training run keeps its bundle."""
 
 
 class _Model(BaseModel):
@@ -120,6 +122,7 @@ def write_bundle(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> B
     folder.mkdir(parents=True, exist_ok=True)
     hashes = {}
     for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
         hashes[name] = hashlib.sha256(content).hexdigest()
     manifest = manifest.model_copy(update={"files": hashes})
@@ -128,7 +131,12 @@ def write_bundle(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> B
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Read a bundle folder. Raises ConfigError when there is none, ModelError when its manifest is damaged."""
+    """Read a bundle folder, or the bundle in the folder of a training run.
+
+    Raises ConfigError when there is none, ModelError when its manifest is damaged.
+    """
+    if not (folder / MANIFEST).is_file() and (folder / RUN_BUNDLE / MANIFEST).is_file():
+        folder = folder / RUN_BUNDLE
     path = folder / MANIFEST
     if not path.is_file():
         raise ConfigError(f"{folder} is not a model bundle: it has no {MANIFEST}")
@@ -137,6 +145,21 @@ def load_bundle(folder: Path) -> Bundle:
     except (ValidationError, UnicodeDecodeError) as error:
         raise ModelError(f"bundle {folder.name}: {error}") from error
     return Bundle(folder, manifest)
+
+
+def inner_bundle(bundle: Bundle, name: str) -> Bundle:
+    """The bundle that another one needs: a folder `name` in it, covered by its hashes, or an installed bundle's name.
+
+    Raises ModelError when it is missing or not the one that was packed.
+    """
+    listed = f"{name}/{MANIFEST}"
+    if listed in bundle.manifest.files:
+        bundle.read_bytes(listed)
+        return load_bundle(bundle.folder / name)
+    for installed in installed_bundles():
+        if installed.manifest.name == name:
+            return installed
+    raise ModelError(f"bundle {bundle.manifest.name} needs the bundle {name}, which is neither in it nor installed")
 
 
 def installed_bundles() -> tuple[Bundle, ...]:

@@ -95,6 +95,14 @@ class Grid:
         shape = (stop[0] - start[0], stop[1] - start[1], stop[2] - start[2])
         return replace(self, shape=shape, origin_mm=(z, y, x))
 
+    def coarsened(self, factor: int) -> Grid:
+        """Blocks of `factor` voxels along each axis as voxels; the last block may reach beyond the grid."""
+        if factor == 1:
+            return self
+        z, y, x = (o + (factor - 1) / 2 * s for o, s in zip(self.origin_mm, self.spacing_mm, strict=True))
+        shape, spacing = [-(-n // factor) for n in self.shape], [factor * s for s in self.spacing_mm]
+        return Grid((shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]), (z, y, x), self.frame_uid)
+
     def describe(self) -> str:
         """One line for messages: shape, spacing and origin, without the frame's UID."""
         shape = " x ".join(str(n) for n in self.shape)

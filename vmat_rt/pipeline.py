@@ -112,27 +112,12 @@ def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
         from vmat_rt.baseline.boosting import GeometricPredictor
 
         return GeometricPredictor(bundle)
-    from vmat_rt.nn.infer import NetworkPredictor
+    from vmat_rt.nn.infer import CorrectingPredictor, NetworkPredictor
 
     network = NetworkPredictor(bundle, device)
     if network.prior is None:
         return network
-    return _Corrected(load_predictor(inner_bundle(bundle, network.prior), device), network)
-
-
-class _NeedsPrior(Interface):
-    def predict(self, case: Case, grid: Grid, prior_gy: NDArray[np.float32]) -> NDArray[np.float32]: ...
-
-
-@dataclass(frozen=True)
-class _Corrected:
-    """A network that is shown another predictor's dose."""
-
-    prior: Predictor
-    network: _NeedsPrior
-
-    def predict(self, case: Case, grid: Grid) -> NDArray[np.float32]:
-        return self.network.predict(case, grid, self.prior.predict(case, grid))
+    return CorrectingPredictor(load_predictor(inner_bundle(bundle, network.prior), device), network)
 
 
 def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> Volume:

@@ -63,8 +63,8 @@ class Channels(BaseModel):
 class Encoded:
     """A case as a network takes it.
 
-    array: float32 (channel, z, y, x). condition: float32 (condition_size,). body: area fraction float32 (z, y, x), to
-    mask the output with. highest_gy: what one unit of the network's output stands for.
+    array: float32 (channel, z, y, x), of values that 16 bits hold. condition: float32 (condition_size,). body: area
+    fraction float32 (z, y, x), to mask the output with. highest_gy: what one unit of the network's output stands for.
     """
 
     array: FloatArray
@@ -84,7 +84,8 @@ def encode(case: Case, grid: Grid, channels: Channels, prior_gy: FloatArray | No
     highest_gy = scene.highest_gy
     array = np.empty((len(channels.names), *grid.shape), np.float32)
     for channel, name in zip(array, channels.names, strict=True):
-        channel[...] = compute_channel(scene, name)
+        # Training keeps its examples in half precision; what is predicted on must be the very same numbers.
+        channel[...] = compute_channel(scene, name).astype(np.float16)
     return Encoded(array, condition(scene, channels), scene.body, highest_gy)
 
 

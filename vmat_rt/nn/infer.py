@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ from vmat_rt.bundle import Bundle
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.errors import ConfigError, ModelError
 from vmat_rt.grid import Grid
+from vmat_rt.nn.coarse import encode_coarsened, refined_gy
 from vmat_rt.nn.device import Precision, bounded_threads, choose_device, choose_dtype
-from vmat_rt.nn.encode import Encoded, Mirror, encode, mirror
-from vmat_rt.nn.network_bundle import LoadedNetwork, unpack_network
+from vmat_rt.nn.encode import Encoded, Mirror, mirror
+from vmat_rt.nn.network_bundle import LoadedNetwork, NetworkSettings, unpack_network
 from vmat_rt.nn.scene import INSIDE
 from vmat_rt.nn.windows import Window, slide
 
@@ -47,7 +49,7 @@ class NetworkPredictor:
 
     @property
     def prior(self) -> str | None:
-        """Name of the bundle whose dose `predict` must be given as prior_gy, or None when it needs none."""
+        """The bundle whose dose `predict` must be given as prior_gy, as in NetworkSettings; None when it needs none."""
         return self._loaded.settings.prior if self._loaded.channels.needs_prior else None
 
     def predict(self, case: Case, grid: Grid, prior_gy: FloatArray | None = None) -> FloatArray:
@@ -57,13 +59,14 @@ class NetworkPredictor:
         has too little memory.
         """
         started = time.perf_counter()
-        encoded = encode(case, grid, self._loaded.channels, prior_gy)
+        settings = self._loaded.settings
+        encoded = encode_coarsened(case, grid, self._loaded.channels, settings.coarsen, prior_gy)
         ready = time.perf_counter()
         relative = self._run(encoded)
         _LOG.info(
             "encoded in %.2f s, network in %.2f s on %s", ready - started, time.perf_counter() - ready, self.device
         )
-        return dose_gy(relative, encoded)
+        return finished_gy(relative, encoded, case, grid, settings, prior_gy)
 
     def _run(self, encoded: Encoded) -> FloatArray:
         autocast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -76,6 +79,24 @@ class NetworkPredictor:
         except torch.OutOfMemoryError as error:
             shape = " x ".join(str(n) for n in encoded.body.shape)
             raise ConfigError(f"{self.device} has too little memory for {shape} voxels; use --device cpu") from error
+
+
+class Prior(Interface):
+    """Any predictor whose dose a network is shown."""
+
+    def predict(self, case: Case, grid: Grid) -> FloatArray: ...
+
+
+@dataclass(frozen=True)
+class CorrectingPredictor:
+    """A network together with the predictor of its prior dose."""
+
+    prior: Prior
+    network: NetworkPredictor
+
+    def predict(self, case: Case, grid: Grid) -> FloatArray:
+        """As NetworkPredictor.predict."""
+        return self.network.predict(case, grid, self.prior.predict(case, grid))
 
 
 @dataclass(frozen=True)
@@ -103,11 +124,31 @@ def _forward(network: Forward, x: Tensor, condition: Tensor, window: Window | No
     return one(x) if window is None else slide(one, x, window)
 
 
+def finished_gy(
+    relative: FloatArray,
+    encoded: Encoded,
+    case: Case,
+    grid: Grid,
+    settings: NetworkSettings,
+    prior_gy: FloatArray | None = None,
+) -> FloatArray:
+    """Relative dose on the network's voxels -> Gy on `grid`, as `predict` returns it. Raises as dose_gy."""
+    if settings.coarsen == 1:
+        return dose_gy(relative, encoded)
+    _require_finite(relative)
+    residual_of_gy = prior_gy if settings.unet.residual_channel is not None else None
+    return refined_gy(relative, encoded, case, grid, settings.coarsen, residual_of_gy)
+
+
 def dose_gy(relative: FloatArray, encoded: Encoded) -> FloatArray:
     """Relative dose (z, y, x) -> Gy; zero where less than half a voxel is body. Raises ModelError unless finite."""
-    wrong = relative.size - int(np.isfinite(relative).sum())
-    if wrong:
-        raise ModelError(f"the network gave no finite dose in {wrong} of {relative.size} voxels")
+    _require_finite(relative)
     dose = np.maximum(relative, 0) * np.float32(encoded.highest_gy)
     dose[encoded.body < INSIDE] = 0
     return dose.astype(np.float32, copy=False)
+
+
+def _require_finite(relative: FloatArray) -> None:
+    wrong = relative.size - int(np.isfinite(relative).sum())
+    if wrong:
+        raise ModelError(f"the network gave no finite dose in {wrong} of {relative.size} voxels")

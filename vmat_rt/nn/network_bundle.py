@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -25,9 +26,10 @@ WEIGHTS: Final = "weights.safetensors"
 class NetworkSettings(BaseModel):
     """The `settings` of a network's manifest; its `inputs` are the channel names.
 
-    targets, normalisation, angles_deg: as in Channels. window: how a grid is cut, None for the whole grid at once.
-    flip_average: average with the prediction of the mirrored patient. prior: name of the bundle whose dose is the
-    channel "prior".
+    targets, normalisation, angles_deg: as in Channels. coarsen: voxels of the grid a side of a network's voxel.
+    window: how a grid is cut, None for the whole grid at once. flip_average: average with the prediction of the
+    mirrored patient. prior: the bundle whose dose is the channel "prior": a folder within this bundle, or the name of
+    an installed one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +38,7 @@ class NetworkSettings(BaseModel):
     targets: tuple[str, ...]
     normalisation: Normalisation = Normalisation()
     angles_deg: tuple[float, ...] = ()
+    coarsen: int = Field(default=1, ge=1)
     window: Window | None = None
     flip_average: bool = False
     prior: str | None = None
@@ -50,16 +53,18 @@ class LoadedNetwork:
     settings: NetworkSettings
 
 
-def pack_network(folder: Path, manifest: Manifest, network: UNet, half: bool = False) -> Bundle:
+def pack_network(
+    folder: Path, manifest: Manifest, network: UNet, half: bool = False, beside: Mapping[str, bytes] | None = None
+) -> Bundle:
     """Write a bundle of `network`; manifest.inputs and manifest.settings must describe it.
 
-    half stores 16-bit weights. Raises ModelError when the manifest does not fit the network, or a weight is not
-    finite (in 16 bits: beyond 65504).
+    half stores 16-bit weights. beside: more files of the bundle by name, such as its prior's. Raises ModelError when
+    the manifest does not fit the network, or a weight is not finite (in 16 bits: beyond 65504).
     """
     loaded = _built(manifest)
     weights = {name: _stored(tensor, half) for name, tensor in network.state_dict().items()}
     _check(weights, loaded.unet.state_dict(), manifest.name)
-    return write_bundle(folder, manifest, {WEIGHTS: safetensors.torch.save(weights)})
+    return write_bundle(folder, manifest, {WEIGHTS: safetensors.torch.save(weights), **(beside or {})})
 
 
 def unpack_network(bundle: Bundle) -> LoadedNetwork:

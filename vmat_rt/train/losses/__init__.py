@@ -1,0 +1,69 @@
+"""Losses by name, and their weighted sum. A loss is added by one class and one line of LOSSES."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from vmat_rt.errors import ConfigError
+from vmat_rt.train.batch import Batch, StructureTable
+from vmat_rt.train.losses.voxel import Absolute, Squared, Term
+
+LOSSES: dict[str, type[Term]] = {
+    "mse": Squared,
+    "l1": Absolute,
+}
+
+
+class LossSpec(BaseModel):
+    """One term of a recipe's loss: its name, its weight, and whatever its class's Settings has besides."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    weight: float = Field(default=1.0, gt=0)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The settings that belong to this loss alone."""
+        return dict(self.model_extra or {})
+
+
+class WeightedLosses(nn.Module):
+    """forward(predicted (n, 1, z, y, x) relative, batch) -> (weighted sum, each term by name, before its weight).
+
+    Every term is a mean over cases of a value a case: then n cases on one device, or n / k on each of k, weigh alike.
+    """
+
+    def __init__(self, terms: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.terms = nn.ModuleDict(terms)
+        self.weights = dict(weights)
+
+    def forward(self, predicted: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        values = {name: term(predicted, batch) for name, term in self.terms.items()}
+        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+        return total, {name: value.detach() for name, value in values.items()}
+
+
+def build_losses(specs: Sequence[LossSpec], table: StructureTable) -> WeightedLosses:
+    """The losses of a recipe. Raises ConfigError for an unknown name, a name twice, or a setting that it lacks."""
+    names = [spec.name for spec in specs]
+    if not names or len(set(names)) != len(names):
+        raise ConfigError(f"losses must be named, each once, not {names}")
+    terms = {spec.name: _built(spec, table) for spec in specs}
+    return WeightedLosses(terms, {spec.name: spec.weight for spec in specs})
+
+
+def _built(spec: LossSpec, table: StructureTable) -> nn.Module:
+    kind = LOSSES.get(spec.name)
+    if kind is None:
+        raise ConfigError(f"no loss is called {spec.name!r}; there are {', '.join(LOSSES)}")
+    try:
+        return kind(kind.Settings.model_validate(spec.own), table)
+    except ValidationError as error:
+        raise ConfigError(f"loss {spec.name}: {error}") from error

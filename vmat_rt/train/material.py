@@ -1,0 +1,103 @@
+"""Material: what a recipe makes of a cohort before the first step: who is in which split, inputs, priors, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmat_rt.cohort.split import Splits
+from vmat_rt.cohort.store import Cohort
+from vmat_rt.errors import ConfigError
+from vmat_rt.nn.encode import Channels, channels_for
+from vmat_rt.nn.network_bundle import NetworkSettings
+from vmat_rt.nn.windows import Window
+from vmat_rt.protocol import load_protocol
+from vmat_rt.train.batch import StructureTable, structure_table
+from vmat_rt.train.examples import Examples, ExampleSettings
+from vmat_rt.train.prior import PRIOR_FOLDER, PriorDoses, prior_doses
+from vmat_rt.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that is fixed before training starts. cohort_sha256 covers the content of every case that is used."""
+
+    recipe: Recipe
+    seed: int
+    cohort: Cohort
+    cohort_sha256: str
+    split_sha256: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    channels: Channels
+    table: StructureTable
+    network: NetworkSettings
+    examples: Examples
+    prior_files: Mapping[str, bytes]
+
+
+def gather(recipe: Recipe, cohort: Cohort, seed: int, cache: Path) -> Material:
+    """Read the split, fit the prior where one is asked for, and encode what `cache` does not hold yet.
+
+    The split is the one of this seed, or the only one that there is. Raises ConfigError when it lacks training or
+    validation cases, or a metric is chosen that the cohort does not have.
+    """
+    splits = Splits.read(cohort)
+    of_seed = None if len(splits.seeds) == 1 else seed
+    train, validation = splits.cases("train", of_seed), splits.cases("validation", of_seed)
+    if not train or not validation:
+        raise ConfigError(f"the split of seed {seed} has {len(train)} training and {len(validation)} validation cases")
+    if recipe.validation.metric.startswith("openkbp"):
+        _require_openkbp(cohort, validation, recipe.validation.metric)
+    protocol = load_protocol(cohort.settings.protocol)
+    extra = (*recipe.channels.extra, *(("prior",) if recipe.prior else ()))
+    channels, table = channels_for(protocol, extra), structure_table(protocol)
+    prior = PriorDoses({}, "", {})
+    if recipe.prior is not None:
+        prior = prior_doses(cohort, recipe.prior, (train, validation), cache / "priors")
+    examples = Examples(
+        cache / "examples", cohort, ExampleSettings(channels, table, recipe.coarsen), dict(prior.doses), prior.key
+    )
+    examples.prepare((*train, *validation))
+    return Material(
+        recipe=recipe,
+        seed=seed,
+        cohort=cohort,
+        cohort_sha256=cohort.sha256((*train, *validation)),
+        split_sha256=splits.sha256,
+        train=train,
+        validation=validation,
+        channels=channels,
+        table=table,
+        network=network_settings(recipe, channels),
+        examples=examples,
+        prior_files=prior.files,
+    )
+
+
+def network_settings(recipe: Recipe, channels: Channels) -> NetworkSettings:
+    """The recipe as far as it matters for prediction. Patches overlap by half, as in the reference."""
+    residual = recipe.prior is not None and recipe.prior.residual
+    unet = recipe.unet.model_copy(update={"residual_channel": channels.names.index("prior") if residual else None})
+    window = None
+    if recipe.patch is not None:
+        z, y, x = recipe.patch.shape
+        window = Window(patch=(z, y, x), overlap=(z // 2, y // 2, x // 2))
+    return NetworkSettings(
+        # Validated again: a residual and a softplus output exclude each other.
+        unet=type(unet).model_validate(unet.model_dump()),
+        targets=channels.targets,
+        normalisation=channels.normalisation,
+        angles_deg=channels.angles_deg,
+        coarsen=recipe.coarsen,
+        window=window,
+        flip_average=recipe.flip_average,
+        prior=PRIOR_FOLDER if recipe.prior is not None else None,
+    )
+
+
+def _require_openkbp(cohort: Cohort, keys: tuple[str, ...], metric: str) -> None:
+    others = [key for key in keys if cohort.record(key).source != "openkbp"]
+    if others:
+        raise ConfigError(f"{metric} was chosen, but {len(others)} of {len(keys)} validation cases are not OpenKBP's")

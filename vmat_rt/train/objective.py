@@ -1,0 +1,68 @@
+"""Objective: network and losses as one module, so that whatever distributes its gradients sees all parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from vmat_rt.nn.unet import UNet
+from vmat_rt.train.batch import Batch
+from vmat_rt.train.losses import WeightedLosses
+from vmat_rt.train.recipe import OptimiserSettings
+
+
+class Objective(nn.Module):
+    """forward(a batch's tensors by name) -> (loss, its terms by name)."""
+
+    def __init__(self, network: UNet, losses: WeightedLosses) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.losses = losses
+
+    def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = Batch(**tensors, keys=())
+        array = batch.array.contiguous(memory_format=torch.channels_last_3d)
+        predicted = self.network(array, batch.condition)
+        # The losses sum over millions of voxels: not in 16 bits.
+        with torch.autocast(array.device.type, enabled=False):
+            loss: tuple[Tensor, dict[str, Tensor]] = self.losses(predicted.float(), batch)
+        return loss
+
+
+def build_optimiser(objective: Objective, settings: OptimiserSettings) -> torch.optim.AdamW:
+    """AdamW with decay on the network's weights and none on parameters of the losses."""
+    groups = [
+        {"params": list(objective.network.parameters()), "weight_decay": settings.weight_decay},
+        {"params": list(objective.losses.parameters()), "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.lr)
+
+
+def learning_rate(step: int, steps: int, settings: OptimiserSettings) -> float:
+    """For step 0 ... steps - 1: linear warm-up, then half a cosine from lr to lowest_lr (Loshchilov & Hutter 2017)."""
+    if step < settings.warmup:
+        return settings.lr * (step + 1) / settings.warmup
+    done = (step - settings.warmup) / max(steps - 1 - settings.warmup, 1)
+    return settings.lowest_lr + (settings.lr - settings.lowest_lr) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+@torch.no_grad()
+def culprits(objective: Objective, batch: Batch) -> str:
+    """A sentence about the cases of a batch whose inputs, dose or loss is not finite."""
+    found: Iterable[str] = [said for i in range(len(batch)) if (said := _fault(objective, batch.case(i)))]
+    return "; ".join(found) or f"no single one of the cases {', '.join(batch.keys)}, but all of them together"
+
+
+def _fault(objective: Objective, case: Batch) -> str:
+    for name, tensor in case.tensors().items():
+        wrong = tensor.numel() - int(torch.isfinite(tensor).sum())
+        if wrong:
+            return f"case {case.keys[0]}: {wrong} values of its {name} are not finite"
+    total, terms = objective(case.tensors())
+    if torch.isfinite(total):
+        return ""
+    broken = [name for name, value in terms.items() if not torch.isfinite(value)]
+    return f"case {case.keys[0]}: the loss {', '.join(broken) or 'in sum'} is not finite"

@@ -1,0 +1,117 @@
+"""package_run: a trained network, its prior and its model card as a bundle that predicts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from vmat_rt.bundle import Bundle, Manifest, TrainingSummary
+from vmat_rt.nn.network_bundle import pack_network
+from vmat_rt.nn.unet import UNet
+from vmat_rt.publish import published_folder
+from vmat_rt.train.material import Material
+
+CARD: Final = "MODEL_CARD.md"
+
+_INTENDED: Final = """For research, commissioning and plan review by medical physicists. The dose is a prediction of \
+what planning would reach, not a plan: it cannot be delivered and must not be used for treatment."""
+
+
+def package_run(
+    folder: Path, material: Material, weights: Mapping[str, torch.Tensor], metrics: Mapping[str, float], hardware: str
+) -> Bundle:
+    """Write the bundle into `folder` (whole, or not at all). metrics are those of the validation cases."""
+    settings = material.recipe.bundle
+    network = UNet(material.network.unet, len(material.channels.names), material.channels.condition_size)
+    network.load_state_dict(copy.copy(dict(weights)))
+    manifest = _manifest(material, metrics, hardware)
+    beside = {**material.prior_files, CARD: model_card(manifest, material).encode()}
+    with published_folder(folder) as temporary:
+        bundle = pack_network(temporary, manifest, network, settings.half, beside)
+    return Bundle(folder, bundle.manifest)
+
+
+def _manifest(material: Material, metrics: Mapping[str, float], hardware: str) -> Manifest:
+    recipe, cohort = material.recipe, material.cohort.settings
+    followed = {material.cohort.record(key).protocol for key in material.train}
+    said = "simulated data: " if cohort.provenance.simulated else ""
+    return Manifest(
+        schema_version=1,
+        name=recipe.bundle.name,
+        version=recipe.bundle.version,
+        kind="network",
+        protocol=cohort.protocol,
+        also=tuple(sorted(followed - {cohort.protocol})),
+        grid=cohort.grid,
+        inputs=material.channels.names,
+        settings=material.network.model_dump(mode="json"),
+        training=TrainingSummary(
+            data=said + cohort.provenance.data,
+            cases=len(material.train),
+            date=datetime.now(UTC).date().isoformat(),
+            command=f"vmat-rt train {recipe.name} --cohort {cohort.name} --seed {material.seed}",
+            hardware=hardware,
+            licence=cohort.provenance.licence,
+            metrics={f"validation_{name}": round(value, 4) for name, value in metrics.items()},
+        ),
+        limits=_limits(material),
+        files={},
+    )
+
+
+def _limits(material: Material) -> tuple[str, ...]:
+    grid = material.cohort.settings.grid
+    extent = " x ".join(f"{n * s:.0f}" for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
+    limits = [f"Sees {extent} mm (z, y, x) round the targets; nothing is predicted farther out."]
+    if material.cohort.settings.provenance.simulated:
+        limits.append("Trained on simulated patients and simulated plans only: never shown a clinical dose.")
+    if material.recipe.coarsen > 1:
+        limits.append(
+            f"Computes on voxels of {material.recipe.coarsen} times the grid's spacing; fine detail is blurred."
+        )
+    return (*limits, *material.recipe.bundle.limits)
+
+
+def model_card(manifest: Manifest, material: Material) -> str:
+    """Markdown for people: data, licence, metrics, limits, intended use."""
+    training, provenance = manifest.training, material.cohort.settings.provenance
+    simulated = "**All patients and doses are simulated.** " if provenance.simulated else ""
+    rows = [f"| {name.removeprefix('validation_')} | {value:.3f} |" for name, value in training.metrics.items()]
+    lines = [
+        f"# {manifest.name} {manifest.version}",
+        "",
+        f"{material.recipe.title}. Predicts dose for {', '.join(manifest.protocols)}. PREDICTED, NOT FOR TREATMENT.",
+        "",
+        "## Intended use",
+        "",
+        _INTENDED,
+        "",
+        "## Data",
+        "",
+        f"{simulated}{provenance.data}. Licence: {provenance.licence}. {training.cases} cases to train on, "
+        f"{len(material.validation)} others to choose the weights by.",
+        "",
+        "## Results on the validation cases",
+        "",
+        "Doses in Gy; they chose the weights, so a test on cases of your own comes first.",
+        "",
+        "| metric | mean |",
+        "|---|---|",
+        *rows,
+        "",
+        "## Limits",
+        "",
+        *(f"- {limit}" for limit in manifest.limits),
+        "",
+        "## Training",
+        "",
+        f"Recipe `{material.recipe.name}`, seed {material.seed}, {training.date}, {training.hardware}.",
+        f"Command: `{training.command}`. Inputs: {', '.join(manifest.inputs)}.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,185 @@
+"""Recipe: everything that decides what a run learns, as YAML. Unknown keys are errors and every key is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vmat_rt.baseline.fit import FitSettings
+from vmat_rt.baseline.scene import FeatureSettings
+from vmat_rt.errors import ConfigError
+from vmat_rt.grid import Shape
+from vmat_rt.nn.unet import UNetSettings
+from vmat_rt.train.augment import AugmentationSettings
+from vmat_rt.train.losses import LossSpec
+
+Metric = Literal["mae_gy", "d95_gap_gy", "openkbp_dose_score", "openkbp_dvh_score"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChannelSettings(_Settings):
+    """Input channels beside CT, body, prescription and distances; see vmat_rt.nn.channels."""
+
+    extra: tuple[str, ...] = ()
+
+
+class PatchSettings(_Settings):
+    """Training on parts of the grid: shape in voxels (z, y, x), patches a case and epoch, and where they lie.
+
+    centred_share of them have their middle where the dose is above above_percent of the highest prescription, as far
+    as the grid allows; the others lie anywhere.
+    """
+
+    shape: Shape = (128, 128, 128)
+    per_case: int = Field(default=4, ge=1)
+    centred_share: float = Field(default=0.5, ge=0, le=1)
+    above_percent: float = Field(default=10.0, ge=0)
+
+
+class OptimiserSettings(_Settings):
+    """AdamW. lr rises linearly over `warmup` steps, then falls along a cosine to lowest_lr at the last step.
+
+    clip: largest norm of the gradient. decay is not applied to the weights of the losses.
+    """
+
+    lr: float = Field(default=1e-4, gt=0)
+    lowest_lr: float = Field(default=1e-6, ge=0)
+    warmup: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+
+
+class ValidationSettings(_Settings):
+    """After every `every` epochs (and the last); stop when `patience` validations in a row bring no better `metric`."""
+
+    every: int = Field(default=1, ge=1)
+    metric: Metric = "mae_gy"
+    patience: int | None = Field(default=None, ge=1)
+
+
+class PriorSettings(_Settings):
+    """The geometric predictor's dose as an input channel, which the network corrects where `residual`.
+
+    folds: training patients get the dose of trees that were fitted without them. features: None takes the organs and
+    pairs of the protocol; beams as in FeatureSettings (used where features is None).
+    """
+
+    kind: Literal["geometric"] = "geometric"
+    residual: bool = True
+    folds: int = Field(default=5, ge=2)
+    beams: bool = True
+    features: FeatureSettings | None = None
+    fit: FitSettings = FitSettings.model_validate({})
+
+
+class BundleSettings(_Settings):
+    """What the trained bundle is called, and whether its weights are stored in 16 bits."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    version: str = "1.0.0"
+    half: bool = True
+    limits: tuple[str, ...] = ()
+
+
+class Recipe(_Settings):
+    """One experiment. coarsen: 1 for the cohort's grid, 2 for whole grids at twice its spacing. batch: cases (or
+    patches) a step, over all devices. patch: None for whole grids. ema: decay of the averaged weights that are
+    validated and kept. flip_average: predict each patient and its mirror image. checkpoint_steps: also save within an
+    epoch.
+    """
+
+    name: str
+    title: str
+    channels: ChannelSettings = ChannelSettings()
+    unet: UNetSettings = UNetSettings()
+    coarsen: int = Field(default=1, ge=1, le=4)
+    patch: PatchSettings | None = None
+    batch: int = Field(default=2, ge=1)
+    epochs: int = Field(default=200, ge=1)
+    optimiser: OptimiserSettings = OptimiserSettings()
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
+    losses: tuple[LossSpec, ...] = (LossSpec(name="mse"),)
+    augmentation: AugmentationSettings = AugmentationSettings()
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    validation: ValidationSettings = ValidationSettings()
+    prior: PriorSettings | None = None
+    flip_average: bool = False
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    bundle: BundleSettings
+
+    @model_validator(mode="after")
+    def _channels_and_prior_agree(self) -> Recipe:
+        if "prior" in self.channels.extra:
+            raise ValueError("the channel prior comes from the key prior, not from channels.extra")
+        if self.unet.residual_channel is not None:
+            raise ValueError("unet.residual_channel is set by prior.residual")
+        return self
+
+    def as_yaml(self) -> str:
+        """The whole recipe, defaults included, in the form that load_recipe reads."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def packaged_recipes() -> Iterator[str]:
+    """Names of the recipes that ship with the package, sorted."""
+    folder = resources.files("vmat_rt") / "train" / "recipes"
+    yield from sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A packaged recipe by name or a YAML file by path, then each override "a.b=value" (value in YAML) on top.
+
+    Raises ConfigError that says what is wrong.
+    """
+    try:
+        document = yaml.safe_load(_text(name_or_path))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"recipe {name_or_path} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"recipe {name_or_path} must be a mapping of keys")
+    for override in overrides:
+        _override(document, override)
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"recipe {name_or_path}: {error}") from error
+
+
+def _text(name_or_path: str | Path) -> str:
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise ConfigError(f"there is no recipe file {path}")
+        return path.read_text(encoding="utf-8")
+    known = tuple(packaged_recipes())
+    if str(name_or_path) not in known:
+        raise ConfigError(f"no recipe is called {name_or_path}; there are {', '.join(known)}, or give a .yaml file")
+    return (resources.files("vmat_rt") / "train" / "recipes" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    """Set one dotted key. Lists are given whole, in YAML: losses='[{name: l1}]'."""
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise ConfigError(f"{override!r} is no setting of the form key=value")
+    *path, last = dotted.split(".")
+    place = document
+    for part in path:
+        inner = place.get(part)
+        if inner is None:
+            inner = place[part] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{dotted}: {part} has no keys of its own")
+        place = inner
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{dotted}: {text!r} is not YAML") from error
