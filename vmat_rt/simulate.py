@@ -111,7 +111,7 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
             future.set_result(known[task.key])
             return future
 
-        for outcome in _first_accepted(begin, n, workers):
+        for outcome in first_accepted(begin, n, workers):
             outcomes.append(outcome)
             if outcome.new:
                 _settle(outcome, plans)
@@ -125,7 +125,7 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
     )
 
 
-def _first_accepted(begin: Callable[[int], Future[Outcome]], n: int, at_once: int) -> Iterator[Outcome]:
+def first_accepted(begin: Callable[[int], Future[Outcome]], n: int, at_once: int) -> Iterator[Outcome]:
     """Outcomes as they come, of the indices up to the one whose plan is the n-th to be accepted, and of no other."""
     running: set[Future[Outcome]] = set()
     index = accepted = in_a_row = 0
