@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 import numpy as np
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictFloat, StrictInt, StringConstraints
 
 from vmat_rt.case import Case, Prescription
 from vmat_rt.cohort.settings import Key, PlainText, Stored
@@ -43,7 +43,7 @@ class Origin(Stored):
     image_sha256: Sha256 = ""
     flags: tuple[Flag, ...] = ()
     nodal: bool | None = None
-    provenance: dict[Flag, PlainText | int | float] = Field(default_factory=dict)
+    provenance: dict[Flag, PlainText | StrictInt | StrictFloat] = Field(default_factory=dict)
 
 
 class CtSlices(Stored):
@@ -72,7 +72,7 @@ class CaseRecord(Stored):
     problems: tuple[Code, ...] = ()
     image_sha256: Sha256 = ""
     volumes_cc: dict[StructureName, float]
-    provenance: dict[Flag, PlainText | int | float] = Field(default_factory=dict)
+    provenance: dict[Flag, PlainText | StrictInt | StrictFloat] = Field(default_factory=dict)
     gantry_angles_deg: tuple[float, ...] = ()
     prescription: dict[StructureName, Annotated[float, Field(gt=0)]]
     fractions: int = Field(gt=0)
