@@ -49,7 +49,7 @@ _BY_MODALITY = {"CT": Kind.CT, "RTSTRUCT": Kind.STRUCTURES, "RTPLAN": Kind.PLAN,
 
 @dataclass(frozen=True)
 class DicomFile:
-    """One file and what links it to others. patient is PatientID, or PatientName where there is no ID."""
+    """One file and what links it to others. patient is patient_id, or PatientName where there is no ID."""
 
     path: Path
     kind: Kind
@@ -60,6 +60,7 @@ class DicomFile:
     frame_uid: str
     label: str = ""
     localizer: bool = False
+    patient_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def scan_folder(folder: Path) -> Scan:
     files: dict[tuple[Kind, str, str], DicomFile] = {}
     problems: list[Problem] = []
     others = 0
-    for path in _regular_files(folder):
-        found = _identify(path, str(path.relative_to(folder)) if path != folder else path.name)
+    for path in regular_files(folder):
+        found = identify(path, str(path.relative_to(folder)) if path != folder else path.name)
         if isinstance(found, Problem):
             problems.append(found)
         elif found is None or found.kind is Kind.OTHER:
@@ -98,7 +99,8 @@ def scan_folder(folder: Path) -> Scan:
     return Scan(tuple(files.values()), tuple(problems), others)
 
 
-def _regular_files(folder: Path) -> Iterator[Path]:
+def regular_files(folder: Path) -> Iterator[Path]:
+    """Every file below `folder` (or that one file), in path order. Links are followed; each folder and file once."""
     if folder.is_file():
         yield folder
         return
@@ -121,8 +123,11 @@ def _regular_files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _identify(path: Path, name: str) -> DicomFile | Problem | None:
-    """The file's identity, None for what is not DICOM or not ours, or the problem with it."""
+def identify(path: Path, name: str) -> DicomFile | Problem | None:
+    """The file's identity, None for what is not DICOM or not ours, or the problem with it. Reads its header only.
+
+    name is what problems call the file.
+    """
     try:
         with path.open("rb") as stream:
             head = stream.read(132)
@@ -169,6 +174,7 @@ def _identified(path: Path, name: str, stream: BinaryIO, has_prefix: bool) -> Di
             kind=kind,
             sop_uid=header.text("SOPInstanceUID"),
             patient=header.text("PatientID") or header.text("PatientName"),
+            patient_id=header.text("PatientID"),
             study_uid=header.text("StudyInstanceUID"),
             series_uid=header.text("SeriesInstanceUID"),
             frame_uid=header.text("FrameOfReferenceUID"),

@@ -82,10 +82,11 @@ def find_studies(folder: Path) -> tuple[StudyFiles, ...]:
     Problems of the folder as a whole (files that cannot be read) stand in every entry. Raises InputError when the
     folder holds no CT and no RTSTRUCT (NOT_DICOM when nothing in it is DICOM).
     """
-    return _entries(scan_folder(folder))
+    return link(scan_folder(folder))
 
 
-def _entries(scan: Scan) -> tuple[StudyFiles, ...]:
+def link(scan: Scan) -> tuple[StudyFiles, ...]:
+    """`find_studies` of files that were identified already."""
     structures, problems = _structure_files(scan)
     series = _series(scan)
     common = (*scan.problems, *problems, *_foreign_problems(scan))

@@ -20,6 +20,8 @@ from vmat_rt.errors import InputError, Problem, raise_errors, warning
 __all__ = ["CtSeries", "Study", "StudyFiles", "find_studies", "read_files", "read_study"]
 
 _T = TypeVar("_T")
+WHOLE_PLAN = ("PLAN", "MULTI_PLAN", "")
+"""DoseSummationType of a dose that may be a whole plan's."""
 _CHOOSE_STRUCTURES = "Choose one with --structures UID, or keep one study in the folder."
 _CHOOSE_SERIES = "Choose one with --series UID."
 
@@ -175,11 +177,16 @@ def _plans_with_dose(files: StudyFiles) -> set[str]:
 
 
 def _read_dose(files: StudyFiles, frame_uid: str, plan: Plan | None) -> tuple[DoseFile | None, tuple[Problem, ...]]:
-    """The dose of the whole plan in this frame; doses of single beams or fractions are never taken for it."""
+    """The dose of the whole plan in this frame; doses of single beams or fractions are never taken for it.
+
+    One that names the plan goes before those that name none.
+    """
     sources, problems = _sources([file for file in files.doses if file.frame_uid == frame_uid], "RTDOSE")
     if plan is not None:
         sources = [pair for pair in sources if plan_of(pair[1]) in (plan.sop_uid, "")]
-    whole = [file for file, source in sources if summation_type_of(source) in ("PLAN", "MULTI_PLAN", "")]
+    summed = [pair for pair in sources if summation_type_of(pair[1]) in WHOLE_PLAN]
+    named = [file for file, source in summed if plan is not None and plan_of(source) == plan.sop_uid]
+    whole = named or [file for file, _ in summed]
     if not whole:
         if files.doses:
             message = f"None of {len(files.doses)} RTDOSE files is the whole plan's dose in this frame; none is used."
