@@ -108,6 +108,19 @@ class Cohort:
             raise ConfigError(_taken(record.key)) from None
         return record
 
+    def amend(self, key: str, patient: str, codes: tuple[str, ...] = ()) -> CaseRecord:
+        """Give a case another patient and further problem codes; its arrays stay. The record as it stands then.
+
+        Raises ConfigError when there is no such case, InputError (CASE_DAMAGED).
+        """
+        old = self.record(key)
+        problems = tuple(dict.fromkeys((*old.problems, *codes)))
+        new = CaseRecord.model_validate({**old.model_dump(), "patient": patient, "problems": problems})
+        new = new.model_copy(update={"content_sha256": content_sha256(new, self.arrays(key).layout)})
+        if new != old:
+            self._folder(key).write_bytes(RECORD, new.model_dump_json(indent=1).encode())
+        return new
+
     def read(self, key: str) -> Case:
         """The whole case on its grid, in the frame "cohort:<key>".
 
