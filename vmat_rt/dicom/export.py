@@ -18,16 +18,20 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
 from vmat_rt.case import Case, Contours, Structure, Volume
-from vmat_rt.dicom.header import CtReference, Origin, OutputHeader, inherited_attributes, save_object
+from vmat_rt.dicom.header import SIMULATED, CtReference, Origin, OutputHeader, inherited_attributes, save_object
 from vmat_rt.dicom.layout import Cosines
 from vmat_rt.dicom.trace import trace_fractions
 from vmat_rt.dicom.uids import derived_uid
-from vmat_rt.dicom.write_beams import add_static_beams
+from vmat_rt.dicom.write_beams import add_beams
 from vmat_rt.dicom.write_ct import Compression, CtStyle, write_ct
 from vmat_rt.dicom.write_dose import rtdose_dataset
 from vmat_rt.dicom.write_plan import plan_dataset
 from vmat_rt.dicom.write_structures import Roi, structure_set_dataset
 
+_WHAT_IS_SIMULATED = (
+    f"{SIMULATED}. Ideal fluence from these gantry angles on a procedural patient: no MLC, no monitor units, not "
+    "deliverable. Control points of the arc stand where the fluence was computed."
+)
 PatientPosition = Literal["HFS", "HFP", "FFS", "FFP"]
 _ORIENTATIONS: dict[str, Cosines] = {
     "HFS": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
@@ -43,10 +47,11 @@ class ExportOptions:
 
     patient_id is the case's key where None. description becomes StudyDescription. deidentified says how identity was
     removed, or is empty for a phantom, which never had one. body_part: BodyPartExamined, such as PELVIS. with_plan: an
-    RTPLAN (always written with a dose).
+    RTPLAN (always written with a dose). simulated: neither patient nor dose are real; every object says so wherever a
+    person would see it.
     """
 
-    patient_name: str = "vmat-rt^sample"
+    patient_name: str | None = None
     patient_id: str | None = None
     description: str = "vmat-rt case"
     deidentified: str = ""
@@ -54,22 +59,35 @@ class ExportOptions:
     body_part: str = ""
     compression: Compression = "rle"
     with_plan: bool = True
+    simulated: bool = False
+
+    @property
+    def shown_name(self) -> str:
+        """PatientName."""
+        return self.patient_name or ("vmat-rt^simulated" if self.simulated else "vmat-rt^sample")
+
+    @property
+    def shown_description(self) -> str:
+        """StudyDescription and SeriesDescription, at most 64 characters."""
+        unsaid = self.simulated and not self.description.startswith("SIMULATED")
+        return (f"SIMULATED - {self.description}" if unsaid else self.description)[:64]
 
 
 def export_case(case: Case, folder: Path, options: ExportOptions | None = None) -> OutputHeader:
     """Write `case` under `folder`: CT/CT_0001.dcm ..., RTSTRUCT.dcm, RTPLAN.dcm and, with a reference dose, RTDOSE.dcm.
 
     Structures known as voxels are traced (see `trace`), those known as contours written as they are; ROIs with
-    neither are left out. Gantry angles become static open beams of the plan. Returns the header that ties
-    the files together.
+    neither are left out. Gantry angles become open beams of the plan: one arc, or static ones. Returns the header that
+    ties the files together.
     """
     options = options or ExportOptions()
     case = _in_new_frame(case)
-    origin = Origin(options.description, "case export", ("vmat-rt",), (case.key,), predicted=False)
+    description = options.shown_description
+    origin = Origin(description, "case export", ("vmat-rt",), (case.key,), predicted=False, simulated=options.simulated)
     header = _header(case, options)
     write_ct(folder / "CT", case.ct, header, origin, CtStyle(options.compression, options.body_part))
     rois = tuple(_rois(case))
-    structure_set = structure_set_dataset(rois, "vmat-rt", header, origin)
+    structure_set = structure_set_dataset(rois, "SIMULATED" if options.simulated else "vmat-rt", header, origin)
     structure_set_uid = save_object(folder / "RTSTRUCT.dcm", structure_set, header, origin)
     header = replace(header, structure_set_uid=structure_set_uid)
     if options.with_plan or case.reference_dose is not None:
@@ -108,11 +126,11 @@ def _header(case: Case, options: ExportOptions) -> OutputHeader:
     seed = ("export", case.key, options.patient_position, repr(case.ct.grid), pixels)
     study = Dataset()
     study.SpecificCharacterSet = "ISO_IR 192"
-    study.PatientName = options.patient_name
+    study.PatientName = options.shown_name
     study.PatientID = options.patient_id if options.patient_id is not None else case.key
     study.StudyInstanceUID = derived_uid(*seed, "study")
     study.StudyID = "1"
-    study.StudyDescription = options.description
+    study.StudyDescription = options.shown_description
     if options.deidentified:
         study.PatientIdentityRemoved = "YES"
         study.DeidentificationMethod = options.deidentified
@@ -153,6 +171,11 @@ def _write_plan(path: Path, case: Case, rois: tuple[Roi, ...], header: OutputHea
     numbers = {name: number_of.get(structure.roi_name[:64]) for name, structure in case.structures.items()}
     dataset = plan_dataset(case.prescription, numbers, header, origin)
     dataset.RTPlanLabel = "vmat-rt"
+    if origin.simulated:
+        dataset.RTPlanLabel = "SIMULATED NO TX"
+        dataset.RTPlanName = SIMULATED
+        dataset.RTPlanDescription = _WHAT_IS_SIMULATED
+        dataset.PlanIntent = "RESEARCH"
     if case.gantry_angles_deg:
-        add_static_beams(dataset, case, header.patient_position)
+        add_beams(dataset, case, header.patient_position)
     return save_object(path, dataset, header, origin)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vmat_rt.dicom.study import CtSeries, Study
 
 NOT_FOR_TREATMENT = "PREDICTED - NOT FOR TREATMENT"
+SIMULATED = "SIMULATED - NOT FOR TREATMENT"
 MANUFACTURER = "vmat-rt"
 
 # Type 2: present in every object, empty where the study does not know them.
@@ -124,13 +125,17 @@ class OutputHeader:
 
 @dataclass(frozen=True)
 class Origin:
-    """Who made an object. description becomes SeriesDescription; seed goes into every UID."""
+    """Who made an object. description becomes SeriesDescription; seed goes into every UID.
+
+    predicted: a dose that a model made. simulated: no patient and no treatment planning system stands behind it.
+    """
 
     description: str
     model: str
     software: tuple[str, ...]
     seed: tuple[str, ...]
     predicted: bool
+    simulated: bool = False
 
 
 def origin_of(identity: ModelIdentity) -> Origin:
@@ -221,7 +226,7 @@ def new_object(header: OutputHeader, origin: Origin, sop_class_uid: str) -> Data
     dataset.ManufacturerModelName = origin.model
     dataset.SoftwareVersions = list(origin.software)
     dataset.FrameOfReferenceUID = header.frame_uid
-    if origin.predicted:
+    if origin.predicted or origin.simulated:
         dataset.ContentQualification = "RESEARCH"
     return dataset
 

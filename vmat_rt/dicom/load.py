@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vmat_rt.case import Case, Contours, Prescription, Structure, Volume
+from vmat_rt.dicom.gantry import seen_supine
 from vmat_rt.dicom.placement import placement_problems
 from vmat_rt.dicom.prescription import find_prescription
 from vmat_rt.dicom.structures import StructureSet
@@ -197,17 +198,11 @@ def _body(ct: Volume, name: str, structures: Iterable[Structure]) -> Structure:
 
 
 def _angles_deg(study: Study) -> tuple[float, ...]:
-    """The plan's gantry angles as a head-first supine patient would see them, so that they hold in LPS.
-
-    From IEC 61217: at gantry angle g the source lies at (sin g, cos g) of (room x, up). Lying prone turns the
-    patient by 180 degrees about z, lying feet first exchanges left and right of the room.
-    """
+    """The plan's gantry angles as a head-first supine patient would see them, so that they hold in LPS."""
     if study.plan is None:
         return ()
     position = study.plan.patient_position or (study.ct.patient_position if study.ct is not None else "")
-    turns = {"HFP": (1, 180.0), "FFS": (-1, 0.0), "FFP": (-1, 180.0)}
-    sign, turn = turns.get(position, (1, 0.0))
-    return tuple(sorted((sign * angle + turn) % 360.0 for angle in study.plan.gantry_angles_deg))
+    return tuple(sorted(seen_supine(angle, position) for angle in study.plan.gantry_angles_deg))
 
 
 def _as_warning(problem: Problem) -> Problem:

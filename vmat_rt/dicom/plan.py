@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from vmat_rt.dicom.attributes import Attributes, readable_header
 from vmat_rt.dicom.files import Kind, kind_of, read_whole
+from vmat_rt.dicom.gantry import COARSE_STEP_DEG, FEWEST_IN_ARC
 from vmat_rt.errors import InputError, Problem, warning
 
 _ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
@@ -18,6 +19,8 @@ _ARC_STEP_DEG = 10.0
 _HIGHEST_DOSE_GY = 200.0
 _SAY_IT = "Give the dose with --prescription NAME=GY and --fractions N."
 _TURNING = {"CW", "CC"}
+_ROUNDING_DEG = 0.05  # machines give angles to a tenth of a degree
+_Pass = tuple[float, float, str]  # gantry angle at its start, at its end, and the way of turning
 _IMAGING = {"SETUP", "TREATMENT_BEAM_DRR", "OPEN_PORTFILM", "TRMT_PORTFILM", "MACHINE_QA"}
 
 
@@ -27,7 +30,8 @@ class Plan:
 
     prescription_gy: total Gy by ROINumber of the target; prescription_by_label_gy: the same for dose references that
     name a site instead of an ROI. gantry_angles_deg: IEC 61217 directions of the treatment beams as written, ascending;
-    an arc stands as the multiples of 10 degrees that it passes. patient_position: of the patient setup, or "".
+    an arc stands as its control points where these are 3 to 10 degrees apart, else as the multiples of 10 degrees that
+    it passes. patient_position: of the patient setup, or "".
     """
 
     sop_uid: str
@@ -129,12 +133,13 @@ def _couch_turned(beam: Attributes) -> bool:
 
 
 def _directions(beam: Attributes) -> set[float]:
-    """Gantry angles that stand for a beam: its own for each static one, multiples of 10 degrees for an arc.
+    """Gantry angles that stand for a beam: its own for each static one, those of `_arc_directions` for an arc.
 
     A control point without GantryAngle keeps the one before; GantryRotationDirection holds until the next point
     (PS3.3 C.8.8.14).
     """
     angles: set[float] = set()
+    passes: list[_Pass] = []
     angle, turning = None, "NONE"
     for point in beam.items("ControlPointSequence"):
         stated, onward = point.number("GantryAngle"), point.text("GantryRotationDirection").upper()
@@ -142,11 +147,23 @@ def _directions(beam: Attributes) -> set[float]:
         if following is None:
             continue
         if turning in _TURNING and angle is not None:
-            angles.update(_passed(angle, following, turning))
+            passes.append((angle, following, turning))
         elif onward not in _TURNING:
             angles.add(following)
         angle, turning = following, onward or turning
-    return angles
+    return angles | _arc_directions(passes)
+
+
+def _arc_directions(passes: list[_Pass]) -> set[float]:
+    """The control points' own angles where each lies 3 to 10 degrees after the one before, else multiples of 10.
+
+    Coarse control points are what a plan was computed at; finer ones only cost time, coarser ones leave gaps.
+    """
+    low, high = COARSE_STEP_DEG
+    steps = [(b - a if turning == "CW" else a - b) % 360.0 for a, b, turning in passes]
+    if len(steps) >= FEWEST_IN_ARC - 1 and low - _ROUNDING_DEG <= min(steps) and max(steps) <= high + _ROUNDING_DEG:
+        return {angle for start, stop, _ in passes for angle in (start, stop)}
+    return {angle for start, stop, turning in passes for angle in _passed(start, stop, turning)}
 
 
 def _first_direction(beam: Attributes) -> set[float]:

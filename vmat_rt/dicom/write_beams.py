@@ -1,29 +1,39 @@
-"""Gantry angles -> static beams of an RTPLAN without meterset (PS3.3 C.8.8.12 and C.8.8.14).
+"""Gantry angles -> beams of an RTPLAN without monitor units or leaves (PS3.3 C.8.8.12 and C.8.8.14).
 
-They tell a reader from where the patient was irradiated, and no more: no jaws or leaves, no monitor units.
+They tell a reader from where the patient was irradiated, and no more: jaws wide open, nothing to deliver. Angles that
+follow each other like those of an arc become one arc, others a static beam each.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from vmat_rt.case import Case, Contours, Structure, Volume
+from vmat_rt.dicom.gantry import on_machine
 from vmat_rt.dicom.layout import decimal_string, decimal_strings
+from vmat_rt.dicom.write_arc import Arc, arc_control_points, find_arc
 
 
-def add_static_beams(plan: Dataset, case: Case, patient_position: str) -> None:
-    """Add one open static photon beam a gantry angle (IEC 61217) to a beamless plan of `plan_dataset`."""
+def add_beams(plan: Dataset, case: Case, patient_position: str) -> None:
+    """Add open photon beams for the case's gantry angles to a beamless plan of `plan_dataset`."""
     isocentre = _isocentre_xyz(case)
     setup = Dataset()
     setup.PatientSetupNumber = 1
     setup.PatientPosition = patient_position
     plan.PatientSetupSequence = [setup]
-    angles = case.gantry_angles_deg
-    plan.BeamSequence = [_beam(number, angle, isocentre) for number, angle in enumerate(angles, 1)]
+    angles = tuple(on_machine(angle, patient_position) for angle in case.gantry_angles_deg)
+    arc = find_arc(angles)
+    if arc is not None:
+        plan.BeamSequence = [_arc_beam(arc, isocentre)]
+    else:
+        plan.BeamSequence = [_static_beam(number, angle, isocentre) for number, angle in enumerate(angles, 1)]
+    numbers = [beam.BeamNumber for beam in plan.BeamSequence]
     group = plan.FractionGroupSequence[0]
-    group.NumberOfBeams = len(angles)
-    group.ReferencedBeamSequence = [_referenced_beam(number) for number in range(1, len(angles) + 1)]
+    group.NumberOfBeams = len(numbers)
+    group.ReferencedBeamSequence = [_referenced_beam(number) for number in numbers]
 
 
 def _isocentre_xyz(case: Case) -> list[str]:
@@ -46,11 +56,23 @@ def _corners_mm(structure: Structure) -> list[tuple[float, float, float]]:
     return []
 
 
-def _beam(number: int, angle_deg: float, isocentre_xyz: list[str]) -> Dataset:
+def _static_beam(number: int, angle_deg: float, isocentre_xyz: list[str]) -> Dataset:
+    points = [_first_control_point(angle_deg, isocentre_xyz), _last_control_point()]
+    return _beam(number, f"G{angle_deg:.0f}", "STATIC", points)
+
+
+def _arc_beam(arc: Arc, isocentre_xyz: list[str]) -> Dataset:
+    points = arc_control_points(arc, _first_control_point(arc.angles_deg[0], isocentre_xyz))
+    beam = _beam(1, f"{arc.turning} {arc.angles_deg[0]:.0f}-{arc.angles_deg[-1]:.0f}", "DYNAMIC", points)
+    beam.BeamDescription = f"Ideal fluence at {len(points)} gantry angles, no MLC"
+    return beam
+
+
+def _beam(number: int, name: str, kind: Literal["STATIC", "DYNAMIC"], points: list[Dataset]) -> Dataset:
     beam = Dataset()
     beam.BeamNumber = number
-    beam.BeamName = f"G{angle_deg:.0f}"
-    beam.BeamType = "STATIC"
+    beam.BeamName = name
+    beam.BeamType = kind
     beam.RadiationType = "PHOTON"
     beam.TreatmentDeliveryType = "TREATMENT"
     beam.TreatmentMachineName = ""
@@ -60,8 +82,8 @@ def _beam(number: int, angle_deg: float, isocentre_xyz: list[str]) -> Dataset:
     beam.FinalCumulativeMetersetWeight = 1
     beam.ReferencedPatientSetupNumber = 1
     beam.BeamLimitingDeviceSequence = [_open_jaw(axis) for axis in ("X", "Y")]
-    beam.NumberOfControlPoints = 2
-    beam.ControlPointSequence = [_first_control_point(angle_deg, isocentre_xyz), _last_control_point()]
+    beam.NumberOfControlPoints = len(points)
+    beam.ControlPointSequence = points
     return beam
 
 

@@ -12,7 +12,7 @@ from pydicom.tag import Tag
 from pydicom.uid import RTDoseStorage, RTPlanStorage
 
 from vmat_rt.case import FloatArray, ModelIdentity, Volume
-from vmat_rt.dicom.header import Origin, OutputHeader, new_object, origin_of, save_object
+from vmat_rt.dicom.header import SIMULATED, Origin, OutputHeader, new_object, origin_of, save_object
 from vmat_rt.dicom.layout import decimal_string, decimal_strings, layout_for
 from vmat_rt.errors import ConfigError, ModelError
 
@@ -52,6 +52,8 @@ def rtdose_dataset(dose: Volume, header: OutputHeader, origin: Origin, plan_uid:
     dataset.DoseSummationType = "PLAN"
     if origin.predicted:
         dataset.DoseComment = f"{origin.description}. Model {origin.model}"[:64]
+    elif origin.simulated:
+        dataset.DoseComment = f"{SIMULATED}. Ideal fluence, not deliverable"
     plan = Dataset()
     plan.ReferencedSOPClassUID = RTPlanStorage
     plan.ReferencedSOPInstanceUID = plan_uid
