@@ -116,7 +116,10 @@ def depth_at(table, start, v, u, s):
 
 @njit(cache=True, nogil=True)
 def seen_points(points, direction, centre, start, table):
-    """(v, u, s, water-equivalent depth) in mm of points anywhere; the table is held at its faces, outside matter."""
+    """(v, u, s, water-equivalent depth) in mm of points anywhere; the table is held at its faces, outside matter.
+
+    No ray leads to points beside or behind the source: their v is infinite.
+    """
     sine, cosine = direction
     out = np.zeros((points.shape[0], 4), np.float32)
     end_v, end_u, end_s = (
@@ -125,6 +128,9 @@ def seen_points(points, direction, centre, start, table):
         start[2] + (table.shape[2] - 1.001) * DEPTH_STEP_MM,
     )
     for n in range(points.shape[0]):
+        if (points[n, 1] - centre[1]) * cosine - (points[n, 2] - centre[2]) * sine < 1 - SAD_MM:
+            out[n, 0] = np.inf
+            continue
         v, u, s, _ = ray_of(points[n], sine, cosine, centre)
         held_v, held_u = min(max(v, start[0]), end_v), min(max(u, start[1]), end_u)
         depth = depth_at(table, start, held_v, held_u, min(max(s, start[2]), end_s))

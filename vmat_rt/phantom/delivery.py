@@ -105,14 +105,24 @@ class DoseEngine:
         """Rows (along z), columns (along u) and indices into the weights of one beam's bixels."""
         return self._bixels.of_beam(beam)
 
+    def bixel_centres_mm(self, beam: int) -> NDArray[np.float64]:
+        """(v, u) of one beam's bixels in the isocentre plane, in the order of bixel_map."""
+        index = self._bixels.of_beam(beam)[2]
+        place = np.stack([self._bixels.row[index], self._bixels.column[index]], axis=1)
+        return np.asarray(self.settings.bixel_mm * place, np.float64)
+
     def influence(self, points_mm: NDArray[np.floating]) -> Influence:
         """The linear map from weights to dose at points (n, 3) as (z, y, x) mm, in the frame of the density."""
+        if points_mm.ndim != 2 or points_mm.shape[1] != 3 or not np.isfinite(points_mm).all():
+            raise GeometryError(
+                f"points are finite rows (z, y, x), not an array of {points_mm.shape} with other values"
+            )
         return Influence(self, np.ascontiguousarray(points_mm, np.float32))
 
     def dose(self, weights: NDArray[np.floating], grid: Grid, body: NDArray[np.bool_]) -> Volume:
         """Dose on a grid, zero outside `body` (z, y, x), in Gy per unit of weight."""
         self._beams.grid.require_same_frame(grid)
-        points, planes = voxel_points(grid, body), self._planes.forward(np.asarray(weights, np.float32))
+        points, planes = voxel_points(grid, body), self._weighted_planes(weights)
         values = np.zeros(len(points), np.float32)
         for first in range(0, len(points), _BLOCK):
             block = slice(first, first + _BLOCK)
@@ -121,6 +131,11 @@ class DoseEngine:
         array = np.zeros(grid.shape, np.float32)
         array[body] = values
         return Volume(grid, array)
+
+    def _weighted_planes(self, weights: NDArray[np.floating]) -> Planes:
+        if np.shape(weights) != (self.bixels,):
+            raise GeometryError(f"{np.shape(weights)} weights for {self.bixels} bixels")
+        return self._planes.forward(np.asarray(weights, np.float32))
 
     def _locate(self, beam: int, points: Floats) -> Floats:
         """Rows that delivery_kernels.gather understands, one a point."""
@@ -167,7 +182,7 @@ class Influence:
 
     def forward(self, weights: NDArray[np.floating]) -> Floats:
         """Dose (points,) for weights (bixels,)."""
-        planes = self._engine._planes.forward(np.asarray(weights, np.float32))
+        planes = self._engine._weighted_planes(weights)
         dose = np.zeros(self._points, np.float32)
         for beam, located in enumerate(self._located):
             self._engine._gather(located, planes, beam, dose)
@@ -176,6 +191,8 @@ class Influence:
     def adjoint(self, gradient: NDArray[np.floating]) -> Floats:
         """The transpose: (bixels,) for values at the points (points,), such as a cost's derivative by dose."""
         field = self._engine._planes
+        if np.shape(gradient) != (self._points,):
+            raise GeometryError(f"{np.shape(gradient)} values for {self._points} points")
         planes, values = field.empty(), np.asarray(gradient, np.float32)
         for beam, located in enumerate(self._located):
             delivery_kernels.scatter(located, values, field.corner, field.ratio, planes.coarse[beam], planes.fine[beam])
