@@ -39,12 +39,14 @@ def command(
     RECIPE is one that ships (a wrong name lists them) or a YAML file; KEY=VALUE changes single settings of it.
     """
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.train.loop import train
+    from vmat_rt.train.loop import is_first_process, train
     from vmat_rt.train.recipe import load_recipe
 
     logging.getLogger("vmat_rt").setLevel(logging.INFO)
     chosen = load_recipe(recipe, settings)
     summary = train(chosen, Cohort.open(cohort_uri), out, seed, devices, resume)
+    if not is_first_process():
+        return
     if as_json:
         print_json(summary)
         return

@@ -10,13 +10,11 @@ import fcntl
 import hashlib
 import json
 import logging
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +28,17 @@ from vmat_rt.geometry.resample import resample
 from vmat_rt.nn.coarse import encode_coarsened
 from vmat_rt.nn.device import usable_cores
 from vmat_rt.nn.encode import Channels, Encoded
+from vmat_rt.processes import one_thread_workers, result_of
 from vmat_rt.publish import published_folder
 from vmat_rt.train.batch import StructureTable
 
 log = logging.getLogger("vmat_rt")
 
+Task = TypeVar("Task")
+
 FORMAT = 1
-_WORTH_A_POOL = 8
+WORTH_A_POOL = 8
+"""Cases from which starting processes, a few seconds each, pays."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Examples:
                 _Request(self.cohort.place.root, key, self._place(key), self.settings, self._priors.get(key))
                 for key in missing
             ]
-            workers = usable_cores() if len(missing) >= _WORTH_A_POOL else 1
+            workers = usable_cores() if len(missing) >= WORTH_A_POOL else 1
             for _ in tqdm(mapped(_write, requests, workers), "encoding", len(requests), unit="case", disable=None):
                 pass
 
@@ -139,14 +141,14 @@ class _Request:
     prior: Path | None
 
 
-def mapped(function: Any, requests: Sequence[Any], workers: int) -> Iterator[Any]:
-    """As map, in `workers` processes, in order. `function` and requests must pickle."""
+def mapped(function: Callable[[Task], None], tasks: Sequence[Task], workers: int) -> Iterator[None]:
+    """Do the tasks in `workers` processes of one thread each, or here. `function` and tasks must pickle."""
     if workers == 1:
-        yield from map(function, requests)
+        yield from map(function, tasks)
         return
-    # Spawned: a fork would copy locks that torch, numba and zarr hold.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(function, requests)
+    with one_thread_workers(workers) as pool:
+        for future in [pool.submit(function, task) for task in tasks]:
+            yield result_of(future)
 
 
 def _write(request: _Request) -> None:

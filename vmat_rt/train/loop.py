@@ -53,7 +53,7 @@ def train(
     the cohort or the machine, ModelError when the loss is no longer finite (the last good checkpoint stays).
     """
     folder = RunFolder(out)
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if is_first_process():
         folder.refuse_other_run(resume)
     fabric = make_fabric(recipe, devices)
     material = gather(recipe, cohort, seed, out.parent / "cache")
@@ -62,6 +62,12 @@ def train(
         folder.begin(material, fabric.device, fabric.world_size)
     fabric.barrier()
     return Training(material, fabric, folder).run()
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for the run: the only one, or the first one on the first machine."""
+    names = ("RANK", "LOCAL_RANK") if "RANK" in os.environ else ("LOCAL_RANK", "NODE_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in names)
 
 
 def make_fabric(recipe: Recipe, devices: int) -> Fabric:
@@ -197,7 +203,7 @@ class Training:
             for name, value in row.items():
                 self.board.add_scalar(f"epoch/{name}", value, number)
             self.board.flush()
-        log.info("epoch %d: %s", progress.epoch, ", ".join(f"{name} {value:.5g}" for name, value in row.items()))
+            log.info("epoch %d: %s", progress.epoch, ", ".join(f"{name} {value:.5g}" for name, value in row.items()))
         self.save()
 
     def validate(self) -> dict[str, float]:

@@ -19,6 +19,10 @@ class Objective(nn.Module):
 
     def __init__(self, network: UNet, losses: WeightedLosses) -> None:
         super().__init__()
+        if network.settings.residual_channel is not None:
+            # A network that corrects a dose starts by leaving it as it is.
+            for parameter in network.head.parameters():
+                nn.init.zeros_(parameter)
         self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.losses = losses
 

@@ -9,7 +9,7 @@ Everything is kept on disk, case by case, so that an interrupted computation goe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from vmat_rt.nn.device import usable_cores
 from vmat_rt.nn.encode import mirrored_name
 from vmat_rt.protocol import Protocol, load_protocol
 from vmat_rt.publish import published_folder
-from vmat_rt.train.examples import locked, mapped
+from vmat_rt.train.examples import WORTH_A_POOL, locked, mapped
 from vmat_rt.train.recipe import PriorSettings
 
 PRIOR_FOLDER: Final = "prior"
@@ -184,9 +184,9 @@ def _predict(job: _Job) -> None:
     _save(job.place, dose)
 
 
-def _run(function: object, jobs: Sequence[_Job], what: str) -> None:
-    done: Iterable[object] = mapped(function, jobs, usable_cores() if len(jobs) > 1 else 1)
-    for _ in tqdm(done, what, len(jobs), unit="case", disable=None if jobs else True):
+def _run(function: Callable[[_Job], None], jobs: Sequence[_Job], what: str) -> None:
+    workers = usable_cores() if len(jobs) >= WORTH_A_POOL else 1
+    for _ in tqdm(mapped(function, jobs, workers), what, len(jobs), unit="case", disable=None if jobs else True):
         pass
 
 

@@ -1,0 +1,173 @@
+"""Whole runs on a tiny cohort: what they leave, whether they learn, and whether they go on as if never stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.train.cohorts import patient, tiny_recipe
+from vmat_rt.bundle import load_bundle
+from vmat_rt.case import Volume
+from vmat_rt.cohort.split import Splits
+from vmat_rt.cohort.store import Cohort
+from vmat_rt.errors import ConfigError, ModelError
+from vmat_rt.metrics.dose_error import dose_error
+from vmat_rt.pipeline import predict_dose
+from vmat_rt.train.checkpoint import load_checkpoint
+from vmat_rt.train.feed import epoch_draws
+from vmat_rt.train.loop import train
+from vmat_rt.train.recipe import Recipe, load_recipe
+
+FIT = {"voxels_per_case": 500, "rounds": 8, "leaves": 7, "least_in_leaf": 20, "held_out": 2, "threads": 1}
+FULL_WEIGHTS = {"name": "tiny_network", "half": False}
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """metrics.csv without the time that it took."""
+    with (run / "metrics.csv").open(encoding="utf-8") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def command(recipe: Recipe, cohort: Cohort, out: Path, *more: str) -> list[str]:
+    path = out.parent / f"{out.name}.yaml"
+    path.write_text(recipe.as_yaml(), encoding="utf-8")
+    program = [sys.executable, "-m", "vmat_rt.cli", "train", str(path)]
+    return [*program, "--cohort", cohort.place.root, "--out", str(out), *more]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("prior", [False, True])
+def test_a_run_validates_what_its_bundle_predicts(cohort: Cohort, runs: Path, prior: bool) -> None:
+    """Validation reads the store, prediction a patient drawn as contours on another grid: the errors are the same."""
+    if prior:
+        recipe = tiny_recipe(bundle=FULL_WEIGHTS, coarsen=2, flip_average=True, prior={"folds": 2, "fit": FIT})
+    else:
+        recipe = tiny_recipe(bundle=FULL_WEIGHTS, patch={"shape": (16, 16, 16), "per_case": 2})
+    out = runs / f"validates_{prior}"
+    summary = train(recipe, cohort, out)
+    bundle = load_bundle(out)
+    errors = []
+    for key in Splits.read(cohort).cases("validation"):
+        stored, drawn = cohort.read(key), patient(int(key.removeprefix("tiny-")))
+        dose = predict_dose(drawn, bundle, "cpu")
+        assert dose.grid.shape == stored.ct.grid.shape
+        assert stored.reference_dose is not None
+        assert isinstance(stored.body.shape, Volume)
+        error = dose_error(stored.reference_dose, Volume(stored.ct.grid, dose.array), stored.body.shape.array)
+        assert error is not None
+        errors.append(error.mae_gy)
+    assert summary["best"] == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_a_run_folder_tells_all(cohort: Cohort, runs: Path) -> None:
+    out = runs / "tells"
+    train(tiny_recipe(), cohort, out, seed=42)
+    assert load_recipe(out / "recipe.yaml") == tiny_recipe()
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert run["cohort_sha256"] == cohort.sha256(tuple(sorted(run["train"] + run["validation"])))
+    assert run["split_sha256"] == Splits.read(cohort).sha256
+    assert len(run["train"]) == 4
+    assert torch.__version__.startswith(run["environment"]["packages"]["torch"])
+    assert [row["epoch"] for row in rows(out)] == ["0", "1"]
+    assert list((out / "tensorboard").iterdir())
+    bundle = load_bundle(out)
+    card = bundle.read_bytes("MODEL_CARD.md").decode()
+    assert "simulated" in card
+    assert "Apache-2.0" in card
+    assert bundle.manifest.training.cases == 4
+    assert bundle.manifest.training.metrics["validation_mae_gy"] > 0
+    with pytest.raises(ConfigError, match="--resume"):
+        train(tiny_recipe(), cohort, out)
+    with pytest.raises(ConfigError, match="seed"):
+        train(tiny_recipe(), cohort, out, seed=43, resume=True)
+
+
+def test_it_learns(cohort: Cohort, runs: Path) -> None:
+    recipe = tiny_recipe(
+        epochs=25, unet={"width": 8, "levels": 2, "embedding": 8}, optimiser={"lr": 1e-2}, validation={"every": 25}
+    )
+    train(recipe, cohort, runs / "learns")
+    losses = [float(row["loss"]) for row in rows(runs / "learns")]
+    assert losses[-1] < losses[0] / 15
+
+
+def test_a_killed_run_goes_on_as_if_never_stopped(cohort: Cohort, runs: Path) -> None:
+    recipe = tiny_recipe(epochs=30, checkpoint_steps=1, validation={"every": 15})
+    whole, killed = runs / "whole", runs / "killed"
+    train(recipe, cohort, whole)
+    process = subprocess.Popen(command(recipe, cohort, killed), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not ((killed / "metrics.csv").exists() and len(rows(killed)) >= 5) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = len(rows(killed))
+    assert 5 <= before < 30
+    train(recipe, cohort, killed, resume=True)
+    assert rows(killed) == rows(whole)
+    ours, theirs = (
+        load_checkpoint(killed / "checkpoints" / "last.pt"),
+        load_checkpoint(whole / "checkpoints" / "last.pt"),
+    )
+    for part in ("objective", "average"):
+        assert all(torch.equal(tensor, theirs[part][name]) for name, tensor in ours[part].items())
+
+
+def test_two_processes_do_what_one_does(cohort: Cohort, runs: Path) -> None:
+    """Up to the order of sums in single precision: half a batch each, gradients averaged."""
+    recipe = tiny_recipe(epochs=3)
+    train(recipe, cohort, runs / "one")
+    subprocess.run(command(recipe, cohort, runs / "two", "--devices", "2"), env=ENVIRONMENT, check=True)
+    for one, two in zip(rows(runs / "one"), rows(runs / "two"), strict=True):
+        for name, value in one.items():
+            assert float(two[name]) == pytest.approx(float(value), rel=2e-4), name
+    with pytest.raises(ConfigError, match="evenly"):
+        train(recipe.model_copy(update={"batch": 3}), cohort, runs / "uneven", devices=2)
+
+
+def test_a_loss_that_is_no_number_names_the_case(cohort: Cohort, tmp_path: Path) -> None:
+    recipe = tiny_recipe(checkpoint_steps=1, epochs=1)
+    whole = train(recipe, cohort, tmp_path / "whole")
+    keys = Splits.read(cohort).cases("train")
+    second_step = [draw.key for draw in epoch_draws(keys, 1, 2, 42, 0)[2:]]
+    spoilt = [path for path in (tmp_path / "cache").rglob("dose.npy") if _belongs(path, cohort, second_step[1])]
+    assert len(spoilt) == 1
+    dose = np.load(spoilt[0])
+    np.save(spoilt[0], np.full_like(dose, np.nan))
+    with pytest.raises(ModelError, match=f"case {second_step[1]}: {dose.size} values of its dose"):
+        train(recipe, cohort, tmp_path / "run")
+    np.save(spoilt[0], dose)
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["progress"]["step"] == 1
+    assert train(recipe, cohort, tmp_path / "run", resume=True)["best"] == whole["best"]
+
+
+def _belongs(path: Path, cohort: Cohort, key: str) -> bool:
+    """Whether the example's relative dose is this case's."""
+    case = cohort.read(key)
+    assert case.reference_dose is not None
+    return bool(np.array_equal(np.load(path), case.reference_dose.array / np.float32(70)))
+
+
+def test_it_stops_when_nothing_improves(cohort: Cohort, runs: Path) -> None:
+    recipe = tiny_recipe(epochs=50, optimiser={"lr": 1e-12, "lowest_lr": 0}, ema=0.0, validation={"patience": 2})
+    summary = train(recipe, cohort, runs / "stops")
+    assert summary["stopped"] == "early"
+    assert summary["epochs"] < 50
+    assert summary["epochs"] - summary["best_epoch"] == 2
+
+
+def test_a_metric_that_the_cohort_lacks_is_refused(cohort: Cohort, runs: Path) -> None:
+    with pytest.raises(ConfigError, match="OpenKBP"):
+        train(tiny_recipe(validation={"metric": "openkbp_dose_score"}), cohort, runs / "lacks")
