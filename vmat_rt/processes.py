@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,6 +17,7 @@ from typing import TypeVar
 from vmat_rt.errors import VmatError
 
 Result = TypeVar("Result")
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -49,9 +52,13 @@ def one_thread_workers(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _die_with_parent() -> None:
+    """First act of a worker. Linux kills it at once; elsewhere a thread waits for the parent's end."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = multiprocessing.parent_process()
     if parent is not None:
+        # The thread also sees to a parent that died before it could be asked for.
         threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
 
 
