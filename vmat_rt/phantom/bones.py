@@ -72,7 +72,7 @@ def hip_bones(p: Points, head_radius: float) -> FloatArray:
     bone = union(union(ischium, union(pubis, body, 8), 8), union(brim, iliac_wing(p), 10), 8)
     bone = union(bone, socket(p, head_radius), 6)
     bone = without(bone, sphere(p, HEAD, head_radius), _JOINT_MM)
-    return np.maximum(bone, f32(2.2) - p.x)
+    return np.asarray(np.maximum(bone, f32(2.2) - p.x), np.float32)
 
 
 def socket(p: Points, head_radius: float) -> FloatArray:
@@ -89,7 +89,7 @@ def iliac_wing(p: Points) -> FloatArray:
     middle = f32(88) - f32(0.60) * p.y + f32(0.10) * (p.z - f32(95)) + f32(0.0034) * rise * rise
     middle = middle + f32(8) * (f32(1) - along * along)
     across = np.abs(p.x - middle) * f32(0.78)
-    rim = ellipsoid(p, (88, 8, 90), (66, 66, 400))
+    rim = ellipsoid(p, (88, 11, 90), (66, 62, 400))
     thickness = f32(3.6) + f32(4.0) * ramp(rim, -20.0, -4.0)
     return common(across - thickness, rim, 5)
 

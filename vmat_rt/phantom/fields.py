@@ -1,12 +1,13 @@
 """Random draws and low-frequency fields that are the same on every machine.
 
-Only what IEEE 754 and numpy promise is used: raw words of PCG64 (its stream is fixed; the methods of Generator are not),
-element-wise + - * / and comparisons (correctly rounded, whatever the vector width), and take. Exponentials, sines, sums
-and matrix products of arrays are avoided: their last bits depend on the processor.
+Only what IEEE 754 and numpy promise is used: raw words of PCG64 (its stream is fixed; the methods of Generator are
+not), element-wise + - * / sqrt and comparisons (correctly rounded, whatever the vector width), and take. Exponentials,
+sines, sums and matrix products of arrays are avoided: their last bits depend on the processor.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -56,7 +57,6 @@ class Draws:
     def bell(self, rows: int, columns: int) -> NDArray[np.int32]:
         """Bell-shaped integers (rows, columns), mean 0, standard deviation BELL_SPREAD: sums of four bytes, centred."""
         words = np.asarray(self._bits.random_raw((rows * columns + 1) // 2), np.uint64)
-        total = np.zeros(words.shape, np.uint64)
         pairs = np.uint64(0x00FF00FF00FF00FF)
         total = (words & pairs) + ((words >> np.uint64(8)) & pairs)
         total = (total + (total >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
@@ -71,13 +71,13 @@ BELL_SPREAD = 147.8
 def ramp(values: FloatArray, start: float, end: float) -> FloatArray:
     """0 below start, 1 above end and the cubic 3 t^2 - 2 t^3 between (start may be the larger one)."""
     t = np.minimum(np.maximum((values - np.float32(start)) / np.float32(end - start), np.float32(0)), np.float32(1))
-    return t * t * (np.float32(3) - np.float32(2) * t)
+    return np.asarray(t * t * (np.float32(3) - np.float32(2) * t), np.float32)
 
 
 def profile(values: FloatArray, table: tuple[tuple[float, float], ...]) -> FloatArray:
     """Piecewise linear function through (position, value) pairs, constant beyond both ends; positions rise."""
     result = np.full(values.shape, table[0][1], np.float32)
-    for (p0, v0), (p1, v1) in zip(table, table[1:], strict=False):
+    for (p0, v0), (p1, v1) in itertools.pairwise(table):
         t = np.minimum(np.maximum((values - np.float32(p0)) / np.float32(p1 - p0), np.float32(0)), np.float32(1))
         result += t * np.float32(v1 - v0)
     return result

@@ -1,4 +1,4 @@
-"""The CT image: tissues painted one over the other with partial volume, slice by slice, then noise, streaks and couch."""
+"""The CT image: tissues painted over each other with partial volume, slice by slice, then couch and noise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Layer:
 
 def fraction_of(distance: FloatArray, width_mm: float) -> FloatArray:
     """Share of a voxel of this width that lies inside: 1/2 on the surface, linear across it."""
-    return np.minimum(np.maximum(f32(0.5) - distance / f32(width_mm), f32(0)), f32(1))
+    return np.asarray(np.minimum(np.maximum(f32(0.5) - distance / f32(width_mm), f32(0)), f32(1)), np.float32)
 
 
 def structure_fractions(sampler: Sampler, field: FloatArray) -> FloatArray:
@@ -85,8 +85,7 @@ class Couch:
         """Add it where there is air; plane (y, x) HU."""
         y = (grid.axis_mm(1) - shift_mm[1] - self.top_mm).astype(np.float32)[:, None]
         x = (grid.axis_mm(2) - shift_mm[2]).astype(np.float32)[None]
-        bent = y - x * x * f32(0.00012)
-        outer = np.maximum(np.maximum(-bent, bent - f32(self.thickness_mm)), np.abs(x) - f32(self.half_width_mm))
+        outer = np.maximum(np.maximum(-y, y - f32(self.thickness_mm)), np.abs(x) - f32(self.half_width_mm))
         width = grid.spacing_mm[1]
         skin = fraction_of(outer, width) - fraction_of(outer + f32(self.skin_mm), width)
         foam = fraction_of(outer + f32(self.skin_mm), width)

@@ -45,18 +45,17 @@ class Lattice:
             plain = (f32(low_mm[axis]) + f32(STEP_MM) * np.arange(shape[axis], dtype=np.float32)) / f32(scale)
             line = [1, 1, 1]
             line[axis] = shape[axis]
-            axes.append(smooth_noise(draws, shape, STEP_MM, 190.0) * f32(bend_mm) + plain.reshape(line))
+            axes.append(smooth_noise(draws, shape, STEP_MM, 260.0) * f32(bend_mm) + plain.reshape(line))
         return Lattice(low_mm, shape, Points(axes[0], axes[1], axes[2]))
 
     def box(self, low: Triple, high: Triple, spare: float = 12.0) -> Box:
         """The lattice points between two corners of the reference man, with some to spare for scale and bending."""
-        return tuple(
-            slice(
-                min(max(0, math.floor((a * (0.93 if a > 0 else 1.07) - spare - s) / STEP_MM)), n - 2),
-                max(min(n, math.ceil((b * (1.07 if b > 0 else 0.93) + spare - s) / STEP_MM) + 1), 2),
-            )
-            for a, b, s, n in zip(low, high, self.start_mm, self.shape, strict=True)
-        )  # type: ignore[return-value]
+        parts = []
+        for a, b, start, count in zip(low, high, self.start_mm, self.shape, strict=True):
+            first = math.floor((min(a * 0.93, a * 1.07) - spare - start) / STEP_MM)
+            end = math.ceil((max(b * 0.93, b * 1.07) + spare - start) / STEP_MM) + 1
+            parts.append(slice(min(max(0, first), count - 2), max(min(count, end), 2)))
+        return (parts[0], parts[1], parts[2])
 
     def at(self, box: Box) -> Points:
         return Points(self.points.z[box], self.points.y[box], self.points.x[box])
@@ -76,24 +75,18 @@ def count_cc(inside: NDArray[np.bool_]) -> float:
     return int(np.count_nonzero(inside)) * CELL_CC
 
 
-def true_distance(field: FloatArray, box: Box) -> FloatArray:
-    """The field divided by its slope in the box: a distance in mm close to the surface, whatever bending did to it."""
-    result = np.full_like(field, FAR)
-    inner = np.ascontiguousarray(field[box])
-    squared = np.zeros_like(inner)
+def true_distance(field: FloatArray) -> FloatArray:
+    """The field divided by its slope: a distance in mm close to the surface, whatever bending did to it."""
+    squared = np.zeros_like(field)
     for axis in (0, 1, 2):
-        rise = np.empty_like(inner)
-        index = np.arange(inner.shape[axis])
+        index = np.arange(field.shape[axis])
         ahead, behind = np.minimum(index + 1, index[-1]), np.maximum(index - 1, 0)
         line = [1, 1, 1]
         line[axis] = len(index)
-        rise = (inner.take(ahead, axis) - inner.take(behind, axis)) / (
-            f32(STEP_MM) * (ahead - behind).astype(np.float32).reshape(line)
-        )
+        run = f32(STEP_MM) * (ahead - behind).astype(np.float32).reshape(line)
+        rise = (field.take(ahead, axis) - field.take(behind, axis)) / run
         squared += rise * rise
-    slope = np.minimum(np.maximum(np.sqrt(squared), f32(0.5)), f32(2))
-    result[box] = inner / slope
-    return result
+    return np.asarray(field / np.minimum(np.maximum(np.sqrt(squared), f32(0.5)), f32(2)), np.float32)
 
 
 def near_box(field: FloatArray, below: float) -> Box | None:

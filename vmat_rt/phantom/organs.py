@@ -1,7 +1,7 @@
 """Prostate, seminal vesicles, rectum, bladder and penile bulb: shaped in the reference man, scaled to drawn volumes.
 
-The order says who gives way: prostate, vesicles, rectum, bladder. The rectum lies with its front wall on the prostate and
-is indented by it; how far it reaches forward is chosen so that the drawn part of PTV_7000 lies inside it.
+The order says who gives way: prostate, vesicles, rectum, bladder. The rectum lies with its front wall on the prostate
+and is indented by it; how far it reaches forward is chosen so that the drawn part of PTV_7000 lies inside it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vmat_rt.grid import Triple
 from vmat_rt.phantom.bones import Bones
 from vmat_rt.phantom.fields import DECIMALS, Draws
 from vmat_rt.phantom.lattice import Box, Lattice, count_cc, true_distance
-from vmat_rt.phantom.shapes import Knot, Points, ellipsoid, f32, tube, union, without
+from vmat_rt.phantom.shapes import FAR, Knot, Points, ellipsoid, f32, tube, union, without
 from vmat_rt.phantom.targets import prostate_target
 from vmat_rt.phantom.traits import SURFACE, Sizes, Traits
 
@@ -28,19 +28,28 @@ _APEX_Z = -42.0
 _POSTERIOR_Y = 20.0
 """Where the lower end and the back of every prostate lie; a large one grows forwards and into the bladder."""
 
-_RECTUM: tuple[Knot, ...] = (
-    (-60, 44, 0, 11),
-    (-45, 38, 0, 12),
-    (-32, 40, 1, 14),
-    (-16, 43, 2, 16.5),
-    (2, 46, 1, 17),
-    (20, 50, -2, 17),
-    (36, 53, -4, 17),
-    (52, 52, 0, 16),
-    (64, 46, 5, 15),
-    (72, 38, 9, 14),
+RECTUM_BOX: tuple[Triple, Triple] = ((-80.0, 0.0, -40.0), (92.0, 90.0, 40.0))
+
+_RECTUM_FRONT: tuple[tuple[float, float, float, float], ...] = (
+    (-33, 23, 1, 0.88),
+    (-17, 21, 2, 1.0),
+    (-1, 22, 1, 1.04),
 )
-_SHIFTS_MM = tuple(0.75 * step for step in range(-6, 15))
+"""Behind the prostate: z, y of the front wall, x, share of the usual radius."""
+_RECTUM_MIDDLE: tuple[tuple[float, float, float, float], ...] = (
+    (17, 46, -2, 1.06),
+    (34, 51, -4, 1.05),
+    (51, 51, 0, 1.0),
+    (64, 46, 5, 0.95),
+    (73, 37, 9, 0.88),
+)
+"""Before the sacrum: z, y of the middle, x, share of the usual radius."""
+_RECTUM_RADIUS = 13.0
+_RECTUM_WIDTH = 1.45
+"""Wider than deep by this factor."""
+_PUSH_MM = (-5.0, 13.0)
+_DETACHED_MM = -9.0
+"""How far the front wall is pushed forwards; by a spacer it is pushed back."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +73,20 @@ def build_organs(lattice: Lattice, sizes: Sizes, traits: Traits, bones: Bones, k
     draws = Draws(*key, SURFACE)
     bumps = [lattice.noise(draws, wavelength)[box] for wavelength in (28.0, 45.0, 70.0, 60.0)]
     centre, radii = _prostate_frame(sizes)
-    whole = lambda inner: _whole(lattice, box, inner)  # noqa: E731
 
-    scaled = scaled_to(sizes.prostate_cc, lambda s: prostate(points, sizes, s) + bumps[1] * f32(1.4))
-    own = _in_box(lattice, box, scaled)
-    scaled = scaled_to(sizes.vesicles_cc, lambda s: without(vesicles(points, centre, radii, s) + bumps[0], own, 0.3))
-    horns = scaled
+    def whole(inner: FloatArray) -> FloatArray:
+        return lattice.built(box, lambda _: inner)
+
+    own = true_distance(scaled_to(sizes.prostate_cc, lambda s: prostate(points, sizes, s) + bumps[1] * f32(1.4)))
+    horns = scaled_to(sizes.vesicles_cc, lambda s: without(vesicles(points, centre, radii, s) + bumps[0], own, 0.3))
     spacer = _spacer(points, centre, radii) if traits.rectal_spacer else None
     if spacer is not None:
         spacer = without(without(spacer, own, 0.3), horns, 0.5)
     target = prostate_target(whole(own))[box]
-    tract = _rectum(points, sizes, _Neighbours(own, horns, spacer, bone, target, bumps[3]))
+    tight = _within(box, lattice.box(*RECTUM_BOX))
+    near = _Neighbours(own, horns, spacer, bone, target, bumps[3]).cropped(tight)
+    tract = np.full_like(own, FAR)
+    tract[tight] = _rectum(Points(points.z[tight], points.y[tight], points.x[tight]), sizes, near)
     sac = scaled_to(
         sizes.bladder_cc,
         lambda s: _yielding(bladder(points, sizes, centre, radii, s) + bumps[2] * f32(3), own, horns, tract, bone),
@@ -83,10 +95,10 @@ def build_organs(lattice: Lattice, sizes: Sizes, traits: Traits, bones: Bones, k
     knob = scaled_to(sizes.bulb_cc, lambda s: without(ellipsoid(points, apex, (9.5 * s, 13 * s, 10.5 * s)), bone, 2))
     return Organs(
         whole(own),
-        whole(horns),
-        whole(_in_box(lattice, box, tract)),
-        whole(_in_box(lattice, box, sac)),
-        whole(_in_box(lattice, box, knob)),
+        whole(true_distance(horns)),
+        whole(true_distance(tract)),
+        whole(true_distance(sac)),
+        whole(true_distance(knob)),
         None if spacer is None else whole(spacer),
         centre,
         radii,
@@ -124,7 +136,7 @@ def vesicles(p: Points, centre: Triple, radii: Triple, scale: float) -> FloatArr
     """Two horns behind the bladder, from the back of the prostate's base upwards and outwards."""
     z, y = centre[0] + 0.78 * radii[0], centre[1] + 0.62 * radii[1]
     r = 6.0 * scale
-    horn = tube(
+    return tube(
         p.mirrored(),
         (
             (z - 2, y, 4, 0.75 * r),
@@ -134,7 +146,6 @@ def vesicles(p: Points, centre: Triple, radii: Triple, scale: float) -> FloatArr
         ),
         4,
     )
-    return horn
 
 
 @dataclass(frozen=True)
@@ -148,38 +159,51 @@ class _Neighbours:
     target: FloatArray
     bumps: FloatArray
 
+    def cropped(self, box: Box) -> _Neighbours:
+        return _Neighbours(
+            self.prostate[box],
+            self.vesicles[box],
+            None if self.spacer is None else self.spacer[box],
+            self.bone[box],
+            self.target[box],
+            self.bumps[box],
+        )
+
 
 def _rectum(p: Points, sizes: Sizes, near: _Neighbours) -> FloatArray:
-    """The rectum of the drawn volume whose overlap with PTV_7000 comes nearest to the drawn one."""
+    """The rectum of the drawn volume that is pushed forwards until the drawn volume of PTV_7000 lies inside it."""
 
-    def made(shift: float, scale: float) -> FloatArray:
-        raw = rectum(p, scale, shift) + near.bumps * f32(2.2)
-        raw = without(without(raw, near.prostate, 0.6, 2), near.vesicles, 0.6, 2)
+    def made(push: float, scale: float) -> FloatArray:
+        raw = rectum(p, scale, push) + near.bumps * f32(2.2)
+        raw = without(without(raw, near.prostate, 0.5, 2), near.vesicles, 0.6, 2)
         if near.spacer is not None:
             raw = without(raw, near.spacer, 0.3)
         return without(raw, near.bone, 4.0, 3)
 
-    best = None
+    low, high = _PUSH_MM if near.spacer is None else (_DETACHED_MM, _DETACHED_MM)
     scale = 1.0
-    for shift in (0.0, 4.0, 8.0, 2.0, 6.0, 10.0, -3.0):
-        for _ in range(2):
-            found = count_cc(made(shift, scale) < 0)
-            scale = round(scale * math.pow(sizes.rectum_cc / max(found, 1.0), 1 / 2), DECIMALS)
-        field = made(shift, scale)
-        miss = abs(count_cc((field < 0) & (near.target < 0)) - sizes.overlap_cc)
-        if best is None or miss < best[0]:
-            best = (miss, field)
-    assert best is not None
-    return best[1]
+    for _ in range(6):
+        push = (low + high) / 2
+        found = count_cc(made(push, scale) < 0)
+        scale = round(scale * math.pow(sizes.rectum_cc / max(found, 1.0), 0.5), DECIMALS)
+        field = made(push, scale)
+        too_far = count_cc((field < 0) & (near.target < 0)) > sizes.overlap_cc
+        low, high = (low, push) if too_far else (push, high)
+    return field
 
 
-def rectum(p: Points, scale: float, forward_mm: float) -> FloatArray:
-    """From the anal canal along sacrum and prostate to the bend into the sigmoid; its middle shifted forwards."""
-    knots = [
-        (z, y - forward_mm * max(0.0, 1.0 - abs(z + 14) / 45), x, r * (scale if z > -50 else 1.0))
-        for z, y, x, r in _RECTUM
+def rectum(p: Points, scale: float, push_mm: float) -> FloatArray:
+    """From the anal canal along prostate and sacrum to the bend into the sigmoid, its front pushed forwards."""
+    r = _RECTUM_RADIUS * scale
+    knots: list[Knot] = [(-62, 50, 0, 11), (-48, 40, 0, 12)]
+    # Pushed forwards it grows, so that its back stays where it is.
+    knots += [
+        (z, y + r * share - min(push_mm, 0.45 * push_mm), x, r * share + 0.55 * max(0.0, push_mm))
+        for z, y, x, share in _RECTUM_FRONT
     ]
-    return tube(p, knots, 5)
+    knots += [(z, min(y, 67 - r * share), x, r * share) for z, y, x, share in _RECTUM_MIDDLE]
+    flat = Points(p.z, p.y, p.x / f32(_RECTUM_WIDTH))
+    return tube(flat, knots, 6)
 
 
 def bladder(p: Points, sizes: Sizes, centre: Triple, radii: Triple, scale: float) -> FloatArray:
@@ -208,10 +232,7 @@ def _spacer(p: Points, centre: Triple, radii: Triple) -> FloatArray:
     return ellipsoid(p, (centre[0] + 1, _POSTERIOR_Y + 4, 0), (radii[0] + 2, 10, 24))
 
 
-def _whole(lattice: Lattice, box: Box, inner: FloatArray) -> FloatArray:
-    return lattice.built(box, lambda _: inner)
-
-
-def _in_box(lattice: Lattice, box: Box, inner: FloatArray) -> FloatArray:
-    """The field in the box made a true distance near its surface."""
-    return true_distance(_whole(lattice, box, inner), box)[box]
+def _within(box: Box, inner: Box) -> Box:
+    """The inner box counted from the start of the other, as far as it lies in it."""
+    parts = [slice(max(0, b.start - a.start), min(b.stop, a.stop) - a.start) for a, b in zip(box, inner, strict=True)]
+    return (parts[0], parts[1], parts[2])

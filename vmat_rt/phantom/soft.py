@@ -13,36 +13,47 @@ from vmat_rt.case import FloatArray
 from vmat_rt.phantom.fields import Draws, ramp
 from vmat_rt.phantom.lattice import Lattice, true_distance
 from vmat_rt.phantom.shapes import FAR, Knot, Points, common, cone, ellipsoid, f32, slab, tube, union, without
-from vmat_rt.phantom.traits import TISSUE, Sizes
+from vmat_rt.phantom.traits import FASCIA, Sizes
 
-MUSCLES: tuple[tuple[Knot, ...], ...] = (
+OUTER_MUSCLES: tuple[tuple[Knot, ...], ...] = (
     # gluteus maximus, medius, minimus
-    ((70, 84, 48, 20), (35, 92, 72, 26), (-5, 82, 98, 27), (-50, 62, 118, 22)),
-    ((120, 5, 134, 13), (70, 14, 128, 20), (25, 22, 140, 17), (0, 22, 148, 9)),
-    ((80, -8, 118, 9), (30, -8, 122, 12), (5, 0, 138, 8)),
+    ((92, 84, 46, 10), (60, 94, 52, 16), (25, 98, 62, 22), (-10, 90, 84, 26), (-55, 62, 120, 18)),
+    ((20, 92, 30, 6), (-5, 90, 38, 12), (-40, 82, 62, 16)),
+    ((135, 2, 138, 10), (80, 18, 126, 16), (30, 28, 138, 15), (0, 22, 154, 8)),
+    ((135, 40, 106, 4), (90, 50, 104, 10), (40, 46, 116, 12)),
+    ((100, -26, 134, 8), (40, -18, 128, 13), (5, -6, 144, 8)),
     # tensor fasciae latae, sartorius, rectus femoris
-    ((55, -42, 132, 10), (0, -40, 142, 12), (-70, -30, 150, 10)),
-    ((60, -58, 118, 8), (0, -68, 108, 9), (-60, -72, 92, 9), (-200, -60, 62, 10)),
-    ((8, -48, 106, 9), (-40, -56, 112, 15), (-200, -58, 104, 20)),
-    # psoas, iliacus
-    ((220, 12, 50, 22), (150, 4, 54, 21), (100, -8, 66, 19), (45, -34, 80, 17), (5, -40, 88, 15), (-60, 14, 110, 9)),
-    ((120, 8, 98, 12), (70, -14, 92, 15), (30, -32, 94, 12)),
+    ((62, -46, 134, 7), (10, -44, 144, 9), (-70, -34, 156, 9), (-200, -20, 156, 6)),
+    ((70, -60, 120, 5), (0, -72, 112, 6), (-60, -76, 94, 6), (-200, -60, 58, 8)),
+    ((14, -50, 108, 6), (-40, -60, 116, 12), (-200, -62, 106, 18)),
     # pectineus, adductors, hamstrings, vasti
-    ((-8, -46, 52, 10), (-50, -18, 92, 12)),
-    ((-40, -34, 38, 14), (-80, -22, 55, 26), (-200, -5, 62, 34)),
-    ((-62, 10, 52, 14), (-100, 16, 60, 22), (-200, 20, 62, 26)),
-    ((-72, 36, 68, 14), (-110, 44, 80, 22), (-200, 48, 92, 26)),
-    ((-50, -10, 148, 14), (-95, -22, 140, 24), (-200, -22, 132, 30)),
-    # obturator externus, quadratus femoris, piriformis
-    ((-34, -24, 42, 11), (-36, 6, 74, 11), (-26, 24, 122, 8)),
-    ((-46, 36, 74, 11), (-48, 32, 118, 11)),
-    ((58, 68, 34, 9), (38, 56, 74, 13), (14, 30, 132, 8)),
+    ((-8, -50, 50, 6), (-30, -38, 72, 10), (-56, -14, 96, 8)),
+    ((-44, -40, 34, 7), (-80, -30, 54, 20), (-200, -12, 60, 26)),
+    ((-66, 8, 52, 8), (-100, 14, 58, 20), (-200, 18, 60, 24)),
+    ((-74, 38, 68, 9), (-110, 48, 80, 20), (-200, 50, 92, 26)),
+    ((-46, -8, 150, 9), (-95, -24, 142, 22), (-200, -24, 132, 28)),
+    ((-70, 16, 146, 7), (-110, 14, 142, 12), (-200, 14, 136, 16)),
+    # obturator externus, quadratus femoris
+    ((-36, -26, 40, 6), (-38, 4, 72, 8), (-28, 24, 122, 5)),
+    ((-46, 36, 76, 6), (-48, 32, 118, 7)),
     # erector spinae
-    ((220, 66, 26, 24), (150, 68, 26, 24), (110, 82, 26, 15), (70, 98, 18, 8)),
+    ((220, 66, 26, 20), (150, 70, 26, 20), (110, 86, 26, 11), (78, 98, 16, 5)),
+)
+INNER_MUSCLES: tuple[tuple[Knot, ...], ...] = (
+    # psoas, iliacus
+    ((220, 12, 50, 20), (150, 4, 54, 19), (100, -8, 66, 18), (45, -34, 82, 16), (5, -42, 90, 15), (-60, 14, 110, 9)),
+    ((125, 14, 100, 12), (95, 0, 98, 15), (70, -12, 96, 16), (30, -34, 100, 13)),
+    ((110, 34, 78, 9), (80, 30, 82, 9)),
+    # piriformis
+    ((58, 68, 34, 9), (38, 56, 74, 13), (14, 30, 132, 8)),
     # crura and urogenital diaphragm
     ((-52, -24, 17, 6), (-66, 8, 38, 6)),
-    ((-50, -14, 0, 8), (-52, 14, 0, 9), (-55, 30, 0, 8)),
+    ((-50, -8, 0, 6), (-51, 12, 0, 7)),
 )
+BONE_TO_SKIN_MM = 8.0
+SEAM_MM = 1.0
+OUTER_GROWTH_MM = 12.0
+"""Muscles outside the bony pelvis swell until they meet each other or the fascia."""
 
 VESSELS: tuple[tuple[Knot, ...], ...] = (
     # external iliac artery and vein down to the groin
@@ -51,30 +62,36 @@ VESSELS: tuple[tuple[Knot, ...], ...] = (
     ((112, 8, 36, 6), (80, -4, 53, 6), (48, -30, 62, 6), (20, -54, 67, 6), (-30, -58, 74, 5)),
     # internal iliac
     ((112, 8, 38, 5), (85, 34, 46, 5), (60, 44, 46, 4), (42, 42, 48, 3)),
+    # spermatic cord
+    ((12, -68, 52, 3), (-20, -74, 30, 4.5), (-80, -86, 15, 6)),
 )
 OBTURATOR: tuple[Knot, ...] = ((66, 24, 48, 2.5), (40, 4, 51, 2.5), (14, -20, 46, 2.5))
 
 
 @dataclass(frozen=True)
 class SoftTissue:
-    """Fields over the lattice, mm; negative inside."""
+    """Fields over the lattice, mm; negative inside. bulk is muscle without seams and streaks."""
 
     skin: FloatArray
     fascia: FloatArray
     muscle: FloatArray
+    bulk: FloatArray
     vessels: FloatArray
+    corpora: FloatArray
 
 
-def build_soft(lattice: Lattice, sizes: Sizes, key: tuple[int, int]) -> SoftTissue:
-    draws = Draws(*key, TISSUE)
+def build_soft(lattice: Lattice, sizes: Sizes, bones: FloatArray, key: tuple[int, int]) -> SoftTissue:
+    draws = Draws(*key, FASCIA)
     skin = body(lattice, sizes) + lattice.noise(draws, 110.0) * f32(3)
     everywhere = (slice(0, lattice.shape[0]), slice(0, lattice.shape[1]), slice(0, lattice.shape[2]))
-    skin = true_distance(skin, everywhere)
+    # Where a thin man's bones come close to the skin it bulges over them.
+    skin = true_distance(union(skin, bones - f32(BONE_TO_SKIN_MM), 24))
     fascia = skin + fat_depth(lattice, sizes) + lattice.noise(draws, 80.0) * f32(3.5)
-    streaks = lattice.noise(draws, 16.0)
-    muscle = lattice.built(everywhere, lambda p: muscles(p.mirrored(), fascia, streaks))
-    vessels = lattice.built(everywhere, lambda p: _lines(p.mirrored(), VESSELS))
-    return SoftTissue(skin, fascia, muscle, vessels)
+    streaks = lattice.noise(draws, 22.0)
+    muscle, bulk = muscles(lattice.points.mirrored(), fascia, streaks)
+    vessels = np.maximum(lattice.built(everywhere, lambda p: _lines(p.mirrored(), VESSELS)), skin + f32(4))
+    corpora = np.maximum(_corpora(lattice.points, sizes), skin + f32(3))
+    return SoftTissue(skin, fascia, muscle, bulk, vessels, corpora)
 
 
 def body(lattice: Lattice, sizes: Sizes) -> FloatArray:
@@ -94,13 +111,26 @@ def body(lattice: Lattice, sizes: Sizes) -> FloatArray:
     along = (p.y - middle * f32(0.5) + f32(6)) / (f32(0.80 * depth) * thin)
     thighs = (np.sqrt(across * across + along * along) - f32(1)) * f32(0.6 * sizes.half_depth)
     thighs = common(thighs, z + f32(30), 30)
-    front = float(118.0 + 0.25 * sizes.fat_back - 2 * depth)
-    genitals = union(
-        ellipsoid(p, (-98, 0.55 * front - 6, 0), (30, 34, 26)),
-        cone(p, (-62, 0.6 * front, 0, 16), (-96, front, 3, 15)),
-        8,
+    genitals = union(_corpora(p, sizes), ellipsoid(p, (-94, 0.6 * _front(sizes), 0), (26, 30, 25)), 8)
+    back = 118.0 + 0.25 * sizes.fat_back
+    # Not a tube: its field must be continuous as far as the wide blend reaches.
+    cleft = union(
+        cone(p, (35, back + 10, 0, 6), (-20, back + 1, 0, 6)), cone(p, (-20, back + 1, 0, 6), (-75, back - 10, 0, 7)), 6
     )
-    return union(union(trunk, thighs, 36), genitals, 14)
+    return without(union(union(trunk, thighs, 36), genitals - f32(3), 14), cleft, 0.0, 26)
+
+
+def _front(sizes: Sizes) -> float:
+    """Y of the belly in the reference man."""
+    return 118.0 + 0.25 * sizes.fat_back - 2 * sizes.half_depth / sizes.skeleton
+
+
+def _corpora(p: Points, sizes: Sizes) -> FloatArray:
+    """Penis and testes."""
+    front = _front(sizes)
+    shaft = tube(p, ((-62, -4, 0, 7), (-58, -34, 0, 9), (-68, 0.62 * front, 0, 11), (-94, 0.76 * front, 3, 11)), 8)
+    testis = ellipsoid(p.mirrored(), (-98, 0.55 * front, 14), (18, 16, 12))
+    return union(shaft, testis)
 
 
 def _rounded(x: FloatArray, y: FloatArray) -> FloatArray:
@@ -108,7 +138,7 @@ def _rounded(x: FloatArray, y: FloatArray) -> FloatArray:
     a, b = x * x, y * y
     ellipse = np.sqrt(a + b)
     box = np.sqrt(np.sqrt(a * a + b * b))
-    return ellipse * f32(0.45) + box * f32(0.55) - f32(1)
+    return np.asarray(ellipse * f32(0.62) + box * f32(0.38) - f32(1), np.float32)
 
 
 def fat_depth(lattice: Lattice, sizes: Sizes) -> FloatArray:
@@ -119,41 +149,65 @@ def fat_depth(lattice: Lattice, sizes: Sizes) -> FloatArray:
     return depth * (f32(1) - f32(0.35) * ramp(lattice.points.z, -50.0, -120.0))
 
 
-def muscles(p: Points, fascia: FloatArray, streaks: FloatArray) -> FloatArray:
-    """All muscles of one side (p mirrored), parted by seams of fat, streaked within."""
-    first = np.full(p.z.shape, FAR, np.float32)
+def muscles(p: Points, fascia: FloatArray, streaks: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """All muscles (p mirrored), parted by seams of fat and streaked within; and without seams and streaks."""
+    inner, inner_seam = _nearest(
+        [
+            *(tube(p, knots, 8) - f32(1.5) for knots in INNER_MUSCLES),
+            obturator_internus(p),
+            levator(p),
+            *abdominal_wall(p, fascia),
+        ]
+    )
+    outer, outer_seam = _nearest([tube(p, knots, 8) - f32(OUTER_GROWTH_MM) for knots in OUTER_MUSCLES])
+    outer = without(without(outer, deep_spaces(p)), inner, 2 * SEAM_MM)
+    bulk = np.maximum(union(inner, outer), fascia + f32(0.5))
+    parted = union(np.maximum(inner, inner_seam), np.maximum(outer, outer_seam))
+    strand = f32(0.3) - np.abs(streaks) * f32(12)
+    return np.maximum(np.maximum(parted, bulk), strand), bulk
+
+
+def _nearest(sheets: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """All sheets together, and the seams of 2 SEAM_MM where two of them meet (negative away from these)."""
+    first = np.full(sheets[0].shape, FAR, np.float32)
     second = first.copy()
-    sheets = [tube(p, knots, 6) for knots in MUSCLES]
-    sheets += [obturator_internus(p), levator(p), *abdominal_wall(p, fascia)]
     for sheet in sheets:
         np.minimum(second, np.maximum(first, sheet), out=second)
         np.minimum(first, sheet, out=first)
-    seam = f32(1.3) - (second - first) * f32(0.5)
-    strand = np.abs(streaks) * f32(9) - f32(0.4)
-    grown = np.maximum(np.maximum(first - f32(1.5), fascia), seam)
-    return np.maximum(grown, -strand * f32(3) - f32(0.4))
+    # Half the difference of two distances is the distance from where they are equal.
+    return first, f32(SEAM_MM) - (second - first) * f32(0.5)
+
+
+def deep_spaces(p: Points) -> FloatArray:
+    """Where the outer muscles do not go: the pelvic cavity, the ischioanal fossae and the perineum."""
+    cavity = ellipsoid(p, (40, 14, 0), (92, 60, 60))
+    fossa = tube(p, ((-20, 52, 26, 16), (-55, 56, 22, 20), (-80, 66, 6, 14)), 6)
+    perineum = tube(p, ((-55, -30, 0, 16), (-75, 20, 0, 16), (-80, 50, 0, 18)), 6)
+    cleft = tube(p, ((60, 100, 0, 8), (10, 96, 0, 9), (-60, 88, 0, 11)))
+    return union(union(cavity, fossa, 6), union(perineum, cleft), 6)
 
 
 def obturator_internus(p: Points) -> FloatArray:
     """A plate on the inner wall of the pelvis."""
-    return union(ellipsoid(p, (-4, 8, 55), (36, 36, 8)), tube(p, ((0, 34, 58, 7), (-10, 46, 66, 6)), 4), 6)
+    return union(ellipsoid(p, (-6, 4, 54), (34, 36, 8)), tube(p, ((-2, 34, 58, 7), (-12, 46, 68, 5)), 4), 6)
 
 
 def levator(p: Points) -> FloatArray:
-    """The sling below the prostate and round the anal canal."""
-    plate = np.abs(p.x - f32(15) - (p.z + f32(46)) * f32(0.62)) * f32(0.85) - f32(2)
-    plate = common(plate, common(slab(p.z, -28.0, 20.0), slab(p.y, 14.0, 44.0)))
-    sling = np.abs(ellipsoid(Points(p.z * f32(0.6), p.y, p.x), (-28, 36, 0), (16, 19, 17))) - f32(2.5)
-    return union(plate, common(sling, slab(p.z, -46.0, 12.0)), 3)
+    """The pelvic floor: the lower half of a bowl below the prostate, open in front and round the anal canal."""
+    bowl = np.abs(ellipsoid(p, (2, 14, 0), (50, 41, 38))) - f32(2.1)
+    return common(common(bowl, p.z + f32(10)), f32(-20) - p.y, 2)
 
 
 def abdominal_wall(p: Points, fascia: FloatArray) -> list[FloatArray]:
     """Rectus abdominis and the flank muscles: a layer under the fascia."""
-    layer = np.maximum(fascia + f32(0.5), -(fascia + f32(11)))
-    rectus = common(layer, common(slab(p.x, 34.0, 30.0), p.y + f32(30)))
-    flank = np.maximum(np.maximum(fascia + f32(0.5), -(fascia + f32(17))), f32(92) - p.z - p.y * f32(0.35))
-    flank = common(flank, f32(68) - p.x)
-    return [common(rectus, f32(-22) - p.z), common(flank, p.y - f32(60))]
+    inwards = np.maximum(fascia, f32(-40))
+    rectus = np.abs(inwards + f32(6)) - f32(4.5)
+    rectus = common(common(rectus, slab(p.x, 36.0, 31.0), 3), p.y + f32(30))
+    flank = np.abs(inwards + f32(8)) - f32(6.5)
+    # Above the inguinal ligament, between rectus and iliac crest.
+    flank = common(flank, f32(4) + (p.x - f32(25)) * f32(0.86) - p.z, 4)
+    flank = common(common(flank, f32(71) - p.x, 3), p.y - f32(60))
+    return [common(rectus, f32(2) - p.z, 4), flank]
 
 
 def _lines(p: Points, lines: tuple[tuple[Knot, ...], ...]) -> FloatArray:
@@ -165,9 +219,9 @@ def _lines(p: Points, lines: tuple[tuple[Knot, ...], ...]) -> FloatArray:
 
 def nodal_chain(p: Points, top_z: float) -> FloatArray:
     """External, internal and obturator iliac nodes: 7 mm round the vessels, from top_z down to the femoral heads."""
-    chain = _lines(p.mirrored(), (*VESSELS[:1], *(line[:4] for line in VESSELS[1:]), OBTURATOR)) - f32(6.5)
+    chain = _lines(p.mirrored(), (*(line[:4] for line in VESSELS[:-1]), OBTURATOR)) - f32(6.5)
     floor = np.where(np.abs(p.x) > f32(58), f32(30), f32(14)) - p.z
-    return np.maximum(np.maximum(chain, floor), p.z - f32(top_z))
+    return np.asarray(np.maximum(np.maximum(chain, floor), p.z - f32(top_z)), np.float32)
 
 
 def peritoneal_space(
@@ -178,6 +232,9 @@ def peritoneal_space(
     bag = ellipsoid(p, (145, -28, 0), (115, 82, 112))
     bag = common(bag, fascia + f32(14), 10)
     bag = without(bag, muscle, 1.5, 4)
+    # Behind and beside the psoas there is no peritoneum.
+    q = p.mirrored()
+    bag = common(bag, q.y + q.x * f32(0.4) - f32(40), 10)
     for field, gap in keep_out:
         bag = without(bag, field, gap, 4)
     return bag

@@ -7,14 +7,14 @@ at. That is exact to a fraction of a millimetre, and element-wise (see fields).
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray
-from vmat_rt.phantom.lattice import STEP_MM, near_box
-from vmat_rt.phantom.shapes import FAR, f32, union
+from vmat_rt.phantom.lattice import STEP_MM
+from vmat_rt.phantom.shapes import FAR, f32
 
 MARGIN_HIGH_MM = 7.0
 MARGIN_BACK_MM = 5.0
@@ -28,21 +28,18 @@ def prostate_target(prostate: FloatArray) -> FloatArray:
 
 def grown(field: FloatArray, margin_mm: float, back_mm: float | None = None) -> FloatArray:
     """The solid grown by margin_mm (by back_mm towards +y, along a half ellipsoid), as a signed distance near its
-    surface: a field over the same lattice, FAR beyond the margin's neighbourhood."""
+    surface: a field over the same lattice, FAR beyond the margin's neighbourhood.
+    """
     reach = margin_mm + 2 * STEP_MM
-    box = near_box(field, reach + 2)
-    result = np.full_like(field, FAR)
-    if box is None:
-        return result
-    feet = _foot_points(field)
+    if not (field < 0).any():
+        return np.full_like(field, FAR)
     squeeze = margin_mm / back_mm if back_mm else 1.0
-    distance = _distance_to(feet, field, reach, squeeze)
-    result[:] = distance - f32(margin_mm)
-    return result
+    distance = _distance_to(_foot_offsets(field), field, reach, squeeze)
+    return distance - f32(margin_mm)
 
 
-def _foot_points(field: FloatArray) -> tuple[NDArray[np.bool_], list[FloatArray]]:
-    """Which lattice points lie within one and a half steps of the surface, and the offset from each to its foot (mm)."""
+def _foot_offsets(field: FloatArray) -> list[FloatArray]:
+    """From each lattice point within one and a half steps of the surface to its foot: flat z, y, x, mm; else 1e4."""
     near = np.abs(field) < f32(1.5 * STEP_MM)
     near[[0, -1]] = False
     near[:, [0, -1]] = False
@@ -57,14 +54,12 @@ def _foot_points(field: FloatArray) -> tuple[NDArray[np.bool_], list[FloatArray]
         offset = np.full(field.size, 1e4, np.float32)
         offset[at] = -flat[at] * slope / squared
         offsets.append(offset)
-    return near, offsets
+    return offsets
 
 
-def _distance_to(
-    feet: tuple[NDArray[np.bool_], list[FloatArray]], field: FloatArray, reach: float, squeeze: float
-) -> FloatArray:
+def _distance_to(feet: list[FloatArray], field: FloatArray, reach: float, squeeze: float) -> FloatArray:
     """Distance from each point within reach to the nearest foot, mm; y beyond a foot counts squeeze times."""
-    _, (foot_z, foot_y, foot_x) = feet
+    foot_z, foot_y, foot_x = feet
     cells = math.ceil(reach / STEP_MM)
     inner = field[cells:-cells, cells:-cells, cells:-cells]
     band = (inner < f32(reach + 1)) & (inner > f32(-2 * STEP_MM))
@@ -72,18 +67,16 @@ def _distance_to(
     rows, columns = field.shape[1:]
     at = ((z + cells) * rows + (y + cells)) * columns + (x + cells)
     best = np.full(at.shape, 1e9, np.float32)
-    for dz in range(-cells, cells + 1):
-        for dy in range(-cells, cells + 1):
-            for dx in range(-cells, cells + 1):
-                if math.hypot(dz, dy, dx) * STEP_MM > reach + 2 * STEP_MM:
-                    continue
-                other = at + ((dz * rows + dy) * columns + dx)
-                gap_z = foot_z[other] + f32(dz * STEP_MM)
-                gap_y = foot_y[other] + f32(dy * STEP_MM)
-                gap_x = foot_x[other] + f32(dx * STEP_MM)
-                # gap points from here to the foot: negative y where the foot lies in front of this point.
-                gap_y = np.maximum(gap_y, gap_y * f32(-squeeze))
-                np.minimum(best, gap_z * gap_z + gap_y * gap_y + gap_x * gap_x, out=best)
+    for dz, dy, dx in itertools.product(range(-cells, cells + 1), repeat=3):
+        if math.hypot(dz, dy, dx) * STEP_MM > reach + 2 * STEP_MM:
+            continue
+        other = at + ((dz * rows + dy) * columns + dx)
+        gap_z = foot_z[other] + f32(dz * STEP_MM)
+        gap_y = foot_y[other] + f32(dy * STEP_MM)
+        gap_x = foot_x[other] + f32(dx * STEP_MM)
+        # The gap points from here to the foot: y is negative where the foot lies in front of this point.
+        gap_y = np.maximum(gap_y, gap_y * f32(-squeeze))
+        np.minimum(best, gap_z * gap_z + gap_y * gap_y + gap_x * gap_x, out=best)
     distance = np.sqrt(best)
     result = np.where(field < 0, -FAR, FAR)
     flat = result.ravel()
@@ -93,12 +86,4 @@ def _distance_to(
 
 def shallow(target: FloatArray, skin: FloatArray) -> FloatArray:
     """The target without what lies less than SKIN_MM under the skin."""
-    return np.maximum(target, skin + f32(SKIN_MM))
-
-
-def low_target(parts: list[FloatArray], margin_mm: float, high: FloatArray) -> FloatArray:
-    """PTV_5600: the parts grown by one margin, and PTV_7000."""
-    solid = parts[0]
-    for part in parts[1:]:
-        solid = union(solid, part)
-    return union(grown(solid, margin_mm), high)
+    return np.asarray(np.maximum(target, skin + f32(SKIN_MM)), np.float32)

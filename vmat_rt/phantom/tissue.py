@@ -2,60 +2,90 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from vmat_rt.case import FloatArray
 from vmat_rt.grid import Triple
+from vmat_rt.phantom.bowel import bowel_loops
 from vmat_rt.phantom.fields import Draws
 from vmat_rt.phantom.imaging import Couch, Layer, noise_plane, paint, texture
-from vmat_rt.phantom.lattice import Sampler
-from vmat_rt.phantom.shapes import f32
-from vmat_rt.phantom.traits import NOISE, TISSUE
+from vmat_rt.phantom.lattice import STEP_MM, Sampler
+from vmat_rt.phantom.prosthesis import Prosthesis
+from vmat_rt.phantom.scene import Scene
+from vmat_rt.phantom.shapes import common, f32
+from vmat_rt.phantom.traits import NOISE, TEXTURE
 
-if TYPE_CHECKING:
-    from vmat_rt.phantom.anatomy import Scene
+GAS_HU = -960.0
+WALL_MM = 3.2
 
 
 def draw_ct(scene: Scene, sampler: Sampler, shift_mm: Triple) -> FloatArray:
     """Whole HU (z, y, x) on the sampler's grid."""
-    couch = Couch(_lowest_back(scene) + 4.0)
+    couch = Couch(_lowest_back(scene) + 5.0)
     draws = Draws(*scene.key, NOISE)
+    metal = Prosthesis.of(scene)
 
-    def finish(_: int, plane: FloatArray) -> FloatArray:
+    def finish(k: int, plane: FloatArray) -> FloatArray:
         couch.paint(plane, sampler.grid, shift_mm)
+        if metal is not None:
+            plane = metal.streaked(plane, sampler, k, shift_mm)
         shape = (plane.shape[0], plane.shape[1])
         return plane + noise_plane(draws, shape, scene.sizes.noise_hu)
 
-    return paint(sampler, tissues(scene), finish)
+    layers = tissues(scene)
+    if metal is not None:
+        layers += metal.layers(scene)
+    return paint(sampler, layers, finish)
 
 
 def tissues(scene: Scene) -> list[Layer]:
     """From the skin inwards; later ones cover earlier ones."""
-    draws = Draws(*scene.key, TISSUE, 1)
+    draws = Draws(*scene.key, TEXTURE)
     soft, bones, organs, lattice = scene.soft, scene.bones, scene.organs, scene.lattice
-    fat = texture(lattice, draws, ((14.0, 14.0), (40.0, 8.0)), -102.0)
-    muscle = texture(lattice, draws, ((10.0, 14.0), (24.0, 9.0)), 54.0)
-    spongy = texture(lattice, draws, ((9.0, 70.0), (30.0, 50.0)), 190.0)
-    return [
-        Layer(soft.skin, 20.0),
-        Layer(soft.skin + f32(2.2), fat),
+    fat = texture(lattice, draws, ((12.0, 13.0), (40.0, 9.0)), -104.0)
+    muscle = texture(lattice, draws, ((9.0, 13.0), (24.0, 9.0)), 54.0)
+    spongy = texture(lattice, draws, ((9.0, 60.0), (30.0, 45.0)), 175.0)
+    # Heads and necks of the femora are denser inside than the pelvis, shafts hold fatty marrow.
+    spongy += f32(90) * (bones.femur < 0) * (lattice.points.z > -30)
+    spongy -= f32(190) * (bones.femur < 0) * (lattice.points.z < -75)
+    stool = texture(lattice, draws, ((8.0, 26.0), (22.0, 16.0)), 24.0)
+    layers = [
+        Layer(soft.skin, 15.0),
+        Layer(soft.skin + f32(2.0), fat),
+        Layer(soft.corpora, 42.0),
         Layer(soft.muscle, muscle),
         Layer(soft.vessels, 44.0),
+        *bowel_loops(scene),
         Layer(organs.bulb, 48.0),
         Layer(organs.bladder, 36.0),
         Layer(organs.bladder + f32(3.5), 6.0),
-        Layer(organs.rectum, 40.0),
-        Layer(organs.vesicles, 34.0),
-        Layer(organs.prostate, 42.0),
+        Layer(organs.rectum, 42.0),
+        *_rectal_contents(scene, stool, draws),
+        Layer(organs.vesicles, 32.0),
+        Layer(organs.prostate, texture(lattice, draws, ((18.0, 10.0),), 41.0)),
+    ]
+    if organs.spacer is not None:
+        layers.append(Layer(organs.spacer, 14.0))
+    return [
+        *layers,
         Layer(bones.discs, 85.0),
-        Layer(bones.all, 820.0),
+        Layer(bones.all, texture(lattice, draws, ((20.0, 140.0),), 800.0)),
         Layer(bones.all + bones.cortex_mm, spongy),
     ]
 
 
+def _rectal_contents(scene: Scene, stool: FloatArray, draws: Draws) -> list[Layer]:
+    """Stool inside the wall above the anal canal; gas, where there is some, floats in front of it."""
+    organs, p = scene.organs, scene.lattice.points
+    lumen = common(organs.rectum + f32(WALL_MM), f32(-44) - p.z, 6)
+    gas = scene.sizes.rectal_gas
+    if gas <= 0:
+        return [Layer(lumen, stool)]
+    bubbles = scene.lattice.noise(draws, 60.0) * f32(16) + (p.y - f32(46)) * f32(0.5) + f32(7 - 15 * gas)
+    return [Layer(lumen, stool), Layer(np.maximum(lumen, bubbles), GAS_HU)]
+
+
 def _lowest_back(scene: Scene) -> float:
-    """y of the patient's backmost skin, mm in his own frame."""
+    """Where the patient's backmost skin lies along y, mm in his own frame."""
     rows = np.flatnonzero((scene.soft.skin < 0).any(axis=(0, 2)))
-    return float(scene.lattice.start_mm[1] + 2.5 * int(rows[-1]))
+    return float(scene.lattice.start_mm[1] + STEP_MM * int(rows[-1]))

@@ -13,12 +13,12 @@ from typing import Literal
 from vmat_rt.phantom.fields import Draws
 
 BLOCK = 20
-_SINGLE = range(0, 4)
+_SINGLE = range(4)
 _NODAL = range(4, 7)
 _PROSTHESIS, _SPACER, _SPACER_SINGLE = 7, 8, 0
 
 # Keys that keep the streams of one patient apart.
-MIX, SIZES, BEND, SURFACE, TISSUE, LOOPS, GAS, NOISE, METAL = range(9)
+MIX, SIZES, BEND, PLACE, SURFACE, FASCIA, TEXTURE, LOOPS, NOISE, METAL = range(10)
 
 
 @dataclass(frozen=True)
@@ -84,22 +84,23 @@ def sizes_of(seed: int, index: int) -> Sizes:
     draw = Draws(seed, index, SIZES)
     skeleton = draw.uniform(0.96, 1.05)
     stout = draw.uniform(0.0, 1.0)
-    half_width = round(171.0 + 36.0 * stout + draw.uniform(0.0, 10.0) + 60.0 * max(0.0, skeleton - 1.0), 6)
-    half_depth = round(107.0 + 25.0 * stout + draw.uniform(0.0, 7.0), 6)
+    half_width = round(166.0 + 32.0 * stout + draw.uniform(0.0, 8.0) + 60.0 * max(0.0, skeleton - 1.0), 6)
+    half_depth = round(104.0 + 24.0 * stout + draw.uniform(0.0, 6.0), 6)
+    rectum_cc = draw.skewed(54.0, 125.0, 1.4)
     pixels = (1.269531, 1.367188, 1.464844, 1.5625, 1.660156, 1.757812, 1.855469, 1.953125)
     return Sizes(
         skeleton=skeleton,
         half_width=half_width,
         half_depth=half_depth,
         fat_front=round(13.0 + 22.0 * stout + draw.uniform(-3.0, 4.0), 6),
-        fat_back=round(15.0 + 18.0 * stout + draw.uniform(-3.0, 4.0), 6),
+        fat_back=round(11.0 + 15.0 * stout + draw.uniform(-3.0, 4.0), 6),
         fat_side=round(11.0 + 22.0 * stout + draw.uniform(-2.0, 4.0), 6),
         prostate_cc=draw.skewed(26.0, 88.0, 1.6),
         vesicles_cc=draw.uniform(8.4, 13.6),
         bladder_cc=draw.skewed(95.0, 490.0, 1.7),
-        rectum_cc=draw.skewed(52.0, 125.0, 1.5),
+        rectum_cc=rectum_cc,
         bulb_cc=draw.uniform(3.5, 7.5),
-        overlap_cc=draw.uniform(2.6, 5.6),
+        overlap_cc=round(min(5.8, max(2.6, rectum_cc * draw.uniform(0.05, 0.095))), 6),
         rectal_gas=draw.uniform(0.15, 1.0) if draw.chance(0.65) else 0.0,
         head_radius=draw.uniform(24.2, 25.8),
         prostate_aspect=draw.uniform(0.93, 1.08),
