@@ -243,6 +243,12 @@ class TestBixels:
             assert distance.max() == pytest.approx(34, abs=2)
             assert len(distance) * 4 == pytest.approx(np.pi * 34**2, rel=0.08)
 
+    def test_small_target_opens_a_bixel_from_everywhere(self) -> None:
+        grid = Grid((3, 4, 5), (2.0, 1.5, 1.0), (9.0, 17.0, 29.0), FRAME)
+        engine = DoseEngine(MACHINE, everywhere(SLAB), everywhere(grid), ISOCENTRE, [10.0, 75.0], EngineSettings(20, 0))
+        for beam in range(2):
+            assert 1 <= len(engine.bixel_map(beam)[2]) <= 4
+
     def test_no_holes_without_margin(self) -> None:
         assert half_sides(plate_engine(EngineSettings(1.0, 0, 2))) == (27.5, 37.5)
 

@@ -43,7 +43,7 @@ class Bixels:
 
 
 def open_bixels(fan: Fan, target_mm: Floats, bixel_mm: float, margin_mm: float) -> Bixels:
-    """Bixels whose centre lies within margin_mm of the projection of the target's points (n, 3) (z, y, x)."""
+    """Bixels that points (n, 3) (z, y, x) of a target project into, or whose centre lies within margin_mm of one."""
     found = [_near_projection(seen, bixel_mm, margin_mm) for seen in _projections(fan, target_mm)]
     counts = [len(each) for each in found]
     row, column = np.concatenate(found).T
@@ -69,6 +69,7 @@ def _near_projection(seen: Floats, bixel_mm: float, margin_mm: float) -> Ints:
     nearest = np.round(seen / bixel_mm).astype(np.int64)
     offset = seen - nearest * bixel_mm
     is_open = np.zeros(high - low + 1, bool)
+    is_open[tuple((nearest - low).T)] = True
     for step in np.ndindex(2 * reach + 1, 2 * reach + 1):
         move = np.asarray(step) - reach
         met = ((move * bixel_mm - offset) ** 2).sum(axis=1) <= margin_mm**2

@@ -43,7 +43,7 @@ _BLOCK = 1 << 15
 class EngineSettings:
     """bixel_mm: side of a bixel in the isocentre plane. fine: nodes per bixel of the sharp plane.
 
-    margin_mm: a bixel is open where its centre lies this close to the target's projection.
+    margin_mm: a bixel is open where its centre lies this close to the target's projection, or the target inside it.
     """
 
     bixel_mm: float = 7.0
@@ -114,9 +114,7 @@ class DoseEngine:
     def influence(self, points_mm: NDArray[np.floating]) -> Influence:
         """The linear map from weights to dose at points (n, 3) as (z, y, x) mm, in the frame of the density."""
         if points_mm.ndim != 2 or points_mm.shape[1] != 3 or not np.isfinite(points_mm).all():
-            raise GeometryError(
-                f"points are finite rows (z, y, x), not an array of {points_mm.shape} with other values"
-            )
+            raise GeometryError(f"sample points of shape {points_mm.shape} are not finite rows (z, y, x)")
         return Influence(self, np.ascontiguousarray(points_mm, np.float32))
 
     def dose(self, weights: NDArray[np.floating], grid: Grid, body: NDArray[np.bool_]) -> Volume:

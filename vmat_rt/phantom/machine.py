@@ -26,8 +26,8 @@ class Machine:
     (ssd, component, radius) per mm^2 at radii 0, radius_step_mm, 2 radius_step_mm, ...
 
     A kernel value is the mean over a square pixel of side radius_step_mm, not a sample of a smooth curve: the first one
-    carries the unscattered fluence, a delta function that the pixel spreads over its area. Interpolated as a cone of
-    that height it would weigh pi/3 of what it should, and doses would come out 4 % high.
+    carries the unscattered fluence, a delta function that the pixel spreads over its area. Taken for the tip of a cone
+    and interpolated, it weighs 5 to 7 % too much, and doses come out 3 to 5 % high.
     """
 
     name: str
