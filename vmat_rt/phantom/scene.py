@@ -41,7 +41,7 @@ def build_scene(key: tuple[int, int], traits: Traits, sizes: Sizes) -> Scene:
     low, high = _extent(sizes, traits)
     lattice = Lattice.bent(low, high, sizes.skeleton, 4.0, Draws(*key, BEND))
     bones = build_bones(lattice, sizes.head_radius / sizes.skeleton)
-    soft = build_soft(lattice, sizes, bones.all, key)
+    soft = build_soft(lattice, sizes, bones.pelvis, key)
     organs = build_organs(lattice, sizes, traits, bones, key)
     targets, bag = _targets_and_bag(lattice, traits, sizes, bones, soft, organs)
     structures = {

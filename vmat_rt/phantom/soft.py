@@ -80,12 +80,12 @@ class SoftTissue:
     corpora: FloatArray
 
 
-def build_soft(lattice: Lattice, sizes: Sizes, bones: FloatArray, key: tuple[int, int]) -> SoftTissue:
+def build_soft(lattice: Lattice, sizes: Sizes, hips: FloatArray, key: tuple[int, int]) -> SoftTissue:
     draws = Draws(*key, FASCIA)
     skin = body(lattice, sizes) + lattice.noise(draws, 110.0) * f32(3)
     everywhere = (slice(0, lattice.shape[0]), slice(0, lattice.shape[1]), slice(0, lattice.shape[2]))
-    # Where a thin man's bones come close to the skin it bulges over them.
-    skin = true_distance(union(skin, bones - f32(BONE_TO_SKIN_MM), 24))
+    # Where a thin man's iliac crests come close to the skin it bulges over them.
+    skin = true_distance(union(skin, hips - f32(BONE_TO_SKIN_MM), 16))
     fascia = skin + fat_depth(lattice, sizes) + lattice.noise(draws, 80.0) * f32(3.5)
     streaks = lattice.noise(draws, 22.0)
     muscle, bulk = muscles(lattice.points.mirrored(), fascia, streaks)
