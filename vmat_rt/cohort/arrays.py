@@ -4,8 +4,9 @@
     structures  uint8 (n, z, y, x)      area fractions in units of 1/255; a chunk holds all planes
     dose        uint16 (z, y, x)        units of 0.002 Gy (uint32 above 131 Gy); absent where the case has no dose
 
-Chunks are equal pieces of at most 80 voxels along an axis, bytes shuffled, zstd, CRC-32C (docs/results.md says how
-others did: bit shuffling is four times slower to read here). Every chunk is written, so one that is absent is damage.
+Chunks are equal pieces of at most 80 voxels along an axis, bytes shuffled, zstd, CRC-32C. Smaller chunks cost zarr's
+time for each, larger ones are read for little; shuffling bits packs no better here and takes three times as long to
+undo (benchmarks/store.py compares with .npz). Every chunk is written, so one that is absent is damage, not zeros.
 """
 
 from __future__ import annotations
