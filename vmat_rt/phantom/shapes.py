@@ -59,7 +59,8 @@ def ellipsoid(p: Points, centre: Triple, radii: Triple) -> FloatArray:
 def cone(p: Points, start: Knot, end: Knot) -> FloatArray:
     """A straight rod with round ends, its radius going linearly from start's to end's."""
     axis = tuple(b - a for a, b in zip(start[:3], end[:3], strict=True))
-    squared = axis[0] * axis[0] + axis[1] * axis[1] + axis[2] * axis[2]
+    # A rod without length is a ball.
+    squared = max(axis[0] * axis[0] + axis[1] * axis[1] + axis[2] * axis[2], 1e-6)
     z, y, x = (a - f32(c) for a, c in zip((p.z, p.y, p.x), start[:3], strict=True))
     t = (z * f32(axis[0]) + y * f32(axis[1]) + x * f32(axis[2])) / f32(squared)
     t = np.minimum(np.maximum(t, f32(0)), f32(1))
