@@ -1,0 +1,155 @@
+"""OpenKBP patients into a cohort: from the published CSV folders, or from any reader's arrays. Keys are its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from vmat_rt.case import Case
+from vmat_rt.cohort.checks import entry_problems
+from vmat_rt.cohort.duplicates import image_sha256
+from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, read_csv_patient
+from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.settings import Provenance
+from vmat_rt.cohort.store import Cohort
+from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
+from vmat_rt.intake.batch import as_they_come
+from vmat_rt.intake.people import join_people
+from vmat_rt.intake.refusals import Refusal, read_refusals, write_refusals
+from vmat_rt.intake.settings import NewCohort, created, opened
+from vmat_rt.intake.study import NOT_THE_STUDY, Outcome
+from vmat_rt.intake.summary import IntakeSummary
+from vmat_rt.protocol import load_protocol
+
+SITE: Final = "head and neck"
+PROVENANCE: Final = Provenance(
+    data="OpenKBP (Babier et al., Med. Phys. 48(9), 5549-5561, 2021)",
+    licence="that of the OpenKBP data",
+    simulated=False,
+    command="vmat-rt cohort openkbp",
+)
+_MARK: Final = "voxel_dimensions.csv"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A patient folder, or one that was read already."""
+
+    key: str
+    cohort_uri: str
+    source: Path | OpenKbpPatient
+
+
+def add_openkbp(
+    root: Path, cohort_uri: str | Path, new: NewCohort | None = None, workers: int = 1, progress: bool = True
+) -> IntakeSummary:
+    """Add every patient folder (pt_N, nested anyhow) in the published CSV layout below `root`.
+
+    Raises InputError (OPENKBP_FILE) when there is none, ConfigError when the cohort is of another site.
+    """
+    folders = _patient_folders(root)
+    if not folders:
+        message = f"There is no folder with ct.csv and {_MARK} below the one given."
+        raise InputError(Problem("OPENKBP_FILE", message, "Give the folder that holds the folders pt_N."))
+    cohort = open_openkbp_cohort(cohort_uri, new)
+    tasks = (_Task(key, cohort.place.root, folder) for key, folder in folders.items())
+    return _add(tasks, len(folders), cohort, workers, progress)
+
+
+def add_openkbp_cases(
+    patients: Iterable[tuple[str, OpenKbpPatient | Mapping[str, Any]]],
+    cohort: Cohort,
+    workers: int = 1,
+    progress: bool = False,
+) -> IntakeSummary:
+    """Add patients that were read elsewhere: (key, arrays), such as the readers of compact files give them."""
+    tasks = (
+        _Task(key, cohort.place.root, p if isinstance(p, OpenKbpPatient) else OpenKbpPatient.from_arrays(p))
+        for key, p in patients
+    )
+    return _add(tasks, None, cohort, workers, progress)
+
+
+def open_openkbp_cohort(uri: str | Path, new: NewCohort | None = None) -> Cohort:
+    """The cohort, made if there is none. Raises ConfigError when it is of another protocol."""
+    new = new or NewCohort()
+    if not Cohort.exists(uri):
+        return created(uri, load_protocol(PROTOCOL), NewCohort(new.name, new.grid, PROVENANCE))
+    cohort = opened(uri, new)
+    if cohort.settings.protocol != PROTOCOL:
+        raise ConfigError(f"the cohort follows {cohort.settings.protocol}, OpenKBP's patients {PROTOCOL}")
+    return cohort
+
+
+def _patient_folders(root: Path) -> dict[str, Path]:
+    """Key -> folder. A name that occurs twice (in two copies of the data) gets a number."""
+    found: dict[str, Path] = {}
+    for mark in sorted(root.rglob(_MARK)):
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", mark.parent.name).strip("-_")[:50] or "patient"
+        key, number = name, 2
+        while key in found:
+            key, number = f"{name}-{number}", number + 1
+        found[key] = mark.parent
+    return found
+
+
+def _add(tasks: Iterable[_Task], total: int | None, cohort: Cohort, workers: int, progress: bool) -> IntakeSummary:
+    refusals, outcomes = read_refusals(cohort.place), []
+    try:
+        with tqdm(total=total, unit="patient", disable=None if progress else True) as bar:
+            for task, found in as_they_come(take_patient, tasks, workers):
+                outcome = found or _died(task.key)
+                outcomes.append(outcome)
+                refusals.pop(outcome.key, None)
+                if outcome.state == "refused":
+                    refusals[outcome.key] = Refusal(outcome.key, outcome.problems)
+                bar.update()
+    finally:
+        write_refusals(cohort.place, refusals)
+    people = join_people(cohort)
+    cohort.reindex()
+    ordered = tuple(sorted(outcomes, key=lambda outcome: outcome.key))
+    return IntakeSummary(cohort.settings.name, ordered, len(cohort.keys()), people)
+
+
+def take_patient(task: _Task) -> Outcome:
+    """One patient, in a worker process. Raises InputError when the disk is full."""
+    cohort = Cohort.open(task.cohort_uri)
+    if _is_stored(cohort, task.key):
+        return Outcome(task.key, "present")
+    try:
+        patient = read_csv_patient(task.source) if isinstance(task.source, Path) else task.source
+        case = case_from_openkbp(patient, task.key)
+        found = entry_problems(case, SITE)
+        raise_errors(found)
+        cohort.add(case, describe(case, _origin(case), tuple(problem.code for problem in found)))
+    except InputError as refusal:
+        if any(problem.code in NOT_THE_STUDY for problem in refusal.problems):
+            raise
+        return Outcome(task.key, "refused", refusal.problems)
+    except ValueError as damage:
+        problem = Problem("OPENKBP_FILE", f"A file holds what is no number: {damage}.", "Copy the files again.")
+        return Outcome(task.key, "refused", (problem,))
+    return Outcome(task.key, "added", found)
+
+
+def _origin(case: Case) -> Origin:
+    return Origin(key=case.key, patient=case.key, source="openkbp", image_sha256=image_sha256(case.ct), nodal=False)
+
+
+def _is_stored(cohort: Cohort, key: str) -> bool:
+    try:
+        cohort.record(key)
+    except ConfigError:
+        return False
+    return True
+
+
+def _died(key: str) -> Outcome:
+    message = "The process that read this patient's files died twice, most likely out of memory."
+    return Outcome(key, "refused", (Problem("WORKER_DIED", message, "Give the machine more memory."),))

@@ -1,0 +1,206 @@
+"""A folder of thousands of studies -> groups of files that can be read apart from one another.
+
+Every header is read once, by many processes. What was found lies in a temporary database that SQLite has unlinked from
+its folder: it spills to disk instead of memory, and whatever ends this process ends it too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tqdm import tqdm
+
+from vmat_rt.cohort.joining import joined
+from vmat_rt.dicom.files import DicomFile, Kind, identify, regular_files
+from vmat_rt.errors import InputError, Problem
+from vmat_rt.intake.batch import in_order
+from vmat_rt.processes import one_thread_workers
+
+_BATCH: Final = 64
+_FEW: Final = 16
+_COLUMNS: Final = "path, kind, sop_uid, patient, study_uid, series_uid, frame_uid, label, localizer, patient_id"
+_PLACEHOLDERS: Final = frozenset(
+    {"anon", "anonym", "anonymous", "anonymised", "anonymized", "anonymisiert", "anonyme", "anonymouspatient"}
+    | {"deidentified", "removed", "redacted", "unknown", "none", "null", "nil", "na", "noid", "noname", "dummy"}
+    | {"patient", "patientid", "patientname", "name", "test", "testpatient"}
+)
+
+Found = DicomFile | Problem | None
+Paths = tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files of one patient, as they name him, none of which belongs to a file of another group.
+
+    problems: what could not be read, each with the folder that it lies in. A group without files holds those of a
+    folder in which nobody can tell whose they were.
+    """
+
+    files: tuple[DicomFile, ...]
+    problems: tuple[tuple[str, Problem], ...] = ()
+
+
+def is_placeholder(patient_id: str) -> bool:
+    """Whether a PatientID names nobody: empty, a word such as ANONYMOUS, or nothing but zeros, X and punctuation."""
+    folded = "".join(character for character in patient_id.casefold() if character.isalnum())
+    return folded in _PLACEHOLDERS or not folded.strip("0x")
+
+
+class FolderIndex:
+    """What lies below a folder, by patient. A context manager: the database goes when it ends."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("")
+        self._database.execute(f"CREATE TABLE file ({_COLUMNS}, folder, owner)")
+        self._problems: dict[str, list[Problem]] = defaultdict(list)
+        self.others = 0
+
+    def __enter__(self) -> FolderIndex:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._database.close()
+
+    def fill(self, root: Path, workers: int, progress: bool) -> None:
+        """Read the header of every file below `root`; the first few here, many by processes.
+
+        Raises InputError when there is no such folder.
+        """
+        if not root.exists():
+            raise InputError(Problem("NO_FOLDER", f"There is no folder {root}.", "Give the folder with the studies."))
+        batches = paths_in_batches(root)
+        with tqdm(unit="file", desc="headers", disable=None if progress else True) as bar:
+            few = ((batch, identify_all(batch)) for batch in itertools.islice(batches, _FEW))
+            for batch, found in itertools.chain(few, _identified(batches, workers)):
+                for path, one in zip(batch, found, strict=True):
+                    self._note(path, one)
+                bar.update(len(batch))
+        self._database.execute("CREATE INDEX whose ON file (patient, study_uid, frame_uid)")
+        self._database.execute("CREATE INDEX lies ON file (folder, owner)")
+
+    def _note(self, path: Path, found: Found) -> None:
+        if isinstance(found, DicomFile) and found.kind is not Kind.OTHER:
+            owner = f"{found.patient}\n{found.study_uid}" if is_placeholder(found.patient_id) else found.patient
+            values = [str(getattr(found, name)) for name in _COLUMNS.split(", ")]
+            self._database.execute(
+                f"INSERT INTO file VALUES ({', '.join('?' * 12)})", (*values, str(path.parent), owner)
+            )
+        elif isinstance(found, Problem) and found.severity == "error":
+            self._problems[str(path.parent)].append(found)
+        else:
+            self.others += 1
+
+    @property
+    def files(self) -> int:
+        """How many usable files there are."""
+        return int(self._database.execute("SELECT COUNT(*) FROM file").fetchone()[0])
+
+    @property
+    def unreadable(self) -> int:
+        """How many files begin like DICOM and cannot be read."""
+        return sum(map(len, self._problems.values()))
+
+    def some(self, kind: Kind, most: int) -> tuple[DicomFile, ...]:
+        """The first files of a kind, in path order."""
+        return self._select("kind = ?", (str(kind),), most)
+
+    def count(self, kind: Kind) -> int:
+        """How many different instances of a kind there are."""
+        found = self._database.execute("SELECT COUNT(DISTINCT sop_uid) FROM file WHERE kind = ?", (str(kind),))
+        return int(found.fetchone()[0])
+
+    def groups(self) -> Iterator[Group]:
+        """All of one patient together; where his name stands for many, by study and frame of reference."""
+        told = {folder: self._owners(folder) for folder in self._problems}
+        lost = [folder for folder, owners in told.items() if owners != 1]
+        for folder in lost:
+            yield Group((), tuple((folder, problem) for problem in self._problems[folder]))
+        for (patient,) in self._database.execute("SELECT DISTINCT patient FROM file ORDER BY patient").fetchall():
+            for files in self._of_patient(patient):
+                folders = sorted({str(file.path.parent) for file in files} & (told.keys() - set(lost)))
+                problems = tuple((folder, problem) for folder in folders for problem in self._problems[folder])
+                yield Group(_without_copies(files), problems)
+
+    def _owners(self, folder: str) -> int:
+        found = self._database.execute("SELECT COUNT(DISTINCT owner) FROM file WHERE folder = ?", (folder,))
+        return int(found.fetchone()[0])
+
+    def _of_patient(self, patient: str) -> Iterator[tuple[DicomFile, ...]]:
+        rows = self._database.execute("SELECT DISTINCT patient_id FROM file WHERE patient = ?", (patient,)).fetchall()
+        if not all(is_placeholder(patient_id) for (patient_id,) in rows):
+            yield self._select("patient = ?", (patient,))
+            return
+        sql = "SELECT DISTINCT study_uid, frame_uid, kind FROM file WHERE patient = ?"
+        for places in _components(self._database.execute(sql, (patient,)).fetchall()):
+            files = [
+                self._select("patient = ? AND study_uid = ? AND frame_uid = ?", (patient, *place)) for place in places
+            ]
+            yield tuple(sorted(itertools.chain(*files), key=lambda file: file.path))
+
+    def _select(self, where: str, values: tuple[str, ...], most: int = -1) -> tuple[DicomFile, ...]:
+        rows = self._database.execute(f"SELECT {_COLUMNS} FROM file WHERE {where} ORDER BY path LIMIT {most}", values)
+        return tuple(_file(dict(zip(_COLUMNS.split(", "), row, strict=True))) for row in rows)
+
+
+def paths_in_batches(root: Path) -> Iterator[Paths]:
+    """Every file below the folder, some at a time."""
+    walk = regular_files(root)
+    while batch := tuple(itertools.islice(walk, _BATCH)):
+        yield batch
+
+
+def _identified(
+    batches: Iterator[tuple[Path, ...]], workers: int
+) -> Iterator[tuple[tuple[Path, ...], tuple[Found, ...]]]:
+    first = next(batches, None)
+    if first is None:
+        return
+    with one_thread_workers(workers) as pool:
+        yield from in_order(pool, identify_all, itertools.chain([first], batches), 4 * workers)
+
+
+def identify_all(paths: Paths) -> tuple[Found, ...]:
+    """What each file is; for worker processes."""
+    return tuple(identify(path, path.name) for path in paths)
+
+
+def _file(row: dict[str, str]) -> DicomFile:
+    path, kind, localizer = Path(row.pop("path")), Kind(row.pop("kind")), row.pop("localizer") == "True"
+    return DicomFile(path=path, kind=kind, localizer=localizer, **row)
+
+
+def _components(rows: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """(study, frame) pairs that are joined by a study or a frame.
+
+    What lacks a CT or a structure set is joined to all that lacks the other: an RTSTRUCT may name its frame only where
+    a header does not show it.
+    """
+    kinds: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for study, frame, kind in rows:
+        kinds[study, frame].add(kind)
+    links = [(f"{study}\n{frame}", name) for study, frame in kinds for name in (f"s{study}", f"f{frame}") if name[1:]]
+    stands_for = joined(links)
+    parts: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for study, frame in kinds:
+        parts[stands_for.get(f"{study}\n{frame}", "")].append((study, frame))
+    held = {name: set().union(*(kinds[place] for place in places)) for name, places in parts.items()}
+    halves = [name for name in parts if not {Kind.CT, Kind.STRUCTURES} <= held[name]]
+    if {Kind.CT, Kind.STRUCTURES} <= set().union(*(held[name] for name in halves)):
+        yield [place for name in halves for place in parts[name]]
+        halves, parts = [], {name: places for name, places in parts.items() if name not in halves}
+    yield from parts.values()
+
+
+def _without_copies(files: tuple[DicomFile, ...]) -> tuple[DicomFile, ...]:
+    """One of every instance that lies in several folders. Within a folder nothing is taken for a copy."""
+    first: dict[tuple[Kind, str], Path] = {}
+    return tuple(
+        file for file in files if first.setdefault((file.kind, file.sop_uid), file.path.parent) == file.path.parent
+    )
