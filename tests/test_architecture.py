@@ -37,6 +37,7 @@ LEVELS: dict[str, int] = {
     "simulate": 7,
     "shipped_cohort": 7,
     "cohort_info": 7,
+    "cohort_export": 7,
     "review": 7,
     "train": 7,
     "evaluate": 8,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,26 @@ import SimpleITK as sitk
 
 from sample_data import build
 from tests.dicom import judges, written
-from tests.external import REPOSITORY, shared_folder
+from tests.external import REPOSITORY, program, shared_folder
 from vmat_rt.case import Case, Contours, Structure, Volume
 from vmat_rt.dicom.export import ExportOptions, export_case
+from vmat_rt.dicom.gantry import seen_supine
 from vmat_rt.dicom.header import header_from
 from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.geometry.rasterize import even_odd_mask, fraction, volume_cc
 
 SAMPLES = REPOSITORY / "sample_data"
+STATIC_DEG = (0.0, 130.0, 210.0)
+# Equally spaced angles: full turns, turns that end short of or beyond the top and the bottom, both ways.
+ARCS_DEG = {
+    "72 from a random start": [(203.7182 + 5.0 * k) % 360 for k in range(72)],
+    "48 on the tenths": [(0.4 + 7.5 * k) % 360 for k in range(48)],
+    "55 of odd width": [(17.123456789 + 360 / 55 * k) % 360 for k in range(55)],
+    "partial over the top": [(271.3 + 4.5 * k) % 360 for k in range(40)],
+    "partial through the bottom": [(100.0 + 3.75 * k) % 360 for k in range(48)],
+    "partial downwards": [(40.0 - 4.0 * k) % 360 for k in range(50)],
+    "a clinical arc as it is read": [float(a) for a in range(0, 360, 10) if a != 180],
+}
 
 
 def options(position: str) -> ExportOptions:
@@ -29,7 +42,7 @@ def options(position: str) -> ExportOptions:
 
 def exported(folder: Path, position: str = "HFS", case: Case | None = None) -> Study:
     """The case written and read again."""
-    angled = replace(case or written.case(), gantry_angles_deg=(0.0, 120.0, 240.0))
+    angled = replace(case or written.case(), gantry_angles_deg=STATIC_DEG)
     export_case(angled, folder, options(position))
     return read_study(folder)
 
@@ -62,7 +75,7 @@ def test_everything_comes_back_in_its_place(tmp_path: Path, position: str) -> No
     assert study.dose.plan_uid == study.plan.sop_uid
     assert study.plan.structure_set_uid == study.structure_set.sop_uid
     assert study.plan.fractions == 28
-    assert study.plan.gantry_angles_deg == (0.0, 120.0, 240.0)
+    assert sorted(seen_supine(angle, position) for angle in study.plan.gantry_angles_deg) == list(STATIC_DEG)
     (number,) = (roi.number for roi in study.structure_set.rois if roi.name == "ptv 70")
     assert study.plan.prescription_gy[number] == 70.0
 
@@ -83,6 +96,107 @@ def test_simpleitk_sees_the_same_ct(tmp_path: Path, position: str) -> None:
     assert image.GetOrigin()[::-1] == pytest.approx(case.ct.grid.origin_mm, abs=1e-4)
     assert image.GetSpacing()[::-1] == pytest.approx(case.ct.grid.spacing_mm, abs=1e-4)
     assert np.array_equal(sitk.GetArrayFromImage(image), np.rint(case.ct.array))
+
+
+@pytest.mark.parametrize("name", ARCS_DEG)
+@pytest.mark.parametrize("position", ["HFS", "FFP"])
+def test_an_arc_comes_back_with_its_angles(tmp_path: Path, name: str, position: str) -> None:
+    angles = tuple(ARCS_DEG[name])
+    export_case(replace(written.case(), gantry_angles_deg=angles), tmp_path, options(position))
+    (beam,) = pydicom.dcmread(tmp_path / "RTPLAN.dcm").BeamSequence
+    assert (beam.BeamType, beam.NumberOfControlPoints) == ("DYNAMIC", len(angles))
+    plan = read_study(tmp_path).plan
+    assert plan is not None
+    seen = sorted(seen_supine(angle, position) for angle in plan.gantry_angles_deg)
+    assert seen == pytest.approx(sorted(angles), abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ARCS_DEG)
+def test_control_points_follow_each_other_as_a_machine_turns(tmp_path: Path, name: str) -> None:
+    """PS3.3 C.8.8.14: meterset from 0 to the final weight, direction at the first and last point, one way round."""
+    export_case(replace(written.case(), gantry_angles_deg=tuple(ARCS_DEG[name])), tmp_path, options("HFS"))
+    (beam,) = pydicom.dcmread(tmp_path / "RTPLAN.dcm").BeamSequence
+    points = beam.ControlPointSequence
+    angles = np.array([float(point.GantryAngle) for point in points])
+    turning = points[0].GantryRotationDirection
+    assert turning == ("CC" if "downwards" in name else "CW")
+    steps = np.diff(angles) % 360 if turning == "CW" else -np.diff(angles) % 360
+    step = np.median(steps)
+    rest = 360 - steps.sum()
+    assert rest >= step - 1e-6
+    if rest < 2.5 * step:  # a full turn keeps off the stop at 180
+        assert angles[0] > 180
+        assert angles[-1] <= 180
+    weights = [float(point.CumulativeMetersetWeight) for point in points]
+    assert weights == pytest.approx(np.linspace(0, float(beam.FinalCumulativeMetersetWeight), len(points)))
+    assert [point.ControlPointIndex for point in points] == list(range(len(points)))
+    assert points[-1].GantryRotationDirection == "NONE"
+    assert not any("GantryRotationDirection" in point for point in points[1:-1])
+
+
+@pytest.mark.parametrize(
+    "angles",
+    [
+        [40.0 * k for k in range(9)],  # OpenKBP's fields
+        [0.0, 5.0, 10.0, 15.0, 20.0],  # too few
+        [20.0 * k for k in range(18)],  # too coarse
+        [5.0 * k for k in range(20)] + [200.0 + 5.0 * k for k in range(20)],  # two gaps
+        [5.0 * k + 0.3 * (k % 2) for k in range(40)],  # unequal
+    ],
+)
+def test_other_directions_stay_static_beams(tmp_path: Path, angles: list[float]) -> None:
+    export_case(replace(written.case(), gantry_angles_deg=tuple(angles)), tmp_path, options("HFS"))
+    dataset = pydicom.dcmread(tmp_path / "RTPLAN.dcm")
+    assert {beam.BeamType for beam in dataset.BeamSequence} == {"STATIC"}
+    assert [float(beam.ControlPointSequence[0].GantryAngle) for beam in dataset.BeamSequence] == angles
+    plan = read_study(tmp_path).plan
+    assert plan is not None
+    assert plan.gantry_angles_deg == tuple(sorted(angles))
+
+
+def simulated(folder: Path) -> Path:
+    case = replace(written.case(), gantry_angles_deg=tuple(ARCS_DEG["72 from a random start"]))
+    export_case(case, folder, ExportOptions(description="prostate", body_part="PELVIS", simulated=True))
+    return folder
+
+
+def test_a_simulated_study_says_so_wherever_a_person_looks(tmp_path: Path) -> None:
+    files = {path.stem: pydicom.dcmread(path) for path in simulated(tmp_path).rglob("*.dcm")}
+    for name, file in files.items():
+        assert file.PatientName == "vmat-rt^simulated", name
+        assert file.StudyDescription == file.SeriesDescription == "SIMULATED - prostate", name
+    plan, dose, structures = (files[name] for name in ("RTPLAN", "RTDOSE", "RTSTRUCT"))
+    assert plan.RTPlanLabel == "SIMULATED NO TX"
+    assert plan.RTPlanName.startswith("SIMULATED")
+    assert "no MLC" in plan.RTPlanDescription
+    assert "not deliverable" in plan.RTPlanDescription
+    assert "no MLC" in plan.BeamSequence[0].BeamDescription
+    assert plan.PlanIntent == "RESEARCH"
+    assert dose.DoseComment.startswith("SIMULATED")
+    assert structures.StructureSetLabel == "SIMULATED"
+    assert plan.ApprovalStatus == structures.ApprovalStatus == "UNAPPROVED"
+    assert {file.ContentQualification for file in (plan, dose, structures)} == {"RESEARCH"}
+
+
+def test_others_accept_a_simulated_arc(tmp_path: Path) -> None:
+    simulated(tmp_path)
+    for name in ("CT/CT_0001.dcm", "RTSTRUCT.dcm", "RTPLAN.dcm", "RTDOSE.dcm"):
+        assert judges.dciodvfy_errors(tmp_path / name) == [], name
+    subprocess.run([program("dcmdump"), "+E", str(tmp_path / "RTPLAN.dcm")], check=True, capture_output=True)
+    dose = judges.seen_by_plastimatch(tmp_path / "RTDOSE.dcm", tmp_path)
+    assert np.abs(dose.dose_gy - written.dose().array).max() < 71.3 / 65535
+
+
+def test_pymedphys_reads_arc_and_dose_of_a_simulated_study(tmp_path: Path) -> None:
+    from pymedphys._dicom.rtplan.core import get_cp_attribute_leaning_on_prior
+    from pymedphys.dicom import zyx_and_dose_from_dataset
+
+    simulated(tmp_path)
+    (beam,) = pydicom.dcmread(tmp_path / "RTPLAN.dcm").BeamSequence
+    seen = get_cp_attribute_leaning_on_prior(beam.ControlPointSequence, "GantryAngle")
+    assert sorted(map(float, seen)) == pytest.approx(sorted(ARCS_DEG["72 from a random start"]))
+    _, dose_gy = zyx_and_dose_from_dataset(pydicom.dcmread(tmp_path / "RTDOSE.dcm"))
+    assert np.abs(dose_gy - written.dose().array).max() < 71.3 / 65535
 
 
 def test_voxels_keep_their_volume_and_their_place(tmp_path: Path) -> None:
