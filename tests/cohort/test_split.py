@@ -18,7 +18,7 @@ from tests.cohort.cases import pelvis, record_of, small_cohort
 from tests.external import REPOSITORY
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.rounding import allocate, exact_fractions, largest_remainder
-from vmat_rt.cohort.split import FILE, PARTS, Splits, split_cohort, stratify
+from vmat_rt.cohort.split import FILE, PARTS, Splits, given_split, split_cohort, stratify
 from vmat_rt.errors import ConfigError
 
 
@@ -267,3 +267,21 @@ def test_edited_and_foreign_splits_are_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("locked: false", "locked: true"))
     with pytest.raises(ConfigError, match="changed after it was written"):
         Splits.read(cohort)
+
+
+def test_a_given_split_is_kept_for_every_seed(tmp_path: Path) -> None:
+    cohort = small_cohort(tmp_path / "cohort", ())
+    keys = [f"c{n:04d}" for n in range(5)]
+    for key in keys:
+        cohort.add(pelvis(), record_of(pelvis(), key, patient=f"p-{key}"))
+    given_split(cohort, (1, 2), keys[:3], keys[3:]).write(cohort)
+    assert Splits.read(cohort).cases("validation", 2) == tuple(keys[3:])
+    assert Splits.read(cohort).cases("train", 1) == tuple(keys[:3])
+    with pytest.raises(ConfigError, match="every case"):
+        given_split(cohort, (1,), keys[:2], keys[3:])
+
+
+def test_a_given_split_may_not_part_a_patients_cases(tmp_path: Path) -> None:
+    cohort = small_cohort(tmp_path / "cohort", ("c0001", "c0002"))
+    with pytest.raises(ConfigError, match="two parts"):
+        given_split(cohort, (1,), ["c0001"], ["c0002"])

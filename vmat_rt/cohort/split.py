@@ -139,6 +139,31 @@ def split_cohort(
     )
 
 
+def given_split(
+    cohort: Cohort, seeds: Sequence[int], train: Sequence[str], validation: Sequence[str], test: Sequence[str] = ()
+) -> Splits:
+    """The split that others published: the same parts for every seed.
+
+    Raises ConfigError when a case stands in two parts, is unknown or left over, or a patient straddles.
+    """
+    listed = [*train, *validation, *test]
+    if sorted(listed) != sorted(cohort.keys()):
+        raise ConfigError("a given split must name every case of the cohort exactly once")
+    part_of = {key: part for part, keys in zip(PARTS, (train, validation, test), strict=True) for key in keys}
+    records = {record.key: record for record in cohort.records()}
+    pairs = {(records[key].patient, part) for key, part in part_of.items()}
+    if len(pairs) != len({patient for patient, _ in pairs}):
+        raise ConfigError("a patient stands in two parts of the given split")
+    shares = (len(train) / len(listed), len(validation) / len(listed), len(test) / len(listed))
+    parts = Parts(train=tuple(sorted(train)), validation=tuple(sorted(validation)), test=tuple(sorted(test)))
+    return Splits(
+        parameters=_parameters(seeds, shares, locked=True, outliers_apart=False),
+        cohort_sha256=cohort.sha256(tuple(sorted(listed))),
+        outliers=(),
+        seeds=dict.fromkeys(seeds, parts),
+    )
+
+
 def stratify(patients: Mapping[str, Sequence[CaseRecord]]) -> dict[str, tuple[str, ...]]:
     """Stratum -> its patients. A patient with several cases is SIB or nodal when one of them is; the largest counts."""
     kinds: dict[str, list[tuple[float, str]]] = {}
