@@ -18,6 +18,7 @@ _COMMANDS = {
     "jobs": "List the jobs of a watching service, and run one again.",
     "audit": "Verify the audit log of a service.",
     "replay": "Compute a job of a service again and compare the RTDOSE bit for bit.",
+    "cohort": "Make cohorts of cases, look at them, divide them, export from them.",
     "train": "Train a model on a cohort: recipe in, run folder with a bundle out.",
     "doctor": "Check this machine and a service's configuration before the first study arrives.",
 }

@@ -72,7 +72,7 @@ def created(uri: str | Path, protocol: Protocol, new: NewCohort) -> Cohort:
     grid = new.grid or GRIDS.get(protocol.site)
     if grid is None:
         raise ConfigError(f"no grid is known for the site {protocol.site!r} of {protocol.name}; give one with --grid")
-    name = new.name or _name_from(str(uri))
+    name = new.name or cohort_name(uri)
     settings = {"name": name, "protocol": protocol.name, "grid": grid, "provenance": new.provenance}
     try:
         return Cohort.create(uri, CohortSettings.model_validate(settings))
@@ -117,6 +117,7 @@ def fitting_protocol(structure_sets: Iterable[DicomFile]) -> Protocol:
     return max((p for p in packaged if p.site == site), key=lambda protocol: len(protocol.with_role("target")))
 
 
-def _name_from(uri: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", uri.rstrip("/").rpartition("/")[2]).strip("-_")[:64]
+def cohort_name(uri: str | Path) -> str:
+    """A name for a cohort from the folder or URL that it lies at."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", str(uri).rstrip("/").rpartition("/")[2]).strip("-_")[:64]
     return name or "cohort"
