@@ -253,3 +253,16 @@ def test_standard_channels_follow_the_protocol() -> None:
 def test_encoding_needs_no_torch() -> None:
     code = "import sys, vmat_rt.nn.encode; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_beam_aims_at_a_target_that_this_case_does_not_even_prescribe() -> None:
+    """OpenKBP prescribes what is contoured; a network knows more targets than one patient has."""
+    names = ("body", "beam:beam_PTV_7000", "beam:beam_PTV_5600")
+    channels = Channels(names=names, targets=CHANNELS.targets, angles_deg=(0.0, 90.0))
+    case = without(make_case(), "PTV_5600")
+    case = replace(case, prescription=replace(case.prescription, dose_gy={"PTV_7000": 70.0}))
+    encoded = encode(case, GRID, channels)
+    assert encoded.array[1].max() > 0.1
+    assert not encoded.array[2].any()
+    with pytest.raises(ConfigError, match="beam_PTV_1"):
+        encode(case, GRID, channels.model_copy(update={"names": ("body", "beam:beam_PTV_1")}))

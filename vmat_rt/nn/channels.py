@@ -83,8 +83,7 @@ def _beam(scene: Scene, name: str) -> FloatArray:
     found = scene.beam_maps.get(name)
     if found is not None:
         return found / np.float32(scene.normalisation.chord_cm) if name == _CHORD else found
-    target = name.removeprefix("beam_")
-    if target in scene.case.prescription.dose_gy or target in scene.case.structures:
+    if name.removeprefix("beam_") in scene.targets:
         return np.zeros(scene.grid.shape, np.float32)  # no beam aims at a target that is absent
     raise ConfigError(f"no beam map is called {name!r}; there are {', '.join(scene.beam_maps)}")
 

@@ -80,7 +80,7 @@ def encode(case: Case, grid: Grid, channels: Channels, prior_gy: FloatArray | No
     when it is missing or of another shape, InputError when no prescribed target or no body lies on the grid,
     GeometryError when grid and case lie in different frames of reference.
     """
-    scene = Scene(case, grid, channels.normalisation, channels.angles_deg, prior_gy)
+    scene = Scene(case, grid, channels.normalisation, channels.angles_deg, prior_gy, channels.targets)
     highest_gy = scene.highest_gy
     array = np.empty((len(channels.names), *grid.shape), np.float32)
     for channel, name in zip(array, channels.names, strict=True):

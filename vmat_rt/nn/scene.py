@@ -57,7 +57,8 @@ class Scene:
     """A case looked at on a grid. What is costly is computed when first asked for, and kept.
 
     angles_deg are the gantry angles (IEC 61217) where the case has no plan of its own that says them.
-    prior_gy is another predictor's dose on the grid (z, y, x), for the channel "prior". Raises ConfigError when its
+    prior_gy is another predictor's dose on the grid (z, y, x), for the channel "prior". targets are those that the
+    network knows, whether this case has them or not. Raises ConfigError when its
     shape is not the grid's, GeometryError when case and grid lie in different frames of reference.
     """
 
@@ -68,6 +69,7 @@ class Scene:
         normalisation: Normalisation,
         angles_deg: tuple[float, ...] = (),
         prior_gy: FloatArray | None = None,
+        targets: tuple[str, ...] = (),
     ) -> None:
         case.ct.grid.require_same_frame(grid)
         if prior_gy is not None and prior_gy.shape != grid.shape:
@@ -77,6 +79,7 @@ class Scene:
         self.normalisation = normalisation
         self.angles_deg = case.gantry_angles_deg or angles_deg
         self.prior_gy = prior_gy
+        self.targets = frozenset((*targets, *case.prescription.dose_gy, *case.structures))
         self._fractions: dict[str, FloatArray | None] = {}
 
     def fraction(self, name: str) -> FloatArray | None:

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
 from vmat_rt.nn.encode import Channels, channels_for
 from vmat_rt.nn.network_bundle import NetworkSettings
+from vmat_rt.nn.unet import UNetSettings
 from vmat_rt.nn.windows import Window
 from vmat_rt.protocol import load_protocol
 from vmat_rt.train.batch import StructureTable, structure_table
@@ -77,16 +80,23 @@ def gather(recipe: Recipe, cohort: Cohort, seed: int, cache: Path) -> Material:
 
 
 def network_settings(recipe: Recipe, channels: Channels) -> NetworkSettings:
-    """The recipe as far as it matters for prediction. Patches overlap by half, as in the reference."""
+    """The recipe as far as it matters for prediction. Patches overlap by half, as in the reference.
+
+    Raises ConfigError when the network cannot be built so.
+    """
     residual = recipe.prior is not None and recipe.prior.residual
-    unet = recipe.unet.model_copy(update={"residual_channel": channels.names.index("prior") if residual else None})
+    # Validated again, for a residual excludes some of the other settings.
+    index = channels.names.index("prior") if residual else None
+    try:
+        unet = UNetSettings.model_validate({**recipe.unet.model_dump(), "residual_channel": index})
+    except ValidationError as error:
+        raise ConfigError(f"recipe {recipe.name}: {error}") from error
     window = None
     if recipe.patch is not None:
         z, y, x = recipe.patch.shape
         window = Window(patch=(z, y, x), overlap=(z // 2, y // 2, x // 2))
     return NetworkSettings(
-        # Validated again: a residual and a softplus output exclude each other.
-        unet=type(unet).model_validate(unet.model_dump()),
+        unet=unet,
         targets=channels.targets,
         normalisation=channels.normalisation,
         angles_deg=channels.angles_deg,

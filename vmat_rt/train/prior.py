@@ -9,6 +9,8 @@ Everything is kept on disk, case by case, so that an interrupted computation goe
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -139,7 +141,8 @@ def _fit(
         with np.load(here / "samples" / f"{key}.npz") as stored:
             samples = Samples(tuple(str(n) for n in stored["names"]), stored["matrix"], stored["missing"])
         (fitted if number % fit.held_out else held_out).append(samples)
-    trees = grow(fitted, held_out, fit)
+    with contextlib.redirect_stdout(sys.stderr):  # where LightGBM tells how it goes; stdout is for results
+        trees = grow(fitted, held_out, fit)
     with published_folder(here / name) as temporary:
         write_bundle(temporary, _manifest(cohort, trees, features, fit, len(keys)), {TREES: trees.packed()})
 
