@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import pickle
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vmat_rt.cohort.dose_code import unpack_dose
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.plan_folder import PlanFolder
+from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, Problem, VmatError
-from vmat_rt.simulate import MOST_REFUSED_IN_A_ROW, Outcome, first_accepted
+from vmat_rt.geometry.gridded import gridded
+from vmat_rt.geometry.model_grid import model_grid
+from vmat_rt.phantom.acceptance import PlanMeasures
+from vmat_rt.phantom.anatomy import anatomy_sha256, simulate_patient
+from vmat_rt.simulate import (
+    MOST_REFUSED_IN_A_ROW,
+    Outcome,
+    Task,
+    first_accepted,
+    simulate_case,
+    simulate_cohort,
+    simulated_settings,
+)
 
 
 def verdict(index: int, accepted: bool, seconds: float = 0.0) -> Outcome:
@@ -88,3 +107,86 @@ def test_doses_and_refusals_are_kept_beside_a_cohort_anywhere(uri: str, tmp_path
     assert plans.has_dose("sim-1-0000")
     assert plans.refused() == {"sim-1-0001": "hot", "sim-1-0002": 'D95 of "PTV_7000" is 66.2 Gy, less than 66.5 Gy'}
     assert list(plans.refused()) == ["sim-1-0001", "sim-1-0002"]
+
+
+SEED = 3
+RUN = """
+import sys
+from vmat_rt.cohort.store import Cohort
+from vmat_rt.simulate import simulate_cohort
+if __name__ == "__main__":
+    simulate_cohort(Cohort.open(sys.argv[1]), 2, {seed}, workers=1, progress=False)
+"""
+
+
+def empty(folder: Path) -> Cohort:
+    """A cohort where an earlier run refused index 0."""
+    cohort = Cohort.create(folder, simulated_settings("simulated", 2, SEED))
+    PlanFolder.of(cohort.place).refuse(f"sim-{SEED}-0000", "PTV_7000 D95 is 60.00 Gy, less than 66.5 Gy.")
+    return cohort
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """Two real patients with real plans, by two processes."""
+    cohort = empty(tmp_path_factory.mktemp("simulated") / "cohort")
+    summary = simulate_cohort(cohort, 2, SEED, workers=2, progress=False)
+    assert summary.added == (f"sim-{SEED}-0001", f"sim-{SEED}-0002")
+    assert list(summary.refused) == [f"sim-{SEED}-0000"]
+    return cohort
+
+
+@pytest.mark.slow
+def test_a_case_says_how_it_was_made(simulated: Cohort) -> None:
+    record = simulated.record(f"sim-{SEED}-0001")
+    assert (record.source, record.prescription_source) == ("simulated", "SIMULATED")
+    assert (record.provenance["seed"], record.provenance["index"]) == (SEED, 1)
+    assert PlanMeasures.from_numbers(record.provenance).ptv_7000_d95_gy >= 66.5
+    assert len(record.gantry_angles_deg) == record.provenance["style_beams"]
+    assert record.image_sha256 == anatomy_sha256(simulate_patient(SEED, 1).case)
+    assert simulated.check() == ()
+
+
+@pytest.mark.slow
+def test_the_stored_dose_is_the_packed_one(simulated: Cohort) -> None:
+    """So that a cohort which is restored from packed doses holds the same values."""
+    key = f"sim-{SEED}-0001"
+    stored = simulated.read(key)
+    patient = simulate_patient(SEED, 1)
+    packed = unpack_dose(PlanFolder.of(simulated.place).read_dose(key), patient.case.ct.grid.frame_uid)
+    placed = gridded(replace(patient.case, reference_dose=packed), model_grid(simulated.settings.grid, patient.case))
+    assert stored.reference_dose is not None
+    assert placed.reference_dose is not None
+    assert np.array_equal(stored.reference_dose.array, placed.reference_dose.array)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_to_the_same_cohort(simulated: Cohort, tmp_path: Path) -> None:
+    cohort = empty(tmp_path / "cohort")
+    program = tmp_path / "run.py"
+    program.write_text(RUN.format(seed=SEED), encoding="utf-8")
+    run = subprocess.Popen([sys.executable, str(program), cohort.place.root])
+    deadline = time.monotonic() + 300
+    while not cohort.keys() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)  # into the second patient
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+    assert cohort.keys() == (f"sim-{SEED}-0001",)
+    summary = simulate_cohort(cohort, 2, SEED, workers=1, progress=False)
+    assert summary.kept == (f"sim-{SEED}-0001",)
+    assert summary.added == (f"sim-{SEED}-0002",)
+    assert cohort.sha256() == simulated.sha256()
+    again = simulate_cohort(cohort, 1, SEED, workers=1, progress=False)
+    assert (again.kept, again.added) == ((f"sim-{SEED}-0001",), ())
+
+
+@pytest.mark.slow
+def test_a_plan_outside_the_bounds_is_refused_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cohort = empty(tmp_path / "cohort")
+    bounds = (("PTV_7000 D95", "ptv_7000_d95_gy", 75.0, None),)
+    monkeypatch.setattr("vmat_rt.phantom.acceptance.PLAN_BOUNDS", bounds)
+    outcome = simulate_case(Task(cohort.place.root, PlanFolder.of(cohort.place), SEED, 1))
+    assert "less than 75.0 Gy" in outcome.refused
+    assert cohort.keys() == ()
+    assert not PlanFolder.of(cohort.place).has_dose(f"sim-{SEED}-0001")
