@@ -1,8 +1,9 @@
-"""Which patients a simulated cohort holds, whatever the number of processes, the order of their ends or a kill."""
+"""Which patients a simulated cohort holds, whatever the number of processes or a kill; and that it ships whole."""
 
 from __future__ import annotations
 
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.phantom.acceptance import PlanMeasures
 from vmat_rt.phantom.anatomy import anatomy_sha256, simulate_patient
+from vmat_rt.shipped_cohort import pack_cohort, read_shipped, restore_cohort
 from vmat_rt.simulate import (
     MOST_REFUSED_IN_A_ROW,
     Outcome,
@@ -190,3 +192,68 @@ def test_a_plan_outside_the_bounds_is_refused_with_its_numbers(tmp_path: Path, m
     assert "less than 75.0 Gy" in outcome.refused
     assert cohort.keys() == ()
     assert not PlanFolder.of(cohort.place).has_dose(f"sim-{SEED}-0001")
+
+
+@pytest.fixture(scope="module")
+def shipped(simulated: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shipped") / "cohort"
+    size = pack_cohort(simulated, folder)
+    assert size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert size < 2 * 250_000
+    return folder
+
+
+@pytest.mark.slow
+def test_a_shipped_cohort_comes_back_bit_for_bit(simulated: Cohort, shipped: Path, tmp_path: Path) -> None:
+    cohort = Cohort.create(tmp_path / "cohort", read_shipped(shipped).settings)
+    summary = restore_cohort(shipped, cohort, workers=2, progress=False)
+    assert summary.restored == simulated.keys()
+    assert summary.problems == {}
+    assert cohort.records() == simulated.records()
+    assert cohort.check() == ()
+    again = restore_cohort(shipped, cohort, workers=1, progress=False)
+    assert (again.restored, again.kept) == ((), simulated.keys())
+
+
+@pytest.mark.slow
+def test_what_is_not_as_shipped_is_refused_and_the_rest_goes_on(shipped: Path, tmp_path: Path) -> None:
+    """One case with another's dose, one whose seed gives somebody else here."""
+    folder = tmp_path / "shipped"
+    shutil.copytree(shipped, folder)
+    first, second = (f"sim-{SEED}-0001", f"sim-{SEED}-0002")
+    shutil.copy(folder / "doses" / f"{second}.dose", folder / "doses" / f"{first}.dose")
+    text = (folder / "cohort.yaml").read_text(encoding="utf-8")
+    (folder / "cohort.yaml").write_text(text.replace("index: 2\n", "index: 3\n"), encoding="utf-8")
+    cohort = Cohort.create(tmp_path / "cohort", read_shipped(folder).settings)
+    summary = restore_cohort(folder, cohort, workers=2, progress=False)
+    assert summary.restored == cohort.keys() == ()
+    assert {problem.code for problem in summary.problems.values()} == {"RESTORED_DIFFERS"}
+    assert "packed dose" in summary.problems[first].message
+    assert "another anatomy" in summary.problems[second].message
+
+
+@pytest.mark.slow
+def test_a_cohort_of_another_grid_is_not_filled(shipped: Path, tmp_path: Path) -> None:
+    known = read_shipped(shipped).settings
+    other = known.model_copy(update={"grid": known.grid.model_copy(update={"spacing_mm": (3.0, 3.0, 3.0)})})
+    with pytest.raises(ConfigError, match="another grid"):
+        restore_cohort(shipped, Cohort.create(tmp_path / "cohort", other), progress=False)
+
+
+@pytest.mark.slow
+def test_a_cohort_without_its_packed_doses_cannot_be_shipped(simulated: Cohort, tmp_path: Path) -> None:
+    shutil.copytree(simulated.place.root, tmp_path / "cohort")
+    shutil.rmtree(tmp_path / "cohort" / "simulated")
+    with pytest.raises(ConfigError, match=f"sim-{SEED}-0001"):
+        pack_cohort(Cohort.open(tmp_path / "cohort"), tmp_path / "shipped")
+    assert not (tmp_path / "shipped").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "no cohort.yaml"), ("cases: 1\n", "cannot be read"), ("a: [", "cannot be read")]
+)
+def test_a_folder_that_is_no_shipped_cohort_is_refused(content: str | None, said: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "cohort.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        read_shipped(tmp_path)
