@@ -7,6 +7,7 @@ files. Refused studies are tried again: what stood against them may have been me
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from vmat_rt.cohort.place import Place
-from vmat_rt.cohort.store import Cohort
+from vmat_rt.cohort.store import CASES, Cohort
 from vmat_rt.dicom.files import Kind
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.intake.batch import as_they_come
@@ -66,6 +67,7 @@ def add_studies(root: Path, cohort_uri: str | Path, options: IntakeOptions) -> I
         protocols = protocols_of(cohort.settings.protocol, options.protocols)
         keys = KeyFile(path)
         with keys.in_use():
+            _sweep(cohort, keys)
             groups = index.groups()
             jobs = (Job(group, cohort.place.root, keys, protocols, options.replace) for group in groups)
             with tqdm(total=index.count(Kind.STRUCTURES), unit="study", disable=_hidden(options)) as bar:
@@ -99,6 +101,16 @@ def _cohort(uri: str | Path, options: IntakeOptions, index: FolderIndex) -> Coho
         return opened(uri, options.new)
     given = options.protocols or (fitting_protocol(index.some(Kind.STRUCTURES, _LOOKED_AT)),)
     return created(uri, given[0], options.new)
+
+
+def _sweep(cohort: Cohort, keys: KeyFile) -> None:
+    """Remove what a run that was killed had not yet published. Nobody else writes under keys of this file."""
+    if not cohort.place.is_local:
+        return
+    ours = keys.entries().keys()
+    for folder in (Path(cohort.place.root) / CASES).glob(".case-*"):
+        if folder.name[1:].partition(".")[0] in ours:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _outcomes(jobs: Iterator[Job], keys: KeyFile, workers: int, bar: Any) -> Iterator[Outcome]:

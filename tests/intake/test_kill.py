@@ -1,0 +1,91 @@
+"""What outlives a power cut, a second run, and a worker that dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.intake.clinic import added, states, study
+from vmat_rt.cohort.store import Cohort
+from vmat_rt.errors import ConfigError, InputError
+from vmat_rt.intake.batch import as_they_come
+from vmat_rt.intake.keys import KeyFile
+
+GRID = "10x24x30@3.5x3.5x3.5"
+
+
+def test_a_kill_loses_nothing_and_leaves_nothing_partial(tmp_path: Path) -> None:
+    for number in range(6):
+        study(tmp_path / "in" / f"s{number}", f"P{number}")
+    command = [sys.executable, "-m", "vmat_rt.cli", "cohort", "add", str(tmp_path / "in"), "--workers", "2", "--json"]
+    run = subprocess.Popen(
+        [*command, "--cohort", str(tmp_path / "c"), "--grid", GRID],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    cases, deadline = tmp_path / "c" / "cases", time.monotonic() + 60
+    while run.poll() is None and len(list(cases.glob("case-*/record.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    before = Cohort.open(tmp_path / "c").keys()
+    assert 2 <= len(before) < 6, "the run was killed too early or too late to show anything"
+    summary = added(tmp_path / "in", tmp_path / "c")
+    assert states(summary) == [("added",)] * (6 - len(before)) + [("present",)] * len(before)
+    cohort = Cohort.open(tmp_path / "c")
+    assert set(before) < set(cohort.keys())
+    assert len({record.patient for record in cohort.records()}) == len(cohort.keys()) == 6
+    assert not cohort.check()
+    assert set(KeyFile(tmp_path / "c.keys.csv").entries()) == set(cohort.keys())
+    assert {path.name for path in cases.iterdir()} == {f"{key}.zarr" for key in cohort.keys()}  # noqa: SIM118
+
+
+def test_a_line_that_was_cut_off_is_no_entry(tmp_path: Path) -> None:
+    study(tmp_path / "in", "P1")
+    added(tmp_path / "in", tmp_path / "c")
+    keys = tmp_path / "c.keys.csv"
+    whole = keys.read_bytes()
+    keys.write_bytes(whole + b'case-0123456789,"patient-98')
+    assert states(added(tmp_path / "in", tmp_path / "c")) == [("present",)]
+    assert keys.read_bytes() == whole
+
+
+def test_a_second_run_with_the_same_keys_is_refused(tmp_path: Path) -> None:
+    study(tmp_path / "in", "P1")
+    with KeyFile(tmp_path / "c.keys.csv").in_use(), pytest.raises(ConfigError, match="another run"):
+        added(tmp_path / "in", tmp_path / "c")
+    assert states(added(tmp_path / "in", tmp_path / "c")) == [("added",)]
+
+
+def doubled(number: int) -> int:
+    if number == 3:
+        os._exit(9)
+    return 2 * number
+
+
+def test_a_worker_that_dies_takes_only_its_own_task() -> None:
+    found = sorted(as_they_come(doubled, range(6), workers=2))
+    assert found == [(number, None if number == 3 else 2 * number) for number in range(6)]
+
+
+def test_failures_to_write_end_the_run(tmp_path: Path) -> None:
+    """A full disk is no study's fault: nothing is noted as refused."""
+    study(tmp_path / "in", "P1")
+    added(tmp_path / "in", tmp_path / "c")
+    study(tmp_path / "in" / "second", "P2")
+    (tmp_path / "c" / "cases").rename(tmp_path / "moved")
+    (tmp_path / "c" / "cases").write_text("no folder")
+    with pytest.raises(InputError, match="cannot be written"):
+        added(tmp_path / "in", tmp_path / "c")
+    (tmp_path / "c" / "cases").unlink()
+    (tmp_path / "moved").rename(tmp_path / "c" / "cases")
+    assert "P2" not in (tmp_path / "c" / "refused.csv").read_text()
+    assert (tmp_path / "c" / "refused.csv").read_text().count("\n") == 1
+    assert states(added(tmp_path / "in", tmp_path / "c")) == [("added",), ("present",)]
