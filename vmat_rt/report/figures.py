@@ -87,12 +87,12 @@ def draw_row(
     left = 0.0
     for plane, picture, aspect in zip(planes, pictures, aspects, strict=True):
         axes = figure.add_axes((left / width, 0.0, height * aspect / width, 1.0))
-        _draw_plane(axes, plane, picture, wash)
-        _draw_outlines(axes, plane, colours)
+        draw_plane(axes, plane, picture, wash)
+        draw_outlines(axes, plane, colours)
         _label(axes, plane)
         left += height * aspect + _GAP_INCHES
     bar = figure.add_axes(((left + 0.12) / width, 0.08, 0.16 / width, 0.80))
-    _draw_bar(figure, bar, wash)
+    draw_bar(figure, bar, wash)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, facecolor="black", pil_kwargs={"compress_level": 1})
     return buffer.getvalue(), (round(width * _DPI), round(height * _DPI))
@@ -112,7 +112,7 @@ def _image_extent(plane: Plane, volume: Volume) -> tuple[float, float, float, fl
     return low[across], high[across], low[down], high[down]
 
 
-def _draw_plane(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash) -> None:
+def draw_plane(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash) -> None:
     """CT in grey, the dose over it, isodoses as lines."""
     axes.set_axis_off()
     axes.imshow(
@@ -150,13 +150,14 @@ def _draw_plane(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash) -> No
     axes.set_ylim(vertical if plane.view != "axial" else vertical[::-1])
 
 
-def _draw_outlines(axes: Axes, plane: Plane, colours: Mapping[str, str]) -> None:
+def draw_outlines(axes: Axes, plane: Plane, colours: Mapping[str, str], width: float = 1.3) -> None:
+    """Outlines of the coloured structures, `width` points wide, on a dark edge."""
     from matplotlib.collections import LineCollection
 
     drawn = [(curve, colour) for name, colour in colours.items() for curve in plane.outlines.get(name, ())]
     curves = [curve for curve, _ in drawn]
-    axes.add_collection(LineCollection(curves, colors="black", linewidths=2.4, alpha=0.55), autolim=False)
-    edge = LineCollection(curves, colors=[colour for _, colour in drawn], linewidths=1.3)
+    axes.add_collection(LineCollection(curves, colors="black", linewidths=width + 1.1, alpha=0.55), autolim=False)
+    edge = LineCollection(curves, colors=[colour for _, colour in drawn], linewidths=width)
     axes.add_collection(edge, autolim=False)
 
 
@@ -175,7 +176,8 @@ def _label(axes: Axes, plane: Plane) -> None:
     axes.text(0.012, 0.985, note, ha="left", va="top", **{**style, "fontweight": "normal", "fontsize": 7.5})
 
 
-def _draw_bar(figure: Figure, axes: Axes, wash: Wash) -> None:
+def draw_bar(figure: Figure, axes: Axes, wash: Wash) -> None:
+    """An upright colour bar that fills `axes`, with its marks."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

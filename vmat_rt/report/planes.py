@@ -84,6 +84,16 @@ def cut_planes(case: Case, dose_grid: Grid) -> tuple[Plane, ...]:
     return tuple(planes)
 
 
+def axial_plane(case: Case, z_mm: float) -> Plane:
+    """The axial plane nearest z_mm, round the body's section."""
+    low, high = case.ct.grid.bounds_mm
+    centre = (z_mm, *case.ct.grid.centre_mm[1:])
+    region = _round_section(case.body, _cut(case.ct, "axial", centre, (low, high))[1], "axial")
+    ct, grid = _cut(case.ct, "axial", centre, region)
+    structures = {s.roi_name: s for s in (*case.structures.values(), case.body) if not is_empty(s)}
+    return Plane("axial", grid, ct, {name: _outlines(s, grid, "axial") for name, s in structures.items()})
+
+
 def _focus_mm(case: Case, dose_grid: Grid) -> Triple:
     """Where the first target is largest along each axis: unlike its centre of mass, always inside some of it."""
     targets = [case.structures[name] for name in case.targets()]
