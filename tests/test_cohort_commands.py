@@ -135,6 +135,20 @@ def test_a_case_is_exported_as_a_study_that_can_be_added_again(tmp_path: Path) -
     assert run("export", "nobody", "--cohort", tmp_path / "c", "--dicom", tmp_path / "new").exit_code == 2
 
 
+def test_info_counts_and_draws_but_overwrites_nothing_else(tmp_path: Path) -> None:
+    study(tmp_path / "in" / "good", "P1")
+    study(tmp_path / "in" / "bad", "P2", edit_dose=as_beam)
+    add(tmp_path / "in", tmp_path / "c")
+    result = run("info", tmp_path / "c", "--out", tmp_path / "out", "--workers", 1, "--json")
+    assert result.exit_code == 0, result.output
+    found = document(result)
+    assert (found["counts"]["cases"], found["counts"]["refused"]) == (1, 1)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"contact_sheet_1.png", "dvh_fan.png"}
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    assert run("info", tmp_path / "c", "--out", tmp_path / "out", "--workers", 1).exit_code == 2
+    assert (tmp_path / "out" / "mine.txt").is_file()
+
+
 def test_restore_names_a_folder_that_is_no_shipped_cohort(tmp_path: Path) -> None:
     (tmp_path / "shipped").mkdir()
     result = run("restore", tmp_path / "shipped", "--cohort", tmp_path / "c", "--json")
@@ -142,7 +156,7 @@ def test_restore_names_a_folder_that_is_no_shipped_cohort(tmp_path: Path) -> Non
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize("name", ["add", "openkbp", "simulate", "restore", "export", "split"])
+@pytest.mark.parametrize("name", ["add", "openkbp", "simulate", "restore", "export", "info", "split"])
 def test_every_command_has_help(name: str) -> None:
     result = run(name, "--help")
     assert result.exit_code == 0

@@ -6,7 +6,7 @@ import click
 
 from vmat_rt.commands.cohort.adding import add, openkbp
 from vmat_rt.commands.cohort.simulated import restore, simulate
-from vmat_rt.commands.cohort.using import export, split
+from vmat_rt.commands.cohort.using import export, info, split
 
 
 @click.group(
@@ -17,5 +17,5 @@ def command() -> None:
     """Cohorts of cases for training and evaluation: make, look at, divide, export."""
 
 
-for _subcommand in (add, openkbp, simulate, restore, export, split):
+for _subcommand in (add, openkbp, simulate, restore, export, info, split):
     command.add_command(_subcommand)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.cohort.options import existing_option
+from vmat_rt.commands.cohort.options import existing_option, workers_option
 from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+
+_PICTURES = ("contact_sheet_", "dvh_fan")
 
 
 @click.command(
@@ -37,6 +39,39 @@ def export(case_key: str, uri: str, folder: Path, as_json: bool) -> None:
         print_json({**document, "files": files, "problems": [], "exit_code": 0})
     else:
         click.echo(f"{case_key}: {len(files)} DICOM files in {folder}")
+
+
+@click.command(
+    short_help="Counts, volumes, doses, outliers and pictures.",
+    epilog="Example: vmat-rt cohort info prostate --out prostate_info",
+)
+@click.argument("uri", metavar="COHORT")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for contact_sheet_N.png and dvh_fan.png; a new one, or of an earlier info.",
+)
+@workers_option
+@json_option
+@guarded
+def info(uri: str, out: Path | None, workers: int, as_json: bool) -> None:
+    """Say what is in a cohort: counts, volumes, dose-volume statistics, goals met, outliers; with --out pictures."""
+    from vmat_rt.cohort.store import Cohort
+    from vmat_rt.cohort_info.info import cohort_info
+    from vmat_rt.cohort_info.text import as_text
+
+    if out is not None and not _is_of_info(out):
+        raise click.UsageError(f"{out} holds other files, which would be lost; give a new folder with --out")
+    found = cohort_info(Cohort.open(uri), out, workers, progress=not as_json)
+    if as_json:
+        print_json({**found.document(), "exit_code": 0})
+        return
+    click.echo(as_text(found))
+
+
+def _is_of_info(folder: Path) -> bool:
+    """Whether the folder may be replaced: absent, empty, or the pictures of an earlier run."""
+    return not folder.exists() or all(path.name.startswith(_PICTURES) for path in folder.iterdir())
 
 
 def _seeds(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
