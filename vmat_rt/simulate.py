@@ -25,7 +25,7 @@ from vmat_rt.cohort.plan_folder import PlanFolder
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.errors import ConfigError, InputError, VmatError
+from vmat_rt.errors import ConfigError, InputError, ModelError, VmatError
 from vmat_rt.phantom.anatomy import Patient, anatomy_sha256, simulate_patient
 from vmat_rt.phantom.planning import SimulatedPlan, plan_patient
 from vmat_rt.processes import one_thread_workers, result_of
@@ -164,6 +164,8 @@ def simulate_case(task: Task) -> Outcome:
         if any(problem.code in NOT_THE_CASE for problem in refusal.problems):
             raise
         refused = str(refusal)
+    except ModelError as failure:  # a plan that cannot be one; the next run would find the same
+        refused = str(failure)
     return Outcome(task.key, refused, time.perf_counter() - started)
 
 
