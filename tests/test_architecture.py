@@ -58,6 +58,7 @@ HOMES = {
     "matplotlib": {"report"},
     "zarr": {"cohort"},
     "fsspec": {"cohort"},
+    "distributed": {"evaluate"},
 }
 # A lazy import of torch inside a function is the GPU path of gamma; dicom traces contours with contourpy.
 LAZY_EXCEPTIONS = {("metrics", "torch")}

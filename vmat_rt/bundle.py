@@ -20,6 +20,8 @@ from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
 MANIFEST = "bundle.json"
 RUN_BUNDLE = "bundle"
 """Where the folder of a training run keeps its bundle."""
+TRAINING_CASES = "training_cases.json"
+"""A file of a bundle, where its maker wrote one: key of each training case -> SHA-256 of its image, or ""."""
 
 
 class _Model(BaseModel):

@@ -20,6 +20,7 @@ _COMMANDS = {
     "replay": "Compute a job of a service again and compare the RTDOSE bit for bit.",
     "cohort": "Make cohorts of cases, look at them, divide them, export from them.",
     "train": "Train a model on a cohort: recipe in, run folder with a bundle out.",
+    "evaluate": "Evaluate models on a cohort's cases, against clinical dose and the geometric baseline.",
     "doctor": "Check this machine and a service's configuration before the first study arrives.",
 }
 

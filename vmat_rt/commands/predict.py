@@ -47,6 +47,16 @@ def _device(_context: click.Context, _option: click.Parameter, value: str) -> st
     return value
 
 
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:n]",
+    callback=_device,
+    help="Where a network runs.",
+)
+
+
 @click.command(
     epilog="Example: vmat-rt predict sample_data/head_neck_openkbp --out out\n\n"
     "Writes OUT/<case>/{rtdose.dcm, rtplan.dcm, report.html, report.json, dvh.csv}."
@@ -67,14 +77,7 @@ def _device(_context: click.Context, _option: click.Parameter, value: str) -> st
 @click.option("--bits", type=click.Choice(["16", "32"]), default="16", show_default=True, help="Bits of a dose voxel.")
 @click.option("--isodose", metavar="95,50", callback=_percentages, help="Also write an RTSTRUCT of these isodoses (%).")
 @click.option("--identify", is_flag=True, help="Put the patient's name and ID into the report.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:n]",
-    callback=_device,
-    help="Where a network runs.",
-)
+@device_option
 @json_option
 @guarded
 def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:

@@ -247,7 +247,12 @@ DOCUMENTS: dict[str, type[_Document]] = {
 
 def json_schema(name: str) -> str:
     """The published JSON schema of one document, as text. Raises KeyError for a name not in DOCUMENTS."""
-    schema = DOCUMENTS[name].model_json_schema(mode="serialization")
+    return schema_text(DOCUMENTS[name])
+
+
+def schema_text(model: type[BaseModel]) -> str:
+    """The JSON schema of a document, as it is published."""
+    schema = model.model_json_schema(mode="serialization")
     described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
     return json.dumps(described, indent=2) + "\n"
 

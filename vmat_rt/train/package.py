@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final
 
 import torch
 
-from vmat_rt.bundle import Bundle, Manifest, TrainingSummary
+from vmat_rt.bundle import TRAINING_CASES, Bundle, Manifest, TrainingSummary
 from vmat_rt.nn.network_bundle import pack_network
 from vmat_rt.nn.unet import UNet
 from vmat_rt.publish import published_folder
@@ -30,7 +31,12 @@ def package_run(
     network = UNet(material.network.unet, len(material.channels.names), material.channels.condition_size)
     network.load_state_dict(copy.copy(dict(weights)))
     manifest = _manifest(material, metrics, hardware)
-    beside = {**material.prior_files, CARD: model_card(manifest, material).encode()}
+    seen = {key: material.cohort.record(key).image_sha256 for key in material.train}
+    beside = {
+        **material.prior_files,
+        CARD: model_card(manifest, material).encode(),
+        TRAINING_CASES: json.dumps(seen, indent=1).encode(),
+    }
     with published_folder(folder) as temporary:
         bundle = pack_network(temporary, manifest, network, settings.half, beside)
     return Bundle(folder, bundle.manifest)

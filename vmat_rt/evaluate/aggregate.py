@@ -1,0 +1,112 @@
+"""Case documents -> rows of results.csv and the pooled numbers of aggregate.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from vmat_rt.metrics.results_file import ResultRow
+from vmat_rt.metrics.statistics import BOOTSTRAP_SEED, RESAMPLES, Values, case_means, seed_sd, summarize
+from vmat_rt.report.evaluation_schema import CaseDocument, MetricSummary, ModelAggregate, SubjectRole
+
+POOLED: Final = "openkbp_dvh_score"
+"""The challenge averages over all entries of all patients, not over patients."""
+
+
+def result_rows(documents: Sequence[CaseDocument]) -> list[ResultRow]:
+    """One row a metric and case, and `failed` for every case. A failed case has empty values for the metrics that every
+    other case of its model has: absent is not zero.
+    """
+    rows = []
+    for document in documents:
+        expected = [*_common(documents, document.model), "failed"]
+        values = {**dict.fromkeys(expected), **document.metrics, "failed": float(document.status == "failed")}
+        named = (document.model, document.seed, document.case)
+        rows += [ResultRow(*named, metric, value) for metric, value in values.items()]
+    return rows
+
+
+def _common(documents: Iterable[CaseDocument], model: str) -> list[str]:
+    """Metrics that all finished cases of the model have, in their order."""
+    done = [document.metrics for document in documents if document.model == model and document.status == "done"]
+    return [name for name in done[0] if all(name in metrics for metrics in done)] if done else []
+
+
+def aggregate(documents: Sequence[CaseDocument], roles: Mapping[str, SubjectRole]) -> dict[str, ModelAggregate]:
+    """Each model with its seeds pooled, in the order of `roles` (model name -> role)."""
+    return {
+        name: _one([document for document in documents if document.model == name], role) for name, role in roles.items()
+    }
+
+
+def _one(documents: Sequence[CaseDocument], role: SubjectRole) -> ModelAggregate:
+    done = [document for document in documents if document.status == "done"]
+    names = dict.fromkeys(name for document in done for name in document.metrics)
+    metrics: dict[str, MetricSummary | dict[str, MetricSummary]] = {}
+    for name in names:
+        summary = _summary({(d.seed, d.case): d.metrics[name] for d in done if name in d.metrics})
+        metric, _, structure = name.partition(":")
+        if structure:
+            by_structure = metrics.setdefault(metric, {})
+            assert isinstance(by_structure, dict)
+            by_structure[structure] = summary
+        else:
+            metrics[metric] = summary
+    pooled = _pooled_dvh_score(done)
+    if pooled is not None:
+        metrics[POOLED] = pooled
+    return ModelAggregate(
+        role=role,
+        seeds=sorted({document.seed for document in documents if document.seed}, key=int),
+        n_cases=len({document.case for document in done}),
+        n_failed=len(documents) - len(done),
+        metrics=metrics,
+    )
+
+
+def _summary(values: Values) -> MetricSummary:
+    found = summarize(values)
+    by_seed = {
+        seed: summarize({key: value for key, value in values.items() if key[0] == seed}).mean
+        for seed in sorted({seed for seed, _ in values if seed}, key=int)
+    }
+    return MetricSummary(
+        mean=found.mean, sd=found.sd, ci95=found.ci95, n=found.n_cases, seed_sd=found.seed_sd, by_seed=by_seed
+    )
+
+
+def _pooled_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
+    """OpenKBP's DVH score: the mean of all entries of a seed, then over seeds. sd: over patients, of their own means.
+
+    The interval draws patients, with all their entries of all seeds. None where no case is OpenKBP's.
+    """
+    entries = {(d.seed, d.case): list(d.openkbp.dvh_errors_gy.values()) for d in done if d.openkbp is not None}
+    entries = {key: own for key, own in entries.items() if own}
+    if not entries:
+        return None
+    means = {
+        seed: float(np.mean([entry for (of, _), own in entries.items() if of == seed for entry in own]))
+        for seed in sorted({seed for seed, _ in entries})
+    }
+    patients = case_means({key: float(np.mean(own)) for key, own in entries.items()})
+    by_patient = {case: [e for (_, of), own in entries.items() if of == case for e in own] for case in patients}
+    return MetricSummary(
+        mean=float(np.mean(list(means.values()))),
+        sd=float(np.std(list(patients.values()), ddof=1)) if len(patients) > 1 else None,
+        ci95=_pooled_ci95(list(by_patient.values())),
+        n=len(patients),
+        seed_sd=seed_sd({(seed, "all"): mean for seed, mean in means.items()}),
+        by_seed={seed: mean for seed, mean in means.items() if seed},
+    )
+
+
+def _pooled_ci95(entries: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """Bootstrap interval of the mean of all patients' entries, drawing patients; None for one patient."""
+    if len(entries) < 2:
+        return None
+    sums, counts = np.array([sum(own) for own in entries]), np.array([len(own) for own in entries])
+    drawn = np.random.default_rng(BOOTSTRAP_SEED).integers(0, len(entries), (RESAMPLES, len(entries)))
+    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,264 @@
+"""measure: every number of one predicted dose against the case's reference dose, on the cohort's grid.
+
+METRICS says what each number is; docs/evaluate.md says it at length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmat_rt.case import Case, FloatArray, Structure, Volume
+from vmat_rt.errors import InputError, Problem
+from vmat_rt.geometry.rasterize import structure_fraction
+from vmat_rt.metrics.dose_error import dose_error
+from vmat_rt.metrics.dvh import Dvh, compute_dvhs
+from vmat_rt.metrics.gamma import GammaCriteria, gamma, region_pass_rates
+from vmat_rt.metrics.goals import GoalResult, check_goal_sets
+from vmat_rt.metrics.openkbp_score import OpenKbpRegions, score_patient
+from vmat_rt.protocol import Protocol
+from vmat_rt.report.evaluation_schema import GoalOutcome, OpenKbpEntry, StructureResult
+
+CRITERIA: Final = GammaCriteria(dose_percent=3.0, distance_mm=3.0, lower_cutoff_percent=10.0)
+STRUCTURE_METRICS: Final = ("D98%", "D95%", "D50%", "D2%", "Dmean", "D0.03cc")
+TARGET_METRICS: Final = (*STRUCTURE_METRICS, "HI", "CI")
+INSIDE: Final = 0.5
+"""Fraction from which a voxel belongs to OpenKBP's masks, which are binary."""
+
+METRICS: Final = {
+    "mae_gy": "mean |predicted - reference| over the body, voxels weighted by their part in it",
+    "mae_target_gy": "the same over the union of the prescribed targets",
+    "mae_outside_gy": "the same over the body outside that union",
+    "rmse_gy": "root mean square of the difference over the body",
+    "bias_gy": "mean of predicted - reference over the body",
+    "gamma_global_percent": f"points of the body with gamma <= 1, {CRITERIA.label} (of the reference maximum)",
+    "gamma_target_percent": "the same points within the union of the prescribed targets, no margin",
+    "d95_gap_gy": "D95% predicted - reference, by target",
+    "d95_abs_gap_gy": "|D95% predicted - reference|, by target",
+    "mean_gap_gy": "Dmean predicted - reference, by structure",
+    "near_max_gap_gy": "D0.03cc predicted - reference, by structure",
+    "homogeneity_gap": "HI (D2% - D98%) / D50% predicted - reference, by target",
+    "conformity_gap": "CI (Paddick) at the target's prescription, predicted - reference, by target",
+    "asymmetry_gy": "mean dose of the left - of the right structure in the predicted dose, by pair",
+    "asymmetry_reference_gy": "the same in the reference dose",
+    "asymmetry_gap_gy": "the difference of these two",
+    "goals_agreement_percent": "planning goals that both doses meet or both miss, of those that both can be judged by",
+    "goals_met_percent": "planning goals that the predicted dose meets, of the same goals",
+    "goals_met_reference_percent": "planning goals that the reference dose meets, of the same goals",
+    "openkbp_dose_score": "OpenKBP's dose score, Gy",
+    "openkbp_dvh_score": "OpenKBP's DVH score, Gy; a cohort's pools all entries of all patients",
+    "coverage_percent": "part of the body for which the model gives a dose; the rest counts as 0 Gy",
+    "seconds": "to predict the dose, without loading the model",
+    "failed": "1 where the case gave no result, else 0",
+}
+
+_SIDE: Final = re.compile(r"(?<=_)L(?=_|$)")
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Numbers of one case; a metric that exists a structure is keyed `name:structure`. None: not to be had."""
+
+    metrics: dict[str, float | None]
+    structures: list[StructureResult]
+    goals: list[GoalOutcome]
+    openkbp: OpenKbpEntry | None
+
+
+def measure(case: Case, dose: Volume, protocol: Protocol, *, with_gamma: bool, openkbp: bool) -> Measures:
+    """Compare `dose` (Gy, on the grid of the case's reference dose) with the reference dose.
+
+    openkbp: the body is OpenKBP's mask of possible dose, so that its scores can be given. Raises InputError when the
+    case has no reference dose (NO_REFERENCE_DOSE) or one of the doses is none, GeometryError when grids differ.
+    """
+    reference = reference_of(case)
+    structures = _examined(case, protocol)
+    body = structure_fraction(case.body, dose.grid)
+    targets = _union([case.structures[name] for name in case.targets()], dose)
+    metrics = _voxel_errors(reference, dose, body, targets)
+    if with_gamma:
+        metrics |= _gamma(reference, dose, body, targets)
+    dvhs = [_dvhs(case, structures, protocol, volume) for volume in (dose, reference)]
+    results = [_compared(structure, case, protocol, (dvhs[0], dvhs[1])) for structure in structures.values()]
+    goals = _goals(case, protocol, (dvhs[0], dvhs[1]))
+    scores = _openkbp(case, dose, protocol) if openkbp else None
+    metrics |= _gaps(results) | _asymmetries(results) | _goal_shares(goals)
+    if scores is not None:
+        metrics["openkbp_dose_score"] = scores.dose_error_gy
+        entries = list(scores.dvh_errors_gy.values())
+        metrics["openkbp_dvh_score"] = float(np.mean(entries)) if entries else None
+    return Measures(metrics, results, goals, scores)
+
+
+def reference_of(case: Case) -> Volume:
+    """The case's reference dose. Raises InputError (NO_REFERENCE_DOSE)."""
+    if case.reference_dose is None:
+        message = "The case has no reference dose, so there is nothing to compare a prediction with."
+        raise InputError(Problem("NO_REFERENCE_DOSE", message, "Add it to the cohort with its RTDOSE."))
+    return case.reference_dose
+
+
+def _examined(case: Case, protocol: Protocol) -> dict[str, Structure]:
+    """The protocol's targets and organs that the case has, in the protocol's order."""
+    known = (*protocol.with_role("target"), *protocol.with_role("oar"))
+    present = {spec.name: case.structures[spec.name] for spec in known if spec.name in case.structures}
+    return {name: structure for name, structure in present.items() if structure.shape is not None}
+
+
+def _union(structures: list[Structure], dose: Volume) -> FloatArray:
+    """Largest fraction of any of them in each voxel (z, y, x)."""
+    union = np.zeros(dose.grid.shape, np.float32)
+    for structure in structures:
+        np.maximum(union, structure_fraction(structure, dose.grid), out=union)
+    return union
+
+
+def _voxel_errors(reference: Volume, dose: Volume, body: FloatArray, targets: FloatArray) -> dict[str, float | None]:
+    over_body = dose_error(reference, dose, body)
+    over_targets = dose_error(reference, dose, targets)
+    outside = dose_error(reference, dose, np.maximum(body - targets, 0))
+    return {
+        "mae_gy": over_body.mae_gy if over_body else None,
+        "mae_target_gy": over_targets.mae_gy if over_targets else None,
+        "mae_outside_gy": outside.mae_gy if outside else None,
+        "rmse_gy": over_body.rmse_gy if over_body else None,
+        "bias_gy": over_body.signed_gy if over_body else None,
+    }
+
+
+def _gamma(reference: Volume, dose: Volume, body: FloatArray, targets: FloatArray) -> dict[str, float | None]:
+    result = gamma(reference, dose, CRITERIA.dose_percent, CRITERIA.distance_mm, CRITERIA.lower_cutoff_percent)
+    rates = region_pass_rates(result, {"body": body, "targets": targets})
+    return {
+        "gamma_global_percent": rates["body"].pass_rate_percent,
+        "gamma_target_percent": rates["targets"].pass_rate_percent,
+    }
+
+
+def _dvhs(case: Case, structures: Mapping[str, Structure], protocol: Protocol, dose: Volume) -> dict[str, Dvh]:
+    """By TG-263 name."""
+    metrics = (*STRUCTURE_METRICS, *protocol.goal_metrics())
+    found: dict[str, Dvh] = {}
+    doses_gy = case.prescription.dose_gy
+    of_targets = {name: structures[name] for name in case.targets() if name in structures}
+    others = {name: structure for name, structure in structures.items() if name not in of_targets}
+    for group, wanted in ((of_targets, (*metrics, "HI", "CI")), (others, metrics)):
+        dvhs = compute_dvhs(group.values(), dose, metrics=wanted, prescription_gy=doses_gy)
+        found |= dict(zip(group, dvhs.values(), strict=True))
+    return {name: found[name] for name in structures}
+
+
+def _compared(
+    structure: Structure, case: Case, protocol: Protocol, dvhs: tuple[dict[str, Dvh], dict[str, Dvh]]
+) -> StructureResult:
+    name = structure.name or structure.roi_name
+    predicted, reference = dvhs[0][name], dvhs[1][name]
+    target = name in case.targets()
+    metrics = TARGET_METRICS if target else STRUCTURE_METRICS
+    roles = {spec.name: spec.role for spec in protocol.structures}
+    return StructureResult(
+        name=name,
+        role="target" if roles[name] == "target" else "oar",
+        volume_cc=predicted.volume_cc,
+        prescription_gy=case.prescription.dose_gy.get(name),
+        predicted=dict(predicted.values(metrics)),
+        reference=dict(reference.values(metrics)),
+    )
+
+
+def _gaps(results: list[StructureResult]) -> dict[str, float | None]:
+    gaps: dict[str, float | None] = {}
+    for result in results:
+        if result.prescription_gy is not None:
+            gap = gap_of(result, "D95%")
+            gaps[f"d95_gap_gy:{result.name}"] = gap
+            gaps[f"d95_abs_gap_gy:{result.name}"] = None if gap is None else abs(gap)
+            gaps[f"homogeneity_gap:{result.name}"] = gap_of(result, "HI")
+            gaps[f"conformity_gap:{result.name}"] = gap_of(result, "CI")
+        gaps[f"mean_gap_gy:{result.name}"] = gap_of(result, "Dmean")
+        gaps[f"near_max_gap_gy:{result.name}"] = gap_of(result, "D0.03cc")
+    return gaps
+
+
+def gap_of(result: StructureResult, metric: str) -> float | None:
+    """Predicted minus reference, or None where either has none."""
+    predicted, reference = result.predicted.get(metric), result.reference.get(metric)
+    return None if predicted is None or reference is None else predicted - reference
+
+
+def _asymmetries(results: list[StructureResult]) -> dict[str, float | None]:
+    """Of each pair of structures, named without its side."""
+    by_name = {result.name: result for result in results}
+    found: dict[str, float | None] = {}
+    for name, left in by_name.items():
+        right = by_name.get(_SIDE.sub("R", name))
+        if right is None or right is left:
+            continue
+        pair = re.sub(r"_L(?=_|$)", "", name)
+        predicted = _difference(left.predicted["Dmean"], right.predicted["Dmean"])
+        reference = _difference(left.reference["Dmean"], right.reference["Dmean"])
+        found[f"asymmetry_gy:{pair}"] = predicted
+        found[f"asymmetry_reference_gy:{pair}"] = reference
+        found[f"asymmetry_gap_gy:{pair}"] = _difference(predicted, reference)
+    return found
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def _goals(case: Case, protocol: Protocol, dvhs: tuple[dict[str, Dvh], dict[str, Dvh]]) -> list[GoalOutcome]:
+    predicted, reference = (check_goal_sets(protocol, found.values(), case.prescription) for found in dvhs)
+    return [
+        _goal(name, mine, theirs)
+        for name in predicted
+        for mine, theirs in zip(predicted[name], reference[name], strict=True)
+    ]
+
+
+def _goal(goal_set: str, predicted: GoalResult, reference: GoalResult) -> GoalOutcome:
+    judged = {predicted.status, reference.status} <= {"met", "missed"}
+    return GoalOutcome(
+        goal_set=goal_set,
+        structure=predicted.structure,
+        metric=predicted.metric,
+        comparison=predicted.goal.comparison,
+        limit=predicted.limit,
+        unit=predicted.unit,
+        predicted=predicted.value,
+        reference=reference.value,
+        predicted_status=predicted.status,
+        reference_status=reference.status,
+        agrees=predicted.status == reference.status if judged else None,
+    )
+
+
+def _goal_shares(goals: list[GoalOutcome]) -> dict[str, float | None]:
+    judged = [goal for goal in goals if goal.agrees is not None]
+    if not judged:
+        return {"goals_agreement_percent": None, "goals_met_percent": None, "goals_met_reference_percent": None}
+    shares = {
+        "goals_agreement_percent": [goal.agrees is True for goal in judged],
+        "goals_met_percent": [goal.predicted_status == "met" for goal in judged],
+        "goals_met_reference_percent": [goal.reference_status == "met" for goal in judged],
+    }
+    return {name: 100 * sum(found) / len(judged) for name, found in shares.items()}
+
+
+def _openkbp(case: Case, dose: Volume, protocol: Protocol) -> OpenKbpEntry:
+    reference, grid = reference_of(case), dose.grid
+
+    def masks(role: str) -> dict[str, NDArray[np.bool_]]:
+        names = [spec.name for spec in protocol.with_role(role) if spec.name in case.structures]
+        return {name: structure_fraction(case.structures[name], grid) >= INSIDE for name in names}
+
+    possible = structure_fraction(case.body, grid) >= INSIDE
+    regions = OpenKbpRegions(possible, masks("oar"), masks("target"), float(np.prod(grid.spacing_mm)))
+    score = score_patient(dose.array, reference.array, regions)
+    errors = {f"{metric} {name}": value for (metric, name), value in score.dvh_errors_gy.items()}
+    return OpenKbpEntry(dose_error_gy=score.dose_error_gy, dvh_errors_gy=errors)

@@ -1,0 +1,182 @@
+"""evaluate: models on a split of a cohort -> an evaluation folder. What an earlier run finished is kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from vmat_rt.cohort.store import Cohort
+from vmat_rt.errors import ConfigError
+from vmat_rt.evaluate.aggregate import aggregate, result_rows
+from vmat_rt.evaluate.clinical import against_clinical
+from vmat_rt.evaluate.cluster import run_on_dask
+from vmat_rt.evaluate.folder import CASES, SPREAD, EvaluationFolder
+from vmat_rt.evaluate.local import run_local
+from vmat_rt.evaluate.measures import METRICS
+from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for
+from vmat_rt.evaluate.work import Outcome, Task, evaluate_task, failed
+from vmat_rt.report.evaluation_schema import AggregateDocument, CaseDocument, EvaluatedCohort
+
+log = logging.getLogger("vmat_rt")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to evaluate. seed None: a run's own split. clinical: also rank the clinical plans against prediction."""
+
+    models: tuple[str, ...]
+    split: SplitName = "test"
+    seed: int | None = None
+    baseline: bool = True
+    gamma: bool = True
+    save_dose: bool = False
+    clinical: bool = False
+
+
+@dataclass(frozen=True)
+class Means:
+    """What to compute with: processes here, or a Dask scheduler's address."""
+
+    workers: int = 1
+    scheduler: str | None = None
+    device: str = "auto"
+    progress: bool = True
+
+
+def evaluate(cohort: Cohort, question: Question, out: Path, means: Means = Means()) -> AggregateDocument:
+    """Evaluate, and write everything under `out`. A case that fails is a row of the tables.
+
+    Raises ConfigError when a model, split or seed is not there, a model would be tested on cases it was trained on, or
+    the cluster cannot be used.
+    """
+    if means.workers < 1:
+        raise ConfigError(f"{means.workers} workers cannot do anything: give 1 or more")
+    choice = CaseChoice(cohort, question.split, question.seed)
+    subjects = subjects_for(question.models, choice, question.baseline)
+    folder = EvaluationFolder(out)
+    tasks = [task for subject in subjects for task in _tasks(subject, subject.cases, cohort, question, means)]
+    told: list[Task] = []
+    if question.clinical:
+        told = _spread_tasks(subjects, choice, question, means)
+    documents = _settled(folder, tasks, CASES, means)
+    document = _document(cohort, question, subjects, documents)
+    folder.write_tables(document, result_rows(documents), documents)
+    if question.clinical:
+        _write_clinical(folder, subjects, documents, _settled(folder, told, SPREAD, means))
+    return document
+
+
+def _tasks(subject: Subject, cases: Sequence[str], cohort: Cohort, question: Question, means: Means) -> Iterator[Task]:
+    identity = subject.identity
+    # A worker's working directory may be another.
+    root = str(Path(cohort.place.root).resolve()) if cohort.place.is_local else cohort.place.root
+    for key in cases:
+        yield Task(
+            label=subject.label,
+            model=subject.name,
+            seed=subject.seed,
+            bundle=subject.bundle.folder.resolve(),
+            model_sha256=identity.sha256,
+            cohort=root,
+            case=key,
+            case_sha256=cohort.record(key).content_sha256,
+            device=means.device,
+            with_gamma=question.gamma,
+            save_dose=question.save_dose,
+        )
+
+
+def _spread_tasks(subjects: Sequence[Subject], choice: CaseChoice, question: Question, means: Means) -> list[Task]:
+    """The validation cases of each model; of none where the cohort has no splits or is evaluated on that very split."""
+    if question.split in {"all", "validation"}:
+        return []
+    plain = replace(question, gamma=False, save_dose=False)
+    tasks: list[Task] = []
+    for subject in subjects:
+        if subject.role == "model":
+            cases = [key for key in choice.validation_of(subject) if key not in subject.cases]
+            tasks += _tasks(subject, cases, choice.cohort, plain, means)
+    return tasks
+
+
+def _settled(folder: EvaluationFolder, tasks: Sequence[Task], part: str, means: Means) -> list[CaseDocument]:
+    """The document of each task, in their order: kept from before, or made now and written at once."""
+    documents = {task: kept for task in tasks if (kept := folder.kept(task, part)) is not None}
+    open_tasks = [task for task in tasks if task not in documents]
+    if documents:
+        log.info("%d of %d results are kept from before", len(documents), len(tasks))
+    if not open_tasks:
+        return [documents[task] for task in tasks]
+    bar = tqdm(total=len(open_tasks), desc=part, unit="case", disable=None if means.progress else True)
+    with bar:
+        for task, result in _computed(open_tasks, means):
+            outcome = result if isinstance(result, Outcome) else failed(task, result)
+            folder.keep(task, outcome, part)
+            documents[task] = outcome.document
+            bar.update()
+    return [documents[task] for task in tasks]
+
+
+def _computed(tasks: Sequence[Task], means: Means) -> Iterator[tuple[Task, Outcome | Exception]]:
+    if means.scheduler is not None:
+        return run_on_dask(evaluate_task, tasks, means.scheduler)
+    return run_local(evaluate_task, tasks, means.workers)
+
+
+def _document(
+    cohort: Cohort, question: Question, subjects: Sequence[Subject], documents: Sequence[CaseDocument]
+) -> AggregateDocument:
+    settings, keys = cohort.settings, {key for subject in subjects for key in subject.cases}
+    entries = [subject.entry() for subject in subjects]
+    models = aggregate(documents, {subject.name: subject.role for subject in subjects})
+    shown = {name for model in models.values() for name in model.metrics} | {"failed"}
+    return AggregateDocument(
+        cohort=EvaluatedCohort(
+            name=settings.name,
+            protocol=settings.protocol,
+            data=settings.provenance.data,
+            licence=settings.provenance.licence,
+            simulated=settings.provenance.simulated,
+            sha256=cohort.sha256(tuple(sorted(keys))),
+            split=question.split,
+        ),
+        models=models,
+        subjects=entries,
+        cases={subject.label: list(subject.cases) for subject in subjects},
+        metric_definitions={name: text for name, text in METRICS.items() if name in shown},
+        notes=_notes(cohort, subjects, documents),
+    )
+
+
+def _notes(cohort: Cohort, subjects: Sequence[Subject], documents: Sequence[CaseDocument]) -> list[str]:
+    """What stands above every table that is made of these numbers."""
+    notes = []
+    if cohort.settings.provenance.simulated:
+        notes.append("All patients and plans of this cohort are simulated.")
+    notes += [f"{subject.label}: {note}" for subject in subjects for note in subject.notes]
+    for subject in subjects:
+        own = [document for document in documents if document.label == subject.label]
+        lost = sum(document.status == "failed" for document in own)
+        if lost:
+            notes.append(f"{subject.label}: {lost} of {len(own)} cases gave no result; see failures.csv")
+        short = [d.coverage_percent for d in own if d.coverage_percent is not None and d.coverage_percent < 100]
+        if short:
+            text = f"its grid leaves out part of the body in {len(short)} cases (down to {min(short):.1f} % covered)"
+            notes.append(f"{subject.label}: {text}; what it leaves out counts as 0 Gy")
+    return notes
+
+
+def _write_clinical(
+    folder: EvaluationFolder,
+    subjects: Sequence[Subject],
+    documents: Sequence[CaseDocument],
+    told: Sequence[CaseDocument],
+) -> None:
+    labels = [subject.label for subject in subjects if subject.role == "model"]
+    spread = {label: [document for document in told if document.label == label] for label in labels}
+    evaluated = [document for document in documents if document.label in labels]
+    folder.write_against_clinical(against_clinical(evaluated, spread))

@@ -1,0 +1,255 @@
+"""Subjects: which predictors are evaluated on which cases, and that none of them has seen its cases in training."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from vmat_rt.bundle import TRAINING_CASES, Bundle, find_bundle, inner_bundle, installed_bundles
+from vmat_rt.case import ModelIdentity
+from vmat_rt.cohort.split import Splits
+from vmat_rt.cohort.store import Cohort
+from vmat_rt.errors import ConfigError
+from vmat_rt.report.evaluation_schema import SubjectEntry, SubjectRole
+
+SplitName = Literal["train", "validation", "test", "outliers", "all"]
+SPLIT_NAMES: Final[tuple[str, ...]] = get_args(SplitName)
+
+_NAMED: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)")
+_UNKNOWN_CASES: Final = "it does not record which cases it was trained on: whether it saw some of these is unknown"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One predictor and the cases it is evaluated on. seed is a run's, or empty; see SubjectEntry for the rest."""
+
+    name: str
+    seed: str
+    role: SubjectRole
+    bundle: Bundle
+    cases: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    label: str = ""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return self.bundle.identity
+
+    def entry(self) -> SubjectEntry:
+        """For JSON."""
+        identity = self.identity
+        return SubjectEntry(
+            label=self.label,
+            name=self.name,
+            seed=self.seed,
+            role=self.role,
+            kind=identity.kind,
+            version=identity.version,
+            sha256=identity.sha256,
+            trained_on=identity.trained_on,
+            notes=list(self.notes),
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the folder of a training run says of itself, as far as an evaluation must know it."""
+
+    seed: int
+    train: frozenset[str]
+
+    @staticmethod
+    def of(bundle: Bundle) -> Run | None:
+        """The run whose folder holds this bundle, or None. Raises ConfigError when run.json is damaged."""
+        path = bundle.folder.parent / "run.json"
+        if not path.is_file():
+            return None
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            return Run(int(document["seed"]), frozenset(document["train"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{path} is damaged: which cases its model was trained on is unknown ({error})"
+            ) from error
+
+
+class CaseChoice:
+    """The cases of a split. seed None: a run's own, or that of the only split there is.
+
+    Raises ConfigError when the cohort has no splits but one is asked for.
+    """
+
+    def __init__(self, cohort: Cohort, split: SplitName, seed: int | None) -> None:
+        self.cohort, self.split, self.seed = cohort, split, seed
+        self._splits = None if split == "all" else Splits.read(cohort)
+
+    def keys(self, run: Run | None) -> tuple[str, ...]:
+        """Keys, sorted. Raises ConfigError for a seed that the splits do not have, or a part that is empty."""
+        if self._splits is None or self.split == "all":
+            keys, what = self.cohort.keys(), "cohort"
+        else:
+            seed = run.seed if run is not None and self.seed is None else self.seed
+            keys, what = self._splits.cases(self.split, self._seed(seed)), f"cohort's {self.split} split"
+        if not keys:
+            raise ConfigError(f"the {what} has no cases")
+        return keys
+
+    def validation_of(self, subject: Subject) -> tuple[str, ...]:
+        """The validation cases that go with a subject; none without splits, or where its seed is not among them."""
+        if self._splits is None:
+            return ()
+        own = int(subject.seed) if subject.seed else None
+        try:
+            return self._splits.cases("validation", self._seed(own if self.seed is None else self.seed))
+        except ConfigError:
+            return ()
+
+    def _seed(self, seed: int | None) -> int | None:
+        """As training takes it: where there is one split only, every seed means that one, unless it is asked for."""
+        assert self._splits is not None
+        return None if len(self._splits.seeds) == 1 and self.seed is None else seed
+
+
+def subjects_for(models: Sequence[str], choice: CaseChoice, with_baseline: bool) -> tuple[Subject, ...]:
+    """The models in the order given, then the geometric baselines that stand beside them.
+
+    Each of `models` is the name of an installed bundle, or the folder of a bundle or of a run; NAME=MODEL calls it
+    otherwise. Raises ConfigError when one is not to be found, is for other protocols than the cohort's, shares its name
+    with another, or was trained on a case that it would be evaluated on (unless the split is "train").
+    """
+    if not models:
+        raise ConfigError("name at least one model to evaluate")
+    found = [_subject(model, choice) for model in models]
+    # A bundle without a seed beside runs: on the cases that the runs are evaluated on.
+    of_runs = {key for _, subject in found if subject.seed for key in subject.cases}
+    subjects = []
+    for run, subject in found:
+        if not subject.cases:
+            keys = tuple(sorted(of_runs)) if of_runs and choice.seed is None else choice.keys(run)
+            subject = replace(subject, cases=keys)
+        subjects.append(_without_leak(subject, run, choice))
+    if with_baseline:
+        subjects += _baselines(subjects, choice)
+    return _labelled(subjects)
+
+
+def _subject(text: str, choice: CaseChoice) -> tuple[Run | None, Subject]:
+    """The cases of what is no run are left open."""
+    named = None if Path(text).exists() else _NAMED.fullmatch(text)
+    bundle = find_bundle(choice.cohort.settings.protocol, named[2] if named else text)
+    protocol = choice.cohort.settings.protocol
+    if protocol not in bundle.manifest.protocols:
+        serves = ", ".join(bundle.manifest.protocols)
+        raise ConfigError(f"{bundle.manifest.name} predicts for {serves}, the cohort's cases follow {protocol}")
+    run = Run.of(bundle)
+    name = named[1] if named else bundle.manifest.name
+    if run is None:
+        return None, Subject(name, "", "model", bundle, ())
+    return run, Subject(name, str(run.seed), "model", bundle, choice.keys(run))
+
+
+def _without_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subject:
+    """The subject with notes on what it may have seen. Raises ConfigError when it was trained on its cases."""
+    seen, recorded = _seen_in_training(subject, run, choice.cohort)
+    notes = list(subject.notes)
+    if choice.split == "train":
+        notes.append("evaluated on the training split: these numbers say nothing of new patients")
+    elif seen:
+        raise ConfigError(
+            f"{subject.name} was trained on {len(seen)} of the {len(subject.cases)} cases of the {choice.split} split "
+            f"({', '.join(seen[:3])}{', ...' if len(seen) > 3 else ''}); evaluate it on the split of its own seed, or "
+            "ask for --split train by name"
+        )
+    if choice.split == "validation" and run is not None:
+        notes.append("the validation split chose its weights: its numbers there are too good")
+    if not recorded:
+        notes.append(_UNKNOWN_CASES)
+    return replace(subject, notes=tuple(notes))
+
+
+def _seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
+    """Its cases that are training cases too, by key or (where both are known) by image; whether it records them."""
+    keys, images = (set() if run is None else set(run.train)), set()
+    recorded = run is not None
+    if TRAINING_CASES in subject.bundle.manifest.files:
+        recorded = True
+        listed: dict[str, str] = json.loads(subject.bundle.read_bytes(TRAINING_CASES))
+        keys |= listed.keys()
+        images = {image for image in listed.values() if image}
+    seen = [k for k in subject.cases if k in keys or (images and cohort.record(k).image_sha256 in images)]
+    return tuple(seen), recorded
+
+
+def _baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]:
+    """The geometric predictor beside each network: its own prior, fitted on its own training cases, or the installed
+    one of the protocol. The same predictor beside several models stands once, on the cases of all of them.
+    """
+    beside: dict[tuple[str, str], Subject] = {}
+    given = {subject.identity.sha256 for subject in subjects}
+    for subject in subjects:
+        baseline = _baseline_of(subject, choice.cohort.settings.protocol)
+        if baseline is None or baseline.identity.sha256 in given:
+            continue
+        key = (baseline.identity.sha256, baseline.seed)
+        if key in beside:
+            cases = sorted({*beside[key].cases, *baseline.cases})
+            beside[key] = replace(beside[key], cases=tuple(cases))
+        else:
+            beside[key] = baseline
+    return _told_apart([_flagged(baseline, choice) for baseline in beside.values()])
+
+
+def _baseline_of(subject: Subject, protocol: str) -> Subject | None:
+    if subject.bundle.manifest.kind == "geometric":
+        return None
+    prior = subject.bundle.manifest.settings.get("prior")
+    if prior is not None:
+        own = inner_bundle(subject.bundle, prior)
+        inside = own.folder.parent == subject.bundle.folder
+        note = f"fitted on the training cases of {subject.name}; its dose is an input of that network"
+        return Subject(own.manifest.name, subject.seed if inside else "", "baseline", own, subject.cases, (note,))
+    installed = [b for b in installed_bundles() if b.manifest.kind == "geometric" and protocol in b.manifest.protocols]
+    if not installed:
+        return None
+    first = min(installed, key=lambda bundle: bundle.manifest.protocols.index(protocol))
+    return Subject(first.manifest.name, "", "baseline", first, subject.cases)
+
+
+def _flagged(baseline: Subject, choice: CaseChoice) -> Subject:
+    """With a note where it saw cases, or may have. It is not refused: it is the model beside it that counts."""
+    if baseline.notes or choice.split == "train":
+        return baseline
+    seen, recorded = _seen_in_training(baseline, None, choice.cohort)
+    if seen:
+        count = f"{len(seen)} of these {len(baseline.cases)} cases"
+        return replace(baseline, notes=(f"it was fitted on {count}: its numbers are too good",))
+    return baseline if recorded else replace(baseline, notes=(_UNKNOWN_CASES,))
+
+
+def _told_apart(baselines: list[Subject]) -> list[Subject]:
+    """Different baselines of one name and seed get a number behind the name."""
+    times: dict[tuple[str, str], int] = {}
+    named = []
+    for baseline in baselines:
+        key = (baseline.name, baseline.seed)
+        times[key] = times.get(key, 0) + 1
+        named.append(replace(baseline, name=f"{baseline.name}_{times[key]}") if times[key] > 1 else baseline)
+    return named
+
+
+def _labelled(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
+    """With labels: the name, and the seed behind it where a name has several."""
+    names = [subject.name for subject in subjects]
+    labelled = []
+    for subject in subjects:
+        label = subject.name if names.count(subject.name) == 1 else f"{subject.name}-{subject.seed or 'no_seed'}"
+        labelled.append(replace(subject, label=re.sub(r"[^A-Za-z0-9_.-]", "_", label)))
+    taken = [subject.label for subject in labelled]
+    twice = sorted({label for label in taken if taken.count(label) > 1})
+    if twice:
+        raise ConfigError(f"two models are called {', '.join(twice)}; give one another name by NAME=MODEL")
+    return tuple(labelled)
