@@ -1,0 +1,134 @@
+"""Who is evaluated on what; above all that nobody is tested on the cases that it was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.evaluate.models import pack_run, pack_tiny
+from tests.train.cohorts import SETTINGS, patient
+from vmat_rt.bundle import Bundle
+from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.split import Splits
+from vmat_rt.cohort.store import Cohort
+from vmat_rt.errors import ConfigError
+from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for
+
+
+def subjects(
+    cohort: Cohort, *models: object, split: SplitName = "test", seed: int | None = None
+) -> tuple[Subject, ...]:
+    return subjects_for([str(model) for model in models], CaseChoice(cohort, split, seed), with_baseline=True)
+
+
+def pack(folder: Path, cohort: Cohort, seed: int) -> Path:
+    return pack_run(folder, seed, Splits.read(cohort).cases("train", seed))
+
+
+def test_a_run_is_tested_on_its_own_split(cohort: Cohort, tmp_path: Path) -> None:
+    splits = Splits.read(cohort)
+    found = subjects(cohort, *(pack(tmp_path / str(seed), cohort, seed) for seed in (42, 7)))
+    assert [(subject.label, subject.name, subject.seed) for subject in found] == [
+        ("tiny-42", "tiny", "42"),
+        ("tiny-7", "tiny", "7"),
+    ]
+    assert [subject.cases for subject in found] == [splits.cases("test", 42), splits.cases("test", 7)]
+    assert splits.cases("test", 42) != splits.cases("test", 7)
+
+
+@pytest.mark.parametrize("given", ["run", "its bundle"])
+def test_no_training_case_is_a_test_case(cohort: Cohort, tmp_path: Path, given: str) -> None:
+    """The test cases of seed 7 are among those that the run of seed 42 was trained on."""
+    splits = Splits.read(cohort)
+    seen = set(splits.cases("train", 42)) & set(splits.cases("test", 7))
+    assert seen
+    run = pack(tmp_path / "run", cohort, 42)
+    folder = run if given == "run" else run / "bundle"
+    with pytest.raises(ConfigError, match=f"trained on {len(seen)} of the 2 cases of the test split"):
+        subjects(cohort, folder, seed=7)
+    with pytest.raises(ConfigError, match="trained on"):
+        subjects(cohort, folder, split="all")
+    (asked,) = subjects(cohort, folder, split="train")
+    assert asked.cases == splits.cases("train", 42)
+    assert "training split" in asked.notes[0]
+
+
+def test_a_run_that_does_not_say_what_it_saw_is_refused(cohort: Cohort, tmp_path: Path) -> None:
+    run = pack(tmp_path / "run", cohort, 42)
+    (run / "run.json").write_text('{"seed": 42}', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"run\.json is damaged"):
+        subjects(cohort, run)
+
+
+def test_a_bundle_remembers_its_cases_by_key_and_by_image(cohort: Cohort, tmp_path: Path) -> None:
+    pictured = Cohort.create(tmp_path / "pictured", SETTINGS)
+    case = patient(0)
+    pictured.add(case, describe(case, Origin(key="other", patient="p", source="simulated", image_sha256="a" * 64)))
+    with pytest.raises(ConfigError, match="other"):
+        subjects(pictured, pack_tiny(tmp_path / "1", trained_on={"x": "a" * 64}).folder, split="all")
+    with pytest.raises(ConfigError, match="other"):
+        subjects(pictured, pack_tiny(tmp_path / "2", trained_on={"other": ""}).folder, split="all")
+    (clean,) = subjects(pictured, pack_tiny(tmp_path / "3", trained_on={"x": "", "y": "b" * 64}).folder, split="all")
+    assert clean.notes == ()
+    (unknown,) = subjects(pictured, pack_tiny(tmp_path / "4").folder, split="all")
+    assert "unknown" in unknown.notes[0]
+
+
+def test_a_bundle_beside_runs_gets_their_cases(cohort: Cohort, bundle: Bundle, tmp_path: Path) -> None:
+    splits = Splits.read(cohort)
+    runs = [pack(tmp_path / str(seed), cohort, seed) for seed in (42, 7)]
+    found = subjects(cohort, f"shipped={bundle.folder}", *runs)
+    assert found[0].name == "shipped"
+    assert found[0].cases == tuple(sorted({*splits.cases("test", 42), *splits.cases("test", 7)}))
+    assert subjects(cohort, bundle.folder, seed=7)[0].cases == splits.cases("test", 7)
+    with pytest.raises(ConfigError, match="seeds 42, 7"):
+        subjects(cohort, bundle.folder)
+
+
+def test_names_must_tell_models_apart(cohort: Cohort, bundle: Bundle, tmp_path: Path) -> None:
+    other = pack_tiny(tmp_path / "other", seed=2).folder
+    with pytest.raises(ConfigError, match="NAME=MODEL"):
+        subjects(cohort, bundle.folder, other, seed=42)
+    found = subjects(cohort, f"first={bundle.folder}", f"second={other}", seed=42)
+    assert [subject.label for subject in found] == ["first", "second"]
+
+
+def test_a_model_of_another_site_is_refused(cohort: Cohort) -> None:
+    with pytest.raises(ConfigError, match="head_neck_70"):
+        subjects(cohort, "head_neck_geometric", seed=42)
+    with pytest.raises(ConfigError, match="not a model bundle"):
+        subjects(cohort, "no_such_model", seed=42)
+    with pytest.raises(ConfigError, match="at least one"):
+        subjects(cohort, seed=42)
+
+
+def test_a_cohort_without_splits_is_taken_whole_or_not_at_all(bundle: Bundle, tmp_path: Path) -> None:
+    bare = Cohort.create(tmp_path / "bare", SETTINGS)
+    with pytest.raises(ConfigError, match="has no cases"):
+        subjects(bare, bundle.folder, split="all")
+    case = patient(0)
+    bare.add(case, describe(case, Origin(key="one", patient="p", source="simulated")))
+    assert subjects(bare, bundle.folder, split="all")[0].cases == ("one",)
+    with pytest.raises(ConfigError, match="cohort split"):
+        subjects(bare, bundle.folder)
+
+
+def test_the_trees_of_a_run_stand_beside_it(cohort: Cohort, run: Path) -> None:
+    model, baseline = subjects(cohort, run)
+    assert (model.role, baseline.role) == ("model", "baseline")
+    assert baseline.bundle.folder == run / "bundle" / "prior"
+    assert (baseline.name, baseline.seed, baseline.cases) == ("tiny_prior", "42", model.cases)
+    assert "training cases" in baseline.notes[0]
+    assert len(subjects_for([str(run)], CaseChoice(cohort, "test", None), with_baseline=False)) == 1
+
+
+def test_a_real_run_records_its_training_cases(cohort: Cohort, run: Path, tmp_path: Path) -> None:
+    """In its bundle too, so that they are known when it is shipped alone."""
+    shipped = tmp_path / "shipped"
+    (run / "bundle").rename(shipped)
+    try:
+        with pytest.raises(ConfigError, match="trained on"):
+            subjects(cohort, shipped, split="all")
+    finally:
+        shipped.rename(run / "bundle")
