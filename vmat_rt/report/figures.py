@@ -89,7 +89,7 @@ def draw_row(
         axes = figure.add_axes((left / width, 0.0, height * aspect / width, 1.0))
         draw_plane(axes, plane, picture, wash)
         draw_outlines(axes, plane, colours)
-        _label(axes, plane)
+        label_plane(axes, plane)
         left += height * aspect + _GAP_INCHES
     bar = figure.add_axes(((left + 0.12) / width, 0.08, 0.16 / width, 0.80))
     draw_bar(figure, bar, wash)
@@ -161,7 +161,8 @@ def draw_outlines(axes: Axes, plane: Plane, colours: Mapping[str, str], width: f
     axes.add_collection(edge, autolim=False)
 
 
-def _label(axes: Axes, plane: Plane) -> None:
+def label_plane(axes: Axes, plane: Plane) -> None:
+    """The letters of the patient's directions, and where the plane lies."""
     from matplotlib.patheffects import withStroke
 
     left, right, top, bottom = _LETTERS[plane.view]

@@ -7,6 +7,7 @@ axial and coronal views, sagittal views have the front on the left.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from vmat_rt.report.schema import NOTICE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
 
 _AXIS_LABELS = ("z, to the head (mm)", "y, to the back (mm)", "x, to the patient's left (mm)")
 _PASS, _EDGE, _FAIL, _NOT_EVALUATED = "#0072B2", "#F7F7F7", "#D55E00", "#C8C8C8"
@@ -37,15 +39,18 @@ def gamma_figure(result: GammaResult, path: Path) -> None:
 
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 3)
-    place = _focus(result.map.array)
-    for panel, view in zip(panels, VIEWS, strict=True):
-        image = _draw(panel, result, view, place)
-    bar = figure.colorbar(image, ax=panels, shrink=0.8, label="gamma (grey: not evaluated)")
-    bar.set_ticks([0, 0.5, PASS, *np.linspace(PASS, result.criteria.max_gamma, 3)[1:]])
+    draw_gamma(figure, figure.subplots(1, 3), result)
     figure.suptitle(_title(result))
     figure.supxlabel(NOTICE, color=_FAIL, fontweight="bold")
     figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def draw_gamma(figure: Figure, panels: Sequence[Axes], result: GammaResult) -> None:
+    """The map on three panels, axial, coronal and sagittal, with one colour bar beside them."""
+    place = _focus(result.map.array)
+    images = [_draw(panel, result, view, place) for panel, view in zip(panels, VIEWS, strict=True)]
+    bar = figure.colorbar(images[-1], ax=panels, shrink=0.8, label="gamma (grey: not evaluated)")
+    bar.set_ticks([0, 0.5, PASS, *np.linspace(PASS, result.criteria.max_gamma, 3)[1:]])
 
 
 def _title(result: GammaResult) -> str:

@@ -1,0 +1,59 @@
+"""Training curves: loss and validation metrics by epoch, a line a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from vmat_rt.report.evaluation.drawing import DASHES, PALETTE, Drawing, Style, dress, finish, legend, new_figure
+from vmat_rt.report.evaluation.labels import quantity
+from vmat_rt.report.evaluation.runs import RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_PANELS: Final = ("loss", "mae_gy", "d95_gap_gy", "openkbp_dose_score", "openkbp_dvh_score", "lr")
+_TITLES: Final = {
+    "loss": ("Training loss", "loss, weighted sum of relative dose terms"),
+    "mae_gy": ("Validation MAE", "MAE, body, Gy"),
+    "d95_gap_gy": ("Validation |D95% gap|", "mean over targets, Gy"),
+    "lr": ("Learning rate", "learning rate, no unit"),
+}
+_LOGARITHMIC: Final = {"loss", "lr"}
+_COLUMNS: Final = 3
+
+
+def training_curves(runs: Sequence[RunRecord], style: Style) -> Drawing | None:
+    """Colour by recipe, line style by seed. None where no run has noted an epoch."""
+    told = [run for run in runs if run.history]
+    panels = [name for name in _PANELS if any(name in row for run in told for row in run.history)]
+    if not panels:
+        return None
+    rows = math.ceil(len(panels) / _COLUMNS)
+    figure = new_figure(3.1 * rows + 0.7)
+    axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    names = list(dict.fromkeys(run.name for run in told))
+    seeds = list(dict.fromkeys(run.seed for run in told))
+    handles = []
+    for run in told:
+        look = PALETTE[names.index(run.name) % len(PALETTE)], DASHES[seeds.index(run.seed) % len(DASHES)]
+        drawn = [_line(panel, run, name, look) for panel, name in zip(axes, panels, strict=False)]
+        handles.append(drawn[0])
+    for panel, name in zip(axes, panels, strict=False):
+        title, unit = _TITLES.get(name, (f"Validation {quantity(name).label}", quantity(name).axis))
+        dress(panel, title, "epoch", unit)
+        if name in _LOGARITHMIC and all(row.get(name, 1) > 0 for run in told for row in run.history):
+            panel.set_yscale("log")
+    for panel in axes[len(panels) :]:
+        panel.set_axis_off()
+    legend(figure, handles)
+    return finish(figure, "training_curves", "Training by epoch: colour by recipe, line style by seed.", style)
+
+
+def _line(panel: Axes, run: RunRecord, name: str, look: tuple[str, str]) -> object:
+    points = [(row["epoch"] + 1, row[name]) for row in run.history if name in row and "epoch" in row]
+    x, y = zip(*points, strict=True) if points else ((), ())
+    alone = "o" if len(points) == 1 else ""
+    label = f"{run.name}, seed {run.seed}"
+    return panel.plot(x, y, color=look[0], linestyle=look[1], marker=alone, linewidth=1.5, label=label)[0]

@@ -1,0 +1,192 @@
+"""Which predictions are shown in pictures, and those pictures: colourwash, difference, gamma map and DVH."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from vmat_rt.case import Case, FloatArray, Structure, Volume
+from vmat_rt.metrics.dvh import compute_dvh
+from vmat_rt.metrics.gamma import GammaResult, gamma
+from vmat_rt.protocol import Protocol
+from vmat_rt.report.colours import evaluated_structures, structure_colours
+from vmat_rt.report.evaluation.drawing import INK, SOFT, Drawing, Style, dress, finish, new_figure
+from vmat_rt.report.evaluation.pooled import Model
+from vmat_rt.report.figures import Wash, difference_wash, dose_wash, draw_bar, draw_outlines, draw_plane, label_plane
+from vmat_rt.report.gamma_figure import draw_gamma
+from vmat_rt.report.planes import VIEWS, Plane, cut_planes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rank = Literal["best", "median", "worst"]
+_LEFT_INCHES: Final = 0.05
+_BAR_INCHES: Final = 0.75
+_HEAD_INCHES: Final = 0.42
+_FOOT_INCHES: Final = 0.28
+_GAP_INCHES: Final = 0.05
+_WIDTH_INCHES: Final = 11.0
+_PAPER: Final = "#000000"
+_TEXT: Final = "#e8edf2"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One prediction of the model, by its place among all that were evaluated. mae_gy is over the body."""
+
+    rank: Rank
+    model: str
+    seed: str
+    case: str
+    mae_gy: float
+
+    @property
+    def title(self) -> str:
+        seed = f", seed {self.seed}" if self.seed else ""
+        return f"{self.rank.capitalize()}: {self.case}, {self.model}{seed}, MAE {self.mae_gy:.2f} Gy"
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """A choice with its case (which has the reference dose), the predicted dose (Gy) and the case's protocol."""
+
+    choice: Choice
+    case: Case
+    predicted: Volume
+    protocol: Protocol
+
+    @property
+    def reference(self) -> Volume:
+        assert self.case.reference_dose is not None
+        return self.case.reference_dose
+
+
+def choose(model: Model) -> tuple[Choice, ...]:
+    """Best, median and worst of all its predictions by MAE in the body; fewer where there are fewer than three."""
+    found = sorted((value, *pair) for pair, value in model.values.get("mae_gy", {}).items() if value is not None)
+    places: dict[int, Rank] = {0: "best"} if found else {}
+    places.setdefault(len(found) - 1, "worst")
+    places.setdefault(len(found) // 2, "median")
+    ordered = sorted(place for place in places if 0 <= place < len(found))
+    return tuple(Choice(places[at], model.name, found[at][1], found[at][2], found[at][0]) for at in ordered)
+
+
+def dose_pictures(exemplar: Exemplar, style: Style) -> Drawing:
+    """Three views down; predicted, reference and their difference across, on CT."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    case, planes = exemplar.case, cut_planes(exemplar.case, exemplar.predicted.grid)
+    pictures = [(plane.sample(exemplar.predicted), plane.sample(exemplar.reference)) for plane in planes]
+    highest = max(float(np.nanmax(picture, initial=0.0)) for pair in pictures for picture in pair)
+    washes = dose_wash(case.prescription.dose_gy, highest), difference_wash(case.prescription.dose_gy)
+    colours = structure_colours(evaluated_structures(case, exemplar.protocol), exemplar.protocol)
+    across = (_WIDTH_INCHES - 2 * _BAR_INCHES - _LEFT_INCHES - 2 * _GAP_INCHES) / 3
+    heights = [across * _aspect(plane) for plane in planes]
+    height = sum(heights) + _HEAD_INCHES + _FOOT_INCHES + 2 * _GAP_INCHES
+    figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=130, facecolor=_PAPER)
+    FigureCanvasAgg(figure)
+    top = height - _HEAD_INCHES
+    for plane, (mine, theirs), down in zip(planes, pictures, heights, strict=True):
+        for column, (picture, wash) in enumerate(((mine, washes[0]), (theirs, washes[0]), (mine - theirs, washes[1]))):
+            place = (
+                _column_inches(column, across) / _WIDTH_INCHES,
+                (top - down) / height,
+                across / _WIDTH_INCHES,
+                down / height,
+            )
+            _view(figure.add_axes(place), plane, picture, wash, colours)
+        top -= down + _GAP_INCHES
+    _heads_and_bars(figure, across, washes)
+    caption = (
+        f"{exemplar.choice.title}. Dotted white: 95 % of each prescribed dose; difference = predicted − reference."
+    )
+    return finish(figure, f"dose_{exemplar.choice.rank}", caption, style)
+
+
+def _column_inches(column: int, across: float) -> float:
+    """Left edge of a column: the dose's bar stands behind the second, the difference's behind the third."""
+    return _LEFT_INCHES + column * (across + _GAP_INCHES) + (_BAR_INCHES if column == 2 else 0.0)
+
+
+def _view(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash, colours: Mapping[str, str]) -> None:
+    draw_plane(axes, plane, picture, wash)
+    draw_outlines(axes, plane, colours, width=0.9)
+    label_plane(axes, plane)
+
+
+def _heads_and_bars(figure: Figure, across: float, washes: tuple[Wash, Wash]) -> None:
+    height = float(figure.get_size_inches()[1])
+    for column, title in enumerate(("Predicted", "Reference", "Predicted − reference")):
+        x = (_column_inches(column, across) + across / 2) / _WIDTH_INCHES
+        y = 1 - 0.1 / height
+        figure.text(x, y, title, color=_TEXT, fontsize=11, fontweight="bold", ha="center", va="top")
+    bar = min(3.6, height - 1.6)
+    low = (height - _HEAD_INCHES - bar - 0.25) / height
+    for column, wash in ((1, washes[0]), (2, washes[1])):
+        x = (_column_inches(column, across) + across + 0.08) / _WIDTH_INCHES
+        draw_bar(figure, figure.add_axes((x, low, 0.13 / _WIDTH_INCHES, bar / height)), wash)
+
+
+def _aspect(plane: Plane) -> float:
+    low, high = plane.ct.grid.bounds_mm
+    down, across = plane.axes
+    return (high[down] - low[down]) / (high[across] - low[across])
+
+
+def gamma_map(exemplar: Exemplar, style: Style) -> Drawing:
+    """Gamma 3 % / 3 mm of the predicted dose on three planes, where most points fail."""
+    found = gamma(exemplar.reference, exemplar.predicted)
+    figure = new_figure(4.2)
+    panels = figure.subplots(1, len(VIEWS))
+    draw_gamma(figure, panels, found)
+    return finish(figure, f"gamma_{exemplar.choice.rank}", _gamma_caption(exemplar.choice, found), style)
+
+
+def _gamma_caption(choice: Choice, found: GammaResult) -> str:
+    if found.pass_rate_percent is None:
+        return f"{choice.title}. Gamma {found.criteria.label}: not evaluable, {found.reason}."
+    passed = f"{found.pass_rate_percent:.1f} % of {found.points_evaluated} points pass"
+    return f"{choice.title}. Gamma {found.criteria.label}: {passed} (all points of the dose grid, body and beyond)."
+
+
+def dvh_figure(exemplars: Sequence[Exemplar], style: Style) -> Drawing:
+    """Cumulative DVHs, a panel an exemplar: predicted solid, reference dashed."""
+    from matplotlib.lines import Line2D
+
+    figure = new_figure(4.6)
+    handles: dict[str, Line2D] = {}
+    panels = figure.subplots(1, len(exemplars), squeeze=False, sharey=True)[0]
+    for axes, exemplar in zip(panels, exemplars, strict=True):
+        structures = evaluated_structures(exemplar.case, exemplar.protocol)
+        colours = structure_colours(structures, exemplar.protocol)
+        for structure in structures:
+            if structure.name != exemplar.protocol.body_name:
+                name, colour = structure.name or structure.roi_name, colours[structure.roi_name]
+                _curves(axes, exemplar, structure, colour)
+                handles.setdefault(name, Line2D([], [], color=colour, label=name))
+        for level in exemplar.case.prescription.dose_gy.values():
+            axes.axvline(level, color=SOFT, linewidth=0.8, linestyle=":")
+        first = axes is panels[0]
+        choice = exemplar.choice
+        dress(axes, f"{choice.rank.capitalize()}: {choice.case}", "dose, Gy", "volume, %" if first else "")
+        axes.set_ylim(0, 102)
+        axes.set_xlim(left=0)
+    lines = [Line2D([], [], color=INK, label="predicted"), Line2D([], [], color=INK, linestyle="--", label="reference")]
+    figure.legend(handles=[*lines, *handles.values()], loc="outside upper left", ncols=6, frameon=False, fontsize=8)
+    caption = (
+        f"Cumulative DVHs of {exemplars[0].choice.model}: predicted solid, reference dashed, prescriptions dotted."
+    )
+    return finish(figure, "dvh", caption, style)
+
+
+def _curves(axes: Axes, exemplar: Exemplar, structure: Structure, colour: str) -> None:
+    for dose, line in ((exemplar.predicted, "-"), (exemplar.reference, "--")):
+        dvh = compute_dvh(structure, dose)
+        if dvh.cumulative is not None:
+            levels = np.linspace(0, float(dose.array.max()) * 1.02, 400)
+            axes.plot(levels, np.asarray(dvh.curve(levels)), color=colour, linestyle=line, linewidth=1.4)

@@ -1,0 +1,89 @@
+"""report.html and its figures. The page is one file that needs nothing else: no script, no network, pictures inside."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmat_rt.report.evaluation.labels import quantity
+from vmat_rt.report.evaluation.pooled import Model
+from vmat_rt.report.evaluation.sections import Material, Section, sections
+from vmat_rt.report.schema import NOTICE
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+PAGE = "report.html"
+FIGURES = "figures"
+_TILES = ("mae_gy", "gamma_target_percent", "gamma_global_percent", "openkbp_dose_score", "openkbp_dvh_score")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number at the top."""
+
+    value: str
+    label: str
+    note: str
+
+
+def write_evaluation_report(material: Material, folder: Path) -> list[Path]:
+    """Write report.html and figures/*.png, *.pdf into an existing folder; returns their paths."""
+    found = sections(material)
+    figures = folder / FIGURES
+    figures.mkdir(exist_ok=True)
+    paths = [folder / PAGE]
+    for drawing in (drawing for section in found for drawing in section.drawings):
+        for suffix, content in (("png", drawing.png), ("pdf", drawing.pdf)):
+            paths.append(figures / f"{drawing.name}.{suffix}")
+            paths[-1].write_bytes(content)
+    paths[0].write_text(render(material, found), encoding="utf-8")
+    return paths
+
+
+def render(material: Material, found: Sequence[Section]) -> str:
+    """The HTML. Every text is escaped."""
+    pooled = material.pooled
+    notes = [note for evaluation in pooled.evaluations for note in evaluation.aggregate.notes]
+    return _template().render(
+        notice=NOTICE,
+        simulated=material.simulated,
+        title=", ".join(dict.fromkeys(model.name for model in pooled.models if not model.is_baseline)) or "Evaluation",
+        cohorts=list({e.aggregate.cohort.name: e.aggregate.cohort for e in pooled.evaluations}.values()),
+        tiles=_tiles(material.focus),
+        focus=material.focus.name,
+        sections=found,
+        notes=list(dict.fromkeys([*notes, *pooled.notes])),
+        figures=FIGURES,
+    )
+
+
+def _tiles(focus: Model) -> list[Tile]:
+    """Of the model that is in focus: mean over seeds of its headline numbers."""
+    tiles = []
+    gaps = [metric for metric in focus.values if metric.startswith("d95_gap_gy:")]
+    for metric in [*_TILES[:3], *gaps[:2], *_TILES[3:]]:
+        by_seed = list(focus.by_seed(metric).values())
+        if by_seed:
+            what = quantity(metric)
+            mean = what.text(sum(by_seed) / len(by_seed))
+            seeds = f"mean of {len(by_seed)} seeds" if len(by_seed) > 1 else "mean over cases"
+            tiles.append(Tile(f"{mean} {what.unit}".strip(), what.label, seeds))
+    return tiles
+
+
+@functools.cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("vmat_rt.report"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("evaluation.html")

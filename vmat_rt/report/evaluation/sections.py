@@ -1,0 +1,259 @@
+"""The sections of the page, in order: what each one shows, and the sentence where there is nothing to show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from vmat_rt.bundle import Bundle
+from vmat_rt.report.evaluation.case_tables import (
+    FEWEST_FOR_FENCES,
+    clinical_table,
+    failure_table,
+    outlier_table,
+    recurring_table,
+)
+from vmat_rt.report.evaluation.curves import training_curves
+from vmat_rt.report.evaluation.drawing import Drawing, Style, looks_of
+from vmat_rt.report.evaluation.exemplars import Exemplar, dose_pictures, dvh_figure, gamma_map
+from vmat_rt.report.evaluation.goal_map import draw_goal_map, goal_map
+from vmat_rt.report.evaluation.pooled import Model, Pooled
+from vmat_rt.report.evaluation.provenance import (
+    configuration_table,
+    data_table,
+    environment_table,
+    limitations,
+    model_table,
+    split_table,
+)
+from vmat_rt.report.evaluation.runs import RunRecord
+from vmat_rt.report.evaluation.spread import box_plots, case_strip, gamma_bars
+from vmat_rt.report.evaluation.structure_figures import asymmetry, dvh_points, structure_gaps
+from vmat_rt.report.evaluation.tables import Table, compared, comparison_table, goal_table, seed_table, structure_table
+
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that the report is made of. focus is the model that pictures show; no_pictures says why there are none.
+
+    bundles: by SHA-256 of their identity; splits: seed -> part -> number of cases, of the cohort where it is known.
+    """
+
+    pooled: Pooled
+    focus: Model
+    runs: tuple[RunRecord, ...] = ()
+    bundles: Mapping[str, Bundle] = field(default_factory=dict)
+    splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    exemplars: tuple[Exemplar, ...] = ()
+    no_pictures: str = ""
+
+    @property
+    def style(self) -> Style:
+        models = self.pooled.models
+        baselines = frozenset(model.name for model in models if model.is_baseline)
+        return Style(looks_of([model.name for model in models], baselines), self.simulated)
+
+    @property
+    def simulated(self) -> str:
+        """What must stand wherever numbers do; empty for data of patients alone."""
+        cohorts = {e.aggregate.cohort.name: e.aggregate.cohort.simulated for e in self.pooled.evaluations}
+        if all(cohorts.values()):
+            return "SIMULATED patients and doses"
+        said = [name for name, simulated in cohorts.items() if simulated]
+        return f"SIMULATED in part: cohort {', '.join(said)}" if said else ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section. absent is the sentence that stands where there is nothing to show; items: lists under a heading."""
+
+    name: str
+    title: str
+    lead: str = ""
+    drawings: tuple[Drawing, ...] = ()
+    tables: tuple[Table, ...] = ()
+    absent: tuple[str, ...] = ()
+    items: Mapping[str, list[str]] = field(default_factory=dict)
+    numbers: bool = True
+
+
+def sections(material: Material) -> tuple[Section, ...]:
+    """All of them; the order of the reference notebook."""
+    return (
+        _results(material),
+        _training(material),
+        _doses(material),
+        _dvh(material),
+        _gamma(material),
+        _cases(material),
+        _goals(material),
+        _asymmetry(material),
+        _recurring(material),
+        _outliers(material),
+        _comparison(material),
+        *_clinical(material),
+        _provenance(material),
+        _limitations(material),
+        _definitions(material),
+    )
+
+
+def _results(material: Material) -> Section:
+    seeds = max(len(model.seeds) for model in material.pooled.models)
+    absent = () if seeds > 1 else ("No model has more than one seed here: how much seeds scatter is not known.",)
+    return Section("results", "Results over seeds", tables=(seed_table(material.pooled),), absent=absent)
+
+
+def _training(material: Material) -> Section:
+    drawing = training_curves(material.runs, material.style)
+    absent = "No training run was given, so there are no curves: name run folders with --run."
+    if material.runs:
+        absent = "The runs have no epochs in their metrics.csv yet."
+    return _shown("training", "Training curves", (drawing,), absent)
+
+
+def _doses(material: Material) -> Section:
+    lead = f"Best, median and worst prediction of {material.focus.name} by MAE in the body."
+    drawings = tuple(dose_pictures(exemplar, material.style) for exemplar in material.exemplars)
+    absent = (material.no_pictures,) if material.no_pictures else ()
+    return Section("doses", "Dose on CT, and difference maps", lead if drawings else "", drawings, absent=absent)
+
+
+def _dvh(material: Material) -> Section:
+    absent = []
+    curves = dvh_figure(material.exemplars, material.style) if material.exemplars else None
+    if curves is None:
+        absent.append("No DVH curves: they need the doses of the exemplary cases (see Dose on CT).")
+    points = dvh_points(material.focus, material.style)
+    if points is None:
+        absent.append("No DVH points: the evaluation's cases/ are not there.")
+    gaps, table = structure_gaps(material.pooled, material.style), structure_table(material.pooled)
+    return Section(
+        "dvh", "DVH, predicted against reference", "", _there(curves, points, gaps), _there(table), tuple(absent)
+    )
+
+
+def _gamma(material: Material) -> Section:
+    absent = []
+    bars = gamma_bars(material.pooled, material.focus, material.style)
+    if bars is None:
+        absent.append("No pass rates: the models were evaluated with --no-gamma.")
+    maps = [gamma_map(exemplar, material.style) for exemplar in material.exemplars]
+    if not maps:
+        absent.append("No gamma map: it needs the doses of the exemplary cases (see Dose on CT).")
+    return Section("gamma", "Gamma", "", _there(bars, *maps), absent=tuple(absent))
+
+
+def _cases(material: Material) -> Section:
+    drawings = [box_plots(material.pooled, material.style)]
+    drawings += [case_strip(material.pooled, metric, material.style) for metric in ("mae_gy", "openkbp_dvh_score")]
+    return _shown("cases", "Spread over cases", drawings, "No metric has a value in any case.")
+
+
+def _goals(material: Material) -> Section:
+    maps = [found for model in material.pooled.models if (found := goal_map(model)) is not None]
+    if not maps:
+        absent = "No planning goal was evaluated: the protocol has none, or the evaluation's cases/ are not there."
+        return Section("goals", "Goal compliance", absent=(absent,))
+    drawings = tuple(
+        draw_goal_map(found, f"goals_{number}", material.style) for number, found in enumerate(maps, start=1)
+    )
+    lead = (
+        "A false pass is the error that matters: the prediction meets a goal that the reference dose misses. "
+        "Goals are evaluated for each case's fractionation."
+    )
+    return Section("goals", "Goal compliance", lead, drawings, (goal_table(maps),))
+
+
+def _asymmetry(material: Material) -> Section:
+    absent = "No case has a left and a right structure that a protocol knows as a pair."
+    return _shown("asymmetry", "Left and right", (asymmetry(material.pooled, material.style),), absent)
+
+
+def _recurring(material: Material) -> Section:
+    tables = _there(*(recurring_table(model) for model in material.pooled.models))
+    absent = () if tables else ("No case was evaluated for more than one seed of a model.",)
+    return Section("recurring", "Cases that recur across seeds", tables=tables, absent=absent)
+
+
+def _outliers(material: Material) -> Section:
+    outliers, failures = outlier_table(material.pooled), failure_table(material.pooled)
+    absent = []
+    if outliers is None:
+        absent.append(f"Fewer than {FEWEST_FOR_FENCES} cases with a value: no fences can be drawn.")
+    elif not outliers.rows:
+        absent.append("No case lies beyond Tukey's fences (1.5 interquartile ranges).")
+        outliers = None
+    if failures is None:
+        absent.append("Every case gave a result.")
+    return Section("outliers", "Outliers and failures", "", (), _there(outliers, failures), tuple(absent))
+
+
+def _comparison(material: Material) -> Section:
+    comparison = compared(material.pooled)
+    if comparison is None:
+        return Section("comparison", "Comparison of models", absent=("One model alone is described, not tested.",))
+    notes = [note[:1].upper() + note[1:] + "." for note in comparison.notes]
+    lead = f"Every model against {comparison.baseline}, the first that was given."
+    return Section("comparison", "Comparison of models", lead, (), (comparison_table(comparison),), tuple(notes))
+
+
+def _clinical(material: Material) -> tuple[Section, ...]:
+    """Only where an evaluation asked for it."""
+    table = clinical_table(material.pooled)
+    if table is None:
+        return ()
+    absent = () if table.rows else ("No plan is worse than predicted by more than the model's own spread.",)
+    tables = (table,) if table.rows else ()
+    return (Section("clinical", "Plans worse than predicted", tables=tables, absent=absent),)
+
+
+def _provenance(material: Material) -> Section:
+    runs = material.runs
+    tables = _there(
+        data_table(material.pooled),
+        model_table(material.pooled, material.bundles),
+        split_table(runs, material.splits),
+        configuration_table(runs),
+        environment_table(runs),
+    )
+    absent = () if runs else ("No training run was given: recipes and machines are not shown (--run).",)
+    return Section("provenance", "Data, splits, models and configuration", "", (), tables, absent)
+
+
+def _limitations(material: Material) -> Section:
+    items = {name: said for name, said in limitations(material.pooled, material.bundles).items() if said}
+    unknown = [
+        model.name
+        for model in material.pooled.models
+        if not any(subject.sha256 in material.bundles for subject in model.subjects.values())
+    ]
+    absent = [f"The model card of {name} is not at hand: name its run with --run." for name in unknown]
+    lead = "A predicted dose is what planning would probably reach. It is no plan and cannot be delivered."
+    if material.simulated:
+        lead += (
+            " Patients and doses are simulated: these numbers rank models and show that the software works. They say "
+            "nothing of how well a model predicts doses of patients."
+        )
+    return Section("limitations", "Limitations", lead, absent=tuple(absent), items=items, numbers=False)
+
+
+def _definitions(material: Material) -> Section:
+    texts: dict[str, str] = {}
+    for evaluation in material.pooled.evaluations:
+        texts |= evaluation.aggregate.metric_definitions
+    rows = tuple(texts.items())
+    table = Table("As vmat-rt evaluate measures them.", ("Name in results.csv", "Meaning"), rows, names=2)
+    return Section("definitions", "Definitions", tables=(table,) if rows else (), numbers=False)
+
+
+def _shown(name: str, title: str, drawings: Iterable[Drawing | None], absent: str) -> Section:
+    found = _there(*drawings)
+    return Section(name, title, "", found, absent=() if found else (absent,))
+
+
+def _there(*things: Thing | None) -> tuple[Thing, ...]:
+    return tuple(thing for thing in things if thing is not None)

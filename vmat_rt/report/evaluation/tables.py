@@ -1,0 +1,179 @@
+"""Table: rows of text for the page. Those of results: over seeds, by structure, compared, and goals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vmat_rt.metrics.compare import Comparison, compare_rows
+from vmat_rt.metrics.statistics import PairedTest, summarize
+from vmat_rt.report.evaluation.goal_map import GoalMap
+from vmat_rt.report.evaluation.labels import ABSENT, HEADLINE, TESTED, Quantity, in_order, number, quantity
+from vmat_rt.report.evaluation.pooled import POOLED_SCORE, Model, Pooled
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. The first `names` columns are words, the others numbers. An empty first cell continues the row above.
+
+    strong: numbers of rows that are set in bold; flagged: those that need attention.
+    """
+
+    caption: str
+    header: Row
+    rows: tuple[Row, ...]
+    names: int = 1
+    strong: frozenset[int] = frozenset()
+    flagged: frozenset[int] = frozenset()
+
+
+def seed_table(pooled: Pooled) -> Table:
+    """Every headline metric of every model: over seeds, then over cases."""
+    rows: list[Row] = []
+    strong = set()
+    for metric in in_order(pooled.metrics, HEADLINE):
+        shown = [model for model in pooled.models if model.by_case(metric)]
+        best = _best(shown, metric)
+        for place, model in enumerate(shown):
+            if model is best and len(shown) > 1:
+                strong.add(len(rows))
+            rows.append(("" if place else quantity(metric).axis, model.name, *_numbers(model, metric)))
+    header = (
+        "Metric", "Model", "Mean ± SD over seeds", "Range over seeds", "SD over cases", "95 % CI of the mean",
+        "Seeds", "Cases", "Without a value",
+    )  # fmt: skip
+    caption = (
+        "Mean of the seeds' means ± their SD, and their range; SD over cases and bootstrap interval of the mean (cases "
+        "drawn, each with its mean over seeds). Bold: the best mean, where one direction is better."
+    )
+    return Table(caption, header, tuple(rows), names=2, strong=frozenset(strong))
+
+
+def _numbers(model: Model, metric: str) -> Row:
+    what, by_seed = quantity(metric), list(model.by_seed(metric).values())
+    found = summarize(model.values[metric])
+    mean = what.text(float(np.mean(by_seed)))
+    several = len(by_seed) > 1
+    over = f"{mean} ± {what.spread(float(np.std(by_seed, ddof=1)))}" if several else mean
+    extent = f"{what.text(min(by_seed))} to {what.text(max(by_seed))}" if several else ABSENT
+    interval = _interval(found.ci95, what) if metric != POOLED_SCORE else ABSENT
+    seeds = str(len(model.seeds)) if model.seeds else ABSENT
+    return over, extent, what.spread(found.sd), interval, seeds, str(found.n_cases), str(found.missing)
+
+
+def _best(models: Sequence[Model], metric: str) -> Model | None:
+    better = quantity(metric).better
+    if better not in {"lower", "higher"} or not models:
+        return None
+    sign = 1 if better == "lower" else -1
+    return min(models, key=lambda model: sign * float(np.mean(list(model.by_seed(metric).values()))))
+
+
+def _interval(interval: tuple[float, float] | None, what: Quantity) -> str:
+    return ABSENT if interval is None else f"{what.text(interval[0])} to {what.text(interval[1])}"
+
+
+def structure_table(pooled: Pooled) -> Table | None:
+    """Mean ± SD over cases of the gaps of each structure; None without any."""
+    names = ("d95_gap_gy", "mean_gap_gy", "near_max_gap_gy")
+    structures = list(dict.fromkeys(m.partition(":")[2] for m in in_order(pooled.metrics, names)))
+    rows = []
+    for structure in structures:
+        for place, model in enumerate(pooled.models):
+            cells = [_mean_sd(model, f"{name}:{structure}") for name in names]
+            counts = [len(model.by_case(f"{name}:{structure}")) for name in names]
+            rows.append(("" if place else structure, model.name, *cells, str(max(counts))))
+    header = ("Structure", "Model", *(f"{quantity(name).label}, Gy" for name in names), "Cases")
+    caption = "Predicted − reference, mean ± SD over cases (of their seed means)."
+    return Table(caption, header, tuple(rows), names=2) if rows else None
+
+
+def _mean_sd(model: Model, metric: str) -> str:
+    what, values = quantity(metric), list(model.by_case(metric).values())
+    if not values:
+        return ABSENT
+    sd = what.spread(float(np.std(values, ddof=1))) if len(values) > 1 else ABSENT
+    return f"{what.text(float(np.mean(values)))} ± {sd}"
+
+
+def compared(pooled: Pooled) -> Comparison | None:
+    """Every model against the first, on the metrics that have a better direction; None for one model alone."""
+    rows = pooled.rows(in_order(pooled.metrics, TESTED))
+    return compare_rows(rows) if len({row.model for row in rows}) > 1 else None
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Paired tests; flagged where the corrected p is below 0.05."""
+    rows: list[Row] = []
+    flagged = set()
+    for model, tests in comparison.tests.items():
+        for place, (metric, test) in enumerate(tests.items()):
+            if test.significant:
+                flagged.add(len(rows))
+            rows.append(("" if place else f"{model} − {comparison.baseline}", *_test_cells(metric, test)))
+    header = (
+        "Models", "Metric", "Change", "Mean difference", "95 % CI", "Pairs", "p", "p, Holm", "Rank-biserial",
+        "Cohen d_z", "> 2 seed SD",
+    )  # fmt: skip
+    caption = (
+        "Wilcoxon signed-rank, two-sided, paired by case (seeds averaged first), corrected by Holm over the metrics of "
+        "one pair of models. Flagged: corrected p < 0.05."
+    )
+    return Table(caption, header, tuple(rows), names=3, flagged=frozenset(flagged))
+
+
+def _test_cells(metric: str, test: PairedTest) -> Row:
+    what = quantity(metric)
+    ends = [number(end, what.unit, signed=True) for end in test.ci95 or ()]
+    return (
+        what.axis,
+        _verdict(test.mean_difference, what),
+        number(test.mean_difference, what.unit, signed=True),
+        " to ".join(ends) or ABSENT,
+        str(test.n_pairs),
+        _p(test.p_value),
+        _p(test.p_holm),
+        _plain(test.rank_biserial),
+        _plain(test.cohen_dz),
+        {None: ABSENT, True: "yes", False: "no"}[test.exceeds_seed_noise],
+    )
+
+
+def _verdict(difference: float | None, what: Quantity) -> str:
+    if not difference:
+        return ABSENT
+    return "better" if (difference < 0) == (what.better == "lower") else "worse"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ABSENT
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _plain(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:+.2f}".replace("-", "−")
+
+
+def goal_table(maps: Iterable[GoalMap]) -> Table:
+    """How often both doses agree on each goal, by model; flagged where a prediction promised too much."""
+    rows: list[Row] = []
+    flagged = set()
+    for found in maps:
+        for place, (goal_set, text) in enumerate(found.verdicts):
+            counts = found.counts((goal_set, text))
+            if counts["false pass"]:
+                flagged.add(len(rows))
+            cells = [
+                str(counts[kind]) for kind in ("agree pass", "agree fail", "false pass", "false fail", "not judged")
+            ]
+            rows.append(("" if place else found.model, goal_set.replace("_", " "), text, *cells))
+    header = (
+        "Model", "Goal set", "Goal", "Both met", "Both missed", "False pass", "False fail", "Not judged",
+    )  # fmt: skip
+    caption = "Predictions (case and seed) by what both doses say of a goal. Flagged: at least one false pass."
+    return Table(caption, header, tuple(rows), names=3, flagged=frozenset(flagged))
