@@ -34,7 +34,7 @@ def run_on_dask(
         _require_workers(client, address, wait_seconds)
         suspects: list[Item] = []
         futures = {client.submit(work, task, pure=False): task for task in tasks}
-        for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]
+        for future in as_completed(list(futures), loop=client.loop):  # type: ignore[no-untyped-call]
             task, result = futures.pop(future), _settled(future)
             future.release()
             if result is None:
