@@ -85,6 +85,24 @@ def test_directions_of_a_beam(
     assert with_beams(phantom, beam(1, points)).gantry_angles_deg == angles
 
 
+def arc(start: float, step: float, count: int) -> list[tuple[float | None, str]]:
+    """Control points of a clockwise arc; the direction stands at the first and the last."""
+    angles = [(start + step * k) % 360 for k in range(count)]
+    return [(a, "CW" if k == 0 else "NONE" if k == count - 1 else "") for k, a in enumerate(angles)]
+
+
+def test_coarse_control_points_are_the_directions_and_fine_ones_are_thinned(phantom: Phantom) -> None:
+    """Up to 10 degrees apart a plan was computed there; 178 points of 2 degrees say no more than every tenth degree."""
+    for step in (3.0, 4.0, 7.5, 10.0):
+        points = arc(184.5, step, 30)
+        seen = with_beams(phantom, beam(1, points)).gantry_angles_deg
+        assert seen == pytest.approx(sorted(angle for angle, _ in points if angle is not None))
+    for points in (arc(181.0, 2.0, 180), arc(181.0, 2.04, 176), arc(181.0, 59.0, 7)):
+        seen = with_beams(phantom, beam(1, points)).gantry_angles_deg
+        assert set(seen) <= {10.0 * k for k in range(36)}
+        assert len(seen) == 35
+
+
 def test_a_short_arc_between_multiples_of_ten_still_has_a_direction(phantom: Phantom) -> None:
     assert with_beams(phantom, beam(1, [(3.0, "CW"), (7.0, "NONE")])).gantry_angles_deg == (3.0,)
 

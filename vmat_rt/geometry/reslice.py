@@ -18,7 +18,7 @@ from vmat_rt.geometry.gridded import AIR_HU
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid
 
-_CORRECTIONS: Final = 4
+_CORRECTIONS: Final = 8
 _SPILLED: Final = 0.2
 _TOLERANCE_MM: Final = 1e-3
 
