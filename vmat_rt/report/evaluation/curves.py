@@ -15,26 +15,28 @@ if TYPE_CHECKING:
 
 _PANELS: Final = ("loss", "mae_gy", "d95_gap_gy", "openkbp_dose_score", "openkbp_dvh_score", "lr")
 _TITLES: Final = {
-    "loss": ("Training loss", "loss, weighted sum of relative dose terms"),
+    "loss": ("Training loss", "weighted sum of terms, no unit"),
     "mae_gy": ("Validation MAE", "MAE, body, Gy"),
     "d95_gap_gy": ("Validation |D95% gap|", "mean over targets, Gy"),
     "lr": ("Learning rate", "learning rate, no unit"),
 }
 _LOGARITHMIC: Final = {"loss", "lr"}
 _COLUMNS: Final = 3
+_MOST_IN_A_ROW: Final = 4
 
 
 def training_curves(runs: Sequence[RunRecord], style: Style) -> Drawing | None:
     """Colour by recipe, line style by seed. None where no run has noted an epoch."""
-    told = [run for run in runs if run.history]
+    told = sorted((run for run in runs if run.history), key=lambda run: (run.name, len(run.seed), run.seed))
     panels = [name for name in _PANELS if any(name in row for run in told for row in run.history)]
     if not panels:
         return None
-    rows = math.ceil(len(panels) / _COLUMNS)
-    figure = new_figure(3.1 * rows + 0.7)
-    axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    columns = len(panels) if len(panels) <= _MOST_IN_A_ROW else _COLUMNS
+    rows = math.ceil(len(panels) / columns)
+    figure = new_figure(2.9 * rows + 0.8)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     names = list(dict.fromkeys(run.name for run in told))
-    seeds = list(dict.fromkeys(run.seed for run in told))
+    seeds = sorted({run.seed for run in told}, key=lambda seed: (len(seed), seed))
     handles = []
     for run in told:
         look = PALETTE[names.index(run.name) % len(PALETTE)], DASHES[seeds.index(run.seed) % len(DASHES)]

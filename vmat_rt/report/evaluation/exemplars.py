@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 Rank = Literal["best", "median", "worst"]
 _LEFT_INCHES: Final = 0.05
-_BAR_INCHES: Final = 0.75
+_BAR_INCHES: Final = 0.98
 _HEAD_INCHES: Final = 0.42
-_FOOT_INCHES: Final = 0.28
+_FOOT_INCHES: Final = 0.78
 _GAP_INCHES: Final = 0.05
 _WIDTH_INCHES: Final = 11.0
+_NAMES_IN_A_ROW: Final = 8
 _PAPER: Final = "#000000"
 _TEXT: Final = "#e8edf2"
 
@@ -102,6 +103,7 @@ def dose_pictures(exemplar: Exemplar, style: Style) -> Drawing:
             _view(figure.add_axes(place), plane, picture, wash, colours)
         top -= down + _GAP_INCHES
     _heads_and_bars(figure, across, washes)
+    _name_outlines(figure, planes, case, colours)
     caption = (
         f"{exemplar.choice.title}. Dotted white: 95 % of each prescribed dose; difference = predicted − reference."
     )
@@ -132,6 +134,21 @@ def _heads_and_bars(figure: Figure, across: float, washes: tuple[Wash, Wash]) ->
         draw_bar(figure, figure.add_axes((x, low, 0.13 / _WIDTH_INCHES, bar / height)), wash)
 
 
+def _name_outlines(figure: Figure, planes: Sequence[Plane], case: Case, colours: Mapping[str, str]) -> None:
+    """A legend of the structures that are cut, above the foot."""
+    from matplotlib.lines import Line2D
+
+    known = {structure.roi_name: structure.name for structure in (*case.structures.values(), case.body)}
+    cut = [name for name in colours if any(plane.outlines.get(name) for plane in planes)]
+    lines = [Line2D([], [], color=colours[name], linewidth=2, label=known.get(name) or name) for name in cut]
+    if lines:
+        place = (0.0, 0.3 / float(figure.get_size_inches()[1]))
+        figure.legend(
+            handles=lines, loc="lower left", bbox_to_anchor=place, ncols=_NAMES_IN_A_ROW, frameon=False,
+            labelcolor=_TEXT, fontsize=7.5, handlelength=1.4, columnspacing=1.4, labelspacing=0.2, borderaxespad=0.4,
+        )  # fmt: skip
+
+
 def _aspect(plane: Plane) -> float:
     low, high = plane.ct.grid.bounds_mm
     down, across = plane.axes
@@ -140,10 +157,12 @@ def _aspect(plane: Plane) -> float:
 
 def gamma_map(exemplar: Exemplar, style: Style) -> Drawing:
     """Gamma 3 % / 3 mm of the predicted dose on three planes, where most points fail."""
+    from matplotlib import rc_context
+
     found = gamma(exemplar.reference, exemplar.predicted)
-    figure = new_figure(4.2)
-    panels = figure.subplots(1, len(VIEWS))
-    draw_gamma(figure, panels, found)
+    with rc_context({"font.size": 8, "axes.titlesize": 9}):
+        figure = new_figure(3.5)
+        draw_gamma(figure, figure.subplots(1, len(VIEWS)), found)
     return finish(figure, f"gamma_{exemplar.choice.rank}", _gamma_caption(exemplar.choice, found), style)
 
 

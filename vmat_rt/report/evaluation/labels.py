@@ -55,8 +55,8 @@ _QUANTITIES: Final[dict[str, Quantity]] = {
     "goals_met_reference_percent": Quantity("Goals met, reference", "%"),
     "openkbp_dose_score": Quantity("OpenKBP dose score", "Gy", "lower"),
     "openkbp_dvh_score": Quantity("OpenKBP DVH score", "Gy", "lower"),
-    "coverage_percent": Quantity("Body that the model covers", "%", "higher"),
-    "seconds": Quantity("Time to predict", "s", "lower"),
+    "coverage_percent": Quantity("Body that the model covers", "%"),
+    "seconds": Quantity("Time to predict", "s"),
 }
 
 HEADLINE: Final = (
