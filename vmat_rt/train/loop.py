@@ -97,7 +97,7 @@ class Training:
         self.material, self.recipe, self.fabric, self.folder = material, recipe, fabric, folder
         torch.manual_seed(material.seed)
         network = UNet(material.network.unet, len(material.channels.names), material.channels.condition_size)
-        self.objective = Objective(network, build_losses(recipe.losses, material.table))
+        self.objective = Objective(network, build_losses(recipe.losses, material.table, recipe.uncertainty))
         self.raw_optimiser = build_optimiser(self.objective, recipe.optimiser)
         self.model, self.optimiser = fabric.setup(self.objective, self.raw_optimiser)
         self.average = Average(self.objective.network, recipe.ema)

@@ -17,6 +17,7 @@ from vmat_rt.grid import Shape
 from vmat_rt.nn.unet import UNetSettings
 from vmat_rt.train.augment import AugmentationSettings
 from vmat_rt.train.losses import LossSpec
+from vmat_rt.train.losses.uncertainty import UncertaintySettings
 
 Metric = Literal["mae_gy", "d95_gap_gy", "openkbp_dose_score", "openkbp_dvh_score"]
 
@@ -91,9 +92,9 @@ class BundleSettings(_Settings):
 
 class Recipe(_Settings):
     """One experiment. coarsen: 1 for the cohort's grid, 2 for whole grids at twice its spacing. batch: cases (or
-    patches) a step, over all devices. patch: None for whole grids. ema: decay of the averaged weights that are
-    validated and kept. flip_average: predict each patient and its mirror image. checkpoint_steps: also save within an
-    epoch.
+    patches) a step, over all devices. patch: None for whole grids. uncertainty: learn the weights of the losses too.
+    ema: decay of the averaged weights that are validated and kept. flip_average: predict each patient and its mirror
+    image. checkpoint_steps: also save within an epoch.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Recipe(_Settings):
     optimiser: OptimiserSettings = OptimiserSettings()
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
     losses: tuple[LossSpec, ...] = (LossSpec(name="mse"),)
+    uncertainty: UncertaintySettings | None = None
     augmentation: AugmentationSettings = AugmentationSettings()
     ema: float = Field(default=0.999, ge=0, lt=1)
     validation: ValidationSettings = ValidationSettings()

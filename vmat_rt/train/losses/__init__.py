@@ -11,11 +11,20 @@ from torch import Tensor, nn
 
 from vmat_rt.errors import ConfigError
 from vmat_rt.train.batch import Batch, StructureTable
-from vmat_rt.train.losses.voxel import Absolute, Squared, Term
+from vmat_rt.train.losses.dvh import Dvh, OpenKbpDvh
+from vmat_rt.train.losses.structure import Asymmetric, StructureWeighted
+from vmat_rt.train.losses.term import Term
+from vmat_rt.train.losses.uncertainty import Uncertainty, UncertaintySettings
+from vmat_rt.train.losses.voxel import Absolute, Gradient, Squared
 
 LOSSES: dict[str, type[Term]] = {
     "mse": Squared,
     "l1": Absolute,
+    "gradient": Gradient,
+    "structure_weighted": StructureWeighted,
+    "asymmetric": Asymmetric,
+    "dvh": Dvh,
+    "openkbp_dvh": OpenKbpDvh,
 }
 
 
@@ -37,26 +46,39 @@ class WeightedLosses(nn.Module):
     """forward(predicted (n, 1, z, y, x) relative, batch) -> (weighted sum, each term by name, before its weight).
 
     Every term is a mean over cases of a value a case: then n cases on one device, or n / k on each of k, weigh alike.
+    With uncertainty the sum is that of vmat_rt.train.losses.uncertainty, and `factor_NAME` says what each term is
+    multiplied with besides its weight.
     """
 
-    def __init__(self, terms: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+    weights: Tensor
+
+    def __init__(
+        self, terms: Mapping[str, nn.Module], weights: Mapping[str, float], uncertainty: UncertaintySettings | None
+    ) -> None:
         super().__init__()
         self.terms = nn.ModuleDict(terms)
-        self.weights = dict(weights)
+        self.register_buffer("weights", torch.tensor([weights[name] for name in terms]), persistent=False)
+        self.uncertainty = None if uncertainty is None else Uncertainty(uncertainty, tuple(terms))
 
     def forward(self, predicted: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        values = {name: term(predicted, batch) for name, term in self.terms.items()}
-        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
-        return total, {name: value.detach() for name, value in values.items()}
+        values = torch.stack([term(predicted, batch) for term in self.terms.values()])
+        said = dict(zip(self.terms, values.detach(), strict=True))
+        if self.uncertainty is None:
+            return (self.weights * values).sum(), said
+        total = self.uncertainty(values, self.weights)
+        factors = zip(self.terms, self.uncertainty.factors(), strict=True)
+        return total, said | {f"factor_{name}": factor for name, factor in factors}
 
 
-def build_losses(specs: Sequence[LossSpec], table: StructureTable) -> WeightedLosses:
+def build_losses(
+    specs: Sequence[LossSpec], table: StructureTable, uncertainty: UncertaintySettings | None = None
+) -> WeightedLosses:
     """The losses of a recipe. Raises ConfigError for an unknown name, a name twice, or a setting that it lacks."""
     names = [spec.name for spec in specs]
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"losses must be named, each once, not {names}")
     terms = {spec.name: _built(spec, table) for spec in specs}
-    return WeightedLosses(terms, {spec.name: spec.weight for spec in specs})
+    return WeightedLosses(terms, {spec.name: spec.weight for spec in specs}, uncertainty)
 
 
 def _built(spec: LossSpec, table: StructureTable) -> nn.Module:
