@@ -17,7 +17,7 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 demo: setup
-	@for study in sample_data/*/; do \
+	@for ct in sample_data/*/CT; do study=$${ct%/CT}; \
 	  echo; echo "== vmat-rt predict $$study --out $(OUT)"; \
 	  $(BIN)/vmat-rt predict "$$study" --out $(OUT) || [ $$? -eq 3 ] || exit 1; \
 	done

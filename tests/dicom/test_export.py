@@ -268,9 +268,9 @@ def same_files(one: Path, other: Path) -> bool:
     return bool(names) and not different and not failed
 
 
-def test_the_phantom_is_rebuilt_byte_for_byte(tmp_path: Path) -> None:
-    build.build_phantom(tmp_path)
-    assert same_files(tmp_path / "prostate_phantom", SAMPLES / "prostate_phantom")
+def test_the_simulated_patient_is_rebuilt_byte_for_byte(tmp_path: Path) -> None:
+    build.build_prostate(tmp_path)
+    assert same_files(tmp_path / "prostate_simulated", SAMPLES / "prostate_simulated")
 
 
 def test_the_head_and_neck_sample_is_rebuilt_byte_for_byte(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_the_head_and_neck_sample_is_the_openkbp_patient() -> None:
         assert seen == pytest.approx(volume_cc(structure), rel=0.01), structure.roi_name
 
 
-@pytest.mark.parametrize("name", ["prostate_phantom", "head_neck_openkbp"])
+@pytest.mark.parametrize("name", ["prostate_simulated", "head_neck_openkbp"])
 def test_plastimatch_fills_the_contours_of_the_samples_alike(tmp_path: Path, name: str) -> None:
     study = read_study(SAMPLES / name)
     assert study.ct is not None

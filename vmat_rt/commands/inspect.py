@@ -9,7 +9,7 @@ import click
 from vmat_rt.commands.common import guarded, json_option, prescription_options, print_json, protocol_option
 
 
-@click.command(epilog="Example: vmat-rt inspect sample_data/prostate_phantom --json")
+@click.command(epilog="Example: vmat-rt inspect sample_data/prostate_simulated --json")
 @click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @protocol_option
 @prescription_options
