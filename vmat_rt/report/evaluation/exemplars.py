@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -84,7 +84,9 @@ def dose_pictures(exemplar: Exemplar, style: Style) -> Drawing:
     case, planes = exemplar.case, cut_planes(exemplar.case, exemplar.predicted.grid)
     pictures = [(plane.sample(exemplar.predicted), plane.sample(exemplar.reference)) for plane in planes]
     highest = max(float(np.nanmax(picture, initial=0.0)) for pair in pictures for picture in pair)
-    washes = dose_wash(case.prescription.dose_gy, highest), difference_wash(case.prescription.dose_gy)
+    doses_gy = case.prescription.dose_gy
+    # Not the rainbow of a single case's report: viridis stays in order for colour-blind readers and in grey print.
+    washes = replace(dose_wash(doses_gy, highest), colours="viridis"), difference_wash(doses_gy)
     colours = structure_colours(evaluated_structures(case, exemplar.protocol), exemplar.protocol)
     across = (_WIDTH_INCHES - 2 * _BAR_INCHES - _LEFT_INCHES - 2 * _GAP_INCHES) / 3
     heights = [across * _aspect(plane) for plane in planes]

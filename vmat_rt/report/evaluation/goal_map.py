@@ -64,7 +64,14 @@ def goal_map(model: Model) -> GoalMap | None:
         return None
     sets = list(dict.fromkeys(name for name, _ in verdicts))
     ordered = dict(sorted(verdicts.items(), key=lambda item: sets.index(item[0][0])))
-    return GoalMap(model.name, tuple(sorted({pair for found in verdicts.values() for pair in found})), ordered)
+    return GoalMap(
+        model.name, tuple(sorted({pair for found in verdicts.values() for pair in found}, key=_by_seed)), ordered
+    )
+
+
+def _by_seed(pair: tuple[str, str]) -> tuple[int, str, str]:
+    """Seeds as numbers, then cases."""
+    return len(pair[0]), *pair
 
 
 def goal_text(goal: GoalOutcome) -> str:

@@ -123,7 +123,7 @@ def asymmetry(pooled: Pooled, style: Style) -> Drawing | None:
         axes.set_ylim(-end, end)
         axes.set_aspect("equal", adjustable="box")
         dress(axes, pair, "reference: Dmean left − right, Gy", "predicted: Dmean left − right, Gy")
-    legend(figure, model_handles([model.name for model in pooled.models], style)[:3])
+    legend(figure, model_handles([model.name for model in pooled.models], style))
     caption = (
         "A marker a case and seed. On the diagonal the prediction is as lopsided as the reference; on the horizontal "
         "line it is symmetric whatever the reference does, which tells of a model that ignores the beams."

@@ -9,7 +9,7 @@ import numpy as np
 
 from vmat_rt.metrics.compare import Comparison, compare_rows
 from vmat_rt.metrics.statistics import PairedTest, summarize
-from vmat_rt.report.evaluation.goal_map import GoalMap
+from vmat_rt.report.evaluation.goal_map import VERDICTS, GoalMap
 from vmat_rt.report.evaluation.labels import ABSENT, HEADLINE, TESTED, Quantity, in_order, number, quantity
 from vmat_rt.report.evaluation.pooled import POOLED_SCORE, Model, Pooled
 
@@ -160,20 +160,25 @@ def _plain(value: float | None) -> str:
 
 
 def goal_table(maps: Iterable[GoalMap]) -> Table:
-    """How often both doses agree on each goal, by model; flagged where a prediction promised too much."""
+    """Goals of which the doses do not say the same in every prediction, by model; flagged: a false pass."""
     rows: list[Row] = []
     flagged = set()
+    agreed = 0
     for found in maps:
-        for place, (goal_set, text) in enumerate(found.verdicts):
+        named = False
+        for goal_set, text in found.verdicts:
             counts = found.counts((goal_set, text))
+            if not counts["false pass"] + counts["false fail"] + counts["not judged"]:
+                agreed += 1
+                continue
             if counts["false pass"]:
                 flagged.add(len(rows))
-            cells = [
-                str(counts[kind]) for kind in ("agree pass", "agree fail", "false pass", "false fail", "not judged")
-            ]
-            rows.append(("" if place else found.model, goal_set.replace("_", " "), text, *cells))
-    header = (
-        "Model", "Goal set", "Goal", "Both met", "Both missed", "False pass", "False fail", "Not judged",
-    )  # fmt: skip
-    caption = "Predictions (case and seed) by what both doses say of a goal. Flagged: at least one false pass."
+            cells = [str(counts[kind]) for kind in VERDICTS]
+            rows.append(("" if named else found.model, goal_set.replace("_", " "), text, *cells))
+            named = True
+    header = ("Model", "Goal set", "Goal", "Both met", "Both missed", "False pass", "False fail", "Not judged")
+    caption = (
+        "Predictions (case and seed) by what both doses say of a goal. Left out: "
+        f"{agreed} goals of a model on which they agree in every prediction. Flagged: at least one false pass."
+    )
     return Table(caption, header, tuple(rows), names=3, flagged=frozenset(flagged))
