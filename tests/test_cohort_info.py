@@ -16,11 +16,13 @@ from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.cohort_info.info import CohortInfo, cohort_info, statistics
 from vmat_rt.cohort_info.outliers import FEWEST, Quantity, find_outliers
+from vmat_rt.cohort_info.ranges import clinical_ranges
 from vmat_rt.cohort_info.text import as_text
 from vmat_rt.errors import ConfigError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction, volume_cc
 from vmat_rt.intake.refusals import Refusal, write_refusals
 from vmat_rt.metrics.dvh import compute_dvh
+from vmat_rt.protocol import load_protocol
 
 CASES = 9
 
@@ -126,12 +128,24 @@ def test_pictures_and_text(info: CohortInfo, folder: Path) -> None:
     assert "Smith" not in text
 
 
-def test_clinical_ranges_take_the_hotter_femoral_head_and_say_what_lies_outside(info: CohortInfo) -> None:
+def test_clinical_ranges_take_the_hotter_femoral_head() -> None:
+    protocol = load_protocol("prostate_sib_70_56")
+    heads = [{"Femur_Head_L": {"Dmax": 20.0 + i}, "Femur_Head_R": {"Dmax": 40.0 - i}} for i in range(5)]
+    (row,) = clinical_ranges(heads, protocol)
+    assert (row.quantity, row.median, row.within) == ("Femoral head maximum", 38.0, True)
+    (cold,) = clinical_ranges([{"Femur_Head_L": {"Dmax": 2.0}}], protocol)
+    assert not cold.within
+    assert clinical_ranges(heads, load_protocol("head_neck_70")) == ()
+
+
+def test_clinical_ranges_say_what_lies_outside(info: CohortInfo) -> None:
     rows = {row.quantity: row for row in info.ranges}
-    assert rows["Rectum V50Gy"].n == 9
+    assert rows["Rectum V50"].n == 9
     for row in rows.values():
+        assert row.low is not None
+        assert row.high is not None
         assert row.within == (row.low <= row.median <= row.high)
-    assert "Femur_Head Dmax" not in rows  # no case has one
+    assert "Femoral head maximum" not in rows  # no case has one
 
 
 def test_a_damaged_case_is_told_of_and_a_simulated_cohort_says_so(tmp_path: Path) -> None:

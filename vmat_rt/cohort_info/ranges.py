@@ -1,6 +1,7 @@
 """A prostate cohort beside the ranges that clinical plans of 70 Gy in 28 fractions fall into.
 
-The ranges are those that the simulated cohort has to meet (docs/results.md): of the cohort's median, not of each case.
+The ranges are those that a simulated cohort has to meet (vmat_rt.phantom.acceptance): of the median, not of each case.
+Here the cohort's own doses are read, so a clinic's cohort is compared as well.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from typing import Any, Final
 
 import numpy as np
 
+from vmat_rt.phantom.acceptance import COHORT_BOUNDS
 from vmat_rt.protocol import Protocol
 
 _SITE: Final = "prostate"
-_RANGES: Final = (
-    (("Rectum",), "V50Gy", "%", 15.0, 40.0),
-    (("Rectum",), "V60Gy", "%", 8.0, 25.0),
-    (("Rectum",), "V70Gy", "%", 3.0, 15.0),
-    (("Bladder",), "V50Gy", "%", 10.0, 45.0),
-    (("Femur_Head_L", "Femur_Head_R"), "Dmax", "Gy", 30.0, 48.0),
-)
-"""Structures (of several the highest value counts), metric, unit, lowest and highest usual median."""
+_READ: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    "rectum_v50_percent": (("Rectum",), "V50Gy"),
+    "rectum_v60_percent": (("Rectum",), "V60Gy"),
+    "rectum_v70_percent": (("Rectum",), "V70Gy"),
+    "bladder_v50_percent": (("Bladder",), "V50Gy"),
+    "femur_head_max_gy": (("Femur_Head_L", "Femur_Head_R"), "Dmax"),
+}
+"""Of each measure that has a range: structures (of several the highest value counts) and metric."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class RangeRow:
 
     quantity: str
     unit: str
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
     median: float
     p10: float
@@ -39,7 +41,7 @@ class RangeRow:
 
     @property
     def within(self) -> bool:
-        return self.low <= self.median <= self.high
+        return (self.low is None or self.low <= self.median) and (self.high is None or self.median <= self.high)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "within": self.within}
@@ -47,7 +49,7 @@ class RangeRow:
 
 def range_metrics(name: str) -> tuple[str, ...]:
     """The metrics of one structure that the table needs."""
-    return tuple(metric for names, metric, *_ in _RANGES if name in names)
+    return tuple(metric for names, metric in _READ.values() if name in names)
 
 
 def clinical_ranges(cases: Sequence[Mapping[str, Mapping[str, float]]], protocol: Protocol) -> tuple[RangeRow, ...]:
@@ -58,11 +60,11 @@ def clinical_ranges(cases: Sequence[Mapping[str, Mapping[str, float]]], protocol
     rows: list[RangeRow] = []
     if protocol.site != _SITE:
         return ()
-    for names, metric, unit, low, high in _RANGES:
+    for bound in COHORT_BOUNDS:
+        names, metric = _READ[bound.measure]
         found = [[case[n][metric] for n in names if metric in case.get(n, {})] for case in cases]
         values = [max(each) for each in found if each]
         if values:
             p10, median, p90 = np.percentile(values, (10, 50, 90)).tolist()
-            title = f"{names[0].removesuffix('_L')} {metric}"
-            rows.append(RangeRow(title, unit, low, high, len(values), median, p10, p90))
+            rows.append(RangeRow(bound.title, bound.unit, bound.low, bound.high, len(values), median, p10, p90))
     return tuple(rows)

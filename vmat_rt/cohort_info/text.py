@@ -68,8 +68,12 @@ def _ranges(info: CohortInfo) -> Iterator[str]:
         yield f"{'Median beside clinical range':34}{'n':>5}{'median':>10}{'from':>10}{'to':>10}"
     for row in info.ranges:
         verdict = "" if row.within else "  OUTSIDE"
-        numbers = f"{row.n:5}{row.median:10.1f}{row.low:10.1f}{row.high:10.1f}"
+        numbers = f"{row.n:5}{row.median:10.1f}{_end(row.low)}{_end(row.high)}"
         yield f"  {row.quantity + ', ' + row.unit:32}{numbers}{verdict}"
+
+
+def _end(value: float | None) -> str:
+    return f"{'-':>10}" if value is None else f"{value:10.1f}"
 
 
 def _outliers(info: CohortInfo) -> Iterator[str]:
