@@ -41,12 +41,14 @@ class PlanPoints:
 
 
 def plan_points(case: Case, step_mm: float = STEP_MM) -> PlanPoints:
-    """Points for a simulated case. The lattice's voxels are all taken within NEAR_MM of a target and in FINE_ORGANS,
-    every second one along each axis to MIDDLE_MM, every FAR_STRIDE-th beyond.
+    """Points of a simulated case, on a lattice of step_mm within its CT.
+
+    All of its voxels within NEAR_MM of a target and in FINE_ORGANS, every second one along each axis up to MIDDLE_MM,
+    every FAR_STRIDE-th beyond. Raises GeometryError for a case without a target.
     """
     grid = lattice_within(case.ct.grid, step_mm)
-    fraction = {name: _on_lattice(case, name, grid) for name in case.structures}
-    body = fraction[case.body.name or "External"] >= 0.5
+    fraction = {name: structure_fraction(structure, grid) for name, structure in case.structures.items()}
+    body = structure_fraction(case.body, grid) >= 0.5
     distance = {name: _distance_mm(case, name, grid) for name in case.targets()}
     if not distance:
         raise GeometryError("a plan needs a target")
@@ -77,13 +79,6 @@ def _strides(distance_mm: Floats, fraction: Mapping[str, Floats]) -> NDArray[np.
         every = (slice(stride // 2, None, stride),) * 3
         stands[every] = np.where(wanted[every] == stride, stride, stands[every])
     return stands
-
-
-def _on_lattice(case: Case, name: str, grid: Grid) -> Floats:
-    shape = case.structures[name].shape
-    if isinstance(shape, Volume):
-        return resample(shape, grid, 0.0).array
-    return structure_fraction(case.structures[name], grid)
 
 
 def _distance_mm(case: Case, name: str, grid: Grid) -> Floats:

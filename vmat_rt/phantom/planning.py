@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import Case, Volume
 from vmat_rt.errors import ModelError
+from vmat_rt.geometry.gridded import AIR_HU
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.rays import voxel_points
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid, Triple
 from vmat_rt.metrics.dvh import compute_dvh
-from vmat_rt.phantom.acceptance import HIGH, PlanMeasures, measure, refusals
+from vmat_rt.phantom.acceptance import PlanMeasures, measure, refusals
 from vmat_rt.phantom.anatomy import Patient
 from vmat_rt.phantom.delivery import DoseEngine, EngineSettings
 from vmat_rt.phantom.fluence import Task, neighbour_steps, optimise
 from vmat_rt.phantom.machine import load_machine
 from vmat_rt.phantom.objectives import Doubles
-from vmat_rt.phantom.plan_goals import objectives
+from vmat_rt.phantom.plan_goals import HIGH, HIGH_GY, objectives
 from vmat_rt.phantom.plan_points import PlanPoints, lattice_within, plan_points
 from vmat_rt.phantom.style import PlannerStyle, draw_style
 
@@ -38,7 +39,6 @@ SMOOTHNESS = 100.0
 """Times the style's: enough that low doses show no spokes, as those of a turning gantry do not."""
 
 ENGINE = EngineSettings(bixel_mm=5.0, margin_mm=6.0)
-PRESCRIBED_GY = 70.0
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,14 @@ class SimulatedPlan:
 
 
 def plan_patient(patient: Patient, seed: int) -> SimulatedPlan:
-    """The plan of one planner, whom the seed and the case's key choose; asked once more when it is refused."""
-    style = draw_style(seed, patient.case.key, patient.traits)
-    plan = plan_in_style(patient.case, style)
-    return plan if plan.accepted else plan_in_style(patient.case, style.firmer())
+    """The plan of one planner, whom the seed and the case's key choose; see `plan_until_accepted`."""
+    return plan_until_accepted(patient.case, draw_style(seed, patient.case.key, patient.traits))
+
+
+def plan_until_accepted(case: Case, style: PlannerStyle) -> SimulatedPlan:
+    """The plan of this planner; a refused one is made once more, more firmly, and then stands accepted or not."""
+    plan = plan_in_style(case, style)
+    return plan if plan.accepted else plan_in_style(case, style.firmer())
 
 
 def plan_in_style(case: Case, style: PlannerStyle) -> SimulatedPlan:
@@ -77,7 +81,7 @@ def ideal_fluence(engine: DoseEngine, points: PlanPoints, style: PlannerStyle) -
     full_turn = style.arc_extent_deg >= 360
     influence = engine.influence(points.points_mm)
     flat = np.ones(engine.bixels)
-    flat *= PRESCRIBED_GY / float(influence.forward(flat)[points.distance_mm[HIGH] < 0].mean())
+    flat *= HIGH_GY / float(influence.forward(flat)[points.distance_mm[HIGH] < 0].mean())
     smoothness = SMOOTHNESS * style.smoothness
     task = Task(influence, objectives(points, style), neighbour_steps(engine, full_turn), smoothness)
     return optimise(task, flat, ITERATIONS).weights
@@ -93,25 +97,21 @@ def normalised(case: Case, dose: Volume, coverage_percent: float) -> tuple[Volum
     reached_gy = compute_dvh(case.structures[HIGH], readable, metrics=[metric]).value(metric)
     if not reached_gy:
         raise ModelError(f"{coverage_percent:.4g} % of the high target got no dose, which cannot be scaled")
-    scale = np.float32(PRESCRIBED_GY / reached_gy)
+    scale = np.float32(HIGH_GY / reached_gy)
     return Volume(dose.grid, dose.array * scale), Volume(readable.grid, readable.array * scale)
 
 
 def engine_for(case: Case, style: PlannerStyle) -> DoseEngine:
     """The beams of the style's arc on the case, isocentre in the middle of all targets together."""
     grid, machine = lattice_within(case.ct.grid, DENSITY_STEP_MM), load_machine()
-    density = machine.electron_density(resample(case.ct, grid, -1000.0), _body(case, grid))
-    fractions = [resample(_fraction(case, name), grid, 0.0).array for name in case.targets()]
+    density = machine.electron_density(resample(case.ct, grid, AIR_HU), _body(case, grid))
+    fractions = [structure_fraction(case.structures[name], grid) for name in case.targets()]
     target = Volume(grid, np.maximum.reduce(fractions))
     return DoseEngine(machine, density, target, _centre_mm(target), style.angles_deg, ENGINE)
 
 
-def _fraction(case: Case, name: str) -> Volume:
-    return Volume(case.ct.grid, structure_fraction(case.structures[name], case.ct.grid))
-
-
 def _body(case: Case, grid: Grid) -> NDArray[np.bool_]:
-    return resample(_fraction(case, case.body.name or "External"), grid, 0.0).array >= 0.5
+    return structure_fraction(case.body, grid) >= 0.5
 
 
 def _centre_mm(target: Volume) -> Triple:
