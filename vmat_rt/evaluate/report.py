@@ -21,7 +21,7 @@ from vmat_rt.protocol import load_protocol
 from vmat_rt.publish import published_folder
 from vmat_rt.report.evaluation.exemplars import Choice, Exemplar, choose
 from vmat_rt.report.evaluation.page import write_evaluation_report
-from vmat_rt.report.evaluation.pooled import Model, Pooled, pool
+from vmat_rt.report.evaluation.pooled import Model, Pooled, pool, seed_order
 from vmat_rt.report.evaluation.read import read_evaluations
 from vmat_rt.report.evaluation.runs import known_bundles, read_run
 from vmat_rt.report.evaluation.sections import Material
@@ -67,7 +67,7 @@ def gather(asked: Asked) -> Material:
     """Everything that the page is made of. Errors as in report_evaluations."""
     pooled = pool(read_evaluations(asked.evaluations))
     focus = _focus(pooled, asked.model)
-    runs = tuple(read_run(folder) for folder in asked.runs)
+    runs = tuple(sorted(map(read_run, asked.runs), key=lambda run: (run.name, seed_order(run.seed))))
     bundles = known_bundles(runs)
     exemplars: tuple[Exemplar, ...] = ()
     reasons: list[str] = []

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from vmat_rt.report.evaluation.labels import ABSENT, number, quantity
-from vmat_rt.report.evaluation.pooled import Model, Pooled, spread_of
+from vmat_rt.report.evaluation.pooled import Model, Pooled, seed_order, spread_of
 from vmat_rt.report.evaluation.tables import Row, Table
 
 FEWEST_FOR_FENCES: Final = 5
@@ -21,7 +21,7 @@ def recurring_table(model: Model) -> Table | None:
     found = model.values.get("mae_gy", {})
     ranks = _ranks(found)
     by_case: dict[str, list[tuple[str, float]]] = {}
-    for (seed, case), value in sorted(found.items()):
+    for (seed, case), value in sorted(found.items(), key=lambda item: seed_order(item[0][0])):
         if value is not None:
             by_case.setdefault(case, []).append((seed, value))
     repeated = {case: own for case, own in by_case.items() if len(own) > 1}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vmat_rt.report.evaluation.drawing import DASHES, PALETTE, Drawing, Style, dress, finish, legend, new_figure
 from vmat_rt.report.evaluation.labels import quantity
+from vmat_rt.report.evaluation.pooled import seed_order
 from vmat_rt.report.evaluation.runs import RunRecord
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _MOST_IN_A_ROW: Final = 4
 
 def training_curves(runs: Sequence[RunRecord], style: Style) -> Drawing | None:
     """Colour by recipe, line style by seed. None where no run has noted an epoch."""
-    told = sorted((run for run in runs if run.history), key=lambda run: (run.name, len(run.seed), run.seed))
+    told = sorted((run for run in runs if run.history), key=lambda run: (run.name, seed_order(run.seed)))
     panels = [name for name in _PANELS if any(name in row for run in told for row in run.history)]
     if not panels:
         return None
@@ -36,7 +37,7 @@ def training_curves(runs: Sequence[RunRecord], style: Style) -> Drawing | None:
     figure = new_figure(2.9 * rows + 0.8)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     names = list(dict.fromkeys(run.name for run in told))
-    seeds = sorted({run.seed for run in told}, key=lambda seed: (len(seed), seed))
+    seeds = sorted({run.seed for run in told}, key=seed_order)
     handles = []
     for run in told:
         look = PALETTE[names.index(run.name) % len(PALETTE)], DASHES[seeds.index(run.seed) % len(DASHES)]

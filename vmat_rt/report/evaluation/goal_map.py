@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from vmat_rt.report.evaluation.drawing import INK, SOFT, Drawing, Style, finish, new_figure
-from vmat_rt.report.evaluation.pooled import Model
+from vmat_rt.report.evaluation.pooled import Model, seed_order
 from vmat_rt.report.evaluation_schema import GoalOutcome
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def goal_map(model: Model) -> GoalMap | None:
 
 def _by_seed(pair: tuple[str, str]) -> tuple[int, str, str]:
     """Seeds as numbers, then cases."""
-    return len(pair[0]), *pair
+    return *seed_order(pair[0]), pair[1]
 
 
 def goal_text(goal: GoalOutcome) -> str:

@@ -16,6 +16,11 @@ from vmat_rt.report.evaluation_schema import CaseDocument, EvaluatedCohort, Subj
 POOLED_SCORE = "openkbp_dvh_score"
 
 
+def seed_order(seed: str) -> tuple[int, str]:
+    """Sort key: seeds as the numbers that they are, none first."""
+    return len(seed), seed
+
+
 @dataclass
 class Model:
     """One column of the report. values: metric -> (seed, case) -> value; documents: (seed, case) -> result."""
@@ -34,7 +39,7 @@ class Model:
     @property
     def seeds(self) -> list[str]:
         """Of its runs, in numerical order; empty for a model without seeds."""
-        return sorted((seed for seed in self.subjects if seed), key=lambda seed: (len(seed), seed))
+        return sorted((seed for seed in self.subjects if seed), key=seed_order)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vmat_rt.bundle import Bundle
 from vmat_rt.report.evaluation.labels import ABSENT
-from vmat_rt.report.evaluation.pooled import Pooled
+from vmat_rt.report.evaluation.pooled import Pooled, seed_order
 from vmat_rt.report.evaluation.runs import RunRecord
 from vmat_rt.report.evaluation.tables import Row, Table
 
@@ -32,7 +32,7 @@ def model_table(pooled: Pooled, bundles: Mapping[str, Bundle]) -> Table:
     """One row a subject."""
     rows: list[Row] = []
     for model in pooled.models:
-        for place, (seed, subject) in enumerate(sorted(model.subjects.items())):
+        for place, (seed, subject) in enumerate(sorted(model.subjects.items(), key=lambda item: seed_order(item[0]))):
             bundle = bundles.get(subject.sha256)
             cases = str(len({case for of, case in model.pairs if of == seed}))
             hardware = bundle.manifest.training.hardware if bundle is not None else ABSENT

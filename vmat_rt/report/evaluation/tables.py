@@ -116,7 +116,7 @@ def comparison_table(comparison: Comparison) -> Table:
                 flagged.add(len(rows))
             rows.append(("" if place else f"{model} − {comparison.baseline}", *_test_cells(metric, test)))
     header = (
-        "Models", "Metric", "Change", "Mean difference", "95 % CI", "Pairs", "p", "p, Holm", "Rank-biserial",
+        "Models", "Metric", "Direction", "Mean difference", "95 % CI", "Pairs", "p", "p, Holm", "Rank-biserial",
         "Cohen d_z", "> 2 seed SD",
     )  # fmt: skip
     caption = (
@@ -129,17 +129,19 @@ def comparison_table(comparison: Comparison) -> Table:
 def _test_cells(metric: str, test: PairedTest) -> Row:
     what = quantity(metric)
     ends = [number(end, what.unit, signed=True) for end in test.ci95 or ()]
+    # Without a p no case differs by more than rounding, so nothing made of the differences means anything.
+    differs = test.p_value is not None
     return (
         what.axis,
-        _verdict(test.mean_difference, what),
+        _verdict(test.mean_difference, what) if differs else ABSENT,
         number(test.mean_difference, what.unit, signed=True),
         " to ".join(ends) or ABSENT,
         str(test.n_pairs),
         _p(test.p_value),
         _p(test.p_holm),
         _plain(test.rank_biserial),
-        _plain(test.cohen_dz),
-        {None: ABSENT, True: "yes", False: "no"}[test.exceeds_seed_noise],
+        _plain(test.cohen_dz if differs else None),
+        {None: ABSENT, True: "yes", False: "no"}[test.exceeds_seed_noise if differs else None],
     )
 
 
