@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.case import Case, Volume
+from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.errors import GeometryError
 from vmat_rt.geometry.distance import signed_distance_mm
 from vmat_rt.geometry.rasterize import structure_fraction
@@ -44,10 +44,10 @@ def plan_points(case: Case, step_mm: float = STEP_MM) -> PlanPoints:
     """Points of a simulated case, on a lattice of step_mm within its CT.
 
     All of its voxels within NEAR_MM of a target and in FINE_ORGANS, every second one along each axis up to MIDDLE_MM,
-    every FAR_STRIDE-th beyond. Raises GeometryError for a case without a target.
+    every FAR_STRIDE-th beyond. Raises GeometryError for a case without a target or with a structure that is not voxels.
     """
     grid = lattice_within(case.ct.grid, step_mm)
-    fraction = {name: structure_fraction(structure, grid) for name, structure in case.structures.items()}
+    fraction = {name: resample(_voxels(structure), grid, 0.0).array for name, structure in case.structures.items()}
     body = structure_fraction(case.body, grid) >= 0.5
     distance = {name: _distance_mm(case, name, grid) for name in case.targets()}
     if not distance:
@@ -79,6 +79,12 @@ def _strides(distance_mm: Floats, fraction: Mapping[str, Floats]) -> NDArray[np.
         every = (slice(stride // 2, None, stride),) * 3
         stands[every] = np.where(wanted[every] == stride, stride, stands[every])
     return stands
+
+
+def _voxels(structure: Structure) -> Volume:
+    if not isinstance(structure.shape, Volume):
+        raise GeometryError(f"{structure.name} of a simulated case must be voxels")
+    return structure.shape
 
 
 def _distance_mm(case: Case, name: str, grid: Grid) -> Floats:
