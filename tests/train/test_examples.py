@@ -20,7 +20,7 @@ from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
-from vmat_rt.nn.encode import channels_for, mirror, mirrored_name
+from vmat_rt.nn.encode import channels_for, mirrored_name
 from vmat_rt.nn.infer import NetworkPredictor
 from vmat_rt.pipeline import load_predictor, predict_dose
 from vmat_rt.protocol import load_protocol
@@ -86,7 +86,7 @@ def test_a_flipped_example_is_the_mirrored_patients(tmp_path: Path) -> None:
     case = gridded(patient(1), model_grid(SETTINGS.grid, patient(1)))
     mirrored = _mirrored(case)
     settings = AugmentationSettings(flip=True)
-    augmentation = Augmentation(settings, mirror(CHANNELS), TABLE)
+    augmentation = Augmentation(settings, CHANNELS, TABLE)
     found, wanted = augmentation.flipped(whole(case)), whole(mirrored)
     for name, tensor in wanted.tensors().items():
         torch.testing.assert_close(found.tensors()[name], tensor, rtol=0, atol=1e-3, msg=name)
@@ -114,7 +114,7 @@ def _mirrored(case: Case) -> Case:
 
 def test_half_the_cases_are_flipped_each_by_its_own_generator() -> None:
     case = whole(gridded(patient(1), model_grid(SETTINGS.grid, patient(1))))
-    augmentation = Augmentation(AugmentationSettings(flip=True), mirror(CHANNELS), TABLE)
+    augmentation = Augmentation(AugmentationSettings(flip=True), CHANNELS, TABLE)
     flipped = 0
     for seed in range(60):
         found = augmentation(case, [torch.Generator().manual_seed(seed)])
@@ -122,7 +122,7 @@ def test_half_the_cases_are_flipped_each_by_its_own_generator() -> None:
         assert torch.equal(found.dose, again.dose)
         flipped += not torch.equal(found.dose, case.dose)
     assert 18 <= flipped <= 42
-    off = Augmentation(AugmentationSettings(flip=False), mirror(CHANNELS), TABLE)
+    off = Augmentation(AugmentationSettings(flip=False), CHANNELS, TABLE)
     assert off(case, [torch.Generator()]) is case
 
 

@@ -101,10 +101,9 @@ class Training:
         self.raw_optimiser = build_optimiser(self.objective, recipe.optimiser)
         self.model, self.optimiser = fabric.setup(self.objective, self.raw_optimiser)
         self.average = Average(self.objective.network, recipe.ema)
-        sides = mirror(material.channels)
-        self.augment = Augmentation(recipe.augmentation, sides, material.table)
+        self.augment = Augmentation(recipe.augmentation, material.channels, material.table)
         self.feed = Feed(material.examples, recipe.patch, recipe.batch, fabric.global_rank, fabric.world_size)
-        plan = Plan(material.network.window, sides if recipe.flip_average else None)
+        plan = Plan(material.network.window, mirror(material.channels) if recipe.flip_average else None)
         self.validator = Validator(material.examples, material.table, material.network, plan)
         self.progress = Progress()
         per_case = 1 if recipe.patch is None else recipe.patch.per_case

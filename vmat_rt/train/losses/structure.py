@@ -44,8 +44,8 @@ class StructureWeighted(Term):
         """(n, 1, z, y, x), the body not yet considered."""
         own = self.settings
         near = rim(batch.structures[:, list(self.table.of_role("oar"))], batch.voxel_mm, own.rim_mm)
-        beside = torch.where(near, own.rim, own.elsewhere)
         targets = union(batch, self.table, "target")
+        beside = torch.where(near, own.rim, own.elsewhere).to(targets.dtype)
         return torch.lerp(beside, torch.full_like(beside, own.target), targets)
 
 
