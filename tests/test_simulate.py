@@ -25,7 +25,7 @@ from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, Problem, VmatError
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
-from vmat_rt.phantom.acceptance import PlanMeasures
+from vmat_rt.phantom.acceptance import Bound, PlanMeasures
 from vmat_rt.phantom.anatomy import anatomy_sha256, simulate_patient
 from vmat_rt.shipped_cohort import pack_cohort, read_shipped, restore_cohort
 from vmat_rt.simulate import (
@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_cohort(simulated: Cohort, tmp_
 @pytest.mark.slow
 def test_a_plan_outside_the_bounds_is_refused_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cohort = empty(tmp_path / "cohort")
-    bounds = (("PTV_7000 D95", "ptv_7000_d95_gy", 75.0, None),)
+    bounds = (Bound("PTV_7000 D95", "ptv_7000_d95_gy", "Gy", 75.0, None),)
     monkeypatch.setattr("vmat_rt.phantom.acceptance.PLAN_BOUNDS", bounds)
     outcome = simulate_case(Task(cohort.place.root, PlanFolder.of(cohort.place), SEED, 1))
     assert "less than 75.0 Gy" in outcome.refused
