@@ -1,16 +1,15 @@
-"""The geometric predictor: gradient-boosted trees (LightGBM) over the features of each voxel."""
+"""The geometric predictor: gradient-boosted trees (fitted by LightGBM) over the features of each voxel."""
 
 from __future__ import annotations
 
 import lzma
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from vmat_rt.baseline.features import FeatureTable, features
 from vmat_rt.baseline.scene import FeatureSettings, highest_target_gy
+from vmat_rt.baseline.trees import Trees
 from vmat_rt.bundle import Bundle
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.errors import ModelError
@@ -47,10 +46,10 @@ class GeometricPredictor:
         try:
             self.settings = FeatureSettings.model_validate(manifest.settings["features"])
             text = lzma.decompress(bundle.read_bytes(TREES)).decode("ascii")
-            self._booster = lightgbm.Booster(model_str=text)
-        except (KeyError, ValidationError, lzma.LZMAError, UnicodeDecodeError, lightgbm.basic.LightGBMError) as error:
+            self._trees = Trees.parse(text)
+        except (KeyError, ValueError, lzma.LZMAError) as error:  # pydantic's and Unicode's are ValueErrors
             raise ModelError(f"bundle {manifest.name} cannot be loaded: {error}") from error
-        if tuple(self._booster.feature_name()) != manifest.inputs:
+        if self._trees.names != manifest.inputs:
             raise ModelError(f"bundle {manifest.name}: its trees were fitted on other features than it lists")
         self._name, self._inputs = manifest.name, manifest.inputs
 
@@ -62,7 +61,7 @@ class GeometricPredictor:
         table = features(case, grid, self.settings)
         if table.names != self._inputs:
             raise ModelError(f"bundle {self._name} was fitted on other features than this version computes")
-        correction = np.asarray(self._booster.predict(table.matrix, num_threads=THREADS))
+        correction = self._trees.predict(table.matrix, THREADS)
         dose = np.zeros(grid.shape, np.float32)
         dose[table.body] = np.maximum(starting_dose(table) + correction, 0) * highest_target_gy(case)
         return dose
