@@ -48,7 +48,7 @@ def documents(out: Path) -> dict[str, CaseDocument]:
 def test_a_cluster_gives_what_processes_give(
     cluster: LocalCluster, cohort: Cohort, bundle: Bundle, tmp_path: Path
 ) -> None:
-    question = Question((str(bundle.folder),), split="train", seed=42, save_dose=True)
+    question = Question((str(bundle.folder),), split="train", seed=42, save_dose=True, baseline=False)
     here, there = tmp_path / "here", tmp_path / "there"
     evaluate(cohort, question, here, Means(workers=2, progress=False, device="cpu"))
     evaluate(cohort, question, there, Means(scheduler=cluster.scheduler_address, progress=False, device="cpu"))

@@ -135,7 +135,18 @@ def test_a_damaged_case_is_a_row(cohort: Cohort, tmp_path: Path) -> None:
     bundle = pack_tiny(tmp_path / "tiny", trained_on={})
     out = tmp_path / "out"
     result = command(
-        bundle.folder, "--cohort", copy, "--seed", 42, "--no-gamma", "--workers", 1, "--out", out, "--json"
+        bundle.folder,
+        "--cohort",
+        copy,
+        "--seed",
+        42,
+        "--no-gamma",
+        "--no-baseline",
+        "--workers",
+        1,
+        "--out",
+        out,
+        "--json",
     )
     assert result.exit_code == 0, result.output
     model = json.loads(result.stdout)["models"]["tiny"]
@@ -155,7 +166,7 @@ def test_another_grid_is_resampled_and_what_it_leaves_out_is_said(cohort: Cohort
     rule = cohort.settings.grid.model_copy(update={"shape": (20, 24, 32)})
     bundle = pack_tiny(tmp_path / "tiny", trained_on={}, grid=rule)
     case = cohort.read("tiny-0")
-    question = Question((str(bundle.folder),), split="test", seed=42, gamma=False, save_dose=True)
+    question = Question((str(bundle.folder),), split="test", seed=42, gamma=False, save_dose=True, baseline=False)
     document = evaluate(cohort, question, tmp_path / "out", ONE)
     covered = document.models["tiny"].metrics["coverage_percent"]
     assert isinstance(covered, MetricSummary)

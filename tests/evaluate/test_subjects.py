@@ -17,9 +17,9 @@ from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_f
 
 
 def subjects(
-    cohort: Cohort, *models: object, split: SplitName = "test", seed: int | None = None
+    cohort: Cohort, *models: object, split: SplitName = "test", seed: int | None = None, baseline: bool = False
 ) -> tuple[Subject, ...]:
-    return subjects_for([str(model) for model in models], CaseChoice(cohort, split, seed), with_baseline=True)
+    return subjects_for([str(model) for model in models], CaseChoice(cohort, split, seed), with_baseline=baseline)
 
 
 def pack(folder: Path, cohort: Cohort, seed: int) -> Path:
@@ -115,12 +115,20 @@ def test_a_cohort_without_splits_is_taken_whole_or_not_at_all(bundle: Bundle, tm
 
 
 def test_the_trees_of_a_run_stand_beside_it(cohort: Cohort, run: Path) -> None:
-    model, baseline = subjects(cohort, run)
+    model, baseline = subjects(cohort, run, baseline=True)
     assert (model.role, baseline.role) == ("model", "baseline")
     assert baseline.bundle.folder == run / "bundle" / "prior"
     assert (baseline.name, baseline.seed, baseline.cases) == ("tiny_prior", "42", model.cases)
     assert "training cases" in baseline.notes[0]
-    assert len(subjects_for([str(run)], CaseChoice(cohort, "test", None), with_baseline=False)) == 1
+    assert len(subjects(cohort, run)) == 1
+
+
+def test_the_installed_trees_stand_beside_a_network_without_any(cohort: Cohort, tmp_path: Path) -> None:
+    runs = [pack(tmp_path / str(seed), cohort, seed) for seed in (42, 7)]
+    *models, baseline = subjects(cohort, *runs, baseline=True)
+    assert [model.role for model in models] == ["model", "model"]
+    assert (baseline.name, baseline.seed, baseline.role) == ("prostate_geometric", "", "baseline")
+    assert baseline.cases == tuple(sorted({key for model in models for key in model.cases}))
 
 
 def test_a_real_run_records_its_training_cases(cohort: Cohort, run: Path, tmp_path: Path) -> None:

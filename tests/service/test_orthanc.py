@@ -100,7 +100,7 @@ def test_a_study_goes_from_orthanc_through_the_service_and_back(site: Site, tmp_
             answers(node_port, 30)
             sent = orthanc.post("/modalities/vmat-rt/store", study.encode())
             assert (sent["InstancesCount"], sent["FailedInstancesCount"]) == (12, 0)
-            wait_for(lambda: orthanc.instances("RTDOSE"), 60)
+            wait_for(lambda: orthanc.instances("RTDOSE"), 240)
         finally:
             service.send_signal(signal.SIGTERM)
             assert service.wait(30) == 0
