@@ -25,14 +25,14 @@ import numpy as np
 
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
 from vmat_rt.baseline.fit import FitSettings, Fitted, fit
-from vmat_rt.baseline.scene import FeatureSettings
+from vmat_rt.baseline.scene import FeatureSettings, protocol_features
 from vmat_rt.bundle import Manifest, TrainingSummary, write_bundle
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.cohort.split import Part, Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_errors
 from vmat_rt.metrics.dvh import compute_dvhs
-from vmat_rt.protocol import Protocol, load_protocol
+from vmat_rt.protocol import load_protocol
 
 PLAN = FitSettings()
 BUNDLES = Path(__file__).resolve().parent.parent / "vmat_rt" / "bundles"
@@ -65,19 +65,6 @@ class CaseScore:
     d95_gaps_gy: dict[str, float]
     dvh: dict[str, float]
     seconds: float
-
-
-def feature_settings(protocol: Protocol, beams: bool) -> FeatureSettings:
-    """The organs of the protocol; those that end in _L and _R as pairs."""
-    organs = tuple(spec.name for spec in protocol.with_role("oar"))
-    pairs = tuple((n, n[:-1] + "R") for n in organs if n.endswith("_L") and n[:-1] + "R" in organs)
-    return FeatureSettings(
-        organs=organs,
-        pairs=pairs,
-        importance={name: cost for name, cost in IMPORTANCE.items() if name in organs},
-        angles_deg=protocol.beam_angles.angles_deg(),
-        beams=beams,
-    )
 
 
 def cases(cohort: Cohort, keys: Iterable[str]) -> Iterator[Case]:
@@ -200,7 +187,7 @@ def main() -> None:
     cohort = Cohort.open(options.cohort)
     splits = Splits.read(cohort)
     seed = next(iter(splits.seeds)) if options.seed is None else options.seed
-    settings = feature_settings(load_protocol(cohort.settings.protocol), not options.no_beams)
+    settings = protocol_features(load_protocol(cohort.settings.protocol), not options.no_beams, IMPORTANCE)
     keys = splits.cases("train", seed)
 
     started = time.perf_counter()

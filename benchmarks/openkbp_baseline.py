@@ -29,13 +29,16 @@ import numpy as np
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
 from vmat_rt.baseline.features import features
 from vmat_rt.baseline.fit import FitSettings, Fitted, fit
-from vmat_rt.baseline.scene import FeatureSettings
+from vmat_rt.baseline.scene import FeatureSettings, protocol_features
 from vmat_rt.bundle import Bundle, GridRule, Manifest, TrainingSummary, write_bundle
 from vmat_rt.case import Case
 from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, to_openkbp_axes
 from vmat_rt.protocol import load_protocol
 
 BUNDLE = Path(__file__).resolve().parent.parent / "vmat_rt" / "bundles" / "head_neck_geometric"
+IMPORTANCE = {"SpinalCord": 0.3, "Brainstem": 0.2, "Parotid_L": 0.1, "Parotid_R": 0.1, "Larynx": 0.05}
+"""What planners pay attention to; the quick inverse plan spares these organs more than other tissue."""
+
 LIMITS = (
     "Learned from nine equally spaced coplanar 6 MV IMRT fields (0, 40, ..., 320 degrees); arcs and other angles "
     "enter through the beam maps only.",
@@ -61,18 +64,6 @@ class Scores:
     features_s: float
     predict_s: float
     slowest_s: float
-
-
-def feature_settings(beams: bool) -> FeatureSettings:
-    """The organs of the protocol, and what planners pay attention to."""
-    protocol = load_protocol(PROTOCOL)
-    return FeatureSettings(
-        organs=tuple(spec.name for spec in protocol.with_role("oar")),
-        pairs=(("Parotid_L", "Parotid_R"),),
-        importance={"SpinalCord": 0.3, "Brainstem": 0.2, "Parotid_L": 0.1, "Parotid_R": 0.1, "Larynx": 0.05},
-        angles_deg=protocol.beam_angles.angles_deg(),
-        beams=beams,
-    )
 
 
 def cases(reader: ModuleType, root: Path, split: str) -> Iterator[Case]:
@@ -134,7 +125,7 @@ def main() -> None:
     sys.path.insert(0, str(options.openkbp))
     reader, scorer = importlib.import_module("read_openkbp"), importlib.import_module("score_openkbp")
 
-    settings, plan = feature_settings(not options.no_beams), FitSettings()
+    settings, plan = protocol_features(load_protocol(PROTOCOL), not options.no_beams, IMPORTANCE), FitSettings()
     started = time.perf_counter()
     fitted = fit(cases(reader, options.openkbp, "train"), settings, plan)
     fit_s = time.perf_counter() - started

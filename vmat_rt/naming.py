@@ -14,11 +14,17 @@ from vmat_rt.errors import ConfigError, Problem
 from vmat_rt.protocol import Protocol
 
 _SEPARATORS = re.compile(r"[\s_\-.,^~/\\()\[\]]+")
+_SIDE = re.compile(r"(?<=_)[LR](?=_|$)")
 
 
 def fold(name: str) -> str:
     """The form in which names are compared: lower case, separators removed."""
     return _SEPARATORS.sub("", name).casefold()
+
+
+def mirrored_name(name: str) -> str:
+    """The TG-263 name of the same structure on the other side; a name without a side is its own mirror image."""
+    return _SIDE.sub(lambda side: "R" if side.group() == "L" else "L", name)
 
 
 @dataclass(frozen=True)

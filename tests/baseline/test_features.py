@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from tests.baseline.patients import CENTRE, SETTINGS, SHAPES, mask_of, mirrored, patient, small_grid
 from vmat_rt.baseline.features import FeatureTable, features
+from vmat_rt.baseline.scene import protocol_features
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.errors import InputError
+from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.grid import Grid, centred_grid
+from vmat_rt.protocol import load_protocol
 
 
 def volume(table: FeatureTable, name: str) -> NDArray[np.float32]:
@@ -186,3 +188,13 @@ def test_no_target_or_no_body_is_refused() -> None:
     nothing = replace(case.body, shape=Volume(grid, np.zeros(grid.shape, np.float32)))
     with pytest.raises(InputError, match="NO_BODY"):
         features(replace(case, body=nothing), grid, SETTINGS)
+
+
+def test_features_of_a_protocol() -> None:
+    protocol = load_protocol("head_neck_70")
+    found = protocol_features(protocol, beams=True, importance={"SpinalCord": 0.3})
+    assert found.pairs == (("Parotid_L", "Parotid_R"),)
+    assert found.importance == {"SpinalCord": 0.3}
+    assert set(found.organs) == {spec.name for spec in protocol.with_role("oar")}
+    with pytest.raises(ConfigError, match="Spine: no organ at risk of head_neck_70"):
+        protocol_features(protocol, beams=True, importance={"Spine": 0.3})

@@ -11,7 +11,8 @@ from tests.nn.cases import CENTRE_MM, CHANNELS, CT_GRID, GRID, RADIUS_MM, as_vox
 from vmat_rt.case import Prescription, Structure, Volume
 from vmat_rt.errors import ConfigError, GeometryError, InputError
 from vmat_rt.grid import Grid
-from vmat_rt.nn.encode import Channels, Encoded, channels_for, encode, mirror, mirrored_name
+from vmat_rt.naming import mirrored_name
+from vmat_rt.nn.encode import Channels, Encoded, channels_for, encode, mirror
 from vmat_rt.nn.scene import Normalisation
 from vmat_rt.protocol import BeamAngles, Protocol, StructureSpec
 

@@ -15,7 +15,8 @@ from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.grid import Triple
-from vmat_rt.nn.encode import Channels, channels_for, mirrored_name
+from vmat_rt.naming import mirrored_name
+from vmat_rt.nn.encode import Channels, channels_for
 from vmat_rt.protocol import load_protocol
 from vmat_rt.train.augment import Augmentation, AugmentationSettings
 from vmat_rt.train.batch import Batch, collate, structure_table

@@ -20,7 +20,8 @@ from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
-from vmat_rt.nn.encode import channels_for, mirrored_name
+from vmat_rt.naming import mirrored_name
+from vmat_rt.nn.encode import channels_for
 from vmat_rt.nn.infer import NetworkPredictor
 from vmat_rt.pipeline import load_predictor, predict_dose
 from vmat_rt.protocol import load_protocol

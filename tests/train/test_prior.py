@@ -13,8 +13,7 @@ from vmat_rt.bundle import load_bundle
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.split import Splits
 from vmat_rt.errors import ConfigError
-from vmat_rt.protocol import load_protocol
-from vmat_rt.train.prior import features_for, fold_of, prior_doses
+from vmat_rt.train.prior import fold_of, prior_doses
 from vmat_rt.train.recipe import PriorSettings
 
 FIT = {"voxels_per_case": 300, "rounds": 6, "leaves": 7, "least_in_leaf": 20, "held_out": 2, "threads": 1}
@@ -63,8 +62,3 @@ def test_no_patient_is_in_two_folds(tmp_path: Path) -> None:
         assert folds[f"tiny-{number}"] == folds[f"tiny-{20 + number}"]
     with pytest.raises(ConfigError, match="9 folds need at least as many training patients, not 4"):
         fold_of(cohort, keys, SETTINGS.model_copy(update={"folds": 9}))
-
-
-def test_sides_are_paired() -> None:
-    features = features_for(load_protocol("head_neck_70"), beams=True)
-    assert features.pairs == (("Parotid_L", "Parotid_R"),)

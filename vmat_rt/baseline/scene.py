@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from vmat_rt.case import Case, FloatArray, Volume
-from vmat_rt.errors import InputError, Problem
+from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid
+from vmat_rt.naming import mirrored_name
+from vmat_rt.protocol import Protocol
 
 AIR_HU = -1000.0
 
@@ -38,6 +41,22 @@ class FeatureSettings(BaseModel):
     healthy_importance: float = 0.02
     angles_deg: tuple[float, ...]
     beams: bool = True
+
+
+def protocol_features(protocol: Protocol, beams: bool, importance: Mapping[str, float]) -> FeatureSettings:
+    """All organs at risk of a protocol, sides paired. Raises ConfigError for an importance of what is none of them."""
+    organs = tuple(spec.name for spec in protocol.with_role("oar"))
+    unknown = sorted(importance.keys() - set(organs))
+    if unknown:
+        raise ConfigError(f"{', '.join(unknown)}: no organ at risk of {protocol.name} is called so")
+    pairs = [(name, mirrored_name(name)) for name in organs if mirrored_name(name) in organs]
+    return FeatureSettings(
+        organs=organs,
+        pairs=tuple(pair for pair in pairs if pair[0] < pair[1]),
+        importance=dict(importance),
+        angles_deg=protocol.beam_angles.angles_deg(),
+        beams=beams,
+    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.errors import ConfigError
 from vmat_rt.grid import Grid
+from vmat_rt.naming import mirrored_name
 from vmat_rt.nn.channels import compute_channel, parse_channel
 from vmat_rt.nn.scene import Normalisation, Scene
 from vmat_rt.protocol import Protocol
 
 _DISTANCE: Final = "distance:"
-_SIDE: Final = re.compile(r"(?<=_)[LR](?=_|$)")
 
 
 class Channels(BaseModel):
@@ -133,11 +132,6 @@ def mirror(channels: Channels) -> Mirror:
     structures = _partners(channels.structures, "structure")
     flags = tuple(first_flag + index for index in structures)
     return Mirror(_partners(channels.names, "channel"), (*targets, len(channels.targets), *flags))
-
-
-def mirrored_name(name: str) -> str:
-    """The name of the same structure on the other side; a name without a side is its own mirror image."""
-    return _SIDE.sub(lambda side: "R" if side.group() == "L" else "L", name)
 
 
 def _partners(names: tuple[str, ...], what: str) -> tuple[int, ...]:

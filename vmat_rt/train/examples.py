@@ -7,7 +7,6 @@ float16 (encode gives values that fit), fractions bytes, the dose float32.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vmat_rt.case import Case, FloatArray
-from vmat_rt.cohort.store import Cohort
+from vmat_rt.cohort.store import Cohort, canonical_sha256
 from vmat_rt.errors import ConfigError, ModelError
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
@@ -52,7 +51,9 @@ class ExampleSettings:
     @property
     def key(self) -> str:
         """The same for two settings that give the same examples."""
-        return _hash({"format": FORMAT, "channels": self.channels.model_dump(mode="json"), "table": asdict(self.table)})
+        return canonical_sha256(
+            {"format": FORMAT, "channels": self.channels.model_dump(mode="json"), "table": asdict(self.table)}
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Examples:
     def _place(self, key: str) -> Path:
         content = self.cohort.record(key).content_sha256
         identity = [content, self.settings.key, self.settings.coarsen, self._priors_key if self._priors else ""]
-        return self._folder / _hash(identity)
+        return self._folder / canonical_sha256(identity)[:24]
 
 
 @contextmanager
@@ -206,7 +207,3 @@ def _read(folder: Path, key: str) -> Example:
         raise ModelError(f"the example of case {key} cannot be read: {error}; remove {folder.parent.name}") from error
     z, y, x = facts["spacing_mm"]
     return Example(key=key, highest_gy=facts["highest_gy"], spacing_mm=(z, y, x), **mapped, **small)
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]

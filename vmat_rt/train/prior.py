@@ -22,14 +22,13 @@ from tqdm import tqdm
 
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
 from vmat_rt.baseline.fit import FitSettings, Fitted, Samples, drawn, grow
-from vmat_rt.baseline.scene import FeatureSettings
+from vmat_rt.baseline.scene import FeatureSettings, protocol_features
 from vmat_rt.bundle import MANIFEST, Manifest, TrainingSummary, load_bundle, write_bundle
 from vmat_rt.case import FloatArray
 from vmat_rt.cohort.store import Cohort, canonical_sha256
 from vmat_rt.errors import ConfigError
 from vmat_rt.nn.device import usable_cores
-from vmat_rt.nn.encode import mirrored_name
-from vmat_rt.protocol import Protocol, load_protocol
+from vmat_rt.protocol import load_protocol
 from vmat_rt.publish import published_folder
 from vmat_rt.train.examples import WORTH_A_POOL, locked, mapped
 from vmat_rt.train.recipe import PriorSettings
@@ -72,7 +71,7 @@ def prior_doses(
     Raises ConfigError when there are too few training cases for the folds and for the trees' own held-out cases.
     """
     train, validation = tuple(sorted(split[0])), tuple(sorted(split[1]))
-    features = settings.features or features_for(load_protocol(cohort.settings.protocol), settings.beams)
+    features = protocol_features(load_protocol(cohort.settings.protocol), settings.beams, settings.importance)
     said = {"settings": settings.model_dump(mode="json"), "features": features.model_dump(mode="json")}
     key = canonical_sha256({**said, "train": cohort.sha256(train)})[:24]
     here = folder / key
@@ -87,18 +86,6 @@ def prior_doses(
     whole = here / _ALL
     files = {f"{PRIOR_FOLDER}/{name}": (whole / name).read_bytes() for name in (MANIFEST, TREES)}
     return PriorDoses(doses, key, files)
-
-
-def features_for(protocol: Protocol, beams: bool) -> FeatureSettings:
-    """What the geometric predictor looks at where nothing better is known: all organs at risk, sides paired."""
-    organs = tuple(spec.name for spec in protocol.with_role("oar"))
-    pairs = [(name, mirrored_name(name)) for name in organs if mirrored_name(name) in organs]
-    return FeatureSettings(
-        organs=organs,
-        pairs=tuple(pair for pair in pairs if pair[0] < pair[1]),
-        angles_deg=protocol.beam_angles.angles_deg(),
-        beams=beams,
-    )
 
 
 def fold_of(cohort: Cohort, train: Sequence[str], settings: PriorSettings) -> dict[str, int]:

@@ -11,7 +11,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vmat_rt.baseline.fit import FitSettings
-from vmat_rt.baseline.scene import FeatureSettings
 from vmat_rt.errors import ConfigError
 from vmat_rt.grid import Shape
 from vmat_rt.nn.unet import UNetSettings
@@ -69,15 +68,15 @@ class ValidationSettings(_Settings):
 class PriorSettings(_Settings):
     """The geometric predictor's dose as an input channel, which the network corrects where `residual`.
 
-    folds: training patients get the dose of trees that were fitted without them. features: None takes the organs and
-    pairs of the protocol; beams as in FeatureSettings (used where features is None).
+    folds: training patients get the dose of trees that were fitted without them. beams and importance: as in
+    vmat_rt.baseline.scene.FeatureSettings, whose organs are the protocol's.
     """
 
     kind: Literal["geometric"] = "geometric"
     residual: bool = True
     folds: int = Field(default=5, ge=2)
     beams: bool = True
-    features: FeatureSettings | None = None
+    importance: dict[str, float] = {}
     fit: FitSettings = FitSettings.model_validate({})
 
 
