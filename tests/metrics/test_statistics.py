@@ -100,7 +100,9 @@ def test_cases_that_do_not_differ_say_nothing() -> None:
     rounded = paired_test(
         one_seed([0.3] * 3), {(s, f"case_0{n}"): v for n in range(3) for s, v in (("1", 0.1), ("2", 0.5))}
     )
-    assert rounded.note == "no case differs"
+    assert (rounded.note, rounded.cohen_dz, rounded.mean_difference) == ("no case differs", None, 0.0)
+    third = paired_test(one_seed([0.3, 0.3, 1.0]), one_seed([0.1 + 0.2, 0.3, 1.0]))
+    assert (third.note, third.cohen_dz) == ("no case differs", None)
     assert paired_test(one_seed([1.0]), {("1", "other"): 2.0}).note == "no case has a value in both"
 
 

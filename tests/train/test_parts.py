@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pickle
 from pathlib import Path
@@ -24,6 +25,7 @@ from vmat_rt.train.examples import Example, ExampleSettings, example_arrays
 from vmat_rt.train.feed import epoch_draws, part_of, patch_start
 from vmat_rt.train.losses import LossSpec, build_losses
 from vmat_rt.train.objective import learning_rate
+from vmat_rt.train.precision import require_true_gradients
 from vmat_rt.train.recipe import OptimiserSettings, PatchSettings, Recipe, load_recipe, packaged_recipes
 from vmat_rt.train.validate import CaseScore, case_score, openkbp_score, summarise
 
@@ -205,3 +207,18 @@ def test_a_residual_needs_a_clamped_output() -> None:
     wrong = tiny_recipe(prior={}, unet={"width": 2, "levels": 1, "positive": "softplus"})
     with pytest.raises(ConfigError, match="clamp"):
         network_settings(wrong, channels)
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "depth", "refused"),
+    [
+        ("bf16-mixed", "cpu", 32, True),
+        ("bf16-mixed", "cpu", 17, True),
+        ("bf16-mixed", "cpu", 48, False),
+        ("bf16-mixed", "cuda", 32, False),
+        ("32-true", "cpu", 32, False),
+    ],
+)
+def test_wrong_gradients_are_refused(precision: str, device: str, depth: int, refused: bool) -> None:
+    with pytest.raises(ConfigError, match="precision=32-true") if refused else contextlib.nullcontext():
+        require_true_gradients(precision, device, (depth, 64, 64), levels=4)

@@ -129,11 +129,11 @@ def paired_test(first: Values, second: Values) -> PairedTest:
     """Compare two models on one metric. p_holm is left for holm(), which sees all metrics."""
     one, other = case_means(first), case_means(second)
     cases = sorted(one.keys() & other.keys())
-    differences = np.array([other[case] - one[case] for case in cases])
+    differences = _without_rounding(np.array([other[case] - one[case] for case in cases]), one, other, cases)
     noise = [sd for sd in (seed_sd(first), seed_sd(second)) if sd is not None]
     mean = float(differences.mean()) if cases else None
     spread = float(differences.std(ddof=1)) if len(cases) > 1 else 0.0
-    changed = differences[_differs(differences, one, other, cases)] if cases else differences
+    changed = differences[differences != 0]
     return PairedTest(
         n_pairs=len(cases),
         mean_difference=mean,
@@ -146,12 +146,12 @@ def paired_test(first: Values, second: Values) -> PairedTest:
     )
 
 
-def _differs(
+def _without_rounding(
     differences: Doubles, one: Mapping[str, float], other: Mapping[str, float], cases: list[str]
-) -> NDArray[np.bool_]:
+) -> Doubles:
     """Rounding in the averages over seeds is no difference."""
     size = np.array([max(abs(one[case]), abs(other[case])) for case in cases])
-    return np.asarray(np.abs(differences) > 1e-12 * size)
+    return np.where(np.abs(differences) > 1e-12 * size, differences, 0.0)
 
 
 def _limits(pairs: int, changed: int) -> str:

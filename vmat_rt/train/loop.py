@@ -36,6 +36,7 @@ from vmat_rt.train.losses import build_losses
 from vmat_rt.train.material import Material, gather
 from vmat_rt.train.objective import Objective, build_optimiser, culprits, learning_rate
 from vmat_rt.train.package import package_run
+from vmat_rt.train.precision import require_true_gradients
 from vmat_rt.train.recipe import Recipe
 from vmat_rt.train.run_folder import RunFolder, hardware
 from vmat_rt.train.validate import CaseScore, Validator, summarise
@@ -57,6 +58,8 @@ def train(
         folder.refuse_other_run(resume)
     fabric = make_fabric(recipe, devices)
     material = gather(recipe, cohort, seed, out.parent / "cache")
+    shape = recipe.patch.shape if recipe.patch else material.examples[material.train[0]].dose.shape
+    require_true_gradients(recipe.precision, fabric.device.type, shape, recipe.unet.levels)
     fabric.launch()
     if fabric.is_global_zero:
         folder.begin(material, fabric.device, fabric.world_size)

@@ -7,6 +7,7 @@ flows through the doses, which is the exact derivative of a quantile. A structur
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -35,7 +36,7 @@ class Doses:
     voxel_cc: float
 
 
-class StructureTerm(Term):
+class StructureTerm(Term, ABC):
     """Mean over a case's entries, pooled over its whole structures, then over cases; a case without any counts as 0."""
 
     def forward(self, predicted: Tensor, batch: Batch) -> Tensor:
@@ -46,9 +47,9 @@ class StructureTerm(Term):
             values.append(torch.cat(entries).mean() if entries else predicted[index].sum() * 0)
         return torch.stack(values).mean()
 
+    @abstractmethod
     def entries(self, role: Role, doses: Doses) -> Tensor:
         """Absolute differences (k,) of what is measured of a structure."""
-        raise NotImplementedError
 
     def _structures(self, predicted: Tensor, batch: Batch, index: int) -> Iterator[tuple[Role, Doses]]:
         """Those that count, without voxels outside the body, where nothing is predicted."""
