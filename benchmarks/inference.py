@@ -1,6 +1,7 @@
 """One pass over the whole grid against a sliding window, same network: `python benchmarks/inference.py`.
 
     whole      one pass over our prostate grid, 96 x 160 x 192 voxels of 2.5 mm
+    halved     one pass over that grid at twice the spacing, as the recipes with `coarsen: 2` compute
     windows    the same voxels in windows of 128 with overlap 64
     reference  the same network on the reference's own grid, 256 x 512 x 512 voxels of 2 x 1 x 1 mm, in those windows.
                Each window costs the same, so on a CPU one is timed and multiplied by their number; --all runs all.
@@ -29,10 +30,11 @@ from vmat_rt.nn.unet import UNet, UNetSettings, parameter_count
 from vmat_rt.nn.windows import Window, corners
 
 OURS: Shape = (96, 160, 192)
+HALVED: Shape = (48, 80, 96)
 REFERENCE: Shape = (256, 512, 512)
 CHANNELS, CONDITION = 14, 15
 WINDOW = Window(patch=(128, 128, 128), overlap=(64, 64, 64))
-WAYS = ("whole", "windows", "reference")
+WAYS = ("whole", "halved", "windows", "reference")
 
 
 def main() -> None:
@@ -98,8 +100,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def job(way: str, every: bool) -> tuple[Shape, Window | None, int, int]:
     """Shape to run, how it is cut, passes that the whole job takes, and passes that will be run."""
-    if way == "whole":
-        return OURS, None, 1, 1
+    if way in {"whole", "halved"}:
+        return OURS if way == "whole" else HALVED, None, 1, 1
     grid = OURS if way == "windows" else REFERENCE
     patch = (min(grid[0], 128), min(grid[1], 128), min(grid[2], 128))
     count = len(list(corners(grid, patch, WINDOW)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol as Interface
 
 import numpy as np
@@ -17,8 +17,9 @@ from vmat_rt.case import Case, FloatArray
 from vmat_rt.errors import ConfigError, ModelError
 from vmat_rt.grid import Grid
 from vmat_rt.nn.coarse import encode_coarsened, refined_gy
+from vmat_rt.nn.crop import body_box
 from vmat_rt.nn.device import Precision, bounded_threads, choose_device, choose_dtype
-from vmat_rt.nn.encode import Encoded, Mirror, mirror
+from vmat_rt.nn.encode import Channels, Encoded, Mirror, mirror
 from vmat_rt.nn.network_bundle import LoadedNetwork, NetworkSettings, unpack_network
 from vmat_rt.nn.scene import INSIDE
 from vmat_rt.nn.windows import Window, slide
@@ -44,8 +45,7 @@ class NetworkPredictor:
         self._threads = threads
         self._loaded: LoadedNetwork = unpack_network(bundle)
         self._loaded.unet.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        settings = self._loaded.settings
-        self._plan = Plan(settings.window, mirror(self._loaded.channels) if settings.flip_average else None)
+        self._plan = Plan.of(self._loaded.settings, self._loaded.channels)
 
     @property
     def prior(self) -> str | None:
@@ -100,15 +100,38 @@ class CorrectingPredictor:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """Which input channel is the body, and what the sides of its box are multiples of."""
+
+    body_channel: int
+    multiple: int
+
+
+@dataclass(frozen=True)
 class Plan:
-    """How a network runs on a grid: in windows or (None) at once; averaged with the mirrored patient or (None) not."""
+    """How a network runs on a grid: in windows or (None) at once; averaged with the mirrored patient or (None) not.
+
+    crop: run on the box round the body only; outside it the output is zero.
+    """
 
     window: Window | None = None
     mirror: Mirror | None = None
+    crop: Crop | None = None
+
+    @classmethod
+    def of(cls, settings: NetworkSettings, channels: Channels) -> Plan:
+        """As a network's settings say."""
+        crop = Crop(channels.names.index("body"), 2**settings.unet.levels) if settings.crop else None
+        return cls(settings.window, mirror(channels) if settings.flip_average else None, crop)
 
 
 def run_network(network: Forward, x: Tensor, condition: Tensor, plan: Plan) -> Tensor:
     """Relative dose (n, 1, z, y, x) of inputs x (n, c, z, y, x) and condition (n, k), as the plan says."""
+    if plan.crop is not None:
+        box = (..., *body_box(x[:, plan.crop.body_channel], plan.crop.multiple))
+        whole = torch.zeros_like(x[:, :1])
+        whole[box] = run_network(network, x[box], condition, replace(plan, crop=None)).to(whole.dtype)
+        return whole
     straight = _forward(network, x, condition, plan.window)
     if plan.mirror is None:
         return straight

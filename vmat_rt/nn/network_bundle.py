@@ -28,8 +28,8 @@ class NetworkSettings(BaseModel):
 
     targets, normalisation, angles_deg: as in Channels. coarsen: voxels of the grid a side of a network's voxel.
     window: how a grid is cut, None for the whole grid at once. flip_average: average with the prediction of the
-    mirrored patient. prior: the bundle whose dose is the channel "prior": a folder within this bundle, or the name of
-    an installed one.
+    mirrored patient. crop: the network sees the box round the body only. prior: the bundle whose dose is the channel
+    "prior": a folder within this bundle, or the name of an installed one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +41,7 @@ class NetworkSettings(BaseModel):
     coarsen: int = Field(default=1, ge=1)
     window: Window | None = None
     flip_average: bool = False
+    crop: bool = False
     prior: str | None = None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from vmat_rt.nn.crop import Box
 from vmat_rt.protocol import Protocol
 
 Role = Literal["target", "oar"]
@@ -73,6 +74,11 @@ class Batch:
         """The batch on a device: float32, fractions in [0, 1]."""
         moved = {name: _real(tensor.to(device, non_blocking=True)) for name, tensor in self.tensors().items()}
         return Batch(**moved, keys=self.keys)
+
+    def within(self, box: Box) -> Batch:
+        """The part of it in a box (z, y, x) that holds all of the body."""
+        names = ("array", "dose", "body", "structures")
+        return replace(self, **{name: getattr(self, name)[(..., *box)] for name in names})
 
     def case(self, index: int) -> Batch:
         """One of its cases, as a batch of one."""

@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, ModelError
-from vmat_rt.nn.encode import mirror
 from vmat_rt.nn.infer import Plan
 from vmat_rt.nn.unet import UNet
 from vmat_rt.train.augment import Augmentation
@@ -100,13 +99,14 @@ class Training:
         self.material, self.recipe, self.fabric, self.folder = material, recipe, fabric, folder
         torch.manual_seed(material.seed)
         network = UNet(material.network.unet, len(material.channels.names), material.channels.condition_size)
-        self.objective = Objective(network, build_losses(recipe.losses, material.table, recipe.uncertainty))
+        losses = build_losses(recipe.losses, material.table, recipe.uncertainty)
+        self.objective = Objective(network, losses, recipe.crop)
         self.raw_optimiser = build_optimiser(self.objective, recipe.optimiser)
         self.model, self.optimiser = fabric.setup(self.objective, self.raw_optimiser)
         self.average = Average(self.objective.network, recipe.ema)
         self.augment = Augmentation(recipe.augmentation, material.channels, material.table)
         self.feed = Feed(material.examples, recipe.patch, recipe.batch, fabric.global_rank, fabric.world_size)
-        plan = Plan(material.network.window, mirror(material.channels) if recipe.flip_average else None)
+        plan = Plan.of(material.network, material.channels)
         self.validator = Validator(material.examples, material.table, material.network, plan)
         self.progress = Progress()
         per_case = 1 if recipe.patch is None else recipe.patch.per_case

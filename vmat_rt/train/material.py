@@ -103,6 +103,7 @@ def network_settings(recipe: Recipe, channels: Channels) -> NetworkSettings:
         coarsen=recipe.coarsen,
         window=window,
         flip_average=recipe.flip_average,
+        crop=recipe.crop,
         prior=PRIOR_FOLDER if recipe.prior is not None else None,
     )
 

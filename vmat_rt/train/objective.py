@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from vmat_rt.nn.crop import body_box
 from vmat_rt.nn.unet import UNet
 from vmat_rt.train.batch import Batch
 from vmat_rt.train.losses import WeightedLosses
@@ -15,10 +16,11 @@ from vmat_rt.train.recipe import OptimiserSettings
 
 
 class Objective(nn.Module):
-    """forward(a batch's tensors by name) -> (loss, its terms by name)."""
+    """forward(a batch's tensors by name) -> (loss, its terms by name). crop: on the box round the bodies only."""
 
-    def __init__(self, network: UNet, losses: WeightedLosses) -> None:
+    def __init__(self, network: UNet, losses: WeightedLosses, crop: bool = False) -> None:
         super().__init__()
+        self.crop = crop
         if network.settings.residual_channel is not None:
             # A network that corrects a dose starts by leaving it as it is.
             for parameter in network.head.parameters():
@@ -28,6 +30,8 @@ class Objective(nn.Module):
 
     def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         batch = Batch(**tensors, keys=())
+        if self.crop:
+            batch = batch.within(body_box(batch.body[:, 0], 2**self.network.settings.levels))
         array = batch.array.contiguous(memory_format=torch.channels_last_3d)
         predicted = self.network(array, batch.condition)
         # The losses sum over millions of voxels: not in 16 bits.

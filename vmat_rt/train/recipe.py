@@ -91,9 +91,9 @@ class BundleSettings(_Settings):
 
 class Recipe(_Settings):
     """One experiment. coarsen: 1 for the cohort's grid, 2 for whole grids at twice its spacing. batch: cases (or
-    patches) a step, over all devices. patch: None for whole grids. uncertainty: learn the weights of the losses too.
-    ema: decay of the averaged weights that are validated and kept. flip_average: predict each patient and its mirror
-    image. checkpoint_steps: also save within an epoch.
+    patches) a step, over all devices. patch: None for whole grids; crop: of these the box round the body only.
+    uncertainty: learn the weights of the losses too. ema: decay of the averaged weights that are validated and kept.
+    flip_average: predict each patient and its mirror image. checkpoint_steps: also save within an epoch.
     """
 
     name: str
@@ -102,6 +102,7 @@ class Recipe(_Settings):
     unet: UNetSettings = UNetSettings()
     coarsen: int = Field(default=1, ge=1, le=4)
     patch: PatchSettings | None = None
+    crop: bool = False
     batch: int = Field(default=2, ge=1)
     epochs: int = Field(default=200, ge=1)
     optimiser: OptimiserSettings = OptimiserSettings()
@@ -120,6 +121,8 @@ class Recipe(_Settings):
     def _channels_and_prior_agree(self) -> Recipe:
         if "prior" in self.channels.extra:
             raise ValueError("the channel prior comes from the key prior, not from channels.extra")
+        if self.crop and self.patch is not None:
+            raise ValueError("crop is for whole grids; patches are parts already")
         if self.unet.residual_channel is not None:
             raise ValueError("unet.residual_channel is set by prior.residual")
         return self
