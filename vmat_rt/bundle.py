@@ -170,10 +170,16 @@ def installed_bundles() -> tuple[Bundle, ...]:
     return tuple(load_bundle(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}")))
 
 
+def prior_bundle(bundle: Bundle) -> Bundle | None:
+    """The bundle whose dose a network is shown; None for a model that needs none. Raises as inner_bundle."""
+    name = bundle.manifest.settings.get("prior")
+    return None if name is None or "prior" not in bundle.manifest.inputs else inner_bundle(bundle, name)
+
+
 def find_bundle(protocol_name: str, model: str | None = None) -> Bundle:
     """The bundle called `model` (a name, or a folder), else the protocol's default one.
 
-    A default that is named after the protocol goes before one that serves it as well.
+    A default that is named after the protocol goes before one that serves it as well, a network before a geometric one.
     Raises ConfigError when `model` is neither, InputError (NO_BUNDLE) when the protocol has no default.
     """
     installed = installed_bundles()
@@ -182,7 +188,7 @@ def find_bundle(protocol_name: str, model: str | None = None) -> Bundle:
         return named[0] if named else load_bundle(Path(model))
     serving = [b for b in installed if b.manifest.default and protocol_name in b.manifest.protocols]
     if serving:
-        return min(serving, key=lambda bundle: bundle.manifest.protocols.index(protocol_name))
+        return min(serving, key=lambda b: (b.manifest.protocols.index(protocol_name), b.manifest.kind == "geometric"))
     raise InputError(
         Problem(
             "NO_BUNDLE",

@@ -15,7 +15,7 @@ from typing import Protocol as Interface
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.bundle import Bundle, find_bundle, inner_bundle, installed_bundles, load_bundle
+from vmat_rt.bundle import Bundle, find_bundle, installed_bundles, load_bundle, prior_bundle
 from vmat_rt.case import Case, ModelIdentity, Structure, Volume
 from vmat_rt.dicom.header import header_from
 from vmat_rt.dicom.isodose import write_isodoses
@@ -115,9 +115,8 @@ def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
     from vmat_rt.nn.infer import CorrectingPredictor, NetworkPredictor
 
     network = NetworkPredictor(bundle, device)
-    if network.prior is None:
-        return network
-    return CorrectingPredictor(load_predictor(inner_bundle(bundle, network.prior), device), network)
+    prior = prior_bundle(bundle)
+    return network if prior is None else CorrectingPredictor(load_predictor(prior, device), network)
 
 
 def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> Volume:
@@ -125,10 +124,25 @@ def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> Volume:
 
     The model sees the case as a cohort would have stored it for training.
     """
+    return predict_doses(case, bundle, device)[0]
+
+
+def predict_doses(case: Case, bundle: Bundle, device: str = "auto") -> tuple[Volume, Volume | None]:
+    """As predict_dose; besides, the geometric prior's dose where the model is a network that corrects one."""
     grid = model_grid(bundle.manifest.grid, case)
-    dose = load_predictor(bundle, device).predict(gridded(replace(case, reference_dose=None), grid), grid)
-    require_dose(dose)
-    return cut_to(Volume(grid, dose), case.ct.grid)
+    seen = gridded(replace(case, reference_dose=None), grid)
+    predictor = load_predictor(bundle, device)
+    if prior_bundle(bundle) is None:
+        doses = [predictor.predict(seen, grid)]
+    else:
+        from vmat_rt.nn.infer import CorrectingPredictor
+
+        assert isinstance(predictor, CorrectingPredictor)
+        doses = [*predictor.predict_both(seen, grid)]
+    for dose in doses:
+        require_dose(dose)
+    cut = [cut_to(Volume(grid, dose), case.ct.grid) for dose in doses]
+    return cut[0], cut[1] if len(cut) > 1 else None
 
 
 def cut_to(volume: Volume, limits: Grid) -> Volume:
@@ -157,9 +171,11 @@ def evaluate_dose(
 
 
 def _beside(bundle: Bundle) -> Bundle | None:
-    """The geometric bundle of the same protocol, to stand beside a network's dose in the report."""
+    """The geometric bundle to stand beside a network's dose: the one that it corrects, or the protocol's."""
     if bundle.manifest.kind == "geometric":
         return None
+    if (prior := prior_bundle(bundle)) is not None:
+        return prior
     wanted = set(bundle.manifest.protocols)
     same = [b for b in installed_bundles() if wanted & set(b.manifest.protocols)]
     return next((b for b in same if b.manifest.kind == "geometric"), None)
@@ -170,13 +186,13 @@ def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, wa
     problems: tuple[Problem, ...] = cut_off_problems(case, model_grid(bundle.manifest.grid, case))
     raise_errors(problems)
     with watch.step("predict", case.key):
-        dose = predict_dose(case, bundle, device)
+        dose, prior = predict_doses(case, bundle, device)
     with watch.step("dvh and goals", case.key):
         predicted = evaluate_dose("predicted", case, protocol, dose, bundle.identity)
         others = []
         beside = _beside(bundle)
         if beside is not None:
-            baseline = predict_dose(case, beside, device)
+            baseline = prior or predict_dose(case, beside, device)
             others.append(evaluate_dose("geometric baseline", case, protocol, baseline, beside.identity))
         if case.reference_dose is not None:
             others.append(evaluate_dose("clinical", case, protocol, case.reference_dose, None))

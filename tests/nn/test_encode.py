@@ -247,8 +247,8 @@ def test_standard_channels_follow_the_protocol() -> None:
     assert channels.names == ("ct", "body", "prescription", "distance:PTV_6000", "distance:Rectum")
     assert channels.targets == ("PTV_6000",)
     assert channels.angles_deg[1] == 10.0
-    assert not channels.needs_prior
-    assert channels_for(protocol, ("prior",)).needs_prior
+    assert "prior" not in channels.names
+    assert channels_for(protocol, ("prior",)).names == (*channels.names, "prior")
 
 
 def test_encoding_needs_no_torch() -> None:

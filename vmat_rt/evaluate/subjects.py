@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from vmat_rt.bundle import TRAINING_CASES, Bundle, find_bundle, inner_bundle, installed_bundles
+from vmat_rt.bundle import TRAINING_CASES, Bundle, find_bundle, installed_bundles, prior_bundle
 from vmat_rt.case import ModelIdentity
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
@@ -206,9 +206,8 @@ def _baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]
 def _baseline_of(subject: Subject, protocol: str) -> Subject | None:
     if subject.bundle.manifest.kind == "geometric":
         return None
-    prior = subject.bundle.manifest.settings.get("prior")
-    if prior is not None:
-        own = inner_bundle(subject.bundle, prior)
+    own = prior_bundle(subject.bundle)
+    if own is not None:
         inside = own.folder.parent == subject.bundle.folder
         note = f"fitted on the training cases of {subject.name}; its dose is an input of that network"
         return Subject(own.manifest.name, subject.seed if inside else "", "baseline", own, subject.cases, (note,))

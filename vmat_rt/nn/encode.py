@@ -53,10 +53,6 @@ class Channels(BaseModel):
         """Length of the condition vector: a dose for each target, the fractions, a flag for each structure."""
         return len(self.targets) + 1 + len(self.structures)
 
-    @property
-    def needs_prior(self) -> bool:
-        return "prior" in self.names
-
 
 @dataclass(frozen=True)
 class Encoded:

@@ -47,11 +47,6 @@ class NetworkPredictor:
         self._loaded.unet.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._plan = Plan.of(self._loaded.settings, self._loaded.channels)
 
-    @property
-    def prior(self) -> str | None:
-        """The bundle whose dose `predict` must be given as prior_gy, as in NetworkSettings; None when it needs none."""
-        return self._loaded.settings.prior if self._loaded.channels.needs_prior else None
-
     def predict(self, case: Case, grid: Grid, prior_gy: FloatArray | None = None) -> FloatArray:
         """Dose on the grid, float32 (z, y, x), Gy in total over all fractions; not negative, zero outside the body.
 
@@ -96,7 +91,12 @@ class CorrectingPredictor:
 
     def predict(self, case: Case, grid: Grid) -> FloatArray:
         """As NetworkPredictor.predict."""
-        return self.network.predict(case, grid, self.prior.predict(case, grid))
+        return self.predict_both(case, grid)[0]
+
+    def predict_both(self, case: Case, grid: Grid) -> tuple[FloatArray, FloatArray]:
+        """The dose, and the one that was corrected."""
+        prior_gy = self.prior.predict(case, grid)
+        return self.network.predict(case, grid, prior_gy), prior_gy
 
 
 @dataclass(frozen=True)
