@@ -106,7 +106,8 @@ def _spread_tasks(subjects: Sequence[Subject], choice: CaseChoice, question: Que
 def _settled(folder: EvaluationFolder, tasks: Sequence[Task], part: str, means: Means) -> list[CaseDocument]:
     """The document of each task, in their order: kept from before, or made now and written at once."""
     documents = {task: kept for task in tasks if (kept := folder.kept(task, part)) is not None}
-    open_tasks = [task for task in tasks if task not in documents]
+    # Case by case, so that a worker that has a prior's dose can show it to the next network.
+    open_tasks = sorted((task for task in tasks if task not in documents), key=lambda task: task.case)
     if documents:
         log.info("%d of %d results are kept from before", len(documents), len(tasks))
     if not open_tasks:
