@@ -41,8 +41,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="session")
 def run(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real run of one epoch with trees of its own as prior, on the split of seed 42."""
-    recipe = tiny_recipe(epochs=1, prior={"folds": 2, "fit": FIT})
+    """A real run of one epoch on bodies only, with trees of its own as prior, on the split of seed 42."""
+    recipe = tiny_recipe(epochs=1, crop=True, prior={"folds": 2, "fit": FIT})
     out = tmp_path_factory.mktemp("runs") / "corrects"
     torch.set_num_threads(1)
     train(recipe, cohort, out, seed=42)
