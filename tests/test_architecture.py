@@ -31,6 +31,7 @@ LEVELS: dict[str, int] = {
     "baseline": 6,
     "nn": 6,
     "report": 6,
+    "prediction": 7,
     "pipeline": 7,
     "inspect": 7,
     "intake": 7,

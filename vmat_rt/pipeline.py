@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -10,26 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol as Interface
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vmat_rt.bundle import Bundle, find_bundle, installed_bundles, load_bundle, prior_bundle
+from vmat_rt.bundle import Bundle, find_bundle
 from vmat_rt.case import Case, ModelIdentity, Structure, Volume
 from vmat_rt.dicom.header import header_from
 from vmat_rt.dicom.isodose import write_isodoses
 from vmat_rt.dicom.load import choose_protocol, load_case
 from vmat_rt.dicom.plan import read_plan
 from vmat_rt.dicom.study import Study, read_study
-from vmat_rt.dicom.write_dose import Bits, require_dose, write_rtdose
+from vmat_rt.dicom.write_dose import Bits, write_rtdose
 from vmat_rt.dicom.write_plan import write_companion_plan
 from vmat_rt.errors import InputError, Problem, raise_errors
-from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
-from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh import compute_dvhs
 from vmat_rt.metrics.goals import check_goal_sets
+from vmat_rt.prediction import baseline_beside, predict_dose, predict_doses
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.publish import published_folder
 from vmat_rt.report.page import write_report
@@ -37,12 +31,6 @@ from vmat_rt.report.result import CaseResult, DoseResult
 from vmat_rt.report.schema import DoseLabel, PredictDocument, ReportDocument
 
 log = logging.getLogger("vmat_rt")
-
-
-class Predictor(Interface):
-    """What a bundle of any kind becomes: dose (z, y, x) in Gy on the given grid."""
-
-    def predict(self, case: Case, grid: Grid) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -99,65 +87,6 @@ def case_of(study: Study, protocol: Protocol, choice: StudyChoice) -> Case:
     return load_case(study, protocol, choice.prescription_gy or None, choice.fractions)
 
 
-def load_predictor(bundle: Bundle, device: str = "auto") -> Predictor:
-    """The predictor of a bundle; kept in memory, so a worker loads each model once. Torch only for networks."""
-    return _loaded(bundle.folder, bundle.identity.sha256, device)
-
-
-@functools.lru_cache(maxsize=4)
-def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
-    """_sha256 is part of the key: a bundle that changed under its path is loaded again."""
-    bundle = load_bundle(folder)
-    if bundle.manifest.kind == "geometric":
-        from vmat_rt.baseline.boosting import GeometricPredictor
-
-        return GeometricPredictor(bundle)
-    from vmat_rt.nn.infer import CorrectingPredictor, NetworkPredictor
-
-    network = NetworkPredictor(bundle, device)
-    prior = prior_bundle(bundle)
-    return network if prior is None else CorrectingPredictor(load_predictor(prior, device), network)
-
-
-def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> Volume:
-    """Predicted dose on the model's grid, cut to the CT. Raises ModelError when it cannot be a dose.
-
-    The model sees the case as a cohort would have stored it for training.
-    """
-    return predict_doses(case, bundle, device)[0]
-
-
-def predict_doses(case: Case, bundle: Bundle, device: str = "auto") -> tuple[Volume, Volume | None]:
-    """As predict_dose; besides, the geometric prior's dose where the model is a network that corrects one."""
-    grid = model_grid(bundle.manifest.grid, case)
-    seen = gridded(replace(case, reference_dose=None), grid)
-    predictor = load_predictor(bundle, device)
-    if prior_bundle(bundle) is None:
-        doses = [predictor.predict(seen, grid)]
-    else:
-        from vmat_rt.nn.infer import CorrectingPredictor
-
-        assert isinstance(predictor, CorrectingPredictor)
-        doses = [*predictor.predict_both(seen, grid)]
-    for dose in doses:
-        require_dose(dose)
-    cut = [cut_to(Volume(grid, dose), case.ct.grid) for dose in doses]
-    return cut[0], cut[1] if len(cut) > 1 else None
-
-
-def cut_to(volume: Volume, limits: Grid) -> Volume:
-    """The voxels of `volume` whose centres lie within the outer faces of `limits`; values stay as they are."""
-    low, high = limits.bounds_mm
-    start, stop = [], []
-    for axis in range(3):
-        inside = np.flatnonzero((volume.grid.axis_mm(axis) >= low[axis]) & (volume.grid.axis_mm(axis) <= high[axis]))
-        start.append(int(inside[0]))
-        stop.append(int(inside[-1]) + 1)
-    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    grid = volume.grid.crop((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-    return Volume(grid, np.ascontiguousarray(volume.array[box]))
-
-
 def evaluate_dose(
     label: DoseLabel, case: Case, protocol: Protocol, dose: Volume, model: ModelIdentity | None
 ) -> DoseResult:
@@ -170,17 +99,6 @@ def evaluate_dose(
     return DoseResult(label, dose, dvhs, check_goal_sets(protocol, dvhs.values(), prescription), model)
 
 
-def _beside(bundle: Bundle) -> Bundle | None:
-    """The geometric bundle to stand beside a network's dose: the one that it corrects, or the protocol's."""
-    if bundle.manifest.kind == "geometric":
-        return None
-    if (prior := prior_bundle(bundle)) is not None:
-        return prior
-    wanted = set(bundle.manifest.protocols)
-    same = [b for b in installed_bundles() if wanted & set(b.manifest.protocols)]
-    return next((b for b in same if b.manifest.kind == "geometric"), None)
-
-
 def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, watch: Stopwatch) -> CaseResult:
     """Predict and evaluate: the model's dose, and the geometric baseline's and the clinical one where they exist."""
     problems: tuple[Problem, ...] = cut_off_problems(case, model_grid(bundle.manifest.grid, case))
@@ -190,7 +108,7 @@ def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, wa
     with watch.step("dvh and goals", case.key):
         predicted = evaluate_dose("predicted", case, protocol, dose, bundle.identity)
         others = []
-        beside = _beside(bundle)
+        beside = baseline_beside(bundle)
         if beside is not None:
             baseline = prior or predict_dose(case, beside, device)
             others.append(evaluate_dose("geometric baseline", case, protocol, baseline, beside.identity))

@@ -11,7 +11,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from tests.evaluate.workers import double
-from vmat_rt import pipeline
+from vmat_rt import prediction
 from vmat_rt.bundle import Bundle
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError
@@ -32,7 +32,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 def loads() -> int:
     """How many models this process has loaded; run on a worker."""
-    return pipeline._loaded.cache_info().misses
+    return prediction._loaded.cache_info().misses
 
 
 def documents(out: Path) -> dict[str, CaseDocument]:

@@ -9,7 +9,7 @@ import numpy as np
 from vmat_rt.bundle import load_bundle, prior_bundle
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.evaluate.priors import LastDose, predicted_gy
-from vmat_rt.pipeline import load_predictor
+from vmat_rt.prediction import load_predictor
 
 
 def test_the_last_dose_is_remembered_and_no_other(cohort: Cohort, run: Path) -> None:

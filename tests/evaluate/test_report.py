@@ -11,7 +11,7 @@ from vmat_rt.bundle import load_bundle
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.evaluate.report import Asked, gather, report_evaluations
 from vmat_rt.evaluate.run import Means, Question, evaluate
-from vmat_rt.pipeline import predict_dose
+from vmat_rt.prediction import predict_dose
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, PlanFinding
 
 ONE = Means(workers=1, progress=False, device="cpu")

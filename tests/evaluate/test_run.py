@@ -21,7 +21,7 @@ from vmat_rt.cohort.store import Cohort
 from vmat_rt.evaluate.run import Means, Question, evaluate
 from vmat_rt.metrics.compare import compare_results
 from vmat_rt.metrics.results_file import read_results
-from vmat_rt.pipeline import predict_dose
+from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import load_protocol
 from vmat_rt.report.evaluation_schema import DOCUMENTS, AggregateDocument, MetricSummary
 from vmat_rt.report.schema import schema_text

@@ -23,7 +23,7 @@ from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.naming import mirrored_name
 from vmat_rt.nn.encode import channels_for
 from vmat_rt.nn.infer import NetworkPredictor
-from vmat_rt.pipeline import load_predictor, predict_dose
+from vmat_rt.prediction import load_predictor, predict_dose
 from vmat_rt.protocol import load_protocol
 from vmat_rt.train.augment import Augmentation, AugmentationSettings
 from vmat_rt.train.batch import Batch, structure_table

@@ -22,7 +22,7 @@ from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, ModelError
 from vmat_rt.metrics.dose_error import dose_error
-from vmat_rt.pipeline import predict_dose
+from vmat_rt.prediction import predict_dose
 from vmat_rt.train.checkpoint import load_checkpoint
 from vmat_rt.train.feed import epoch_draws
 from vmat_rt.train.loop import train

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vmat_rt.bundle import Bundle, prior_bundle
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.grid import Grid
-from vmat_rt.pipeline import load_predictor
+from vmat_rt.prediction import load_predictor
 
 
 class Predicted(NamedTuple):

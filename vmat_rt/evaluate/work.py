@@ -22,7 +22,7 @@ from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
-from vmat_rt.pipeline import load_predictor, predict_dose
+from vmat_rt.prediction import load_predictor, predict_dose
 from vmat_rt.protocol import load_protocol
 from vmat_rt.report.evaluation_schema import CaseDocument, MeasuredBy
 from vmat_rt.report.schema import ProblemEntry
