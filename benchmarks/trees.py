@@ -1,4 +1,4 @@
-"""Our evaluation of the trees against LightGBM's, on all body voxels of a case: `python benchmarks/trees.py COHORT CASE`
+"""Our evaluation of the trees against that of LightGBM, on a whole case: `python benchmarks/trees.py COHORT CASE`.
 
 Both get the same features, take turns, and must agree to the last bit. Processor seconds, the best of --repeat.
 """
