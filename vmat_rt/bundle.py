@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -174,6 +175,21 @@ def prior_bundle(bundle: Bundle) -> Bundle | None:
     """The bundle whose dose a network is shown; None for a model that needs none. Raises as inner_bundle."""
     name = bundle.manifest.settings.get("prior")
     return None if name is None or "prior" not in bundle.manifest.inputs else inner_bundle(bundle, name)
+
+
+def baseline_bundle(bundle: Bundle, protocols: Iterable[str]) -> Bundle | None:
+    """The geometric bundle to stand beside a network: the one that it corrects, or the installed one of the protocols.
+
+    None for a geometric bundle, and where none is installed. One that is named after a protocol goes before others.
+    """
+    if bundle.manifest.kind == "geometric":
+        return None
+    if (prior := prior_bundle(bundle)) is not None:
+        return prior
+    wanted = set(protocols)
+    geometric = [other for other in installed_bundles() if other.manifest.kind == "geometric"]
+    serving = [other for other in geometric if wanted & set(other.manifest.protocols)]
+    return min(serving, key=lambda b: [name in wanted for name in b.manifest.protocols].index(True), default=None)
 
 
 def find_bundle(protocol_name: str, model: str | None = None) -> Bundle:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vmat_rt.bundle import Bundle, find_bundle
+from vmat_rt.bundle import Bundle, baseline_bundle, find_bundle
 from vmat_rt.case import Case, ModelIdentity, Structure, Volume
 from vmat_rt.dicom.header import header_from
 from vmat_rt.dicom.isodose import write_isodoses
@@ -23,7 +23,7 @@ from vmat_rt.errors import InputError, Problem, raise_errors
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
 from vmat_rt.metrics.dvh import compute_dvhs
 from vmat_rt.metrics.goals import check_goal_sets
-from vmat_rt.prediction import baseline_beside, predict_dose, predict_doses
+from vmat_rt.prediction import predict_dose, predict_doses
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.publish import published_folder
 from vmat_rt.report.page import write_report
@@ -108,7 +108,7 @@ def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, wa
     with watch.step("dvh and goals", case.key):
         predicted = evaluate_dose("predicted", case, protocol, dose, bundle.identity)
         others = []
-        beside = baseline_beside(bundle)
+        beside = baseline_bundle(bundle, bundle.manifest.protocols)
         if beside is not None:
             baseline = prior or predict_dose(case, beside, device)
             others.append(evaluate_dose("geometric baseline", case, protocol, baseline, beside.identity))

@@ -1,4 +1,4 @@
-"""A case and a bundle of any kind -> dose, on the model's grid or the case's. Knows neither DICOM nor reports."""
+"""A case and a bundle of any kind -> dose on the model's grid, cut to the CT. Reads no study and writes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol as Interface
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.bundle import Bundle, installed_bundles, load_bundle, prior_bundle
+from vmat_rt.bundle import Bundle, load_bundle, prior_bundle
 from vmat_rt.case import Case, Volume
 from vmat_rt.dicom.write_dose import require_dose
 from vmat_rt.geometry.gridded import gridded
@@ -81,14 +81,3 @@ def cut_to(volume: Volume, limits: Grid) -> Volume:
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     grid = volume.grid.crop((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
     return Volume(grid, np.ascontiguousarray(volume.array[box]))
-
-
-def baseline_beside(bundle: Bundle) -> Bundle | None:
-    """The geometric bundle to stand beside a network's dose: the one that it corrects, or the protocol's."""
-    if bundle.manifest.kind == "geometric":
-        return None
-    if (prior := prior_bundle(bundle)) is not None:
-        return prior
-    wanted = set(bundle.manifest.protocols)
-    same = [b for b in installed_bundles() if wanted & set(b.manifest.protocols)]
-    return next((b for b in same if b.manifest.kind == "geometric"), None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from vmat_rt.bundle import TRAINING_CASES, Bundle, find_bundle, installed_bundles, prior_bundle
+from vmat_rt.bundle import TRAINING_CASES, Bundle, baseline_bundle, find_bundle, prior_bundle
 from vmat_rt.case import ModelIdentity
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
@@ -204,18 +204,15 @@ def _baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]
 
 
 def _baseline_of(subject: Subject, protocol: str) -> Subject | None:
-    if subject.bundle.manifest.kind == "geometric":
+    beside = baseline_bundle(subject.bundle, (protocol,))
+    if beside is None:
         return None
-    own = prior_bundle(subject.bundle)
-    if own is not None:
-        inside = own.folder.parent == subject.bundle.folder
-        note = f"fitted on the training cases of {subject.name}; its dose is an input of that network"
-        return Subject(own.manifest.name, subject.seed if inside else "", "baseline", own, subject.cases, (note,))
-    installed = [b for b in installed_bundles() if b.manifest.kind == "geometric" and protocol in b.manifest.protocols]
-    if not installed:
-        return None
-    first = min(installed, key=lambda bundle: bundle.manifest.protocols.index(protocol))
-    return Subject(first.manifest.name, "", "baseline", first, subject.cases)
+    plain = Subject(beside.manifest.name, "", "baseline", beside, subject.cases)
+    if prior_bundle(subject.bundle) is None:
+        return plain
+    inside = beside.folder.parent == subject.bundle.folder
+    note = f"fitted on the training cases of {subject.name}; its dose is an input of that network"
+    return replace(plain, seed=subject.seed if inside else "", notes=(note,))
 
 
 def _flagged(baseline: Subject, choice: CaseChoice) -> Subject:
