@@ -158,7 +158,7 @@ class Training:
         number = self.progress.epoch * self.steps + self.progress.step
         rate = learning_rate(number, self.recipe.epochs * self.steps, self.recipe.optimiser)
         for group in self.raw_optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         total, terms = self.model(batch.tensors())
         values = self.reduced({"loss": total.detach(), **{f"loss_{name}": value for name, value in terms.items()}})
         if not all(value == value and abs(value) != float("inf") for value in values.values()):

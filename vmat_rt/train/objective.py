@@ -12,6 +12,7 @@ from vmat_rt.nn.crop import body_box
 from vmat_rt.nn.unet import UNet
 from vmat_rt.train.batch import Batch
 from vmat_rt.train.losses import WeightedLosses
+from vmat_rt.train.muon import Muon
 from vmat_rt.train.recipe import OptimiserSettings
 
 
@@ -40,13 +41,30 @@ class Objective(nn.Module):
         return loss
 
 
-def build_optimiser(objective: Objective, settings: OptimiserSettings) -> torch.optim.AdamW:
-    """AdamW with decay on the network's weights and none on parameters of the losses."""
+def build_optimiser(objective: Objective, settings: OptimiserSettings) -> torch.optim.Optimizer:
+    """AdamW, or Muon where the settings have a matrix_lr, with decay on the network's weights and none on parameters of
+    the losses. Each group's `scale` is its lr in units of learning_rate.
+    """
+    network, losses = list(objective.network.named_parameters()), list(objective.losses.parameters())
+    matrices = [] if settings.matrix_lr is None else [p for name, p in network if _is_hidden_matrix(name, p)]
+    taken = {id(p) for p in matrices}
+    others = [p for _, p in network if id(p) not in taken]
+    plain = {"orthogonal": False, "scale": 1.0}
     groups = [
-        {"params": list(objective.network.parameters()), "weight_decay": settings.weight_decay},
-        {"params": list(objective.losses.parameters()), "weight_decay": 0.0},
+        {"params": others, "weight_decay": settings.weight_decay, **plain},
+        {"params": losses, "weight_decay": 0.0, **plain},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.lr)
+    if settings.matrix_lr is not None:
+        scale = settings.matrix_lr / settings.lr
+        decay = settings.weight_decay / scale  # a step shrinks all weights alike
+        groups.append({"params": matrices, "weight_decay": decay, "orthogonal": True, "scale": scale})
+    kind = torch.optim.AdamW if settings.matrix_lr is None else Muon
+    return kind([group for group in groups if group["params"]], lr=settings.lr)
+
+
+def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether Muon is for it: what lies between the condition's embedding and the head, and is no bias or gain."""
+    return parameter.ndim > 1 and not name.startswith(("embed.", "head."))
 
 
 def learning_rate(step: int, steps: int, settings: OptimiserSettings) -> float:

@@ -47,10 +47,13 @@ class PatchSettings(_Settings):
 class OptimiserSettings(_Settings):
     """AdamW. lr rises linearly over `warmup` steps, then falls along a cosine to lowest_lr at the last step.
 
-    clip: largest norm of the gradient. decay is not applied to the weights of the losses.
+    matrix_lr: the same for the weight matrices between the network's ends, which are then stepped by Muon
+    (vmat_rt.train.muon); None: AdamW for all. clip: largest norm of the gradient. weight_decay is in units of lr, for
+    AdamW and Muon alike, and is not applied to the weights of the losses.
     """
 
     lr: float = Field(default=1e-4, gt=0)
+    matrix_lr: float | None = Field(default=None, gt=0)
     lowest_lr: float = Field(default=1e-6, ge=0)
     warmup: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=1e-2, ge=0)
