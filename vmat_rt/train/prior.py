@@ -72,7 +72,8 @@ def prior_doses(
     """
     train, validation = tuple(sorted(split[0])), tuple(sorted(split[1]))
     features = protocol_features(load_protocol(cohort.settings.protocol), settings.beams, settings.importance)
-    said = {"settings": settings.model_dump(mode="json"), "features": features.model_dump(mode="json")}
+    own = settings.model_dump(mode="json", exclude={"residual"})  # what the network does with them changes no dose
+    said = {"settings": own, "features": features.model_dump(mode="json")}
     key = canonical_sha256({**said, "train": cohort.sha256(train)})[:24]
     here = folder / key
     folds = fold_of(cohort, train, settings)
