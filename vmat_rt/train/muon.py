@@ -2,8 +2,7 @@
 
 Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): the momentum of a weight matrix is
 replaced by the nearest matrix whose singular values are all about one, by Newton-Schulz iterations. A convolution is
-the matrix (outputs, inputs x kernel). On the two-core recipes it learns in a quarter of AdamW's steps
-(docs/results.md).
+the matrix (outputs, inputs x kernel).
 """
 
 from __future__ import annotations
