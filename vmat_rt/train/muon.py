@@ -66,7 +66,7 @@ class Muon(torch.optim.AdamW):
 def orthogonalised(matrix: Tensor) -> Tensor:
     """The matrix with its singular values, unless they are zero, brought close to one; in single precision."""
     wide = matrix.float() if matrix.shape[0] <= matrix.shape[1] else matrix.float().T
-    x = wide / (wide.norm() + 1e-7)
+    x: Tensor = wide / (wide.norm() + 1e-7)
     for _ in range(_ITERATIONS):
         square = x @ x.T
         x = _A * x + (_B * square + _C * square @ square) @ x
