@@ -33,23 +33,23 @@ def refined_gy(
     case: Case,
     grid: Grid,
     coarsen: int,
-    prior_gy: FloatArray | None = None,
+    residual_of_gy: FloatArray | None = None,
 ) -> FloatArray:
     """Dose on `grid`, float32 (z, y, x) Gy, from a network's relative dose on grid.coarsened(coarsen).
 
-    By cubic splines; zero where less than half a voxel is body. Where the network was shown a dose that is known on
-    `grid` (prior_gy), only its change to that dose is interpolated, so that the fine detail of that dose stays.
+    By cubic splines; zero where less than half a voxel is body. Where the network corrects a dose that is known on
+    `grid` (residual_of_gy), only its correction is interpolated, so that the fine detail of that dose stays.
     """
     coarse = grid.coarsened(coarsen)
     change = relative * np.float32(encoded.highest_gy)
-    if prior_gy is not None:
-        change -= resample(Volume(grid, prior_gy), coarse, 0.0).array
+    if residual_of_gy is not None:
+        change -= resample(Volume(grid, residual_of_gy), coarse, 0.0).array
     # Nothing is learned of voxels without body: the dose at the skin is not to be drawn to what stands there.
     _, nearest = distance_transform_edt(encoded.body <= 0, sampling=coarse.spacing_mm, return_indices=True)
     change = np.ascontiguousarray(change[tuple(nearest)])
     dose = resample(Volume(coarse, change), grid, 0.0, "cubic").array
-    if prior_gy is not None:
-        dose = dose + prior_gy
+    if residual_of_gy is not None:
+        dose = dose + residual_of_gy
     dose = np.maximum(dose, 0, dtype=np.float32)
     dose[structure_fraction(case.body, grid) < INSIDE] = 0
     return dose

@@ -159,7 +159,8 @@ def finished_gy(
     if settings.coarsen == 1:
         return dose_gy(relative, encoded)
     _require_finite(relative)
-    return refined_gy(relative, encoded, case, grid, settings.coarsen, prior_gy)
+    residual_of_gy = prior_gy if settings.unet.residual_channel is not None else None
+    return refined_gy(relative, encoded, case, grid, settings.coarsen, residual_of_gy)
 
 
 def dose_gy(relative: FloatArray, encoded: Encoded) -> FloatArray:
