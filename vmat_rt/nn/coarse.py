@@ -6,6 +6,8 @@ taken of the same numbers. No torch.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
@@ -37,7 +39,7 @@ def refined_gy(
 ) -> FloatArray:
     """Dose on `grid`, float32 (z, y, x) Gy, from a network's relative dose on grid.coarsened(coarsen).
 
-    By cubic splines; zero where less than half a voxel is body. Where the network corrects a dose that is known on
+    As `sharpened`; zero where less than half a voxel is body. Where the network corrects a dose that is known on
     `grid` (residual_of_gy), only its correction is interpolated, so that the fine detail of that dose stays.
     """
     coarse = grid.coarsened(coarsen)
@@ -46,10 +48,28 @@ def refined_gy(
         change -= resample(Volume(grid, residual_of_gy), coarse, 0.0).array
     # Nothing is learned of voxels without body: the dose at the skin is not to be drawn to what stands there.
     _, nearest = distance_transform_edt(encoded.body <= 0, sampling=coarse.spacing_mm, return_indices=True)
-    change = np.ascontiguousarray(change[tuple(nearest)])
-    dose = resample(Volume(coarse, change), grid, 0.0, "cubic").array
+    dose = sharpened(Volume(coarse, np.ascontiguousarray(change[tuple(nearest)])), grid)
     if residual_of_gy is not None:
         dose = dose + residual_of_gy
     dose = np.maximum(dose, 0, dtype=np.float32)
     dose[structure_fraction(case.body, grid) < INSIDE] = 0
     return dose
+
+
+def sharpened(averages: Volume, grid: Grid) -> FloatArray:
+    """Values on `grid` (z, y, x) whose averages over the blocks of grid.coarsened(n), averages.grid, are nearly these.
+
+    A spline through averages taken as samples is flatter than what was averaged: a target of 70 Gy loses 0.8 Gy of its
+    maximum at 5 mm. One step of back-projection (M. Irani, S. Peleg 1991) puts what is missing back.
+    """
+    whole = _whole_blocks(averages.grid, grid)
+    values = resample(averages, whole, 0.0, "cubic").array
+    missing = averages.array - resample(Volume(whole, values), averages.grid, 0.0).array
+    values += resample(Volume(averages.grid, missing), whole, 0.0, "cubic").array
+    return np.ascontiguousarray(values[tuple(slice(n) for n in grid.shape)])
+
+
+def _whole_blocks(coarse: Grid, grid: Grid) -> Grid:
+    """`grid` grown to the end of its last blocks."""
+    z, y, x = (n * round(c / s) for n, c, s in zip(coarse.shape, coarse.spacing_mm, grid.spacing_mm, strict=True))
+    return replace(grid, shape=(z, y, x))
