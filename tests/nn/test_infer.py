@@ -145,6 +145,25 @@ def test_a_network_that_corrects_a_prior(tmp_path: Path) -> None:
         predict.predict(make_case(), GRID)
 
 
+@pytest.mark.parametrize("coarsen", [1, 2])
+def test_a_prior_has_its_share_in_the_result(tmp_path: Path, coarsen: int) -> None:
+    channels = Channels(names=("ct", "prior"), targets=CHANNELS.targets)
+    alone = SETTINGS.model_copy(update={"prior": "geometric_prostate", "coarsen": coarsen})
+    shared = alone.model_copy(update={"prior_share": 0.25})
+    bundles = [
+        pack_network(tmp_path / str(s.prior_share), manifest(s, channels), trained(s, channels))
+        for s in (alone, shared)
+    ]
+    prior_gy = np.random.default_rng(5).uniform(0, 70, GRID.shape).astype(np.float32)
+    network, both = (NetworkPredictor(bundle, "cpu").predict(make_case(), GRID, prior_gy) for bundle in bundles)
+    np.testing.assert_allclose(both, 0.75 * network + 0.25 * prior_gy, atol=1e-3)
+
+
+def test_a_share_without_a_prior_is_refused() -> None:
+    with pytest.raises(ValueError, match="prior_share"):
+        NetworkSettings.model_validate({**SETTINGS.model_dump(), "prior_share": 0.5})
+
+
 def test_a_missing_device_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     bundle = pack_network(tmp_path, manifest(SETTINGS), trained(SETTINGS))
     with pytest.raises(ConfigError):

@@ -157,10 +157,17 @@ def finished_gy(
 ) -> FloatArray:
     """Relative dose on the network's voxels -> Gy on `grid`, as `predict` returns it. Raises as dose_gy."""
     if settings.coarsen == 1:
-        return dose_gy(relative, encoded)
-    _require_finite(relative)
-    residual_of_gy = prior_gy if settings.unet.residual_channel is not None else None
-    return refined_gy(relative, encoded, case, grid, settings.coarsen, residual_of_gy)
+        dose = dose_gy(relative, encoded)
+    else:
+        _require_finite(relative)
+        residual_of_gy = prior_gy if settings.unet.residual_channel is not None else None
+        dose = refined_gy(relative, encoded, case, grid, settings.coarsen, residual_of_gy)
+    return dose if prior_gy is None else _shared(dose, prior_gy, settings.prior_share)
+
+
+def _shared(dose: FloatArray, prior_gy: FloatArray, share: float) -> FloatArray:
+    """The dose, of which `share` is the prior's; both are zero outside the body."""
+    return dose if share == 0 else dose + np.float32(share) * (prior_gy - dose)
 
 
 def dose_gy(relative: FloatArray, encoded: Encoded) -> FloatArray:

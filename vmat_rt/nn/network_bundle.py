@@ -9,7 +9,7 @@ from typing import Final
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -29,7 +29,7 @@ class NetworkSettings(BaseModel):
     targets, normalisation, angles_deg: as in Channels. coarsen: voxels of the grid a side of a network's voxel.
     window: how a grid is cut, None for the whole grid at once. flip_average: average with the prediction of the
     mirrored patient. crop: the network sees the box round the body only. prior: the bundle whose dose is the channel
-    "prior": a folder within this bundle, or the name of an installed one.
+    "prior": a folder within this bundle, or the name of an installed one. prior_share: its part in the result.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +43,13 @@ class NetworkSettings(BaseModel):
     flip_average: bool = False
     crop: bool = False
     prior: str | None = None
+    prior_share: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _share_of_a_prior(self) -> NetworkSettings:
+        if self.prior_share and self.prior is None:
+            raise ValueError("prior_share is for networks with a prior")
+        return self
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ def network_settings(recipe: Recipe, channels: Channels) -> NetworkSettings:
         flip_average=recipe.flip_average,
         crop=recipe.crop,
         prior=PRIOR_FOLDER if recipe.prior is not None else None,
+        prior_share=recipe.prior.share if recipe.prior is not None else 0.0,
     )
 
 

@@ -71,12 +71,14 @@ class ValidationSettings(_Settings):
 class PriorSettings(_Settings):
     """The geometric predictor's dose as an input channel, which the network corrects where `residual`.
 
+    share: part of that dose in the result, whose rest is the network's: the errors of the two differ, and average out.
     folds: training patients get the dose of trees that were fitted without them. beams and importance: as in
     vmat_rt.baseline.scene.FeatureSettings, whose organs are the protocol's.
     """
 
     kind: Literal["geometric"] = "geometric"
     residual: bool = True
+    share: float = Field(default=0.0, ge=0, lt=1)
     folds: int = Field(default=5, ge=2)
     beams: bool = True
     importance: dict[str, float] = {}
