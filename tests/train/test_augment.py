@@ -281,6 +281,33 @@ def test_noise_of_so_many_hounsfield_units_in_the_ct_alone() -> None:
     assert torch.equal(noisy.dose, case.dose)
 
 
+def test_encoding_a_patient_without_organs_is_taking_them_from_the_encoded_one() -> None:
+    case = phantom()
+    gone = ("Femur_Head_L", LIVER)
+    fewer = replace(case, structures={name: one for name, one in case.structures.items() if name not in gone})
+    found = augmentation().without(encoded(case), gone)
+    torch.testing.assert_close(found.array, encoded(fewer).array, rtol=0, atol=0)
+    torch.testing.assert_close(found.structures, encoded(case).structures, rtol=0, atol=0)
+
+
+def test_a_share_of_the_cases_loses_any_number_of_organs_and_no_target() -> None:
+    case = encoded(phantom())
+    change = augmentation(flip=False, drop_organs=0.5)
+    absent = CHANNELS.normalisation.absent
+    present = {name for name in phantom().structures if bool((distance(case, name) < absent).any())}
+    targets = {"PTV_7000", "PTV_5600"}
+    lost = []
+    for seed in range(400):
+        after = change(case, [generator(seed)])
+        lost.append({name for name in present if bool((distance(after, name) == absent).all())})
+    assert not any(one & targets for one in lost)
+    # Of any number alike of all organs, any number alike of these three.
+    assert len(present - targets) == 3
+    assert sum(one == set() for one in lost) / 400 == pytest.approx(0.5 + 0.5 / 4, abs=0.08)
+    assert any(one == present - targets for one in lost)
+    assert all(any(name in one for one in lost) for name in present - targets)
+
+
 def test_each_case_changes_by_its_own_generator() -> None:
     case = encoded(phantom())
     own = Augmentation(ALL, CHANNELS, TABLE)

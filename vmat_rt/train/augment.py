@@ -32,6 +32,8 @@ class AugmentationSettings(BaseModel):
     """flip: mirror half of the cases left to right, sides changing names. shift_mm: the most that a patient is moved
     along each axis, by whole voxels. rotate_deg: the most that one is turned about z, either way, beams and all.
     ct_noise_hu: the most standard deviation of white noise in the CT. All are drawn evenly for each case; 0 is off.
+    drop_organs: share of the cases that lose organs at risk, any number of them alike: a network that has always seen
+    an organ gives absurd doses where a clinic did not contour it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +42,7 @@ class AugmentationSettings(BaseModel):
     shift_mm: float = Field(default=0.0, ge=0)
     rotate_deg: float = Field(default=0.0, ge=0, le=45)
     ct_noise_hu: float = Field(default=0.0, ge=0)
+    drop_organs: float = Field(default=0.0, ge=0, le=1)
 
 
 class Augmentation:
@@ -52,12 +55,14 @@ class Augmentation:
         self.settings, self._channels = settings, channels
         if settings.flip:
             self._mirror, self._partners = mirror(channels), _partners(table)
+        organs = [table.names[index] for index in table.of_role("oar")]
+        self._organs = [name for name in organs if f"distance:{name}" in channels.names]
         if settings.ct_noise_hu and "ct" not in channels.names:
             raise ConfigError("augmentation.ct_noise_hu needs the channel ct")
 
     def __call__(self, batch: Batch, generators: Sequence[torch.Generator]) -> Batch:
         own = self.settings
-        if not (own.flip or own.shift_mm or own.rotate_deg or own.ct_noise_hu):
+        if not (own.flip or own.shift_mm or own.rotate_deg or own.ct_noise_hu or own.drop_organs):
             return batch
         cases = [batch.case(index) for index in range(len(batch))]
         return collate([self._changed(case, generator) for case, generator in zip(cases, generators, strict=True)])
@@ -73,6 +78,10 @@ class Augmentation:
             case = self.moved(case, (steps[0], steps[1], steps[2]), own.rotate_deg * turn)
         if own.ct_noise_hu:
             case = self.noisy(case, own.ct_noise_hu * float(torch.rand((), generator=generator)), generator)
+        if own.drop_organs and bool(torch.rand((), generator=generator) < own.drop_organs):
+            count = int(torch.randint(len(self._organs) + 1, (), generator=generator))
+            drawn = torch.randperm(len(self._organs), generator=generator)[:count].tolist()
+            case = self.without(case, [self._organs[index] for index in drawn])
         return case
 
     def flipped(self, batch: Batch) -> Batch:
@@ -125,6 +134,12 @@ class Augmentation:
         array, index = case.array.clone(), self._channels.names.index("ct")
         noise = torch.randn(array.shape[2:], generator=local, device=array.device, dtype=array.dtype)
         array[0, index].add_(noise, alpha=deviation_hu * 2 / (high - low)).clamp_(-1, 1)
+        return replace(case, array=array)
+
+    def without(self, case: Batch, organs: Sequence[str]) -> Batch:
+        """One patient as the network sees one on whom these organs are not contoured; the losses still know them."""
+        array = case.array.clone()
+        array[0, [self._channels.names.index(f"distance:{name}") for name in organs]] = self._channels.normalisation.absent
         return replace(case, array=array)
 
     def _beyond(self, name: str) -> float | None:
