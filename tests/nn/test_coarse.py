@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from tests.nn.cases import GRID, make_case
 from vmat_rt.case import FloatArray, Volume
+from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid, Shape
-from vmat_rt.nn.coarse import sharpened
+from vmat_rt.nn.coarse import body_average, refined_gy, sharpened
 
 
 def _ball(grid: Grid, radius_mm: float = 22.0, penumbra_mm: float = 5.0) -> FloatArray:
@@ -43,3 +45,30 @@ def test_uniform_dose_stays_uniform_where_blocks_overhang() -> None:
     averages = Volume(grid.coarsened(2), np.full(grid.coarsened(2).shape, 50.0, np.float32))
 
     assert np.allclose(sharpened(averages, grid), 50.0, atol=1e-3)
+
+
+def test_a_dose_that_ends_at_the_skin_is_brought_back_to_the_skin() -> None:
+    """Blocks that the body's surface cuts hold the mean of their body, not of body and air."""
+    case = make_case()
+    inside = structure_fraction(case.body, GRID) >= 0.5
+    z = np.broadcast_to(GRID.axis_mm(0)[:, None, None] - GRID.axis_mm(0)[0], GRID.shape)
+    true = np.where(inside, 40 + 0.2 * z, 0).astype(np.float32)
+    coarse = GRID.coarsened(2)
+
+    averages = body_average(Volume(GRID, true), case, coarse)
+    found = refined_gy(averages / 70, 70.0, case, GRID, 2)
+
+    assert (found[~inside] == 0).all()
+    assert np.abs(found - true)[inside].mean() < 0.1
+    assert np.abs(found - true)[inside].max() < 1.0
+
+
+def test_a_correction_keeps_the_detail_of_what_it_corrects() -> None:
+    case = make_case()
+    inside = structure_fraction(case.body, GRID) >= 0.5
+    known = np.where(inside, np.random.default_rng(3).uniform(20, 60, GRID.shape), 0).astype(np.float32)
+    averages = body_average(Volume(GRID, known), case, GRID.coarsened(2)) + np.float32(5)
+
+    found = refined_gy(averages / 70, 70.0, case, GRID, 2, residual_of_gy=known)
+
+    np.testing.assert_allclose(found[inside], known[inside] + 5, atol=1e-3)

@@ -161,7 +161,7 @@ def finished_gy(
     else:
         _require_finite(relative)
         residual_of_gy = prior_gy if settings.unet.residual_channel is not None else None
-        dose = refined_gy(relative, encoded, case, grid, settings.coarsen, residual_of_gy)
+        dose = refined_gy(relative, encoded.highest_gy, case, grid, settings.coarsen, residual_of_gy)
     return dose if prior_gy is None else _shared(dose, prior_gy, settings.prior_share)
 
 

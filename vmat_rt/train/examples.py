@@ -24,7 +24,7 @@ from vmat_rt.cohort.store import Cohort, canonical_sha256
 from vmat_rt.errors import ConfigError, ModelError
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
-from vmat_rt.nn.coarse import encode_coarsened
+from vmat_rt.nn.coarse import body_average, encode_coarsened
 from vmat_rt.nn.device import usable_cores
 from vmat_rt.nn.encode import Channels, Encoded
 from vmat_rt.processes import one_thread_workers, result_of
@@ -35,7 +35,7 @@ log = logging.getLogger("vmat_rt")
 
 Task = TypeVar("Task")
 
-FORMAT = 1
+FORMAT = 2
 WORTH_A_POOL = 8
 """Cases from which starting processes, a few seconds each, pays."""
 
@@ -175,7 +175,8 @@ def example_arrays(
     grid = case.ct.grid
     encoded = encode_coarsened(case, grid, settings.channels, settings.coarsen, prior_gy)
     coarse = grid.coarsened(settings.coarsen)
-    dose = resample(case.reference_dose, coarse, 0.0).array / np.float32(encoded.highest_gy)
+    reference = resample(case.reference_dose, grid, 0.0, "cubic")
+    dose = body_average(reference, case, coarse) / np.float32(encoded.highest_gy)
     structures = np.zeros((len(settings.table.names), *coarse.shape), np.uint8)
     for index, name in enumerate(settings.table.names):
         if name in case.structures:
