@@ -161,11 +161,23 @@ def _organ_columns(scene: Scene, settings: FeatureSettings) -> dict[str, FloatAr
     paired = {name for pair in settings.pairs for name in pair}
     columns = {f"distance_{n}": distance.get(n, _absent(scene.grid)) for n in settings.organs if n not in paired}
     for pair in settings.pairs:
-        stem = "_".join(part for part in pair[0].split("_") if part not in {"L", "R"})
+        nearer, farther = _pair_columns(pair)
         both = [distance[name] for name in pair if name in distance]
-        columns[f"distance_{stem}_nearer"] = np.min(both, axis=0) if both else _absent(scene.grid)
-        columns[f"distance_{stem}_farther"] = np.max(both, axis=0) if len(both) == 2 else _absent(scene.grid)
+        columns[nearer] = np.min(both, axis=0) if both else _absent(scene.grid)
+        columns[farther] = np.max(both, axis=0) if len(both) == 2 else _absent(scene.grid)
     return columns
+
+
+def organ_columns(settings: FeatureSettings) -> tuple[tuple[str, ...], ...]:
+    """The columns of each organ at risk: its distance, or the (nearer, farther) one of a pair."""
+    paired = {name for pair in settings.pairs for name in pair}
+    single = [(f"distance_{name}",) for name in settings.organs if name not in paired]
+    return (*single, *(_pair_columns(pair) for pair in settings.pairs))
+
+
+def _pair_columns(pair: tuple[str, str]) -> tuple[str, str]:
+    stem = "_".join(part for part in pair[0].split("_") if part not in {"L", "R"})
+    return f"distance_{stem}_nearer", f"distance_{stem}_farther"
 
 
 def _beam_columns(

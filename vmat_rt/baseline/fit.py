@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import lzma
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import lightgbm
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from vmat_rt.baseline.boosting import starting_dose
-from vmat_rt.baseline.features import features
+from vmat_rt.baseline.features import features, organ_columns
 from vmat_rt.baseline.scene import FeatureSettings, highest_target_gy
 from vmat_rt.case import Case
 from vmat_rt.errors import ConfigError
@@ -23,7 +23,11 @@ log = logging.getLogger("vmat_rt")
 
 
 class FitSettings(BaseModel):
-    """How the trees are grown. Every HELD_OUT-th case decides when to stop and is not fitted on."""
+    """How the trees are grown. Every held_out-th case decides when to stop and is not fitted on.
+
+    drop_organs: share of the voxels at which organs at risk, any number of them alike, count as not contoured: trees
+    that have always seen an organ take one that is absent for one whose surface is everywhere.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,6 +40,7 @@ class FitSettings(BaseModel):
     feature_share: float = Field(0.5, gt=0, le=1)
     patience: int = Field(40, gt=0)
     held_out: int = Field(10, gt=1)
+    drop_organs: float = Field(0.0, ge=0, le=1)
     seed: int = 0
     threads: int = Field(2, gt=0)
 
@@ -90,11 +95,16 @@ def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> 
         (fitted if number % plan.held_out else held_out).append(samples)
     if not fitted or not held_out:
         raise ConfigError(f"fitting needs at least {plan.held_out} cases, {plan.held_out - 1} of them to fit on")
-    return grow(fitted, held_out, plan)
+    return grow(fitted, held_out, settings, plan)
 
 
-def grow(fitted: list[Samples], held_out: list[Samples], plan: FitSettings) -> Fitted:
+def grow(
+    fitted: list[Samples], held_out: list[Samples], settings: FeatureSettings, plan: FitSettings
+) -> Fitted:
     """The trees themselves. The lists are emptied on the way, to hold each row only once."""
+    generator = np.random.default_rng(plan.seed)
+    for samples in (fitted, held_out) if plan.drop_organs else ():
+        samples[:] = [losing_organs(each, organ_columns(settings), plan.drop_organs, generator) for each in samples]
     names = fitted[0].names
     training = _dataset(fitted, plan.bins)
     rows = training.construct().num_data()
@@ -119,6 +129,25 @@ def grow(fitted: list[Samples], held_out: list[Samples], plan: FitSettings) -> F
     )
     best = booster.best_iteration or booster.current_iteration()
     return Fitted(names, booster.model_to_string(num_iteration=best), best, rows)
+
+
+def losing_organs(
+    samples: Samples, organs: Sequence[tuple[str, ...]], share: float, generator: np.random.Generator
+) -> Samples:
+    """The samples with organs (columns of `organ_columns`) taken from this share of the rows, any number alike."""
+    matrix = samples.matrix.copy()
+    count = len(matrix)
+    rate = np.where(generator.random(count) < share, generator.random(count), 0.0)
+    for columns in organs:
+        nearer, *farther = (samples.names.index(name) for name in columns)
+        lost = [generator.random(count) < rate for _ in columns]
+        if farther:
+            # Of a pair either may be left: the nearer one or the farther.
+            left = (lost[0] ^ lost[1]) & (generator.random(count) < 0.5)
+            matrix[left, nearer] = matrix[left, farther[0]]
+            matrix[lost[0] | lost[1], farther[0]] = np.nan
+        matrix[np.logical_and.reduce(lost), nearer] = np.nan
+    return Samples(samples.names, matrix, samples.missing)
 
 
 def _dataset(samples: list[Samples], bins: int, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:

@@ -130,7 +130,7 @@ def _fit(
             samples = Samples(tuple(str(n) for n in stored["names"]), stored["matrix"], stored["missing"])
         (fitted if number % fit.held_out else held_out).append(samples)
     with contextlib.redirect_stdout(sys.stderr):  # where LightGBM tells how it goes; stdout is for results
-        trees = grow(fitted, held_out, fit)
+        trees = grow(fitted, held_out, features, fit)
     with published_folder(here / name) as temporary:
         write_bundle(temporary, _manifest(cohort, trees, features, fit, len(keys)), {TREES: trees.packed()})
 
