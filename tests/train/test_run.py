@@ -52,7 +52,8 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 def test_a_run_validates_what_its_bundle_predicts(cohort: Cohort, runs: Path, prior: bool) -> None:
     """Validation reads the store, prediction a patient drawn as contours on another grid: the errors are the same."""
     if prior:
-        recipe = tiny_recipe(bundle=FULL_WEIGHTS, coarsen=2, flip_average=True, prior={"folds": 2, "share": 0.3, "fit": FIT})
+        prior_settings = {"folds": 2, "share": 0.3, "fit": FIT}
+        recipe = tiny_recipe(bundle=FULL_WEIGHTS, coarsen=2, flip_average=True, prior=prior_settings)
     else:
         recipe = tiny_recipe(bundle=FULL_WEIGHTS, patch={"shape": (16, 16, 16), "per_case": 2})
     out = runs / f"validates_{prior}"

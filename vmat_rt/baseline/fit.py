@@ -98,9 +98,7 @@ def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> 
     return grow(fitted, held_out, settings, plan)
 
 
-def grow(
-    fitted: list[Samples], held_out: list[Samples], settings: FeatureSettings, plan: FitSettings
-) -> Fitted:
+def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettings, plan: FitSettings) -> Fitted:
     """The trees themselves. The lists are emptied on the way, to hold each row only once."""
     generator = np.random.default_rng(plan.seed)
     for samples in (fitted, held_out) if plan.drop_organs else ():

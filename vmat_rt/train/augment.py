@@ -139,7 +139,8 @@ class Augmentation:
     def without(self, case: Batch, organs: Sequence[str]) -> Batch:
         """One patient as the network sees one on whom these organs are not contoured; the losses still know them."""
         array = case.array.clone()
-        array[0, [self._channels.names.index(f"distance:{name}") for name in organs]] = self._channels.normalisation.absent
+        channels = [self._channels.names.index(f"distance:{name}") for name in organs]
+        array[0, channels] = self._channels.normalisation.absent
         return replace(case, array=array)
 
     def _beyond(self, name: str) -> float | None:

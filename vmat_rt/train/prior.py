@@ -72,7 +72,8 @@ def prior_doses(
     """
     train, validation = tuple(sorted(split[0])), tuple(sorted(split[1]))
     features = protocol_features(load_protocol(cohort.settings.protocol), settings.beams, settings.importance)
-    own = settings.model_dump(mode="json", exclude={"residual", "share"})  # what the network does with them changes no dose
+    # What the network does with the doses changes none of them.
+    own = settings.model_dump(mode="json", exclude={"residual", "share"})
     said = {"settings": own, "features": features.model_dump(mode="json")}
     key = canonical_sha256({**said, "train": cohort.sha256(train)})[:24]
     here = folder / key
