@@ -154,12 +154,12 @@ def test_no_target_is_refused(bundle: Bundle) -> None:
 
 
 class TestShippedBundle:
-    """The head-and-neck bundle in the package."""
+    """The geometric head-and-neck bundle in the package."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def shipped(cls) -> Bundle:
-        return find_bundle("head_neck_70")
+        return find_bundle("head_neck_70", "head_neck_geometric")
 
     def test_it_is_small_and_says_what_it_is(self, shipped: Bundle) -> None:
         manifest = shipped.manifest
