@@ -20,6 +20,7 @@ from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
+from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.naming import mirrored_name
 from vmat_rt.nn.encode import channels_for
 from vmat_rt.nn.infer import NetworkPredictor
@@ -127,11 +128,17 @@ def test_half_the_cases_are_flipped_each_by_its_own_generator() -> None:
     assert off(case, [torch.Generator()]) is case
 
 
-def test_coarse_examples_are_means_of_blocks() -> None:
+def test_coarse_examples_are_means_of_blocks_the_dose_of_their_body() -> None:
     case = gridded(patient(2), model_grid(SETTINGS.grid, patient(2)))
     fine, coarse = whole(case), whole(case, 2)
     pooled = torch.nn.functional.avg_pool3d
-    torch.testing.assert_close(coarse.dose, pooled(fine.dose, 2), rtol=0, atol=1e-5)
+    inside = (structure_fraction(case.body, case.ct.grid) >= 0.5).astype(np.float32)
+    mask = torch.from_numpy(inside)[None, None]
+    share = pooled(mask, 2)
+    of_body = pooled(fine.dose * mask, 2) / share.clamp_min(1e-6)
+    expected = torch.where(share > 0, of_body, pooled(fine.dose, 2))  # beyond the body a dose is nothing to learn
+    torch.testing.assert_close(coarse.dose, expected, rtol=0, atol=1e-5)
+    assert bool(((share > 0) & (share < 1)).any())
     torch.testing.assert_close(coarse.array[:, :3], pooled(fine.array, 2)[:, :3], rtol=0, atol=1.1e-3)
     torch.testing.assert_close(coarse.structures, pooled(fine.structures, 2), rtol=0, atol=0.51 / 255)
 
