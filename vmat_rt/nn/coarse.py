@@ -1,7 +1,8 @@
 """Networks on voxels coarser than the grid: the grid's own arrays averaged in blocks, and the dose brought back.
 
-A coarse voxel's dose is the mean over its body, and what is brought back has these means again. A case is first put on the grid (vmat_rt.geometry.gridded), in training and prediction alike, so that the averages are
-taken of the same numbers. No torch.
+A coarse voxel's dose is the mean over its body, and what is brought back has these means again. A case is first put on
+the grid (vmat_rt.geometry.gridded), in training and prediction alike, so that the averages are taken of the same
+numbers. No torch.
 """
 
 from __future__ import annotations
