@@ -34,7 +34,7 @@ from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_errors
 from vmat_rt.metrics.dvh import compute_dvhs
 from vmat_rt.protocol import load_protocol
 
-PLAN = FitSettings()
+PLAN = FitSettings(drop_organs=0.3)
 BUNDLES = Path(__file__).resolve().parent.parent / "vmat_rt" / "bundles"
 IMPORTANCE = {"Rectum": 0.15, "Bladder": 0.08, "Femur_Head_L": 0.05, "Femur_Head_R": 0.05, "Bag_Bowel": 0.08}
 """What planners of a pelvis pay attention to; the quick inverse plan spares these organs more than other tissue."""
@@ -47,14 +47,6 @@ DVH_METRICS = {
     "Bag_Bowel": ("D0.03cc", "V45Gy[cc]"),
     "PenileBulb": ("Dmean",),
 }
-SIMULATED_LIMITS = (
-    "Learned from simulated patients and plans: procedural anatomy, a pencil-beam dose, ideal fluence without an MLC. "
-    "What it gets right of a clinic's patients has not been shown; fit it again on the clinic's own cohort.",
-    "Learned at 70 / 56 Gy (simultaneous boost) and 70 Gy (single level) in 28 fractions; other levels are scaled by "
-    "the highest prescription.",
-    "Learned from arcs of 48 to 72 directions about the patient's long axis; few fields or non-coplanar beams were not "
-    "seen.",
-)
 
 
 @dataclass(frozen=True)
@@ -153,7 +145,7 @@ def manifest(cohort: Cohort, fitted: Fitted, settings: FeatureSettings, training
         inputs=fitted.names,
         settings={"features": settings.model_dump(mode="json"), "fit": PLAN.model_dump(mode="json")},
         training=training,
-        limits=SIMULATED_LIMITS if cohort.settings.provenance.simulated else (),
+        limits=cohort.settings.provenance.limits,
         files={},
     )
 

@@ -33,22 +33,13 @@ from vmat_rt.baseline.scene import FeatureSettings, protocol_features
 from vmat_rt.bundle import Bundle, GridRule, Manifest, TrainingSummary, write_bundle
 from vmat_rt.case import Case
 from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, to_openkbp_axes
+from vmat_rt.intake.openkbp import PROVENANCE
 from vmat_rt.protocol import load_protocol
 
 BUNDLE = Path(__file__).resolve().parent.parent / "vmat_rt" / "bundles" / "head_neck_geometric"
 IMPORTANCE = {"SpinalCord": 0.3, "Brainstem": 0.2, "Parotid_L": 0.1, "Parotid_R": 0.1, "Larynx": 0.05}
 """What planners pay attention to; the quick inverse plan spares these organs more than other tissue."""
 
-LIMITS = (
-    "Learned from nine equally spaced coplanar 6 MV IMRT fields (0, 40, ..., 320 degrees); arcs and other angles "
-    "enter through the beam maps only.",
-    "Learned at 70 / 63 / 56 Gy in 35 fractions; other levels are scaled by the highest prescription.",
-    "Every training patient has a target of the highest level. Re-treatments, other ratios of dose levels, protons and "
-    "electrons were not seen.",
-    "Learned on voxels of 2.7 to 5.4 mm in the plane and 1.5 to 3.3 mm along the patient, inside OpenKBP's "
-    "possible-dose mask; dose farther out is extrapolated.",
-    "Plans are OpenKBP's, optimised for the challenge; a clinic's own trade-offs differ.",
-)
 DATA = (
     "OpenKBP training patients (A. Babier et al., OpenKBP: The open-access knowledge-based planning grand challenge "
     "and dataset, Med. Phys. 48(9), 5549-5561, 2021)"
@@ -102,7 +93,7 @@ def manifest(fitted: Fitted, settings: FeatureSettings, plan: FitSettings, train
         inputs=fitted.names,
         settings={"features": settings.model_dump(mode="json"), "fit": plan.model_dump(mode="json")},
         training=training,
-        limits=LIMITS,
+        limits=PROVENANCE.limits,
         files={},
     )
 

@@ -43,6 +43,14 @@ Number = str | int | float
 
 PROTOCOL = "prostate_sib_70_56"
 GRID = GridRule(kind="fixed", shape=(96, 160, 192), spacing_mm=(2.5, 2.5, 2.5))
+LIMITS = (
+    "Learned from simulated patients and plans: procedural anatomy, a pencil-beam dose, ideal fluence without an MLC. "
+    "What it gets right of a clinic's patients has not been shown; train again on the clinic's own cohort.",
+    "Learned at 70 and 56 Gy (simultaneous boost) and at 70 Gy (single level) in 28 fractions; other levels are scaled "
+    "by the highest prescription.",
+    "Learned from arcs of 48 to 72 directions about the patient's long axis; few fields or non-coplanar beams were not "
+    "seen.",
+)
 
 
 def simulated_settings(name: str, n: int, seed: int) -> CohortSettings:
@@ -52,6 +60,7 @@ def simulated_settings(name: str, n: int, seed: int) -> CohortSettings:
         licence="Apache-2.0, as vmat-rt",
         simulated=True,
         command=f"vmat-rt cohort simulate --n {n} --seed {seed}",
+        limits=LIMITS,
     )
     return CohortSettings(name=name, protocol=PROTOCOL, grid=GRID, provenance=provenance)
 

@@ -25,7 +25,13 @@ SETTINGS = CohortSettings(
     name="tiny",
     protocol="prostate_sib_70_56",
     grid=RULE,
-    provenance=Provenance(data="balls in a box", licence="Apache-2.0", simulated=True, command="pytest"),
+    provenance=Provenance(
+        data="balls in a box",
+        licence="Apache-2.0",
+        simulated=True,
+        command="pytest",
+        limits=("A ball in a box is no patient.",),
+    ),
 )
 
 

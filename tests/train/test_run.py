@@ -87,6 +87,8 @@ def test_a_run_folder_tells_all(cohort: Cohort, runs: Path) -> None:
     card = bundle.read_bytes("MODEL_CARD.md").decode()
     assert "simulated" in card
     assert "Apache-2.0" in card
+    assert "- A ball in a box is no patient." in card
+    assert "A ball in a box is no patient." in bundle.manifest.limits
     assert bundle.manifest.training.cases == 4
     assert bundle.manifest.training.metrics["validation_mae_gy"] > 0
     with pytest.raises(ConfigError, match="--resume"):

@@ -38,12 +38,15 @@ class Stored(BaseModel):
 
 
 class Provenance(Stored):
-    """Where a cohort's cases come from. command is what made it, without paths."""
+    """Where a cohort's cases come from. command is what made it, without paths. limits: what its cases do not show,
+    a sentence each; models that learn from them say so.
+    """
 
     data: PlainText
     licence: PlainText
     simulated: bool
     command: PlainText
+    limits: tuple[PlainText, ...] = ()
 
 
 class CohortSettings(Stored):

@@ -32,6 +32,16 @@ PROVENANCE: Final = Provenance(
     licence="that of the OpenKBP data",
     simulated=False,
     command="vmat-rt cohort openkbp",
+    limits=(
+        "Learned from nine equally spaced coplanar 6 MV IMRT fields (0, 40, ..., 320 degrees); arcs and other angles "
+        "enter through the beam maps only.",
+        "Learned at 70, 63 and 56 Gy in 35 fractions; other levels are scaled by the highest prescription.",
+        "Every training patient has a target of the highest level. Re-treatments, other ratios of dose levels, protons "
+        "and electrons were not seen.",
+        "Learned on voxels of 2.7 to 5.4 mm in the plane and 1.5 to 3.3 mm along the patient, inside OpenKBP's "
+        "possible-dose mask; dose farther out is extrapolated.",
+        "Plans are OpenKBP's, optimised for the challenge; a clinic's own trade-offs differ.",
+    ),
 )
 _MARK: Final = "voxel_dimensions.csv"
 

@@ -74,13 +74,13 @@ def _limits(material: Material) -> tuple[str, ...]:
     grid = material.cohort.settings.grid
     extent = " x ".join(f"{n * s:.0f}" for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
     limits = [f"Sees {extent} mm (z, y, x) round the targets; nothing is predicted farther out."]
-    if material.cohort.settings.provenance.simulated:
-        limits.append("Trained on simulated patients and simulated plans only: never shown a clinical dose.")
+    if share := material.network.prior_share:
+        limits.append(f"{share:.0%} of its dose is that of the trees that it is shown: no second opinion on them.")
     if material.recipe.coarsen > 1:
         limits.append(
             f"Computes on voxels of {material.recipe.coarsen} times the grid's spacing; fine detail is blurred."
         )
-    return (*limits, *material.recipe.bundle.limits)
+    return (*limits, *material.cohort.settings.provenance.limits, *material.recipe.bundle.limits)
 
 
 def model_card(manifest: Manifest, material: Material) -> str:
