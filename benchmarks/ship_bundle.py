@@ -82,10 +82,13 @@ def main() -> None:
     options = parser.parse_args()
     bundle = load_bundle(options.run)
     document = AggregateDocument.model_validate_json((options.evaluation / "aggregate.json").read_text("utf-8"))
-    written = shipped(bundle, document, options.model, options.bundles / bundle.manifest.name)
-    size = sum(path.stat().st_size for path in written.folder.rglob("*") if path.is_file()) / 1e6
+    evaluated = [entry.sha256 for entry in document.subjects if entry.name == options.model]
+    if evaluated != [bundle.identity.sha256]:
+        raise SystemExit(f"{options.model} in {options.evaluation} is not this bundle, or not this bundle alone")
+    size = sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file()) / 1e6
     if size > LARGEST_MB:
-        raise SystemExit(f"{written.folder} has {size:.1f} MB, more than {LARGEST_MB}")
+        raise SystemExit(f"{bundle.folder} has {size:.1f} MB, more than {LARGEST_MB}")
+    written = shipped(bundle, document, options.model, options.bundles / bundle.manifest.name)
     print(f"{written.folder}: {size:.2f} MB, SHA-256 {written.identity.sha256[:12]}")
 
 

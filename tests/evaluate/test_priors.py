@@ -17,14 +17,14 @@ def test_the_last_dose_is_remembered_and_no_other(cohort: Cohort, run: Path) -> 
     assert trees is not None
     first, second = (cohort.read(key) for key in cohort.keys()[:2])
     last = LastDose()
-    fresh = last.predict(trees, first, first.ct.grid, "first")
-    again = last.predict(trees, first, first.ct.grid, "first")
+    fresh = last.predict(trees, first, first.ct.grid, "first", "cpu")
+    again = last.predict(trees, first, first.ct.grid, "first", "cpu")
     assert again.dose_gy is fresh.dose_gy
     assert fresh.spared_s == 0 < again.spared_s
-    other = last.predict(trees, second, second.ct.grid, "second")
+    other = last.predict(trees, second, second.ct.grid, "second", "cpu")
     assert other.spared_s == 0
     assert np.array_equal(other.dose_gy, load_predictor(trees).predict(second, second.ct.grid))
-    assert last.predict(trees, first, first.ct.grid, "first").spared_s == 0
+    assert last.predict(trees, first, first.ct.grid, "first", "cpu").spared_s == 0
 
 
 def test_a_network_gives_what_it_gives_alone(cohort: Cohort, run: Path) -> None:

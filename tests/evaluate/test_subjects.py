@@ -92,6 +92,9 @@ def test_names_must_tell_models_apart(cohort: Cohort, bundle: Bundle, tmp_path: 
         subjects(cohort, bundle.folder, other, seed=42)
     found = subjects(cohort, f"first={bundle.folder}", f"second={other}", seed=42)
     assert [subject.label for subject in found] == ["first", "second"]
+    run = pack(tmp_path / "42", cohort, 42)
+    with pytest.raises(ConfigError, match="NAME=MODEL"):  # they would be averaged as if they were seeds
+        subjects(cohort, run, bundle.folder)
 
 
 def test_a_model_of_another_site_is_refused(cohort: Cohort) -> None:

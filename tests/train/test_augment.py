@@ -287,6 +287,7 @@ def test_encoding_a_patient_without_organs_is_taking_them_from_the_encoded_one()
     fewer = replace(case, structures={name: one for name, one in case.structures.items() if name not in gone})
     found = augmentation().without(encoded(case), gone)
     torch.testing.assert_close(found.array, encoded(fewer).array, rtol=0, atol=0)
+    torch.testing.assert_close(found.condition, encoded(fewer).condition, rtol=0, atol=0)
     torch.testing.assert_close(found.structures, encoded(case).structures, rtol=0, atol=0)
 
 

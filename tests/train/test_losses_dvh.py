@@ -162,3 +162,15 @@ def test_the_challenges_score_of_a_case() -> None:
     regions = OpenKbpRegions(np.ones(SHAPE, bool), masks, targets, float(np.prod(MM)))
     score = score_patient(guess[0, 0].numpy(), case.dose[0, 0].numpy(), regions)
     assert dvh(guess, case, "openkbp_dvh") == pytest.approx(np.mean(list(score.dvh_errors_gy.values())), rel=1e-6)
+
+
+def test_a_structure_without_a_whole_voxel_has_no_score_and_breaks_none() -> None:
+    dose = ramp(0, 1)
+    case = batch_of(dose, fractions(SHAPE, {"Rectum": torch.full(SHAPE, 0.3, dtype=torch.float64)}), MM)
+    predicted = (dose + 0.1).requires_grad_()
+    losses = build_losses([LossSpec.model_validate({"name": "openkbp_dvh"})], TABLE)
+    value = losses(predicted, case)[0]
+    value.backward()
+    assert float(value.detach()) == 0
+    assert predicted.grad is not None
+    assert not predicted.grad.any()

@@ -112,6 +112,7 @@ def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettin
             "learning_rate": plan.learning_rate,
             "num_leaves": plan.leaves,
             "min_data_in_leaf": plan.least_in_leaf,
+            "feature_pre_filter": False,
             "feature_fraction": plan.feature_share,
             "max_bin": plan.bins,
             "num_threads": plan.threads,
@@ -153,5 +154,5 @@ def _dataset(samples: list[Samples], bins: int, reference: lightgbm.Dataset | No
     matrix = np.concatenate([each.matrix for each in samples])
     missing = np.concatenate([each.missing for each in samples])
     samples.clear()
-    parameters = {"max_bin": bins, "verbose": -1}
+    parameters = {"max_bin": bins, "feature_pre_filter": False, "verbose": -1}
     return lightgbm.Dataset(matrix, missing, reference, feature_name=names, params=parameters, free_raw_data=True)

@@ -27,13 +27,13 @@ class LastDose:
         self._key: tuple[str, str] | None = None
         self._found: Predicted | None = None
 
-    def predict(self, bundle: Bundle, case: Case, grid: Grid, content: str) -> Predicted:
+    def predict(self, bundle: Bundle, case: Case, grid: Grid, content: str, device: str) -> Predicted:
         """Of a geometric bundle on a case, which `content` (a hash) tells from all others on their grids."""
         with self._lock:
             key = (bundle.identity.sha256, content)
             if self._found is None or self._key != key:
                 started = time.perf_counter()
-                dose = load_predictor(bundle).predict(case, grid)
+                dose = load_predictor(bundle, device).predict(case, grid)
                 dose.setflags(write=False)
                 self._key, self._found = key, Predicted(dose, time.perf_counter() - started)
                 return Predicted(dose, 0.0)
@@ -46,12 +46,12 @@ _LAST = LastDose()
 def predicted_gy(bundle: Bundle, case: Case, grid: Grid, content: str, device: str) -> Predicted:
     """Any bundle's dose of a case; geometric ones, alone or as a network's prior, are predicted once in a row."""
     if bundle.manifest.kind == "geometric":
-        return _LAST.predict(bundle, case, grid, content)
+        return _LAST.predict(bundle, case, grid, content, device)
     predictor, prior = load_predictor(bundle, device), prior_bundle(bundle)
     if prior is None:
         return Predicted(predictor.predict(case, grid), 0.0)
     from vmat_rt.nn.infer import CorrectingPredictor
 
     assert isinstance(predictor, CorrectingPredictor)
-    known = _LAST.predict(prior, case, grid, content)
+    known = _LAST.predict(prior, case, grid, content, device)
     return Predicted(predictor.network.predict(case, grid, known.dose_gy), known.spared_s)

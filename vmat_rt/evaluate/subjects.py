@@ -238,9 +238,15 @@ def _told_apart(baselines: list[Subject]) -> list[Subject]:
 
 
 def _labelled(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
-    """With labels: the name, and the seed behind it where a name has several."""
+    """With labels: the name, and the seed behind it where a name has several.
+
+    Raises ConfigError where a model of one name is no run: only seeds of a run may be pooled.
+    """
     names = [subject.name for subject in subjects]
     labelled = []
+    no_runs = {s.name for s in subjects if s.role == "model" and not s.seed and names.count(s.name) > 1}
+    if no_runs:
+        raise ConfigError(f"two models are called {', '.join(sorted(no_runs))}; give one another name by NAME=MODEL")
     for subject in subjects:
         label = subject.name if names.count(subject.name) == 1 else f"{subject.name}-{subject.seed or 'no_seed'}"
         labelled.append(replace(subject, label=re.sub(r"[^A-Za-z0-9_.-]", "_", label)))

@@ -53,6 +53,10 @@ class Channels(BaseModel):
         """Length of the condition vector: a dose for each target, the fractions, a flag for each structure."""
         return len(self.targets) + 1 + len(self.structures)
 
+    def flag_index(self, name: str) -> int:
+        """Where the condition vector says whether the structure is there."""
+        return len(self.targets) + 1 + self.structures.index(name)
+
 
 @dataclass(frozen=True)
 class Encoded:

@@ -138,10 +138,11 @@ class Augmentation:
 
     def without(self, case: Batch, organs: Sequence[str]) -> Batch:
         """One patient as the network sees one on whom these organs are not contoured; the losses still know them."""
-        array = case.array.clone()
+        array, condition = case.array.clone(), case.condition.clone()
         channels = [self._channels.names.index(f"distance:{name}") for name in organs]
         array[0, channels] = self._channels.normalisation.absent
-        return replace(case, array=array)
+        condition[0, [self._channels.flag_index(name) for name in organs]] = 0
+        return replace(case, array=array, condition=condition)
 
     def _beyond(self, name: str) -> float | None:
         """What a channel has where nothing is known; None to go on as at the edge."""

@@ -57,7 +57,9 @@ def train(
         folder.refuse_other_run(resume)
     fabric = make_fabric(recipe, devices)
     material = gather(recipe, cohort, seed, out.parent / "cache")
-    shape = recipe.patch.shape if recipe.patch else material.examples[material.train[0]].dose.shape
+    whole = material.examples[material.train[0]].dose.shape
+    # A patch is never larger than the grid that it is cut from.
+    shape = tuple(map(min, recipe.patch.shape, whole)) if recipe.patch else whole
     require_true_gradients(recipe.precision, fabric.device.type, shape, recipe.unet.levels)
     fabric.launch()
     if fabric.is_global_zero:

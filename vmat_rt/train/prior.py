@@ -36,6 +36,9 @@ from vmat_rt.train.recipe import PriorSettings
 PRIOR_FOLDER: Final = "prior"
 """Where a run's bundle keeps the bundle of its prior."""
 
+FORMAT: Final = 1
+"""Changes whenever features or trees give another dose for the same settings: doses kept from before are not used."""
+
 _ALL: Final = "all"
 
 
@@ -75,7 +78,7 @@ def prior_doses(
     # What the network does with the doses changes none of them.
     own = settings.model_dump(mode="json", exclude={"residual", "share"})
     said = {"settings": own, "features": features.model_dump(mode="json")}
-    key = canonical_sha256({**said, "train": cohort.sha256(train)})[:24]
+    key = canonical_sha256({**said, "format": FORMAT, "train": cohort.sha256(train)})[:24]
     here = folder / key
     folds = fold_of(cohort, train, settings)
     with locked(here):
@@ -147,8 +150,9 @@ def _manifest(cohort: Cohort, trees: Fitted, features: FeatureSettings, fit: Fit
         grid=settings.grid,
         inputs=trees.names,
         settings={"features": features.model_dump(mode="json"), "fit": fit.model_dump(mode="json")},
+        limits=settings.provenance.limits,
         training=TrainingSummary(
-            data=settings.provenance.data,
+            data=("simulated data: " if settings.provenance.simulated else "") + settings.provenance.data,
             cases=cases,
             date=datetime.now(UTC).date().isoformat(),
             command="vmat-rt train",

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from vmat_rt.baseline.fit import FitSettings
 from vmat_rt.errors import ConfigError
-from vmat_rt.grid import Shape
 from vmat_rt.nn.unet import UNetSettings
 from vmat_rt.train.augment import AugmentationSettings
 from vmat_rt.train.losses import LossSpec
@@ -38,7 +37,7 @@ class PatchSettings(_Settings):
     as the grid allows; the others lie anywhere.
     """
 
-    shape: Shape = (128, 128, 128)
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (128, 128, 128)
     per_case: int = Field(default=4, ge=1)
     centred_share: float = Field(default=0.5, ge=0, le=1)
     above_percent: float = Field(default=10.0, ge=0)

@@ -44,7 +44,8 @@ class StructureTerm(Term, ABC):
         for index in range(predicted.shape[0]):
             entries = [self.entries(role, doses) for role, doses in self._structures(predicted, batch, index)]
             # Without entries the value must still belong to the graph: its gradient is zero, not missing.
-            values.append(torch.cat(entries).mean() if entries else predicted[index].sum() * 0)
+            known = torch.cat(entries) if entries else predicted[index][:0]
+            values.append(known.mean() if known.numel() else predicted[index].sum() * 0)
         return torch.stack(values).mean()
 
     @abstractmethod
