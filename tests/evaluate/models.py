@@ -23,8 +23,9 @@ def pack_tiny(folder: Path, seed: int = 1, trained_on: Mapping[str, str] | None 
     return pack_network(folder, manifest(settings).model_copy(update=changes), network, beside=said)
 
 
-def pack_run(folder: Path, seed: int, train: Iterable[str]) -> Path:
+def pack_run(folder: Path, seed: int, train: Iterable[str], recipe: str = "one") -> Path:
     """A bundle in a folder with the run.json of a training run, as far as an evaluation reads it."""
     pack_tiny(folder / "bundle", seed)
-    (folder / "run.json").write_text(json.dumps({"seed": seed, "train": list(train)}), encoding="utf-8")
+    said_by_run = {"seed": seed, "train": list(train), "recipe": {"name": recipe}}
+    (folder / "run.json").write_text(json.dumps(said_by_run), encoding="utf-8")
     return folder

@@ -77,6 +77,19 @@ def test_openkbp_pools_entries_not_patients() -> None:
     assert found.sd == pytest.approx(np.std([1, 5], ddof=1))
 
 
+def test_the_spread_over_seeds_is_that_of_the_cases_that_all_of_them_have() -> None:
+    """The second seed lacks the difficult patient: that does not make the two differ."""
+    model = pooled(
+        document("a", {"openkbp_dvh_score": 1.0}, seed="1", openkbp={"D_95 P": 1.0}),
+        document("b", {"openkbp_dvh_score": 9.0}, seed="1", openkbp={"D_95 P": 9.0}),
+        document("a", {"openkbp_dvh_score": 2.0}, seed="2", openkbp={"D_95 P": 2.0}),
+    )
+    found = model.metrics["openkbp_dvh_score"]
+    assert isinstance(found, MetricSummary)
+    assert found.by_seed == {"1": 5.0, "2": 2.0}
+    assert found.seed_sd == pytest.approx(np.std([1, 2], ddof=1))
+
+
 def test_a_model_of_which_nothing_is_known() -> None:
     model = pooled(document("a"), document("b"))
     assert (model.n_cases, model.n_failed, model.metrics) == (0, 2, {})

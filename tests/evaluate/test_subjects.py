@@ -13,7 +13,7 @@ from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
-from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for
+from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for, unseen
 
 
 def subjects(
@@ -95,6 +95,26 @@ def test_names_must_tell_models_apart(cohort: Cohort, bundle: Bundle, tmp_path: 
     run = pack(tmp_path / "42", cohort, 42)
     with pytest.raises(ConfigError, match="NAME=MODEL"):  # they would be averaged as if they were seeds
         subjects(cohort, run, bundle.folder)
+
+
+def test_runs_of_different_recipes_are_no_seeds_of_one_model(cohort: Cohort, tmp_path: Path) -> None:
+    runs = [
+        pack_run(tmp_path / str(seed), seed, Splits.read(cohort).cases("train", seed), recipe=f"of {seed}")
+        for seed in (42, 7)
+    ]
+    with pytest.raises(ConfigError, match="different recipes are called tiny; tell them apart by NAME=MODEL"):
+        subjects(cohort, *runs)
+    found = subjects(cohort, f"first={runs[0]}", runs[1])
+    assert [subject.label for subject in found] == ["first", "tiny"]
+
+
+def test_the_spread_of_a_run_is_told_by_cases_that_it_has_not_seen(cohort: Cohort, tmp_path: Path) -> None:
+    splits = Splits.read(cohort)
+    (model,) = subjects(cohort, pack(tmp_path / "run", cohort, 42), split="train")
+    others = splits.cases("validation", 7)
+    seen = set(others) & set(splits.cases("train", 42))
+    assert seen
+    assert unseen(model, others, cohort) == [key for key in others if key not in seen]
 
 
 def test_a_model_of_another_site_is_refused(cohort: Cohort) -> None:

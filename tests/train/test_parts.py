@@ -26,7 +26,7 @@ from vmat_rt.train.feed import epoch_draws, part_of, patch_start
 from vmat_rt.train.losses import LossSpec, build_losses
 from vmat_rt.train.objective import learning_rate
 from vmat_rt.train.precision import require_true_gradients
-from vmat_rt.train.recipe import OptimiserSettings, PatchSettings, Recipe, load_recipe, packaged_recipes
+from vmat_rt.train.recipe import OptimiserSettings, PatchSettings, Recipe, arguments_of, load_recipe, packaged_recipes
 from vmat_rt.train.validate import CaseScore, case_score, openkbp_score, summarise
 
 PROTOCOL = load_protocol("prostate_sib_70_56")
@@ -207,6 +207,17 @@ def test_a_residual_needs_a_clamped_output() -> None:
     wrong = tiny_recipe(prior={}, unet={"width": 2, "levels": 1, "positive": "softplus"})
     with pytest.raises(ConfigError, match="clamp"):
         network_settings(wrong, channels)
+
+
+def test_the_arguments_of_a_recipe_give_it_again() -> None:
+    overrides = ["prior.beams=false", "channels.extra=[]", "optimiser.lr=1.0e-05", "prior.importance={Larynx: 0.1}"]
+    changed = load_recipe("openkbp_cpu", overrides)
+    name, *settings = arguments_of(changed)
+    assert load_recipe(name, settings) == changed
+    assert sorted(settings) == sorted(overrides)
+    assert arguments_of(load_recipe("prostate_cpu", ["prior=null"])) == ("prostate_cpu", "prior=null")
+    assert arguments_of(load_recipe("wide")) == ("wide",)
+    assert arguments_of(tiny_recipe()) == ("tiny.yaml",)
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,34 @@ def test_it_stops_when_nothing_improves(cohort: Cohort, runs: Path) -> None:
     assert summary["epochs"] - summary["best_epoch"] == 2
 
 
+def test_what_a_recipe_gets_wrong_is_said_before_anything_is_fitted(cohort: Cohort, tmp_path: Path) -> None:
+    prior = {"folds": 2, "fit": FIT}
+    for wrong, said in (
+        ({"losses": [{"name": "no_loss"}]}, "no_loss"),
+        ({"unet": {"width": 2, "levels": 1, "positive": "softplus"}}, "clamp"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            train(tiny_recipe(prior=prior, **wrong), cohort, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device has this precision")
+def test_a_precision_that_the_processor_lacks_is_refused(cohort: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="precision=bf16-mixed"):
+        train(tiny_recipe(precision="16-mixed"), cohort, tmp_path / "run")
+
+
+def test_every_process_hears_that_the_folder_holds_another_run(cohort: Cohort, runs: Path) -> None:
+    recipe = tiny_recipe(epochs=3)
+    out = runs / "another"
+    train(recipe, cohort, out)
+    other = command(recipe, cohort, out, "--devices", "2", "--resume", "epochs=4")
+    done = subprocess.run(other, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "holds another run: recipe differ" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_metric_that_the_cohort_lacks_is_refused(cohort: Cohort, runs: Path) -> None:
     with pytest.raises(ConfigError, match="OpenKBP"):
         train(tiny_recipe(validation={"metric": "openkbp_dose_score"}), cohort, runs / "lacks")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final
 
 import numpy as np
@@ -86,10 +86,10 @@ def _pooled_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
     entries = {key: own for key, own in entries.items() if own}
     if not entries:
         return None
-    means = {
-        seed: float(np.mean([entry for (of, _), own in entries.items() if of == seed for entry in own]))
-        for seed in sorted({seed for seed, _ in entries})
-    }
+    everyone = {case for _, case in entries}
+    means = {seed: _mean_of(entries, seed, everyone) for seed in sorted({seed for seed, _ in entries})}
+    of_all = set.intersection(*({case for of, case in entries if of == seed} for seed in means))
+    shared = {(seed, "all"): _mean_of(entries, seed, of_all) for seed in means if of_all}
     patients = case_means({key: float(np.mean(own)) for key, own in entries.items()})
     by_patient = {case: [e for (_, of), own in entries.items() if of == case for e in own] for case in patients}
     return MetricSummary(
@@ -97,8 +97,15 @@ def _pooled_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
         sd=float(np.std(list(patients.values()), ddof=1)) if len(patients) > 1 else None,
         ci95=_pooled_ci95(list(by_patient.values())),
         n=len(patients),
-        seed_sd=seed_sd({(seed, "all"): mean for seed, mean in means.items()}),
+        seed_sd=seed_sd(shared),
         by_seed={seed: mean for seed, mean in means.items() if seed},
+    )
+
+
+def _mean_of(entries: Mapping[tuple[str, str], Sequence[float]], seed: str, cases: Set[str]) -> float:
+    """Mean of all entries that a seed has in these cases."""
+    return float(
+        np.mean([entry for (of, case), own in entries.items() if of == seed and case in cases for entry in own])
     )
 
 

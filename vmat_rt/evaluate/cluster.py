@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from vmat_rt import __version__
 from vmat_rt.errors import ConfigError
-from vmat_rt.evaluate.local import worker_died
+from vmat_rt.evaluate.local import alone
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,7 +22,7 @@ def run_on_dask(
 ) -> Iterator[tuple[Item, Result | Exception]]:
     """As run_local, over the workers of the scheduler at `address` (tcp://host:8786).
 
-    A task that Dask gives up because workers died over it is tried once more when all others are done. Raises
+    A task that Dask gives up because workers died over it is tried again alone when all others are done. Raises
     ConfigError when no scheduler answers, it has no workers, or they run another version of vmat-rt.
     """
     from distributed import Client, as_completed
@@ -42,7 +43,11 @@ def run_on_dask(
             else:
                 yield task, result
         for task in suspects:
-            yield task, _settled(client.submit(work, task, pure=False)) or worker_died()
+            yield task, alone(partial(_tried, client, work, task))
+
+
+def _tried(client: Any, work: Callable[[Item], Result], task: Item) -> Any:
+    return _settled(client.submit(work, task, pure=False))
 
 
 def _settled(future: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Tasks over processes of this machine. A process that dies takes its task only, and that is tried once more alone."""
+"""Tasks over processes of this machine. A process that dies takes its task only, and that is tried again alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any, TypeVar
 
 from vmat_rt.errors import InputError, Problem
@@ -14,27 +15,39 @@ from vmat_rt.processes import one_thread_workers
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+TRIES_ALONE = 2
+"""A task in hand when a process died may be innocent, and later have bad luck of its own: two deaths alone convince."""
+
 
 def run_local(
     work: Callable[[Item], Result], tasks: Sequence[Item], workers: int
 ) -> Iterator[tuple[Item, Result | Exception]]:
     """Each task with what `work` returned or raised, as they end; InputError (WORKER_DIED) for one whose process died.
 
-    When a process dies nobody knows which of the tasks in hand it was doing, so each of these runs once more in a
-    process of its own; only one that dies there again has failed.
+    When a process dies nobody knows which of the tasks in hand it was doing, so each of these runs again in a process
+    of its own; only one that dies there TRIES_ALONE times has failed.
     """
     waiting = deque(tasks)
     while waiting:
         suspects = yield from _until_a_death(work, waiting, workers)
         for task in suspects:
-            yield task, _alone(work, task)
+            yield task, alone(partial(_in_own_process, work, task))
 
 
 def worker_died() -> InputError:
-    """For a task that ended its process twice."""
-    message = "The worker died over this case twice (killed, or out of memory)."
+    """For a task that ended its process whenever it was tried."""
+    message = "The worker died over this case, and again when it had nothing else to do (killed, or out of memory)."
     remedy = "Use fewer workers or a machine with more memory; finished cases are kept."
     return InputError(Problem("WORKER_DIED", message, remedy))
+
+
+def alone(attempt: Callable[[], Result | Exception | None]) -> Result | Exception:
+    """What the first attempt that its process survives gives; WORKER_DIED when TRIES_ALONE do not (None)."""
+    for _ in range(TRIES_ALONE):
+        result = attempt()
+        if result is not None:
+            return result
+    return worker_died()
 
 
 def _until_a_death(
@@ -60,10 +73,10 @@ def _until_a_death(
     return suspects
 
 
-def _alone(work: Callable[[Item], Result], task: Item) -> Result | Exception:
+def _in_own_process(work: Callable[[Item], Result], task: Item) -> Result | Exception | None:
     with one_thread_workers(1) as pool:
         future = pool.submit(work, task)
-        return worker_died() if isinstance(future.exception(), BrokenProcessPool) else _settled(future)
+        return None if isinstance(future.exception(), BrokenProcessPool) else _settled(future)
 
 
 def _settled(future: Future[Any]) -> Any:

@@ -17,7 +17,7 @@ from vmat_rt.evaluate.cluster import run_on_dask
 from vmat_rt.evaluate.folder import CASES, SPREAD, EvaluationFolder
 from vmat_rt.evaluate.local import run_local
 from vmat_rt.evaluate.measures import METRICS
-from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for
+from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for, unseen
 from vmat_rt.evaluate.work import Outcome, Task, evaluate_task, failed
 from vmat_rt.report.evaluation_schema import AggregateDocument, CaseDocument, EvaluatedCohort
 
@@ -91,7 +91,9 @@ def _tasks(subject: Subject, cases: Sequence[str], cohort: Cohort, question: Que
 
 
 def _spread_tasks(subjects: Sequence[Subject], choice: CaseChoice, question: Question, means: Means) -> list[Task]:
-    """The validation cases of each model; of none where the cohort has no splits or is evaluated on that very split."""
+    """The validation cases of each model that it has not seen; none where the cohort has no splits or is evaluated on
+    that very split.
+    """
     if question.split in {"all", "validation"}:
         return []
     plain = replace(question, gamma=False, save_dose=False)
@@ -99,6 +101,7 @@ def _spread_tasks(subjects: Sequence[Subject], choice: CaseChoice, question: Que
     for subject in subjects:
         if subject.role == "model":
             cases = [key for key in choice.validation_of(subject) if key not in subject.cases]
+            cases = unseen(subject, cases, choice.cohort)
             tasks += _tasks(subject, cases, choice.cohort, plain, means)
     return tasks
 

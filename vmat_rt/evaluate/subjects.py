@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 from vmat_rt.bundle import TRAINING_CASES, Bundle, baseline_bundle, find_bundle, prior_bundle
 from vmat_rt.case import ModelIdentity
 from vmat_rt.cohort.split import Splits
-from vmat_rt.cohort.store import Cohort
+from vmat_rt.cohort.store import Cohort, canonical_sha256
 from vmat_rt.errors import ConfigError
 from vmat_rt.report.evaluation_schema import SubjectEntry, SubjectRole
 
@@ -61,6 +61,7 @@ class Run:
 
     seed: int
     train: frozenset[str]
+    recipe_sha256: str
 
     @staticmethod
     def of(bundle: Bundle) -> Run | None:
@@ -70,7 +71,8 @@ class Run:
             return None
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            return Run(int(document["seed"]), frozenset(document["train"]))
+            recipe = canonical_sha256(document.get("recipe"))
+            return Run(int(document["seed"]), frozenset(document["train"]), recipe_sha256=recipe)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path} is damaged: which cases its model was trained on is unknown ({error})"
@@ -126,6 +128,7 @@ def subjects_for(models: Sequence[str], choice: CaseChoice, with_baseline: bool)
     found = [_subject(model, choice) for model in models]
     # A bundle without a seed beside runs: on the cases that the runs are evaluated on.
     of_runs = {key for _, subject in found if subject.seed for key in subject.cases}
+    _require_one_recipe_a_name(found)
     subjects = []
     for run, subject in found:
         if not subject.cases:
@@ -152,6 +155,14 @@ def _subject(text: str, choice: CaseChoice) -> tuple[Run | None, Subject]:
     return run, Subject(name, str(run.seed), "model", bundle, choice.keys(run))
 
 
+def _require_one_recipe_a_name(found: Sequence[tuple[Run | None, Subject]]) -> None:
+    """Runs of one name are averaged as seeds of one model."""
+    recipes: dict[str, str] = {}
+    for run, subject in found:
+        if run is not None and recipes.setdefault(subject.name, run.recipe_sha256) != run.recipe_sha256:
+            raise ConfigError(f"runs of different recipes are called {subject.name}; tell them apart by NAME=MODEL")
+
+
 def _without_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subject:
     """The subject with notes on what it may have seen. Raises ConfigError when it was trained on its cases."""
     seen, recorded = _seen_in_training(subject, run, choice.cohort)
@@ -169,6 +180,12 @@ def _without_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subj
     if not recorded:
         notes.append(_UNKNOWN_CASES)
     return replace(subject, notes=tuple(notes))
+
+
+def unseen(subject: Subject, keys: Sequence[str], cohort: Cohort) -> list[str]:
+    """Those of the cases that the subject was not trained on, as far as it records them."""
+    seen, _ = _seen_in_training(replace(subject, cases=tuple(keys)), Run.of(subject.bundle), cohort)
+    return [key for key in keys if key not in seen]
 
 
 def _seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tuple[tuple[str, ...], bool]:

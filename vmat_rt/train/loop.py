@@ -55,6 +55,8 @@ def train(
     folder = RunFolder(out)
     if is_first_process():
         folder.refuse_other_run(resume)
+        if resume and not folder.last.exists():
+            log.warning("%s holds no checkpoint to go on from: this starts at the first epoch", out)
     fabric = make_fabric(recipe, devices)
     material = gather(recipe, cohort, seed, out.parent / "cache")
     whole = material.examples[material.train[0]].dose.shape
@@ -62,10 +64,21 @@ def train(
     shape = tuple(map(min, recipe.patch.shape, whole)) if recipe.patch else whole
     require_true_gradients(recipe.precision, fabric.device.type, shape, recipe.unet.levels)
     fabric.launch()
-    if fabric.is_global_zero:
-        folder.begin(material, fabric.device, fabric.world_size)
-    fabric.barrier()
+    _begin(folder, material, fabric)
     return Training(material, fabric, folder).run()
+
+
+def _begin(folder: RunFolder, material: Material, fabric: Fabric) -> None:
+    """The first process opens the folder; when it must not, every process says so, and none waits for it."""
+    refused: str | None = None
+    if fabric.is_global_zero:
+        try:
+            folder.begin(material, fabric.device, fabric.world_size)
+        except ConfigError as error:
+            refused = str(error)
+    refused = fabric.broadcast(refused)
+    if refused is not None:
+        raise ConfigError(refused)
 
 
 def is_first_process() -> bool:
@@ -75,13 +88,18 @@ def is_first_process() -> bool:
 
 
 def make_fabric(recipe: Recipe, devices: int) -> Fabric:
-    """GPUs where there are some, else processes. Raises ConfigError when there are too few or the batch is uneven."""
+    """GPUs where there are some, else processes.
+
+    Raises ConfigError when there are too few, the batch is uneven, or the precision is not to be had.
+    """
     started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
     world = int(started) if started else devices
     devices = int(os.environ["LOCAL_WORLD_SIZE"]) if started else devices
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if present and devices > present:
         raise ConfigError(f"{devices} devices were asked for, but this machine has {present} CUDA devices")
+    if not present and recipe.precision == "16-mixed":
+        raise ConfigError("16-mixed needs a CUDA device, and there is none: set precision=bf16-mixed or 32-true")
     if devices < 1 or recipe.batch % world:
         raise ConfigError(f"a batch of {recipe.batch} cannot be shared evenly by {world} devices; change batch")
     return Fabric(

@@ -16,8 +16,10 @@ from vmat_rt.nn.network_bundle import NetworkSettings
 from vmat_rt.nn.unet import UNetSettings
 from vmat_rt.nn.windows import Window
 from vmat_rt.protocol import load_protocol
+from vmat_rt.train.augment import Augmentation
 from vmat_rt.train.batch import StructureTable, structure_table
 from vmat_rt.train.examples import Examples, ExampleSettings
+from vmat_rt.train.losses import build_losses
 from vmat_rt.train.prior import PRIOR_FOLDER, PriorDoses, prior_doses
 from vmat_rt.train.recipe import Recipe
 
@@ -44,7 +46,7 @@ def gather(recipe: Recipe, cohort: Cohort, seed: int, cache: Path) -> Material:
     """Read the split, fit the prior where one is asked for, and encode what `cache` does not hold yet.
 
     The split is the one of this seed, or the only one that there is. Raises ConfigError when it lacks training or
-    validation cases, or a metric is chosen that the cohort does not have.
+    validation cases, a metric is chosen that the cohort does not have, or a part of the recipe cannot be built.
     """
     splits = Splits.read(cohort)
     of_seed = None if len(splits.seeds) == 1 else seed
@@ -56,6 +58,8 @@ def gather(recipe: Recipe, cohort: Cohort, seed: int, cache: Path) -> Material:
     protocol = load_protocol(cohort.settings.protocol)
     extra = (*recipe.channels.extra, *(("prior",) if recipe.prior else ()))
     channels, table = channels_for(protocol, extra), structure_table(protocol)
+    network = network_settings(recipe, channels)
+    _require_buildable(recipe, channels, table)
     prior = PriorDoses({}, "", {})
     if recipe.prior is not None:
         prior = prior_doses(cohort, recipe.prior, (train, validation), cache / "priors")
@@ -73,7 +77,7 @@ def gather(recipe: Recipe, cohort: Cohort, seed: int, cache: Path) -> Material:
         validation=validation,
         channels=channels,
         table=table,
-        network=network_settings(recipe, channels),
+        network=network,
         examples=examples,
         prior_files=prior.files,
     )
@@ -107,6 +111,12 @@ def network_settings(recipe: Recipe, channels: Channels) -> NetworkSettings:
         prior=PRIOR_FOLDER if recipe.prior is not None else None,
         prior_share=recipe.prior.share if recipe.prior is not None else 0.0,
     )
+
+
+def _require_buildable(recipe: Recipe, channels: Channels, table: StructureTable) -> None:
+    """Build and drop what else can refuse a setting: now, and not after hours of fitting and encoding."""
+    build_losses(recipe.losses, table, recipe.uncertainty)
+    Augmentation(recipe.augmentation, channels, table)
 
 
 def _require_openkbp(cohort: Cohort, keys: tuple[str, ...], metric: str) -> None:

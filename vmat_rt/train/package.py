@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from vmat_rt.nn.network_bundle import pack_network
 from vmat_rt.nn.unet import UNet
 from vmat_rt.publish import published_folder
 from vmat_rt.train.material import Material
+from vmat_rt.train.recipe import arguments_of
 
 CARD: Final = "MODEL_CARD.md"
 
@@ -60,13 +62,20 @@ def _manifest(material: Material, metrics: Mapping[str, float], hardware: str) -
             data=said + cohort.provenance.data,
             cases=len(material.train),
             date=datetime.now(UTC).date().isoformat(),
-            command=f"vmat-rt train {recipe.name} --cohort {cohort.name} --seed {material.seed}",
+            command=_command(material),
             hardware=hardware,
             licence=cohort.provenance.licence,
             metrics={f"validation_{name}": round(value, 4) for name, value in metrics.items()},
         ),
         limits=_limits(material),
         files={},
+    )
+
+
+def _command(material: Material) -> str:
+    recipe, *changes = arguments_of(material.recipe)
+    return shlex.join(
+        ["vmat-rt", "train", recipe, "--cohort", material.cohort.settings.name, "--seed", str(material.seed), *changes]
     )
 
 

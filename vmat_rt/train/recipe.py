@@ -161,6 +161,27 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         raise ConfigError(f"recipe {name_or_path}: {error}") from error
 
 
+def arguments_of(recipe: Recipe) -> tuple[str, ...]:
+    """What gives this recipe again: the packaged one of its name and overrides, or the name of a file."""
+    if recipe.name not in packaged_recipes():
+        return (f"{recipe.name}.yaml",)
+    packaged = load_recipe(recipe.name)
+    return (recipe.name, *_differences(packaged.model_dump(mode="json"), recipe.model_dump(mode="json")))
+
+
+def _differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    """The settings "a.b=value" that turn one document into the other. Settings that only one of them has go whole."""
+    if before == after:
+        return
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        for key in after:
+            yield from _differences(before[key], after[key], f"{path}.{key}" if path else key)
+        return
+    # In a list, for YAML ends a lone value by a line of dots.
+    text = yaml.safe_dump([after], default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf"))
+    yield f"{path}={text.strip()[1:-1]}"
+
+
 def _text(name_or_path: str | Path) -> str:
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
