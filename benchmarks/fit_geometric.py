@@ -26,7 +26,7 @@ import numpy as np
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
 from vmat_rt.baseline.fit import FitSettings, Fitted, fit
 from vmat_rt.baseline.scene import FeatureSettings, protocol_features
-from vmat_rt.bundle import Manifest, TrainingSummary, write_bundle
+from vmat_rt.bundle import Manifest, TrainingSummary, training_cases, write_bundle
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.cohort.split import Part, Splits
 from vmat_rt.cohort.store import Cohort
@@ -187,8 +187,10 @@ def main() -> None:
     fit_s = time.perf_counter() - started
     command = f"python benchmarks/fit_geometric.py COHORT --seed {seed}" + (" --no-beams" if options.no_beams else "")
     described = manifest(cohort, fitted, settings, describe(cohort, keys, command))
+    images = {key: cohort.record(key).image_sha256 for key in keys}
+    files = {TREES: fitted.packed(), **training_cases(images)}
     with tempfile.TemporaryDirectory() as folder:
-        bundle = write_bundle(Path(folder), described, {TREES: fitted.packed()})
+        bundle = write_bundle(Path(folder), described, files)
         figures = figures_of(cohort, splits, seed, GeometricPredictor(bundle))
     figures["fit"] = {"seconds": round(fit_s, 1), "trees": fitted.trees, "rows": fitted.rows, "peak_gb": peak_gb()}
     print(json.dumps(figures, indent=1))
@@ -197,7 +199,7 @@ def main() -> None:
     target = options.bundle or (None if options.no_beams else BUNDLES / described.name)
     if target is not None:
         training = described.training.model_copy(update={"metrics": kept(figures)})
-        write_bundle(target, described.model_copy(update={"training": training}), {TREES: fitted.packed()})
+        write_bundle(target, described.model_copy(update={"training": training}), files)
 
 
 def peak_gb() -> float:

@@ -30,7 +30,7 @@ from vmat_rt.baseline.boosting import TREES, GeometricPredictor
 from vmat_rt.baseline.features import features
 from vmat_rt.baseline.fit import FitSettings, Fitted, fit
 from vmat_rt.baseline.scene import FeatureSettings, protocol_features
-from vmat_rt.bundle import Bundle, GridRule, Manifest, TrainingSummary, write_bundle
+from vmat_rt.bundle import GridRule, Manifest, TrainingSummary, training_cases, write_bundle
 from vmat_rt.case import Case
 from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, to_openkbp_axes
 from vmat_rt.intake.openkbp import PROVENANCE
@@ -102,10 +102,6 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
-def written(folder: Path, fitted: Fitted, described: Manifest) -> Bundle:
-    return write_bundle(folder, described, {TREES: fitted.packed()})
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("openkbp", type=Path)
@@ -129,8 +125,12 @@ def main() -> None:
         licence="MIT (github.com/ababier/open-kbp, copyright 2021 Aaron Babier)",
     )
     described = manifest(fitted, settings, plan, training)
+    # The keys that `vmat-rt cohort` gives them; their images have no hash.
+    keys = sorted(f"pt-{number}" for number, _ in reader.list_patients(str(options.openkbp), "train"))
+    files = {TREES: fitted.packed(), **training_cases(dict.fromkeys(keys, ""))}
     with tempfile.TemporaryDirectory() as folder:
-        scores = scored(reader, scorer, options.openkbp, GeometricPredictor(written(Path(folder), fitted, described)))
+        bundle = write_bundle(Path(folder), described, files)
+        scores = scored(reader, scorer, options.openkbp, GeometricPredictor(bundle))
     figures = {**asdict(scores), "fit_s": fit_s, "trees": fitted.trees, "rows": fitted.rows, "peak_gb": peak_gb()}
     figures = {name: round(float(value), 4) for name, value in figures.items()}
     print(json.dumps(figures, indent=1))
@@ -144,7 +144,7 @@ def main() -> None:
             "openkbp_validation_patients": len(reader.list_patients(str(options.openkbp), "validation")),
         }
         training = training.model_copy(update={"metrics": kept})
-        written(target, fitted, described.model_copy(update={"training": training}))
+        write_bundle(target, described.model_copy(update={"training": training}), files)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -131,6 +131,11 @@ def write_bundle(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> B
     manifest = manifest.model_copy(update={"files": hashes})
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return Bundle(folder, manifest)
+
+
+def training_cases(images: Mapping[str, str]) -> dict[str, bytes]:
+    """The file TRAINING_CASES of a bundle that was trained on these cases: key -> SHA-256 of the image, or ""."""
+    return {TRAINING_CASES: json.dumps(images, indent=1).encode()}
 
 
 def load_bundle(folder: Path) -> Bundle:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Final
 
 import torch
 
-from vmat_rt.bundle import TRAINING_CASES, Bundle, Manifest, TrainingSummary
+from vmat_rt.bundle import Bundle, Manifest, TrainingSummary, training_cases
 from vmat_rt.nn.network_bundle import pack_network
 from vmat_rt.nn.unet import UNet
 from vmat_rt.publish import published_folder
@@ -37,7 +36,7 @@ def package_run(
     beside = {
         **material.prior_files,
         CARD: model_card(manifest, material).encode(),
-        TRAINING_CASES: json.dumps(seen, indent=1).encode(),
+        **training_cases(seen),
     }
     with published_folder(folder) as temporary:
         bundle = pack_network(temporary, manifest, network, settings.half, beside)
