@@ -125,7 +125,7 @@ def main() -> None:
         licence="MIT (github.com/ababier/open-kbp, copyright 2021 Aaron Babier)",
     )
     described = manifest(fitted, settings, plan, training)
-    # The keys that `vmat-rt cohort` gives them; their images have no hash.
+    # The keys that `vmat-rt cohort openkbp` gives them; their images have no hash.
     keys = sorted(f"pt-{number}" for number, _ in reader.list_patients(str(options.openkbp), "train"))
     files = {TREES: fitted.packed(), **training_cases(dict.fromkeys(keys, ""))}
     with tempfile.TemporaryDirectory() as folder:

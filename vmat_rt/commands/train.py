@@ -39,7 +39,8 @@ def command(
     RECIPE is one that ships (a wrong name lists them) or a YAML file; KEY=VALUE changes single settings of it.
     """
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.train.loop import is_first_process, train
+    from vmat_rt.train.devices import is_first_process
+    from vmat_rt.train.loop import train
     from vmat_rt.train.recipe import load_recipe
 
     logging.getLogger("vmat_rt").setLevel(logging.INFO)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +28,7 @@ from vmat_rt.train.checkpoint import (
     restore_random_states,
     save_checkpoint,
 )
+from vmat_rt.train.devices import is_first_process, make_fabric
 from vmat_rt.train.ema import Average
 from vmat_rt.train.feed import Feed, epoch_draws
 from vmat_rt.train.losses import build_losses
@@ -79,36 +79,6 @@ def _begin(folder: RunFolder, material: Material, fabric: Fabric) -> None:
     refused = fabric.broadcast(refused)
     if refused is not None:
         raise ConfigError(refused)
-
-
-def is_first_process() -> bool:
-    """Whether this process speaks for the run: the only one, or the first one on the first machine."""
-    names = ("RANK", "LOCAL_RANK") if "RANK" in os.environ else ("LOCAL_RANK", "NODE_RANK")
-    return all(os.environ.get(name, "0") == "0" for name in names)
-
-
-def make_fabric(recipe: Recipe, devices: int) -> Fabric:
-    """GPUs where there are some, else processes.
-
-    Raises ConfigError when there are too few, the batch is uneven, or the precision is not to be had.
-    """
-    started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
-    world = int(started) if started else devices
-    devices = int(os.environ["LOCAL_WORLD_SIZE"]) if started else devices
-    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if present and devices > present:
-        raise ConfigError(f"{devices} devices were asked for, but this machine has {present} CUDA devices")
-    if not present and recipe.precision == "16-mixed":
-        raise ConfigError("16-mixed needs a CUDA device, and there is none: set precision=bf16-mixed or 32-true")
-    if devices < 1 or recipe.batch % world:
-        raise ConfigError(f"a batch of {recipe.batch} cannot be shared evenly by {world} devices; change batch")
-    return Fabric(
-        accelerator="cuda" if present else "cpu",
-        devices=devices,
-        num_nodes=world // devices,
-        strategy="ddp" if world > 1 else "auto",
-        precision=recipe.precision,
-    )
 
 
 class Training:

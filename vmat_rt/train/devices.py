@@ -1,0 +1,41 @@
+"""Which processes and devices a run has, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from lightning_fabric import Fabric
+
+from vmat_rt.errors import ConfigError
+from vmat_rt.train.recipe import Recipe
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for the run: the only one, or the first one on the first machine."""
+    names = ("RANK", "LOCAL_RANK") if "RANK" in os.environ else ("LOCAL_RANK", "NODE_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+def make_fabric(recipe: Recipe, devices: int) -> Fabric:
+    """GPUs where there are some, else processes.
+
+    Raises ConfigError when there are too few, the batch is uneven, or the precision is not to be had.
+    """
+    started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
+    world = int(started) if started else devices
+    devices = int(os.environ["LOCAL_WORLD_SIZE"]) if started else devices
+    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if present and devices > present:
+        raise ConfigError(f"{devices} devices were asked for, but this machine has {present} CUDA devices")
+    if not present and recipe.precision == "16-mixed":
+        raise ConfigError("16-mixed needs a CUDA device, and there is none: set precision=bf16-mixed or 32-true")
+    if devices < 1 or recipe.batch % world:
+        raise ConfigError(f"a batch of {recipe.batch} cannot be shared evenly by {world} devices; change batch")
+    return Fabric(
+        accelerator="cuda" if present else "cpu",
+        devices=devices,
+        num_nodes=world // devices,
+        strategy="ddp" if world > 1 else "auto",
+        precision=recipe.precision,
+    )
