@@ -12,6 +12,7 @@ from vmat_rt.baseline.boosting import GeometricPredictor
 from vmat_rt.bundle import load_bundle
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.split import Splits
+from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
 from vmat_rt.train.prior import fold_of, prior_doses
 from vmat_rt.train.recipe import PriorSettings
@@ -62,3 +63,13 @@ def test_no_patient_is_in_two_folds(tmp_path: Path) -> None:
         assert folds[f"tiny-{number}"] == folds[f"tiny-{20 + number}"]
     with pytest.raises(ConfigError, match="9 folds need at least as many training patients, not 4"):
         fold_of(cohort, keys, SETTINGS.model_copy(update={"folds": 9}))
+
+
+def test_too_few_cases_for_the_trees_are_said_before_any_feature_is_computed(cohort: Cohort, tmp_path: Path) -> None:
+    keys = cohort.keys()
+    wanting = SETTINGS.model_copy(update={"fit": SETTINGS.fit.model_copy(update={"held_out": 20})})
+    with pytest.raises(
+        ConfigError, match=r"largest fold leaves \d+: train on more cases, or lower prior\.fit\.held_out"
+    ):
+        prior_doses(cohort, wanting, (keys, ()), tmp_path / "priors")
+    assert not list(tmp_path.iterdir())

@@ -89,7 +89,8 @@ def _problems_of(error: VmatError) -> list[dict[str, str]]:
 def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> None:
     heading = {2: "Usage", 3: "Refused"}.get(exit_code, "Failed")
     for problem in problems:
-        click.echo(f"{heading}: {problem['message']} {problem['remedy']} [{problem['code']}]", err=True)
+        said = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
+        click.echo(f"{heading}: {said} {problem['remedy']} [{problem['code']}]", err=True)
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "exit_code": exit_code, "problems": problems})
     sys.exit(exit_code)

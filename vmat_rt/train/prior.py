@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,6 +82,7 @@ def prior_doses(
     key = canonical_sha256({**said, "format": FORMAT, "train": cohort.sha256(train)})[:24]
     here = folder / key
     folds = fold_of(cohort, train, settings)
+    _require_enough(Counter(folds.values()), len(train), settings)
     with locked(here):
         _draw_all(cohort, train, features, settings.fit, here)
         for fold in range(settings.folds):
@@ -101,6 +103,15 @@ def fold_of(cohort: Cohort, train: Sequence[str], settings: PriorSettings) -> di
         raise ConfigError(f"{settings.folds} folds need at least as many training patients, not {len(order)}")
     np.random.default_rng(settings.fit.seed).shuffle(order)
     return {key: order.index(patient) % settings.folds for key, patient in patients.items()}
+
+
+def _require_enough(sizes: Counter[int], train: int, settings: PriorSettings) -> None:
+    least = train - max(sizes.values())
+    if least < settings.fit.held_out:
+        raise ConfigError(
+            f"the prior's trees need {settings.fit.held_out} cases, one of them to tell when to stop, but of {train} "
+            f"training cases the largest fold leaves {least}: train on more cases, or lower prior.fit.held_out"
+        )
 
 
 def _draw_all(cohort: Cohort, keys: Sequence[str], features: FeatureSettings, fit: FitSettings, here: Path) -> None:
@@ -125,8 +136,6 @@ def _fit(
     """Trees on the samples of these cases, as a bundle here/name; every held_out-th case decides when to stop."""
     if (here / name).is_dir():
         return
-    if len(keys) < fit.held_out:
-        raise ConfigError(f"fitting the prior needs at least {fit.held_out} cases, {len(keys)} are left")
     fitted: list[Samples] = []
     held_out: list[Samples] = []
     for number, key in enumerate(keys, start=1):
