@@ -32,6 +32,7 @@ from vmat_rt.baseline.fit import FitSettings, Fitted, fit
 from vmat_rt.baseline.scene import FeatureSettings, protocol_features
 from vmat_rt.bundle import GridRule, Manifest, TrainingSummary, training_cases, write_bundle
 from vmat_rt.case import Case
+from vmat_rt.cohort.duplicates import image_sha256
 from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, to_openkbp_axes
 from vmat_rt.intake.openkbp import PROVENANCE
 from vmat_rt.protocol import load_protocol
@@ -102,6 +103,12 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
+def images(reader: ModuleType, root: Path) -> dict[str, str]:
+    """Hash of each training patient's CT, by which a cohort's case is known whatever its key."""
+    found = cases(reader, root, "train")
+    return {case.key.replace("train ", "pt_"): image_sha256(case.ct) for case in found}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("openkbp", type=Path)
@@ -125,9 +132,7 @@ def main() -> None:
         licence="MIT (github.com/ababier/open-kbp, copyright 2021 Aaron Babier)",
     )
     described = manifest(fitted, settings, plan, training)
-    # The keys that `vmat-rt cohort openkbp` gives them; their images have no hash.
-    keys = sorted(f"pt-{number}" for number, _ in reader.list_patients(str(options.openkbp), "train"))
-    files = {TREES: fitted.packed(), **training_cases(dict.fromkeys(keys, ""))}
+    files = {TREES: fitted.packed(), **training_cases(images(reader, options.openkbp))}
     with tempfile.TemporaryDirectory() as folder:
         bundle = write_bundle(Path(folder), described, files)
         scores = scored(reader, scorer, options.openkbp, GeometricPredictor(bundle))

@@ -12,6 +12,7 @@ import pytest
 from tests.cohort.test_openkbp import compact
 from tests.external import shared_folder
 from vmat_rt.cohort.openkbp import to_openkbp_axes
+from vmat_rt.errors import ConfigError
 from vmat_rt.evaluate.run import Means, Question, evaluate
 from vmat_rt.intake.openkbp import add_openkbp_cases, open_openkbp_cohort
 from vmat_rt.report.evaluation_schema import MetricSummary
@@ -39,4 +40,12 @@ def test_scores_are_those_of_an_independent_scorer(tmp_path: Path) -> None:
         found = metrics[name]
         assert isinstance(found, MetricSummary)
         assert found.mean == pytest.approx(wanted, abs=6e-5), name
-    assert document.subjects[0].notes, "whether the shipped trees saw these cases is not recorded"
+    assert document.subjects[0].notes == [], "they were not trained on these patients"
+
+
+@pytest.mark.parametrize("model", ["head_neck", "head_neck_geometric"])
+def test_the_shipped_models_know_their_patients_under_any_name(model: str, tmp_path: Path) -> None:
+    cohort = open_openkbp_cohort(tmp_path / "cohort")
+    add_openkbp_cases([("somebody", compact("train", 1)), ("else", compact("validation", 201))], cohort)
+    with pytest.raises(ConfigError, match=r"trained on 1 of the 2 cases .*somebody"):
+        evaluate(cohort, Question((model,), split="all"), tmp_path / "out", Means(progress=False))
