@@ -205,11 +205,13 @@ def test_reading_never_holds_the_journal_up(served: Served) -> None:
         while not stop.is_set():
             served.get("/")
 
+    # Like the service, it has the journal open before anyone reads: whoever opens it first, or closes it last, locks it.
+    writer = sqlite3.connect(served.config.journal, timeout=0.0, isolation_level=None)
+    writer.execute("SELECT count(*) FROM meta").fetchone()
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
     try:
-        writer = sqlite3.connect(served.config.journal, timeout=0.0, isolation_level=None)
         for number in range(200):
             writer.execute("INSERT INTO meta VALUES (?, 'x')", (f"n{number}",))
     finally:
