@@ -205,7 +205,7 @@ def test_reading_never_holds_the_journal_up(served: Served) -> None:
         while not stop.is_set():
             served.get("/")
 
-    # Like the service, it has the journal open before anyone reads: whoever opens it first, or closes it last, locks it.
+    # Like the service, it has the journal open before anyone reads: the first to open it or last to close it locks it.
     writer = sqlite3.connect(served.config.journal, timeout=0.0, isolation_level=None)
     writer.execute("SELECT count(*) FROM meta").fetchone()
     readers = [threading.Thread(target=read) for _ in range(3)]
