@@ -19,6 +19,7 @@ LEVELS: dict[str, int] = {
     "grid": 1,
     "publish": 1,
     "processes": 1,
+    "threads": 1,
     "case": 2,
     "protocol": 3,
     "bundle": 3,

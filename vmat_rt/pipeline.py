@@ -29,6 +29,7 @@ from vmat_rt.publish import published_folder
 from vmat_rt.report.page import write_report
 from vmat_rt.report.result import CaseResult, DoseResult
 from vmat_rt.report.schema import DoseLabel, PredictDocument, ReportDocument
+from vmat_rt.threads import run_threads
 
 log = logging.getLogger("vmat_rt")
 
@@ -99,6 +100,9 @@ def evaluate_dose(
     return DoseResult(label, dose, dvhs, check_goal_sets(protocol, dvhs.values(), prescription), model)
 
 
+_Labelled = tuple[DoseLabel, Volume, ModelIdentity | None]
+
+
 def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, watch: Stopwatch) -> CaseResult:
     """Predict and evaluate: the model's dose, and the geometric baseline's and the clinical one where they exist."""
     problems: tuple[Problem, ...] = cut_off_problems(case, model_grid(bundle.manifest.grid, case))
@@ -106,14 +110,13 @@ def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, wa
     with watch.step("predict", case.key):
         dose, prior = predict_doses(case, bundle, device)
     with watch.step("dvh and goals", case.key):
-        predicted = evaluate_dose("predicted", case, protocol, dose, bundle.identity)
-        others = []
+        doses: list[_Labelled] = [("predicted", dose, bundle.identity)]
         beside = baseline_bundle(bundle, bundle.manifest.protocols)
         if beside is not None:
-            baseline = prior or predict_dose(case, beside, device)
-            others.append(evaluate_dose("geometric baseline", case, protocol, baseline, beside.identity))
+            doses.append(("geometric baseline", prior or predict_dose(case, beside, device), beside.identity))
         if case.reference_dose is not None:
-            others.append(evaluate_dose("clinical", case, protocol, case.reference_dose, None))
+            doses.append(("clinical", case.reference_dose, None))
+        predicted, *others = run_threads(lambda one: evaluate_dose(one[0], case, protocol, one[1], one[2]), doses)
     return CaseResult(
         case=case,
         protocol=protocol,

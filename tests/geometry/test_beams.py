@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from vmat_rt import threads
 from vmat_rt.case import Volume
 from vmat_rt.errors import GeometryError
 from vmat_rt.geometry import rays
@@ -176,7 +177,7 @@ def test_a_map_does_not_depend_on_threads_or_on_the_other_voxels(monkeypatch: py
     grid = grid_of()
     angles = [0.0, 100.0, 215.0]
     before = maps_of(grid, angles)
-    monkeypatch.setattr(rays, "THREADS", 1)
+    monkeypatch.setattr(threads, "THREADS", 1)
     monkeypatch.setattr(rays, "_BLOCK", 1000)
     for name, array in maps_of(grid, angles).items():
         np.testing.assert_array_equal(array, before[name])

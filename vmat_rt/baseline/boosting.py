@@ -14,14 +14,13 @@ from vmat_rt.bundle import Bundle
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.errors import ModelError
 from vmat_rt.grid import Grid
+from vmat_rt.threads import THREADS
 
 TREES = "trees.txt.xz"
 """LightGBM's text format in an xz stream; nothing in it is executed."""
 
 START = "plan_sparing"
 """The trees add to this feature where beam geometry is used: the shape is in the plan already."""
-
-THREADS = 2
 
 
 def starting_dose(table: FeatureTable) -> NDArray[np.float32]:

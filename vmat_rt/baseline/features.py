@@ -23,6 +23,7 @@ from vmat_rt.geometry.distance import signed_distance_mm
 from vmat_rt.geometry.fluence import planned_dose
 from vmat_rt.geometry.rays import Beams, place_beams
 from vmat_rt.grid import Grid
+from vmat_rt.threads import run_threads
 
 IN_PLANE_CLIP_MM = 150.0
 
@@ -120,8 +121,11 @@ def _in_plane_distance(fraction: FloatArray, grid: Grid) -> FloatArray:
     padded = np.pad(fraction, ((0, 0), (1, 1), (1, 1)))
     spacing = (float(np.mean(grid.spacing_mm[1:])), *grid.spacing_mm[1:])
     one_slice = replace(grid, shape=(1, *padded.shape[1:]), spacing_mm=spacing)
-    for k in np.flatnonzero((fraction >= 0.5).any(axis=(1, 2))):
+
+    def fill(k: int) -> None:
         result[k] = signed_distance_mm(padded[k : k + 1], one_slice, IN_PLANE_CLIP_MM)[0, 1:-1, 1:-1]
+
+    run_threads(fill, np.flatnonzero((fraction >= 0.5).any(axis=(1, 2))).tolist())
     return result
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from vmat_rt.grid import Grid
-
-THREADS = min(2, os.cpu_count() or 1)
-"""Threads of a SimpleITK filter. The filters used here give the same answer with any number."""
 
 
 def to_image(array: NDArray[np.generic], grid: Grid) -> sitk.Image:

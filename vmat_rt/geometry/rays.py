@@ -9,10 +9,8 @@ along (x, y) = (cos g, sin g) and v along z, both mm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +21,7 @@ from vmat_rt.errors import GeometryError
 from vmat_rt.geometry import ray_kernels
 from vmat_rt.geometry.ray_kernels import DEPTH_STEP_MM, SAD_MM
 from vmat_rt.grid import Grid, Triple
+from vmat_rt.threads import run_threads
 
 PENUMBRA_MM = 3.0
 """Standard deviation of the soft edge of a view, in the isocentre plane."""
@@ -30,11 +29,7 @@ PENUMBRA_MM = 3.0
 MARGIN_MM = 24.0
 """What the views hold beyond the target: more than three standard deviations of the widest blur."""
 
-THREADS = 2
 _BLOCK = 1 << 15
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -90,12 +85,6 @@ class Beams:
         out = np.zeros(self.grid.shape, np.float32)
         out[self.body] = values
         return out
-
-
-def run_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Results in the order of the items, on THREADS threads; for kernels that release the interpreter lock."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(work, items))
 
 
 def voxel_points(grid: Grid, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
