@@ -11,7 +11,7 @@ from vmat_rt.case import Volume
 from vmat_rt.errors import GeometryError
 from vmat_rt.geometry import rays
 from vmat_rt.geometry.beams import beam_maps, centroid_mm, relative_density, thinned_angles
-from vmat_rt.geometry.fluence import planned_dose
+from vmat_rt.geometry.fluence import Wish, planned_doses
 from vmat_rt.geometry.ray_kernels import ATTENUATION_PER_MM, SAD_MM
 from vmat_rt.geometry.rays import place_beams, target_chords
 from vmat_rt.grid import Grid, Triple, centred_grid
@@ -243,7 +243,7 @@ class TestPlannedDose:
         importance = np.where(beams.body, np.float32(0.02), np.float32(0))
         importance[organ] = organ_cost
         wanted = np.where(target, np.float32(wanted_gy), np.float32(0))
-        return planned_dose(beams, wanted, distance, importance, 5.0)
+        return planned_doses(beams, wanted, distance, {"plan": Wish(importance, 5.0)})["plan"]
 
     def test_it_covers_the_target_and_falls_off(self, scene: tuple) -> None:
         dose = self.dose(scene, 0.02)
@@ -265,9 +265,9 @@ class TestPlannedDose:
 
         beams = scene[0]
         generator = np.random.default_rng(1)
-        rays_of_body = fluence._located(beams, beams.points())
+        rays_of_body = fluence._located(beams, beams.points)
         weights = generator.random((len(self.ANGLES), *beams.fan.view_shape)).astype(np.float32)
-        values = generator.random(len(beams.points())).astype(np.float32)
+        values = generator.random(len(beams.points)).astype(np.float32)
         forward = float(fluence._forward(rays_of_body, weights).astype(np.float64) @ values)
         backward = float((fluence._backward(beams.fan, rays_of_body, values).astype(np.float64) * weights).sum())
         assert forward == pytest.approx(backward, rel=1e-5)

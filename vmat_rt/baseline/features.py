@@ -20,7 +20,7 @@ from vmat_rt.baseline.scene import LEVELS, FeatureSettings, Scene, scene_of
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.geometry.beams import centroid_mm, relative_density, thinned_angles, view_maps
 from vmat_rt.geometry.distance import signed_distance_mm
-from vmat_rt.geometry.fluence import planned_dose
+from vmat_rt.geometry.fluence import Wish, planned_doses
 from vmat_rt.geometry.rays import Beams, place_beams
 from vmat_rt.grid import Grid
 from vmat_rt.threads import run_threads
@@ -51,9 +51,13 @@ def features(case: Case, grid: Grid, settings: FeatureSettings) -> FeatureTable:
     columns["density"] = relative_density(scene.ct, scene.outline).array
     if settings.beams:
         columns |= _beam_columns(scene, columns, case.gantry_angles_deg or settings.angles_deg, settings)
-    matrix = np.empty((int(np.count_nonzero(scene.body)), len(columns)), np.float32)
-    for i, column in enumerate(columns.values()):
-        matrix[:, i] = np.broadcast_to(column, scene.grid.shape)[scene.body]
+    voxels = np.flatnonzero(scene.body)
+    matrix = np.empty((len(voxels), len(columns)), np.float32)
+
+    def fill(place: int, column: FloatArray) -> None:
+        matrix[:, place] = np.take(np.broadcast_to(column, scene.grid.shape), voxels)
+
+    run_threads(lambda item: fill(*item), enumerate(columns.values()))
     body = np.zeros(grid.shape, bool)
     body[box] = scene.body
     return FeatureTable(tuple(columns), matrix, body)
@@ -211,11 +215,12 @@ def _plan_columns(
         if name in scene.organs:
             sparing[(scene.organs[name] >= 0.5) & scene.outline] = cost
     wanted, distance = columns["prescribed"], columns["distance_any"]
-    maps = {
-        "plan_sharp": planned_dose(beams, wanted, distance, np.float32(0.5) * healthy, 4.0),
-        "plan_sparing": planned_dose(beams, wanted, distance, sparing, 6.0),
-        "plan_soft": planned_dose(beams, wanted, distance, np.float32(2) * sparing, 9.0),
+    wishes = {
+        "plan_sharp": Wish(np.float32(0.5) * healthy, 4.0),
+        "plan_sparing": Wish(sparing, 6.0),
+        "plan_soft": Wish(np.float32(2) * sparing, 9.0),
     }
+    maps = planned_doses(beams, wanted, distance, wishes)
     for name, width_mm in (("plan_near", 6.0), ("plan_round", 15.0)):
         sigma = [width_mm / step for step in scene.grid.spacing_mm]
         maps[name] = gaussian_filter(maps["plan_sparing"], sigma, mode="nearest", truncate=2.5)

@@ -9,6 +9,7 @@ shape for the predictor to learn from, not a dose.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,20 @@ FALL_OFF_MM = 30.0
 
 
 @dataclass(frozen=True)
-class _Wish:
+class Wish:
+    """What one plan is to spare, and how fine it may be.
+
+    importance (z, y, x): what a unit of dose outside the targets costs relative to a unit missed in them, once
+    FALL_OFF_MM away; zero outside the patient. blur_mm: standard deviation of the finest pattern that the weights can
+    make, in the isocentre plane.
+    """
+
+    importance: FloatArray
+    blur_mm: float
+
+
+@dataclass(frozen=True)
+class _Cost:
     """Dose wanted at each point, the weight of a difference from it, and the blur of the ray weights."""
 
     dose: NDArray[np.float32]
@@ -45,37 +59,40 @@ class _Rays:
     factor: NDArray[np.float32]
 
 
-def planned_dose(
-    beams: Beams, wanted: FloatArray, distance_mm: FloatArray, importance: FloatArray, blur_mm: float
-) -> FloatArray:
-    """Dose (z, y, x) of the fitted weights, in the unit of `wanted`, zero outside the body.
+def planned_doses(
+    beams: Beams, wanted: FloatArray, distance_mm: FloatArray, wishes: Mapping[str, Wish]
+) -> dict[str, FloatArray]:
+    """For each wish the dose (z, y, x) of its fitted weights, in the unit of `wanted`, zero outside the body.
 
-    wanted: the prescription in the targets, zero elsewhere. distance_mm: to the nearest target. importance: what a
-    unit of dose outside the targets costs relative to a unit missed in them, once FALL_OFF_MM away; zero outside the
-    patient. blur_mm: standard deviation of the finest pattern that the weights can make, in the isocentre plane.
+    wanted: the prescription in the targets, zero elsewhere. distance_mm: to the nearest target.
     """
     target = wanted > 0
     coarse = np.zeros(beams.grid.shape, bool)
     coarse[::COARSE, ::COARSE, ::COARSE] = True
-    chosen = target | (coarse & (importance > 0))
+    matters = np.any([wish.importance > 0 for wish in wishes.values()], axis=0)
+    chosen = target | (coarse & matters)
     far = np.clip(distance_mm[chosen] / np.float32(FALL_OFF_MM), 0, 1).astype(np.float32)
-    weight = np.where(target[chosen], np.float32(1), COARSE**3 * far * importance[chosen]).astype(np.float32)
     rays = _located(beams, voxel_points(beams.grid, chosen))
     start = (target_chords(beams.fan, beams.grid, target.astype(np.float32)) > 0).astype(np.float32)
-    fluence = _fitted(beams.fan, rays, start, _Wish(wanted[chosen].astype(np.float32), weight, blur_mm))
-    return beams.volume(gather(beams, fluence[:, None], attenuated=1)[0])
+    dose = wanted[chosen].astype(np.float32)
+    fluences = []
+    for wish in wishes.values():
+        weight = np.where(target[chosen], np.float32(1), COARSE**3 * far * wish.importance[chosen]).astype(np.float32)
+        fluences.append(_fitted(beams.fan, rays, start, _Cost(dose, weight, wish.blur_mm)))
+    rows = gather(beams, np.stack(fluences, axis=1), attenuated=len(fluences))
+    return {name: beams.volume(row) for name, row in zip(wishes, rows[:-1], strict=True)}
 
 
-def _fitted(fan: Fan, rays: _Rays, start: NDArray[np.float32], wish: _Wish) -> NDArray[np.float32]:
+def _fitted(fan: Fan, rays: _Rays, start: NDArray[np.float32], cost: _Cost) -> NDArray[np.float32]:
     """Softened ray weights (beams, v, u) after STEPS updates from `start`, which is not negative; zero stays zero."""
-    numerator = soften(fan, _backward(fan, rays, wish.weight * wish.dose), wish.blur_mm)
+    numerator = soften(fan, _backward(fan, rays, cost.weight * cost.dose), cost.blur_mm)
     fluence = start
     tiny = np.float32(1e-12)
     for _ in range(STEPS):
-        dose = _forward(rays, soften(fan, fluence, wish.blur_mm))
-        denominator = soften(fan, _backward(fan, rays, wish.weight * dose), wish.blur_mm)
+        dose = _forward(rays, soften(fan, fluence, cost.blur_mm))
+        denominator = soften(fan, _backward(fan, rays, cost.weight * dose), cost.blur_mm)
         fluence = (fluence * numerator / np.maximum(denominator, tiny)).astype(np.float32)
-    return soften(fan, fluence, wish.blur_mm)
+    return soften(fan, fluence, cost.blur_mm)
 
 
 def _located(beams: Beams, points: NDArray[np.float32]) -> _Rays:

@@ -9,6 +9,7 @@ along (x, y) = (cos g, sin g) and v along z, both mm.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,8 +77,9 @@ class Beams:
     body: NDArray[np.bool_]
     depths: NDArray[np.float32]
 
+    @functools.cached_property
     def points(self) -> NDArray[np.float32]:
-        """Centres of the body's voxels."""
+        """Centres (n, 3) of the body's voxels, (z, y, x) mm."""
         return voxel_points(self.grid, self.body)
 
     def volume(self, values: NDArray[np.float32]) -> FloatArray:
@@ -208,7 +210,7 @@ def gather(beams: Beams, views: NDArray[np.float32], attenuated: int) -> NDArray
     exp(-mu depth) and the inverse square of the distance to the source. The last row is that factor alone. Each
     voxel sums its beams in order, so the result does not depend on the number of threads.
     """
-    fan, points = beams.fan, beams.points()
+    fan, points = beams.fan, beams.points
     out = np.zeros((views.shape[1] + 1, len(points)), np.float32)
     tables = (fan.directions, fan.centre, fan.view, fan.depth_start, beams.depths, views, attenuated)
 
