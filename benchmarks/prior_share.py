@@ -1,7 +1,8 @@
-"""How much of the prior's dose a network's prediction should hold: `python benchmarks/prior_share.py RUN COHORT`.
+"""How much of the prior's dose a network's prediction should hold: `python benchmarks/prior_share.py RUN... COHORT`.
 
-RUN is the folder of a run with a prior on coarser voxels (openkbp_cpu, prostate_cpu). Its network sees each validation
-case once; then, for every share of the prior (prior.share of the recipe), two ways back to the cohort's grid:
+RUN is the folder of a run with a prior on coarser voxels (openkbp_cpu, prostate_cpu); of several, which differ in seed
+alone, the networks' doses are averaged. They see each validation case once; then, for every share of the prior
+(prior.share of the recipe), two ways back to the cohort's grid:
 
     dose          the network's dose is interpolated
     difference    its difference from the prior is, so that the prior's fine detail stays
@@ -51,18 +52,20 @@ def scored(material: Material, key: str, case: Case, dose: FloatArray) -> CaseSc
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="run")
     parser.add_argument("cohort")
     parser.add_argument("--seed", type=int, default=42)
     options = parser.parse_args()
-    recipe = load_recipe(str(options.run / "recipe.yaml"))
-    material = gather(recipe, Cohort.open(options.cohort), options.seed, options.run.parent / "cache")
-    loaded = unpack_network(load_bundle(options.run))
+    first: Path = options.runs[0]
+    recipe = load_recipe(str(first / "recipe.yaml"))
+    material = gather(recipe, Cohort.open(options.cohort), options.seed, first.parent / "cache")
+    networks = [unpack_network(load_bundle(run)) for run in options.runs]
     scores: dict[tuple[str, float], list[CaseScore]] = {(way, share): [] for way in WAYS for share in SHARES}
     for key in material.validation:
         case, prior = material.cohort.read(key), material.examples.prior_gy(key)
         assert prior is not None, "this run has no prior"
-        relative, highest = network_dose(loaded, material, key), material.examples[key].encoded().highest_gy
+        relative = np.mean([network_dose(network, material, key) for network in networks], axis=0)
+        highest = material.examples[key].encoded().highest_gy
         for way in WAYS:
             kept = prior if way == "difference" else None
             dose = refined_gy(relative, highest, case, case.ct.grid, recipe.coarsen, kept)
