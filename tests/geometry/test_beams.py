@@ -260,6 +260,19 @@ class TestPlannedDose:
     def test_twice_the_prescription_is_twice_the_dose(self, scene: tuple) -> None:
         np.testing.assert_allclose(self.dose(scene, 0.1, 2.0), 2 * self.dose(scene, 0.1), rtol=1e-4, atol=1e-6)
 
+    def test_plans_made_together_are_those_made_alone(self, scene: tuple) -> None:
+        beams, target, organ, distance = scene
+        plain = np.where(beams.body, np.float32(0.02), np.float32(0))
+        sparing = plain.copy()
+        sparing[organ] = 0.5
+        wishes = {"sharp": Wish(plain, 4.0), "sparing": Wish(sparing, 6.0), "lax": Wish(np.zeros_like(plain), 6.0)}
+        wanted = target.astype(np.float32)
+        together = planned_doses(beams, wanted, distance, wishes)
+        assert list(together) == list(wishes)
+        for name, wish in wishes.items():
+            alone = planned_doses(beams, wanted, distance, {name: wish})[name]
+            np.testing.assert_array_equal(together[name], alone, err_msg=name)
+
     def test_spreading_back_is_the_transpose_of_dose(self, scene: tuple) -> None:
         from vmat_rt.geometry import fluence
 
