@@ -21,6 +21,7 @@ from vmat_rt.case import ContourPlane, Contours, Structure, Volume
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh import compute_dvh
+from vmat_rt.nn.device import sixteen_bit_types
 from vmat_rt.nn.unet import UNet, UNetSettings
 from vmat_rt.protocol import load_protocol
 from vmat_rt.train.batch import Batch, structure_table
@@ -177,10 +178,12 @@ def best_ms(step: Callable[[], object], times: int) -> float:
 
 
 def cost() -> None:
+    sixteen = bool(sixteen_bit_types(torch.device("cpu")))
+    precision = "bf16-mixed" if sixteen else "32-true"
     combined = ("mse", "gradient", "structure_weighted", "asymmetric", "dvh")
     for shape, mm in (((64, 64, 64), (5.0, 5.0, 5.0)), ((48, 80, 96), (6.0, 4.0, 4.0))):
         batch = training_batch(shape, mm)
-        print(f"\nOne step on {shape}, batch {len(batch)}, one core, processor time; width 16, 4 levels, bf16-mixed")
+        print(f"\nOne step on {shape}, batch {len(batch)}, one core, processor time; width 16, 4 levels, {precision}")
         guess = batch.dose + 0.1
 
         def run(names: tuple[str, ...], batch: Batch = batch, guess: Tensor = guess) -> Callable[[], object]:
@@ -193,7 +196,7 @@ def cost() -> None:
         )
 
         def step(objective: Objective = objective, batch: Batch = batch) -> None:
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=sixteen):
                 total, _ = objective(batch.tensors())
             total.backward()
             objective.zero_grad()

@@ -36,7 +36,7 @@ def network_dose(loaded: LoadedNetwork, material: Material, key: str) -> FloatAr
     """Relative, on the network's voxels."""
     example = material.examples[key]
     plan = Plan.of(material.network, material.channels)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode():
         x = torch.from_numpy(np.array(example.array))[None].float()
         output = run_network(loaded.unet, x, torch.from_numpy(example.condition)[None], plan)
     return np.ascontiguousarray(output[0, 0].float().numpy())

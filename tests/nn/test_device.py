@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.nn.device import bounded_threads, choose_device, choose_dtype, usable_cores
+from vmat_rt.nn.device import bounded_threads, choose_device, choose_dtype, sixteen_bit_types, usable_cores
 
 
 def test_cpu_is_always_there() -> None:
@@ -37,6 +37,16 @@ def test_a_cpu_computes_in_float32_unless_told() -> None:
     assert choose_dtype(cpu, "auto") == torch.float32
     with pytest.raises(ConfigError, match="float16"):
         choose_dtype(cpu, "float16")
+
+
+def test_bfloat16_is_computed_where_the_processor_has_it_and_refused_elsewhere() -> None:
+    cpu = torch.device("cpu")
+    assert choose_dtype(cpu, "float32") == torch.float32
+    if torch.bfloat16 in sixteen_bit_types(cpu):
+        assert choose_dtype(cpu, "bfloat16") == torch.bfloat16
+    else:
+        with pytest.raises(ConfigError, match="bfloat16; use float32"):
+            choose_dtype(cpu, "bfloat16")
 
 
 def test_threads_are_bounded_and_put_back() -> None:

@@ -25,7 +25,7 @@ from vmat_rt.train.examples import Example, ExampleSettings, example_arrays
 from vmat_rt.train.feed import epoch_draws, part_of, patch_start
 from vmat_rt.train.losses import LossSpec, build_losses
 from vmat_rt.train.objective import learning_rate
-from vmat_rt.train.precision import require_true_gradients
+from vmat_rt.train.precision import require_true_gradients, settle_precision
 from vmat_rt.train.recipe import OptimiserSettings, PatchSettings, Recipe, arguments_of, load_recipe, packaged_recipes
 from vmat_rt.train.validate import CaseScore, case_score, openkbp_score, summarise
 
@@ -218,6 +218,35 @@ def test_the_arguments_of_a_recipe_give_it_again() -> None:
     assert arguments_of(load_recipe("prostate_cpu", ["prior=null"])) == ("prostate_cpu", "prior=null")
     assert arguments_of(load_recipe("wide")) == ("wide",)
     assert arguments_of(tiny_recipe()) == ("tiny.yaml",)
+
+
+@pytest.mark.parametrize(
+    ("there", "settled"),
+    [
+        ((), "32-true"),
+        ((torch.bfloat16,), "bf16-mixed"),
+        ((torch.bfloat16, torch.float16), "bf16-mixed"),
+        ((torch.float16,), "16-mixed"),
+    ],
+)
+def test_precision_is_what_the_hardware_has(
+    there: tuple[torch.dtype, ...], settled: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The hardware is stood in for: a test machine has one kind. A precision that is named stays, or is refused."""
+    monkeypatch.setattr("vmat_rt.train.precision.sixteen_bit_types", lambda device: there)
+    cpu = torch.device("cpu")
+    with caplog.at_level("INFO"):
+        assert settle_precision(tiny_recipe(precision="auto"), cpu).precision == settled
+    assert f"precision auto: {settled}" in caplog.text
+    names = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    for name, dtype in names.items():
+        with contextlib.nullcontext() if dtype in there else pytest.raises(ConfigError, match="precision=32-true"):
+            assert settle_precision(tiny_recipe(precision=name), cpu).precision == name
+    assert settle_precision(tiny_recipe(precision="32-true"), cpu).precision == "32-true"
+
+
+def test_packaged_recipes_leave_the_precision_to_the_hardware() -> None:
+    assert {load_recipe(name).precision for name in packaged_recipes()} == {"auto"}
 
 
 @pytest.mark.parametrize(

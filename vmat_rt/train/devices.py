@@ -17,23 +17,27 @@ def is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in names)
 
 
+def training_device() -> torch.device:
+    """The kind of device that runs are trained on here."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def make_fabric(recipe: Recipe, devices: int) -> Fabric:
     """GPUs where there are some, else processes.
 
-    Raises ConfigError when there are too few, the batch is uneven, or the precision is not to be had.
+    recipe: of settled precision. Raises ConfigError when there are too few, or the batch is uneven.
     """
+    assert recipe.precision != "auto"
     started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
     world = int(started) if started else devices
     devices = int(os.environ["LOCAL_WORLD_SIZE"]) if started else devices
-    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    present = torch.cuda.device_count() if training_device().type == "cuda" else 0
     if present and devices > present:
         raise ConfigError(f"{devices} devices were asked for, but this machine has {present} CUDA devices")
-    if not present and recipe.precision == "16-mixed":
-        raise ConfigError("16-mixed needs a CUDA device, and there is none: set precision=bf16-mixed or 32-true")
     if devices < 1 or recipe.batch % world:
         raise ConfigError(f"a batch of {recipe.batch} cannot be shared evenly by {world} devices; change batch")
     return Fabric(
-        accelerator="cuda" if present else "cpu",
+        accelerator=training_device().type,
         devices=devices,
         num_nodes=world // devices,
         strategy="ddp" if world > 1 else "auto",

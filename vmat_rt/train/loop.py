@@ -28,14 +28,14 @@ from vmat_rt.train.checkpoint import (
     restore_random_states,
     save_checkpoint,
 )
-from vmat_rt.train.devices import is_first_process, make_fabric
+from vmat_rt.train.devices import is_first_process, make_fabric, training_device
 from vmat_rt.train.ema import Average
 from vmat_rt.train.feed import Feed, epoch_draws
 from vmat_rt.train.losses import build_losses
 from vmat_rt.train.material import Material, gather
 from vmat_rt.train.objective import Objective, build_optimiser, culprits, learning_rate
 from vmat_rt.train.package import package_run
-from vmat_rt.train.precision import require_true_gradients
+from vmat_rt.train.precision import require_true_gradients, settle_precision
 from vmat_rt.train.recipe import Recipe
 from vmat_rt.train.run_folder import RunFolder, hardware
 from vmat_rt.train.validate import CaseScore, Validator, summarise
@@ -57,6 +57,7 @@ def train(
         folder.refuse_other_run(resume)
         if resume and not folder.last.exists():
             log.warning("%s holds no checkpoint to go on from: this starts at the first epoch", out)
+    recipe = settle_precision(recipe, training_device())
     fabric = make_fabric(recipe, devices)
     material = gather(recipe, cohort, seed, out.parent / "cache")
     whole = material.examples[material.train[0]].dose.shape

@@ -1,13 +1,40 @@
-"""Where 16 bits must not be used."""
+"""In which precision a run is trained, and where 16 bits must not be used."""
 
 from __future__ import annotations
 
+import logging
 import math
+
+import torch
 
 from vmat_rt.errors import ConfigError
 from vmat_rt.grid import Shape
+from vmat_rt.nn.device import sixteen_bit_types
+from vmat_rt.train.recipe import Recipe
 
+_LOG = logging.getLogger("vmat_rt")
+_MIXED = {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
 _BROKEN_DEPTH = 2
+
+
+def settle_precision(recipe: Recipe, device: torch.device) -> Recipe:
+    """The recipe with `auto` replaced by the first 16 bits that the device has hardware for, or else by 32-true.
+
+    Raises ConfigError for 16 bits, asked for by name, that it has no hardware for.
+    """
+    there = [_MIXED[dtype] for dtype in sixteen_bit_types(device)]
+    if recipe.precision == "auto":
+        precision = there[0] if there else "32-true"
+        _LOG.info("precision auto: %s on this %s", precision, _name(device))
+        return recipe.model_copy(update={"precision": precision})
+    if recipe.precision not in ("32-true", *there):
+        remedy = " or ".join(f"precision={name}" for name in ("auto", *there, "32-true"))
+        raise ConfigError(f"this {_name(device)} does not compute in {recipe.precision}: set {remedy}")
+    return recipe
+
+
+def _name(device: torch.device) -> str:
+    return "processor" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
 def require_true_gradients(precision: str, device: str, shape: Shape, levels: int) -> None:

@@ -97,7 +97,8 @@ class Recipe(_Settings):
     """One experiment. coarsen: 1 for the cohort's grid, 2 for whole grids at twice its spacing. batch: cases (or
     patches) a step, over all devices. patch: None for whole grids; crop: of these the box round the body only.
     uncertainty: learn the weights of the losses too. ema: decay of the averaged weights that are validated and kept.
-    flip_average: predict each patient and its mirror image. checkpoint_steps: also save within an epoch.
+    precision: auto is 16 bits where the device has hardware for them. flip_average: predict each patient and its
+    mirror image. checkpoint_steps: also save within an epoch.
     """
 
     name: str
@@ -110,7 +111,7 @@ class Recipe(_Settings):
     batch: int = Field(default=2, ge=1)
     epochs: int = Field(default=200, ge=1)
     optimiser: OptimiserSettings = OptimiserSettings()
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     losses: tuple[LossSpec, ...] = (LossSpec(name="mse"),)
     uncertainty: UncertaintySettings | None = None
     augmentation: AugmentationSettings = AugmentationSettings()
