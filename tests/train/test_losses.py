@@ -216,7 +216,22 @@ def test_looking_at_a_loss_does_not_calibrate_it() -> None:
         losses(noise(20), patient())
     losses.eval()(noise(20), patient())
     assert losses.uncertainty is not None
-    assert int(losses.uncertainty.seen) == 0
+    assert losses.uncertainty.seen.tolist() == [0, 0, 0]
+
+
+def test_a_term_is_calibrated_on_batches_in_which_it_is_not_zero() -> None:
+    """Small patches cut every structure: the DVH loss is zero there, and zero says nothing of its size."""
+    losses = uncertain(calibrate=2)
+    cut = replace(patient(1), whole=torch.zeros_like(patient(1).whole))
+    for _ in range(3):
+        _, said = losses(noise(20), cut)
+        assert float(said["dvh"]) == 0
+        assert float(said["factor_dvh"]) == 1
+    total, said = losses(noise(20), patient(1))
+    assert float(said["dvh"] * said["factor_dvh"]) == pytest.approx(1, rel=1e-5)
+    assert 0 < float(total) < 20
+    assert losses.uncertainty is not None
+    assert losses.uncertainty.seen.tolist() == [2, 2, 1]
 
 
 def test_given_starts_and_their_mistakes() -> None:

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.train.cohorts import patient, tiny_recipe
 from vmat_rt.bundle import load_bundle
@@ -26,6 +28,7 @@ from vmat_rt.prediction import predict_dose
 from vmat_rt.train.checkpoint import load_checkpoint
 from vmat_rt.train.feed import epoch_draws
 from vmat_rt.train.loop import train
+from vmat_rt.train.objective import Objective
 from vmat_rt.train.recipe import Recipe, load_recipe
 
 FIT = {"voxels_per_case": 500, "rounds": 8, "leaves": 7, "least_in_leaf": 20, "held_out": 2, "threads": 1}
@@ -154,6 +157,42 @@ def test_a_loss_that_is_no_number_names_the_case(cohort: Cohort, tmp_path: Path)
     np.save(spoilt[0], dose)
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["progress"]["step"] == 1
     assert train(recipe, cohort, tmp_path / "run", resume=True)["best"] == whole["best"]
+
+
+def test_a_gradient_that_is_no_number_changes_no_weight(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch has returned such gradients of finite losses; they are made here by a hook."""
+
+    class Spoilt(Objective):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.steps = 0
+            self.network.head.weight.register_hook(self.spoilt)
+
+        def spoilt(self, gradient: Tensor) -> Tensor:
+            self.steps += 1
+            return gradient * float("nan") if self.steps == 2 else gradient
+
+    monkeypatch.setattr("vmat_rt.train.loop.Objective", Spoilt)
+    recipe = tiny_recipe(checkpoint_steps=1, epochs=1)
+    with pytest.raises(ModelError, match="gradient is not finite in step 2 of epoch 1: inputs and losses of the cases"):
+        train(recipe, cohort, tmp_path / "run")
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["progress"]["step"] == 1
+    whole = train(recipe, cohort, tmp_path / "whole")
+    assert train(recipe, cohort, tmp_path / "run", resume=True)["best"] == whole["best"]
+
+
+def test_too_little_memory_is_said_with_a_remedy(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("vmat_rt.train.loop.Training.run", full)
+    with pytest.raises(ConfigError, match="too little memory for a share of 2 in each step: lower batch"):
+        train(tiny_recipe(), cohort, tmp_path / "run")
 
 
 def _belongs(path: Path, cohort: Cohort, key: str) -> bool:

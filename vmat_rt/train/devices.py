@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
+import torch.distributed
 from lightning_fabric import Fabric
 
 from vmat_rt.errors import ConfigError
+from vmat_rt.train.precision import precision_plugin
 from vmat_rt.train.recipe import Recipe
+
+Item = TypeVar("Item")
 
 
 def is_first_process() -> bool:
@@ -27,7 +33,6 @@ def make_fabric(recipe: Recipe, devices: int) -> Fabric:
 
     recipe: of settled precision. Raises ConfigError when there are too few, or the batch is uneven.
     """
-    assert recipe.precision != "auto"
     started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
     world = int(started) if started else devices
     devices = int(os.environ["LOCAL_WORLD_SIZE"]) if started else devices
@@ -41,5 +46,14 @@ def make_fabric(recipe: Recipe, devices: int) -> Fabric:
         devices=devices,
         num_nodes=world // devices,
         strategy="ddp" if world > 1 else "auto",
-        precision=recipe.precision,
+        plugins=precision_plugin(recipe, training_device()),
     )
+
+
+def gathered(fabric: Fabric, own: Sequence[Item]) -> list[Item]:
+    """The items of all devices, on each of them; they must pickle."""
+    if fabric.world_size == 1:
+        return list(own)
+    parts: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(parts, list(own))
+    return [item for part in parts for item in part]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, ModelError
+from vmat_rt.nn.device import choose_dtype
 from vmat_rt.nn.infer import Plan
 from vmat_rt.nn.unet import UNet
 from vmat_rt.train.augment import Augmentation
@@ -28,7 +30,7 @@ from vmat_rt.train.checkpoint import (
     restore_random_states,
     save_checkpoint,
 )
-from vmat_rt.train.devices import is_first_process, make_fabric, training_device
+from vmat_rt.train.devices import gathered, is_first_process, make_fabric, training_device
 from vmat_rt.train.ema import Average
 from vmat_rt.train.feed import Feed, epoch_draws
 from vmat_rt.train.losses import build_losses
@@ -38,7 +40,7 @@ from vmat_rt.train.package import package_run
 from vmat_rt.train.precision import require_true_gradients, settle_precision
 from vmat_rt.train.recipe import Recipe
 from vmat_rt.train.run_folder import RunFolder, hardware
-from vmat_rt.train.validate import CaseScore, Validator, summarise
+from vmat_rt.train.validate import Validator, summarise
 
 log = logging.getLogger("vmat_rt")
 
@@ -50,7 +52,7 @@ def train(
 
     Encoded examples are kept beside it, in `out`/../cache, for other runs. devices: GPUs, or processes where there is
     no GPU, on this machine; under torchrun, as many as it started. Raises ConfigError for a recipe that does not fit
-    the cohort or the machine, ModelError when the loss is no longer finite (the last good checkpoint stays).
+    the cohort or the machine, ModelError when loss or gradient is no longer finite (the last good checkpoint stays).
     """
     folder = RunFolder(out)
     if is_first_process():
@@ -66,7 +68,13 @@ def train(
     require_true_gradients(recipe.precision, fabric.device.type, shape, recipe.unet.levels)
     fabric.launch()
     _begin(folder, material, fabric)
-    return Training(material, fabric, folder).run()
+    try:
+        return Training(material, fabric, folder).run()
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            f"{fabric.device} has too little memory for a share of {recipe.batch // fabric.world_size} in each step: "
+            "lower batch, unet.width or patch.shape, or set crop=true or coarsen=2"
+        ) from error
 
 
 def _begin(folder: RunFolder, material: Material, fabric: Fabric) -> None:
@@ -152,15 +160,15 @@ class Training:
             group["lr"] = rate * group["scale"]
         total, terms = self.model(batch.tensors())
         values = self.reduced({"loss": total.detach(), **{f"loss_{name}": value for name, value in terms.items()}})
-        if not all(value == value and abs(value) != float("inf") for value in values.values()):
-            raise ModelError(
-                f"the loss is not finite in step {self.progress.step + 1} of epoch {self.progress.epoch + 1}: "
-                f"{culprits(self.objective, batch)}. Checkpoints of earlier epochs are as they were."
-            )
+        if not all(math.isfinite(value) for value in values.values()):
+            raise self.not_finite("loss", batch)
         self.fabric.backward(total)
-        self.fabric.clip_gradients(
+        norm = self.fabric.clip_gradients(
             self.model, self.optimiser, max_norm=self.recipe.optimiser.clip, error_if_nonfinite=False
         )
+        # In float16 gradients overflow now and then; its scaler then leaves out the step.
+        if self.recipe.precision != "16-mixed" and norm is not None and not torch.isfinite(norm):
+            raise self.not_finite("gradient", batch)
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.average.update(self.objective.network)
@@ -170,6 +178,19 @@ class Training:
             for name, value in values.items():
                 self.board.add_scalar(f"step/{name}", value, number)
         return values["loss"]
+
+    def not_finite(self, what: str, batch: Batch) -> ModelError:
+        """What to say of it; no weight has been changed. Every device must call this."""
+        with self.fabric.autocast():
+            found = gathered(self.fabric, culprits(self.objective, batch))
+        said = (
+            "; ".join(found)
+            or f"inputs and losses of the cases {', '.join(gathered(self.fabric, batch.keys))} are, each alone"
+        )
+        return ModelError(
+            f"the {what} is not finite in step {self.progress.step + 1} of epoch {self.progress.epoch + 1}: {said}. "
+            "Earlier checkpoints are as they were."
+        )
 
     def reduced(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Mean over devices."""
@@ -202,17 +223,11 @@ class Training:
     def validate(self) -> dict[str, float]:
         """Metrics of the averaged weights; every device takes its share of the cases."""
         mine = self.material.validation[self.fabric.global_rank :: self.fabric.world_size]
-        with self.fabric.autocast():
-            scores = [self.validator.score(self.average.network, key, self.fabric.device) for key in mine]
-        return summarise(self.gathered(scores))
-
-    def gathered(self, scores: list[CaseScore]) -> list[CaseScore]:
-        """From all devices."""
-        if self.fabric.world_size == 1:
-            return scores
-        parts: list[Any] = [None] * self.fabric.world_size
-        torch.distributed.all_gather_object(parts, scores)
-        return [score for part in parts for score in part]
+        device = self.fabric.device
+        dtype = choose_dtype(device, "auto")  # as in prediction
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            scores = [self.validator.score(self.average.network, key, device) for key in mine]
+        return summarise(gathered(self.fabric, scores))
 
     def judge(self, metrics: dict[str, float]) -> None:
         """Keep the averaged weights, as a checkpoint and as a bundle, when the chosen metric is the best so far."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -76,10 +75,11 @@ def learning_rate(step: int, steps: int, settings: OptimiserSettings) -> float:
 
 
 @torch.no_grad()
-def culprits(objective: Objective, batch: Batch) -> str:
-    """A sentence about the cases of a batch whose inputs, dose or loss is not finite."""
-    found: Iterable[str] = [said for i in range(len(batch)) if (said := _fault(objective, batch.case(i)))]
-    return "; ".join(found) or f"no single one of the cases {', '.join(batch.keys)}, but all of them together"
+def culprits(objective: Objective, batch: Batch) -> list[str]:
+    """A sentence about each case of a batch whose inputs, dose or loss is not finite; to be called as training calls
+    the objective, 16 bits and all.
+    """
+    return [said for i in range(len(batch)) if (said := _fault(objective, batch.case(i)))]
 
 
 def _fault(objective: Objective, case: Batch) -> str:

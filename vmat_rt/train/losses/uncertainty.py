@@ -15,14 +15,11 @@ from torch import Tensor, nn
 
 from vmat_rt.errors import ConfigError
 
-SMALLEST = 1e-8
-"""What a term starts from that is zero in every batch of the calibration."""
-
 
 class UncertaintySettings(BaseModel):
-    """calibrate: the first batches, whose mean of each term gives its start, s = log(mean): all begin with equal
-    contributions (times their weights in the recipe). starts: values by the name of the loss that are taken instead.
-    limit: s stays within this of its start, a factor of exp(limit) either way.
+    """calibrate: for each term the first batches in which it is not zero. Their mean gives its start, s = log(mean), so
+    that all begin with equal contributions (times their weights in the recipe). starts: values by the name of the loss
+    that are taken instead. limit: s stays within this of its start, a factor of exp(limit) either way.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,7 +34,7 @@ class Uncertainty(nn.Module):
 
     The start is left out of what is added: a constant, and the loss then begins at the sum of the weights. `change` is
     learned, without weight decay, and bounded smoothly so that it can come back. The rest is kept in buffers, so that a
-    checkpoint taken while calibrating goes on calibrating.
+    checkpoint taken while calibrating goes on calibrating. seen: batches that a term's start is the mean of.
     """
 
     starts: Tensor
@@ -51,10 +48,11 @@ class Uncertainty(nn.Module):
         self.settings = settings
         self.change = nn.Parameter(torch.zeros(len(names)))
         given = torch.tensor([settings.starts.get(name, 1.0) for name in names])
-        self.calibrated = tuple(name not in settings.starts for name in names)
         self.register_buffer("starts", given.log())
         self.register_buffer("sums", torch.zeros(len(names)))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        # Terms with a start of their own have seen enough.
+        seen = [settings.calibrate if name in settings.starts else 0 for name in names]
+        self.register_buffer("seen", torch.tensor(seen, dtype=torch.int64))
 
     def forward(self, values: Tensor, weights: Tensor) -> Tensor:
         # Not where somebody only looks at a loss.
@@ -73,19 +71,21 @@ class Uncertainty(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, values: Tensor) -> None:
-        """Take one more batch into the means that are the starts; afterwards nothing."""
-        if int(self.seen) >= self.settings.calibrate:
+        """Take one more batch into the means that are the starts, as far as they have not seen enough.
+
+        A term that is zero (no structure lies whole in any patch) says nothing of its size.
+        """
+        if bool((self.seen >= self.settings.calibrate).all()):
             return
+        told = torch.stack([values, (values > 0).to(values.dtype)])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             # Every device must have the same weights.
-            values = values.clone()
-            torch.distributed.all_reduce(values)
-            values /= torch.distributed.get_world_size()
-        self.seen += 1
-        self.sums += values
-        chosen = torch.tensor(self.calibrated, device=values.device)
-        means = (self.sums / self.seen).clamp_min(SMALLEST)
-        self.starts.copy_(torch.where(chosen, means.log(), self.starts))
+            torch.distributed.all_reduce(told)
+        mean, devices = told[0] / told[1].clamp_min(1), told[1]
+        new = (devices > 0) & (self.seen < self.settings.calibrate)
+        self.seen += new
+        self.sums += torch.where(new, mean, 0)
+        self.starts.copy_(torch.where(new, (self.sums / self.seen.clamp_min(1)).log(), self.starts))
 
 
 def _check(settings: UncertaintySettings, names: Sequence[str]) -> None:
