@@ -29,7 +29,7 @@ def load_predictor(bundle: Bundle, device: str = "auto") -> Predictor:
     return _loaded(bundle.folder, bundle.identity.sha256, device)
 
 
-@functools.lru_cache(maxsize=12)
+@functools.lru_cache(maxsize=64)  # nine runs with priors are 18, and an evaluation goes round them case by case
 def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
     """_sha256 is part of the key: a bundle that changed under its path is loaded again."""
     bundle = load_bundle(folder)

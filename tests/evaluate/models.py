@@ -23,9 +23,11 @@ def pack_tiny(folder: Path, seed: int = 1, trained_on: Mapping[str, str] | None 
     return pack_network(folder, manifest(settings).model_copy(update=changes), network, beside=said)
 
 
-def pack_run(folder: Path, seed: int, train: Iterable[str], recipe: str = "one") -> Path:
+def pack_run(
+    folder: Path, seed: int, train: Iterable[str], recipe: str = "one", validation: Iterable[str] = ()
+) -> Path:
     """A bundle in a folder with the run.json of a training run, as far as an evaluation reads it."""
     pack_tiny(folder / "bundle", seed)
-    said_by_run = {"seed": seed, "train": list(train), "recipe": {"name": recipe}}
+    said_by_run = {"seed": seed, "train": list(train), "validation": list(validation), "recipe": {"name": recipe}}
     (folder / "run.json").write_text(json.dumps(said_by_run), encoding="utf-8")
     return folder

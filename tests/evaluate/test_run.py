@@ -116,6 +116,7 @@ def test_what_is_finished_is_kept_and_what_changed_is_not(
     written = {path: path.stat().st_mtime_ns for path in (out / "cases").rglob("*") if path.is_file()}
     question = Question((str(run),), save_dose=True)
     assert evaluate(cohort, question, out, ONE) == evaluated[1]
+    assert not list(out.glob("against_clinical.*")), "nobody asked this time"
     assert {path: path.stat().st_mtime_ns for path in written} == written
     half = out / "cases" / "tiny_network" / f"{key}.json"
     half.write_text(half.read_text(encoding="utf-8")[:200], encoding="utf-8")

@@ -75,6 +75,31 @@ def test_a_bundle_remembers_its_cases_by_key_and_by_image(cohort: Cohort, tmp_pa
     assert "unknown" in unknown.notes[0]
 
 
+def test_another_patient_under_the_key_of_a_training_case_is_no_training_case(tmp_path: Path) -> None:
+    """OpenKBP's keys are pt-1, pt-2 and so on, in every folder that follows its format."""
+    pictured = Cohort.create(tmp_path / "pictured", SETTINGS)
+    case = patient(0)
+    pictured.add(case, describe(case, Origin(key="pt-1", patient="p", source="simulated", image_sha256="a" * 64)))
+    (found,) = subjects(pictured, pack_tiny(tmp_path / "1", trained_on={"pt-1": "b" * 64}).folder, split="all")
+    assert found.cases == ("pt-1",)
+    assert found.notes == ()
+
+
+def test_cases_that_chose_the_weights_are_told(cohort: Cohort, bundle: Bundle, tmp_path: Path) -> None:
+    """Also where they are the test cases of another seed, and for a bundle that does not say what chose it."""
+    splits = Splits.read(cohort)
+    test = splits.cases("test", 42)
+    run = pack_run(tmp_path / "run", 42, splits.cases("train", 42), validation=splits.cases("validation", 42))
+    (on_validation,) = subjects(cohort, run, split="validation")
+    count = len(on_validation.cases)
+    assert on_validation.notes[0].startswith(f"{count} of these {count} cases chose its weights")
+    assert subjects(cohort, run)[0].notes == ()
+    other = pack_run(tmp_path / "other", 42, splits.cases("train", 42), validation=test[:1])
+    assert subjects(cohort, other)[0].notes[0].startswith(f"1 of these {len(test)} cases chose its weights")
+    (shipped,) = subjects(cohort, bundle.folder, split="validation", seed=42)
+    assert "if it was trained on this cohort, these cases chose its weights" in " ".join(shipped.notes)
+
+
 def test_a_bundle_beside_runs_gets_their_cases(cohort: Cohort, bundle: Bundle, tmp_path: Path) -> None:
     splits = Splits.read(cohort)
     runs = [pack(tmp_path / str(seed), cohort, seed) for seed in (42, 7)]

@@ -45,6 +45,15 @@ def test_holm_covers_the_metrics_of_a_model() -> None:
     assert [tests[m].p_holm for m in "abc"] == pytest.approx([3 * 2 / 2**8] * 3)
 
 
+def test_of_an_evaluation_only_metrics_with_a_better_direction_are_tested() -> None:
+    """The report tests the same ones: seconds and each structure's gap would weigh on the correction of the others."""
+    metrics = ("mae_gy", "d95_abs_gap_gy:PTV_7000", "seconds", "mean_gap_gy:Rectum", "asymmetry_gy:Femur_Head")
+    comparison = compare_rows([row for m in metrics for row in rows_of("a", BASELINE, m) + rows_of("b", BETTER, m)])
+    assert list(comparison.tests["b"]) == ["mae_gy", "d95_abs_gap_gy:PTV_7000"]
+    assert comparison.tests["b"]["mae_gy"].p_holm == pytest.approx(2 * 2 / 2**8)
+    assert set(comparison.summaries["b"]) == set(metrics)
+
+
 def test_five_cases_say_that_they_cannot_be_significant() -> None:
     comparison = compare_rows(rows_of("first", BASELINE[:5]) + rows_of("second", BETTER[:5]))
     assert not comparison.tests["second"]["mae_gy"].significant

@@ -17,7 +17,8 @@ def command(results: tuple[Path, ...], as_json: bool) -> None:
     """Compare evaluation results: mean +- SD over cases, bootstrap intervals, paired tests with Holm correction.
 
     RESULTS are tidy files with the columns model, seed, case, metric, value. The first model is what the others are
-    compared with. The case is the unit: seeds are averaged first.
+    compared with. The case is the unit: seeds are averaged first. Of an evaluation, metrics are tested of which one
+    direction is better; the others are described.
     """
     from vmat_rt.metrics.compare import compare_results
 

@@ -65,8 +65,10 @@ class EvaluationFolder:
     def write_tables(
         self, document: AggregateDocument, rows: Iterable[ResultRow], cases: Iterable[CaseDocument]
     ) -> None:
-        """results.csv, failures.csv and aggregate.json."""
+        """results.csv, failures.csv and aggregate.json; what an earlier evaluation said against plans goes."""
         self.root.mkdir(parents=True, exist_ok=True)
+        for old in (self.against_clinical, self.against_clinical.with_suffix(".csv")):
+            old.unlink(missing_ok=True)
         temporary = _beside(self.results)
         write_results(temporary, rows)
         temporary.replace(self.results)

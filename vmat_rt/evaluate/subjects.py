@@ -61,6 +61,7 @@ class Run:
 
     seed: int
     train: frozenset[str]
+    validation: frozenset[str]
     recipe_sha256: str
 
     @staticmethod
@@ -72,7 +73,8 @@ class Run:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             recipe = canonical_sha256(document.get("recipe"))
-            return Run(int(document["seed"]), frozenset(document["train"]), recipe_sha256=recipe)
+            parts = frozenset(document["train"]), frozenset(document["validation"])
+            return Run(int(document["seed"]), *parts, recipe_sha256=recipe)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path} is damaged: which cases its model was trained on is unknown ({error})"
@@ -175,8 +177,13 @@ def _without_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subj
             f"({', '.join(seen[:3])}{', ...' if len(seen) > 3 else ''}); evaluate it on the split of its own seed, or "
             "ask for --split train by name"
         )
-    if choice.split == "validation" and run is not None:
-        notes.append("the validation split chose its weights: its numbers there are too good")
+    chosen_on = [] if run is None else [key for key in subject.cases if key in run.validation]
+    if chosen_on:
+        notes.append(
+            f"{len(chosen_on)} of these {len(subject.cases)} cases chose its weights: its numbers there are too good"
+        )
+    elif run is None and choice.split == "validation":
+        notes.append("if it was trained on this cohort, these cases chose its weights: its numbers are then too good")
     if not recorded:
         notes.append(_UNKNOWN_CASES)
     return replace(subject, notes=tuple(notes))
@@ -189,16 +196,24 @@ def unseen(subject: Subject, keys: Sequence[str], cohort: Cohort) -> list[str]:
 
 
 def _seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
-    """Its cases that are training cases too, by key or (where both are known) by image; whether it records them."""
-    keys, images = (set() if run is None else set(run.train)), set()
+    """Its cases that are training cases too: by image, or by key where either image is unknown; whether it records
+    them.
+    """
+    listed: dict[str, str] = {} if run is None else dict.fromkeys(run.train, "")
     recorded = run is not None
     if TRAINING_CASES in subject.bundle.manifest.files:
         recorded = True
-        listed: dict[str, str] = json.loads(subject.bundle.read_bytes(TRAINING_CASES))
-        keys |= listed.keys()
-        images = {image for image in listed.values() if image}
-    seen = [k for k in subject.cases if k in keys or (images and cohort.record(k).image_sha256 in images)]
-    return tuple(seen), recorded
+        listed |= json.loads(subject.bundle.read_bytes(TRAINING_CASES))
+    images = {image for image in listed.values() if image}
+
+    def seen(key: str) -> bool:
+        image = cohort.record(key).image_sha256
+        if image and image in images:
+            return True
+        # Another patient may have the same key in another cohort.
+        return key in listed and not (image and listed[key])
+
+    return tuple(key for key in subject.cases if seen(key)), recorded
 
 
 def _baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]:

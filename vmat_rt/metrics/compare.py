@@ -6,11 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.metrics.results_file import ResultRow, read_results
 from vmat_rt.metrics.statistics import PairedTest, Summary, holm, paired_test, summarize
+
+JUDGED: Final = (
+    "mae_gy", "mae_target_gy", "mae_outside_gy", "gamma_global_percent", "gamma_target_percent", "d95_abs_gap_gy",
+    "goals_agreement_percent", "openkbp_dose_score", "openkbp_dvh_score",
+)  # fmt: skip
+"""What an evaluation's models are tested on, each by structure where it has any: numbers of which one direction is
+better. Of the others a test would mean nothing, but its p would count in the correction of these."""
 
 Table = dict[str, dict[str, dict[tuple[str, str], float | None]]]
 """model -> metric -> (seed, case) -> value."""
@@ -108,10 +115,15 @@ def _tabulate(rows: Iterable[ResultRow]) -> Table:
 
 
 def _against(baseline: dict[str, Any], model: dict[str, Any]) -> dict[str, PairedTest]:
-    shared = [metric for metric in baseline if metric in model]
+    shared = _judged([metric for metric in baseline if metric in model])
     tests = [paired_test(baseline[metric], model[metric]) for metric in shared]
     corrected = holm([test.p_value for test in tests])
     return {m: replace(t, p_holm=p) for m, t, p in zip(shared, tests, corrected, strict=True)}
+
+
+def _judged(metrics: Sequence[str]) -> Sequence[str]:
+    """Those in JUDGED; all of a table that has none of them, somebody else's."""
+    return [metric for metric in metrics if metric.partition(":")[0] in JUDGED] or metrics
 
 
 def _notes(table: Table, tests: dict[str, dict[str, PairedTest]]) -> tuple[str, ...]:

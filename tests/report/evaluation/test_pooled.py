@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.evaluation.folders import document, failure, goal, sha, write_evaluation
+from tests.report.evaluation.folders import document, failure, goal, sha, write_evaluation, write_run
 from vmat_rt.errors import InputError
 from vmat_rt.report.evaluation.case_tables import failure_table, outlier_table, recurring_table
 from vmat_rt.report.evaluation.exemplars import choose
 from vmat_rt.report.evaluation.goal_map import goal_map, verdict
 from vmat_rt.report.evaluation.labels import number, quantity
 from vmat_rt.report.evaluation.pooled import Pooled, pool, spread_of
+from vmat_rt.report.evaluation.provenance import configuration_table
 from vmat_rt.report.evaluation.read import read_evaluation, read_evaluations
+from vmat_rt.report.evaluation.runs import read_run, recipe_labels
 from vmat_rt.report.evaluation.tables import compared, comparison_table, goal_table, seed_table
 
 
@@ -191,3 +193,16 @@ def test_numbers(value: float | None, unit: str, signed: bool, text: str) -> Non
 
 def test_an_unknown_metric_goes_by_its_own_name() -> None:
     assert quantity("new_thing_gy:PTV_7000").axis == "new thing gy, PTV_7000, Gy"
+
+
+def test_runs_of_one_recipe_with_other_settings_are_told_apart(tmp_path: Path) -> None:
+    """KEY=VALUE does not change a recipe's name."""
+    runs = [
+        read_run(write_run(tmp_path / folder, "tiny", seed, epochs))
+        for folder, seed, epochs in (("a", 1, 3), ("b", 2, 3), ("c", 1, 5))
+    ]
+    assert recipe_labels(runs) == ("tiny", "tiny", "tiny (2)")
+    table = configuration_table(runs)
+    assert table is not None
+    assert table.header == ("Setting", "tiny", "tiny (2)")
+    assert [row for place, row in enumerate(table.rows) if place in table.flagged] == [("epochs", "3", "5")]

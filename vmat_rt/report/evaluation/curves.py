@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from vmat_rt.report.evaluation.drawing import DASHES, PALETTE, Drawing, Style, dress, finish, legend, new_figure
 from vmat_rt.report.evaluation.labels import quantity
 from vmat_rt.report.evaluation.pooled import seed_order
-from vmat_rt.report.evaluation.runs import RunRecord
+from vmat_rt.report.evaluation.runs import RunRecord, recipe_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +36,14 @@ def training_curves(runs: Sequence[RunRecord], style: Style) -> Drawing | None:
     rows = math.ceil(len(panels) / columns)
     figure = new_figure(2.9 * rows + 0.8)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    names = list(dict.fromkeys(run.name for run in told))
+    labels = recipe_labels(told)
+    names = list(dict.fromkeys(labels))
     seeds = sorted({run.seed for run in told}, key=seed_order)
     handles = []
-    for run in told:
-        look = PALETTE[names.index(run.name) % len(PALETTE)], DASHES[seeds.index(run.seed) % len(DASHES)]
-        drawn = [_line(panel, run, name, look) for panel, name in zip(axes, panels, strict=False)]
+    for run, label in zip(told, labels, strict=True):
+        look = PALETTE[names.index(label) % len(PALETTE)], DASHES[seeds.index(run.seed) % len(DASHES)]
+        said = f"{label}, seed {run.seed}"
+        drawn = [_line(panel, run, name, said, look) for panel, name in zip(axes, panels, strict=False)]
         handles.append(drawn[0])
     for panel, name in zip(axes, panels, strict=False):
         title, unit = _TITLES.get(name, (f"Validation {quantity(name).label}", quantity(name).axis))
@@ -54,9 +56,8 @@ def training_curves(runs: Sequence[RunRecord], style: Style) -> Drawing | None:
     return finish(figure, "training_curves", "Training by epoch: colour by recipe, line style by seed.", style)
 
 
-def _line(panel: Axes, run: RunRecord, name: str, look: tuple[str, str]) -> object:
+def _line(panel: Axes, run: RunRecord, name: str, label: str, look: tuple[str, str]) -> object:
     points = [(row["epoch"] + 1, row[name]) for row in run.history if name in row and "epoch" in row]
     x, y = zip(*points, strict=True) if points else ((), ())
     alone = "o" if len(points) == 1 else ""
-    label = f"{run.name}, seed {run.seed}"
     return panel.plot(x, y, color=look[0], linestyle=look[1], marker=alone, linewidth=1.5, label=label)[0]

@@ -66,12 +66,6 @@ HEADLINE: Final = (
 )  # fmt: skip
 """Rows of the table over seeds, in order; one that exists a structure has a row for each."""
 
-TESTED: Final = (
-    "mae_gy", "mae_target_gy", "mae_outside_gy", "gamma_global_percent", "gamma_target_percent", "d95_abs_gap_gy",
-    "goals_agreement_percent", "openkbp_dose_score", "openkbp_dvh_score",
-)  # fmt: skip
-"""What models are compared on: numbers of which one direction is better, so that a test means something."""
-
 
 def quantity(metric: str) -> Quantity:
     """Of a metric's name, with its structure behind the label. An unknown one goes by its own name and suffix."""

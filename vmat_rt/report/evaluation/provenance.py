@@ -9,7 +9,7 @@ from typing import Any
 from vmat_rt.bundle import Bundle
 from vmat_rt.report.evaluation.labels import ABSENT
 from vmat_rt.report.evaluation.pooled import Pooled, seed_order
-from vmat_rt.report.evaluation.runs import RunRecord
+from vmat_rt.report.evaluation.runs import RunRecord, recipe_labels
 from vmat_rt.report.evaluation.tables import Row, Table
 
 _HASH_LETTERS = 12
@@ -59,7 +59,7 @@ def split_table(runs: Sequence[RunRecord], splits: Mapping[str, Mapping[str, int
 
 def configuration_table(runs: Sequence[RunRecord]) -> Table | None:
     """Every setting of every recipe; those that differ are flagged. None without runs."""
-    recipes = {run.name: dict(_flat(run.recipe)) for run in runs}
+    recipes = {label: dict(_flat(run.recipe)) for label, run in zip(recipe_labels(runs), runs, strict=True)}
     if not recipes:
         return None
     settings = list(dict.fromkeys(name for recipe in recipes.values() for name in recipe))
@@ -70,7 +70,7 @@ def configuration_table(runs: Sequence[RunRecord]) -> Table | None:
         if len(set(values)) > 1 and name not in {"name", "title", "bundle.name"}:
             flagged.add(len(rows))
         rows.append((name, *values))
-    caption = "Recipes as used, defaults included. Flagged: settings in which they differ."
+    caption = "Recipes as used, defaults included. Flagged: settings in which they differ. (2): changed by KEY=VALUE."
     return Table(caption, ("Setting", *recipes), tuple(rows), names=1 + len(recipes), flagged=frozenset(flagged))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,19 @@ class RunRecord:
     def sha256(self) -> str:
         """The identity of its bundle, or empty."""
         return "" if self.bundle is None else self.bundle.identity.sha256
+
+
+def recipe_labels(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """What each run's recipe is called: its name, and a number where another run's of that name has other settings."""
+    variants: dict[str, list[Mapping[str, Any]]] = {}
+    labels = []
+    for run in runs:
+        of_name = variants.setdefault(run.name, [])
+        if run.recipe not in of_name:
+            of_name.append(run.recipe)
+        place = of_name.index(run.recipe)
+        labels.append(f"{run.name} ({place + 1})" if place else run.name)
+    return tuple(labels)
 
 
 def read_run(folder: Path) -> RunRecord:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vmat_rt.metrics.compare import Comparison, compare_rows
+from vmat_rt.metrics.compare import JUDGED, Comparison, compare_rows
 from vmat_rt.metrics.statistics import PairedTest, summarize
 from vmat_rt.report.evaluation.goal_map import VERDICTS, GoalMap
-from vmat_rt.report.evaluation.labels import ABSENT, HEADLINE, TESTED, Quantity, in_order, number, quantity
+from vmat_rt.report.evaluation.labels import ABSENT, HEADLINE, Quantity, in_order, number, quantity
 from vmat_rt.report.evaluation.pooled import POOLED_SCORE, Model, Pooled
 
 Row = tuple[str, ...]
@@ -102,7 +102,7 @@ def _mean_sd(model: Model, metric: str) -> str:
 
 def compared(pooled: Pooled) -> Comparison | None:
     """Every model against the first, on the metrics that have a better direction; None for one model alone."""
-    rows = pooled.rows(in_order(pooled.metrics, TESTED))
+    rows = pooled.rows(in_order(pooled.metrics, JUDGED))
     return compare_rows(rows) if len({row.model for row in rows}) > 1 else None
 
 
