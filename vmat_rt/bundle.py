@@ -206,6 +206,9 @@ def find_bundle(protocol_name: str, model: str | None = None) -> Bundle:
     installed = installed_bundles()
     if model is not None:
         named = [bundle for bundle in installed if bundle.manifest.name == model]
+        if not named and not Path(model).is_dir():
+            known = ", ".join(bundle.manifest.name for bundle in installed)
+            raise ConfigError(f"no model is called {model}, and it is no folder; installed are {known}")
         return named[0] if named else load_bundle(Path(model))
     serving = [b for b in installed if b.manifest.default and protocol_name in b.manifest.protocols]
     if serving:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vmat_rt.errors import ConfigError
+from vmat_rt.errors import ConfigError, mistakes
 
 
 class _Model(BaseModel):
@@ -136,7 +136,9 @@ def load_protocol(name_or_path: str | Path) -> Protocol:
         if "extends" in document:
             document = _extended(document)
         return Protocol.model_validate(document)
-    except (ValidationError, ValueError) as error:
+    except ValidationError as error:
+        raise ConfigError(f"protocol {name_or_path}: {mistakes(error)}") from error
+    except ValueError as error:
         raise ConfigError(f"protocol {name_or_path}: {error}") from error
 
 

@@ -38,6 +38,19 @@ def published_folder(final: Path, replace: bool = True) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def require_writable(folder: Path) -> None:
+    """Make the folder if it is not there, and see that files can be made in it, before hours are spent on what it shall
+    hold. Raises InputError as published_folder.
+    """
+    with _named_failures(folder / "any"):
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        if made:
+            folder.rmdir()
+
+
 @contextlib.contextmanager
 def _named_failures(final: Path) -> Iterator[None]:
     try:

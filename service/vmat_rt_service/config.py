@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vmat_rt.errors import ConfigError
+from vmat_rt.errors import ConfigError, mistakes
 
 STATE_FOLDER = ".vmat-rt"
 """The state folder below an outbox, unless the configuration names another."""
@@ -166,8 +166,7 @@ def load_config(path: Path | None, **overrides: Any) -> ServiceConfig:
     try:
         return ServiceConfig.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"service configuration: {faults}") from error
+        raise ConfigError(f"service configuration: {mistakes(error)}") from error
 
 
 def _anchor_certificates(node: Any, base: Path) -> None:

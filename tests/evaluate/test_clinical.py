@@ -62,3 +62,10 @@ def test_too_few_or_equal_cases_judge_nothing() -> None:
     same = {"m": [rectum(f"v{i}", 1.0) for i in range(8)]}
     found = against_clinical([rectum("bad", 9.0), document("lost")], same)
     assert (found.compared, found.not_judged, found.findings) == (0, 1, [])
+    assert found.in_words().startswith("No value of a plan could be judged: of 1, too few cases")
+
+
+def test_what_was_judged_is_said_in_words() -> None:
+    spread = {"m": [rectum(f"v{i}", value) for i, value in enumerate(RESIDUALS)]}
+    found = against_clinical([rectum("good", 0.5), rectum("bad", 9.0)], spread)
+    assert found.in_words() == "1 of 2 values are worse than predicted by more than the model's own spread."

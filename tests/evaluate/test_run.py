@@ -18,6 +18,7 @@ from vmat_rt.bundle import load_bundle
 from vmat_rt.cli import main
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
+from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.evaluate.run import Means, Question, evaluate
 from vmat_rt.metrics.compare import compare_results
 from vmat_rt.metrics.results_file import read_results
@@ -178,6 +179,15 @@ def test_another_grid_is_resampled_and_what_it_leaves_out_is_said(cohort: Cohort
     with np.load(tmp_path / "out" / "cases" / "tiny" / f"{key}.npz") as saved:
         assert saved["dose"].shape == case.ct.grid.shape
         assert not saved["dose"][0].any()
+
+
+def test_nobody_elses_folder_is_written_to(cohort: Cohort, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="something else than an evaluation"):
+        evaluate(cohort, Question((str(run),)), tmp_path, ONE)
+    with pytest.raises(InputError, match="OUTPUT_NOT_WRITABLE"):
+        evaluate(cohort, Question((str(run),)), tmp_path / "notes.txt" / "out", ONE)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_usage_errors(cohort: Cohort, run: Path, tmp_path: Path) -> None:

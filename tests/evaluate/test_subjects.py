@@ -145,8 +145,12 @@ def test_the_spread_of_a_run_is_told_by_cases_that_it_has_not_seen(cohort: Cohor
 def test_a_model_of_another_site_is_refused(cohort: Cohort) -> None:
     with pytest.raises(ConfigError, match="head_neck_70"):
         subjects(cohort, "head_neck_geometric", seed=42)
-    with pytest.raises(ConfigError, match="not a model bundle"):
+    with pytest.raises(ConfigError, match=r"no model is called no_such_model, .*installed are head_neck, "):
         subjects(cohort, "no_such_model", seed=42)
+    with pytest.raises(ConfigError, match="not a model bundle"):
+        subjects(cohort, Path(cohort.place.root), seed=42)
+    with pytest.raises(ConfigError, match="hold the seeds 42, 7; say which by --seed"):
+        subjects(cohort, "prostate_geometric")
     with pytest.raises(ConfigError, match="at least one"):
         subjects(cohort, seed=42)
 

@@ -222,6 +222,23 @@ def test_the_arguments_of_a_recipe_give_it_again() -> None:
 
 
 @pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("epocs=2", r"there is no key epocs \(did you mean epochs\?\)"),
+        ("unet.widht=4", r"there is no key unet\.widht \(did you mean width\?\)"),
+        ("nonsense_of_all_sorts=1", r"there is no key nonsense_of_all_sorts;"),
+        ("batch=0", r"batch: input should be greater than or equal to 1, not 0"),
+        ("validation.metric=mae", r"validation\.metric: input should be 'mae_gy'.*not 'mae'"),
+    ],
+)
+def test_mistakes_in_a_recipe_are_said_in_a_line(setting: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_recipe("baseline_mse", [setting])
+    assert "pydantic" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("there", "settled"),
     [
         ((), "32-true"),

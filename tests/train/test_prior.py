@@ -69,7 +69,7 @@ def test_too_few_cases_for_the_trees_are_said_before_any_feature_is_computed(coh
     keys = cohort.keys()
     wanting = SETTINGS.model_copy(update={"fit": SETTINGS.fit.model_copy(update={"held_out": 20})})
     with pytest.raises(
-        ConfigError, match=r"largest fold leaves \d+: train on more cases, or lower prior\.fit\.held_out"
+        ConfigError, match=r"largest fold leaves \d+: train on more cases, or set prior\.fit\.held_out=3,"
     ):
         prior_doses(cohort, wanting, (keys, ()), tmp_path / "priors")
     assert not list(tmp_path.iterdir())

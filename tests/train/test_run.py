@@ -22,7 +22,7 @@ from vmat_rt.bundle import load_bundle
 from vmat_rt.case import Volume
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.errors import ConfigError, ModelError
+from vmat_rt.errors import ConfigError, InputError, ModelError
 from vmat_rt.metrics.dose_error import dose_error
 from vmat_rt.prediction import predict_dose
 from vmat_rt.train.checkpoint import load_checkpoint
@@ -227,6 +227,31 @@ def test_a_precision_that_the_processor_lacks_is_refused(cohort: Cohort, tmp_pat
         train(tiny_recipe(precision="16-mixed"), cohort, tmp_path / "run")
 
 
+def test_nobody_elses_files_are_written_over(cohort: Cohort, tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "recipe.yaml"
+    own.parent.mkdir()
+    own.write_text("# by hand", encoding="utf-8")
+    with pytest.raises(ConfigError, match="something else than a run"):
+        train(tiny_recipe(), cohort, own.parent)
+    assert own.read_text(encoding="utf-8") == "# by hand"
+    with pytest.raises(InputError, match="OUTPUT_NOT_WRITABLE"):
+        train(tiny_recipe(), cohort, own / "run")
+
+
+def test_ctrl_c_says_how_to_go_on(cohort: Cohort, runs: Path) -> None:
+    recipe = tiny_recipe(epochs=2000, checkpoint_steps=1)
+    out = runs / "interrupted"
+    process = subprocess.Popen(command(recipe, cohort, out), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (out / "checkpoints" / "last.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Ended: stopped by Ctrl-C; what is finished is kept. Go on by --resume. [STOPPED]" in said
+    assert "Traceback" not in said
+
+
 def test_every_process_hears_that_the_folder_holds_another_run(cohort: Cohort, runs: Path) -> None:
     recipe = tiny_recipe(epochs=3)
     out = runs / "another"
@@ -234,7 +259,7 @@ def test_every_process_hears_that_the_folder_holds_another_run(cohort: Cohort, r
     other = command(recipe, cohort, out, "--devices", "2", "--resume", "epochs=4")
     done = subprocess.run(other, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert "holds another run: recipe differ" in done.stderr
+    assert "holds another run: it was begun with epochs=3; give another folder" in done.stderr
     assert "Traceback" not in done.stderr
 
 

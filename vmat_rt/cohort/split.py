@@ -19,7 +19,7 @@ from vmat_rt.cohort.record import CaseRecord, Sha256
 from vmat_rt.cohort.rounding import allocate, exact_fractions
 from vmat_rt.cohort.settings import Key, Stored
 from vmat_rt.cohort.store import Cohort, canonical_sha256
-from vmat_rt.errors import ConfigError
+from vmat_rt.errors import ConfigError, mistakes
 
 FILE: Final = "splits.yaml"
 OUTLIERS: Final = frozenset({"hip_prosthesis", "rectal_spacer"})
@@ -73,7 +73,8 @@ class Splits(Stored):
             seed = next(iter(self.seeds))
         if seed not in self.seeds:
             known = ", ".join(map(str, self.seeds))
-            raise ConfigError(f"the splits hold the seeds {known}, not {seed}")
+            asked = "say which by --seed" if seed is None else f"not {seed}"
+            raise ConfigError(f"the splits hold the seeds {known}; {asked}")
         keys: tuple[str, ...] = getattr(self.seeds[seed], split)
         return keys
 
@@ -218,4 +219,4 @@ def _parameters(seeds: Sequence[int], fractions: Fraction3, locked: bool, outlie
     try:
         return SplitParameters(seeds=tuple(seeds), fractions=fractions, locked=locked, outliers_apart=outliers_apart)
     except ValidationError as error:
-        raise ConfigError(f"the split cannot be made: {error}") from error
+        raise ConfigError(f"the split cannot be made: {mistakes(error)}") from error

@@ -15,6 +15,8 @@ from vmat_rt.errors import ConfigError, InputError, VmatError
 
 SCHEMA_VERSION = 1
 INTERNAL_ERROR = 4
+STOPPED = 130
+"""By Ctrl-C, as a shell has it: 128 and the number of the signal."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 protocol_option = click.option(
@@ -65,6 +67,11 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             _refuse(_problems_of(error), error.exit_code, as_json)
         except click.ClickException:
             raise
+        except KeyboardInterrupt:
+            message = "stopped by Ctrl-C; what is finished is kept"
+            remedy = "Go on by --resume." if "resume" in kwargs else "Run the same command again."
+            problem = {"code": "STOPPED", "message": message, "remedy": remedy, "severity": "error"}
+            _refuse([problem], STOPPED, as_json)
         except Exception as error:  # the boundary: what is not a VmatError is our own fault
             logging.getLogger("vmat_rt").exception("internal error")
             problem = {
@@ -87,7 +94,7 @@ def _problems_of(error: VmatError) -> list[dict[str, str]]:
 
 
 def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> None:
-    heading = {2: "Usage", 3: "Refused"}.get(exit_code, "Failed")
+    heading = {2: "Usage", 3: "Refused", STOPPED: "Ended"}.get(exit_code, "Failed")
     for problem in problems:
         said = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
         click.echo(f"{heading}: {said} {problem['remedy']} [{problem['code']}]", err=True)

@@ -61,7 +61,7 @@ def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **optio
     Runs of one name with several seeds are pooled. A model is never tested on a case that it was trained on.
     """
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.evaluate.run import Means, Question, evaluate
+    from vmat_rt.evaluate.run import Means, Question, evaluate, plans_against_prediction
 
     question = Question(
         models=models,
@@ -80,6 +80,8 @@ def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **optio
     click.echo(_table(document))
     for note in document.notes:
         click.echo(f"Note: {note}")
+    if question.clinical:
+        click.echo(f"Plans against prediction: {plans_against_prediction(out)}")
     click.echo(f"results in {out}")
 
 

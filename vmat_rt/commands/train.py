@@ -43,7 +43,7 @@ def command(
     from vmat_rt.train.loop import train
     from vmat_rt.train.recipe import load_recipe
 
-    logging.getLogger("vmat_rt").setLevel(logging.INFO)
+    logging.getLogger("vmat_rt").setLevel(logging.INFO if is_first_process() else logging.WARNING)
     chosen = load_recipe(recipe, settings)
     summary = train(chosen, Cohort.open(cohort_uri), out, seed, devices, resume)
     if not is_first_process():

@@ -19,7 +19,7 @@ from vmat_rt.evaluate.local import run_local
 from vmat_rt.evaluate.measures import METRICS
 from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for, unseen
 from vmat_rt.evaluate.work import Outcome, Task, evaluate_task, failed
-from vmat_rt.report.evaluation_schema import AggregateDocument, CaseDocument, EvaluatedCohort
+from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, EvaluatedCohort
 
 log = logging.getLogger("vmat_rt")
 
@@ -58,6 +58,7 @@ def evaluate(cohort: Cohort, question: Question, out: Path, means: Means = Means
     choice = CaseChoice(cohort, question.split, question.seed)
     subjects = subjects_for(question.models, choice, question.baseline)
     folder = EvaluationFolder(out)
+    folder.require_own()
     tasks = [task for subject in subjects for task in _tasks(subject, subject.cases, cohort, question, means)]
     told: list[Task] = []
     if question.clinical:
@@ -68,6 +69,12 @@ def evaluate(cohort: Cohort, question: Question, out: Path, means: Means = Means
     if question.clinical:
         _write_clinical(folder, subjects, documents, _settled(folder, told, SPREAD, means))
     return document
+
+
+def plans_against_prediction(out: Path) -> str:
+    """What `evaluate` found there of the clinical plans, in words."""
+    written = EvaluationFolder(out).against_clinical.read_text(encoding="utf-8")
+    return AgainstClinicalDocument.model_validate_json(written).in_words()
 
 
 def _tasks(subject: Subject, cases: Sequence[str], cohort: Cohort, question: Question, means: Means) -> Iterator[Task]:

@@ -194,6 +194,15 @@ class AgainstClinicalDocument(_Document):
     spread_from: dict[str, str]
     findings: list[PlanFinding]
 
+    def in_words(self) -> str:
+        """How much was judged, and how much of it stands out."""
+        left = f"{self.not_judged} more could not be judged, for too few cases tell that spread"
+        if not self.compared:
+            return f"No value of a plan could be judged: of {self.not_judged}, too few cases tell the model's spread."
+        count = f"{len(self.findings)} of {self.compared} values"
+        said = f"{count} are worse than predicted by more than the model's own spread"
+        return f"{said}; {left}." if self.not_judged else f"{said}."
+
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "evaluation_case": CaseDocument,

@@ -21,6 +21,7 @@ from vmat_rt.errors import ConfigError, ModelError
 from vmat_rt.nn.device import choose_dtype
 from vmat_rt.nn.infer import Plan
 from vmat_rt.nn.unet import UNet
+from vmat_rt.publish import require_writable
 from vmat_rt.train.augment import Augmentation
 from vmat_rt.train.batch import Batch
 from vmat_rt.train.checkpoint import (
@@ -55,6 +56,7 @@ def train(
     the cohort or the machine, ModelError when loss or gradient is no longer finite (the last good checkpoint stays).
     """
     folder = RunFolder(out)
+    require_writable(out)
     if is_first_process():
         folder.refuse_other_run(resume)
         if resume and not folder.last.exists():
@@ -217,7 +219,8 @@ class Training:
             for name, value in row.items():
                 self.board.add_scalar(f"epoch/{name}", value, number)
             self.board.flush()
-            log.info("epoch %d: %s", progress.epoch, ", ".join(f"{name} {value:.5g}" for name, value in row.items()))
+            said = ", ".join(f"{name} {value:.5g}" for name, value in row.items() if name != "epoch")
+            log.info("epoch %d: %s", progress.epoch, said)
         self.save()
 
     def validate(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.errors import ConfigError
+from vmat_rt.errors import ConfigError, mistakes
 from vmat_rt.nn.encode import Channels, channels_for
 from vmat_rt.nn.network_bundle import NetworkSettings
 from vmat_rt.nn.unet import UNetSettings
@@ -94,7 +94,7 @@ def network_settings(recipe: Recipe, channels: Channels) -> NetworkSettings:
     try:
         unet = UNetSettings.model_validate({**recipe.unet.model_dump(), "residual_channel": index})
     except ValidationError as error:
-        raise ConfigError(f"recipe {recipe.name}: {error}") from error
+        raise ConfigError(f"recipe {recipe.name}: {mistakes(error)}") from error
     window = None
     if recipe.patch is not None:
         z, y, x = recipe.patch.shape

@@ -10,6 +10,7 @@ Everything is kept on disk, case by case, so that an interrupted computation goe
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,8 @@ from vmat_rt.protocol import load_protocol
 from vmat_rt.publish import published_folder
 from vmat_rt.train.examples import WORTH_A_POOL, locked, mapped
 from vmat_rt.train.recipe import PriorSettings
+
+_LOG = logging.getLogger("vmat_rt")
 
 PRIOR_FOLDER: Final = "prior"
 """Where a run's bundle keeps the bundle of its prior."""
@@ -110,7 +113,8 @@ def _require_enough(sizes: Counter[int], train: int, settings: PriorSettings) ->
     if least < settings.fit.held_out:
         raise ConfigError(
             f"the prior's trees need {settings.fit.held_out} cases, one of them to tell when to stop, but of {train} "
-            f"training cases the largest fold leaves {least}: train on more cases, or lower prior.fit.held_out"
+            f"training cases the largest fold leaves {least}: train on more cases, or set "
+            f"prior.fit.held_out={max(least, 2)}, so that one of every {max(least, 2)} cases tells it"
         )
 
 
@@ -136,6 +140,7 @@ def _fit(
     """Trees on the samples of these cases, as a bundle here/name; every held_out-th case decides when to stop."""
     if (here / name).is_dir():
         return
+    _LOG.info("prior: trees %s, on %d cases", name, len(keys))
     fitted: list[Samples] = []
     held_out: list[Samples] = []
     for number, key in enumerate(keys, start=1):
@@ -190,6 +195,8 @@ def _predict(job: _Job) -> None:
 
 
 def _run(function: Callable[[_Job], None], jobs: Sequence[_Job], what: str) -> None:
+    if jobs:
+        _LOG.info("%s of %d cases", what, len(jobs))
     workers = usable_cores() if len(jobs) >= WORTH_A_POOL else 1
     for _ in tqdm(mapped(function, jobs, workers), what, len(jobs), unit="case", disable=None if jobs else True):
         pass

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from vmat_rt.baseline.fit import FitSettings
-from vmat_rt.errors import ConfigError
+from vmat_rt.errors import ConfigError, mistakes
 from vmat_rt.nn.unet import UNetSettings
 from vmat_rt.train.augment import AugmentationSettings
 from vmat_rt.train.losses import LossSpec
@@ -151,7 +151,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     try:
         document = yaml.safe_load(_text(name_or_path))
     except yaml.YAMLError as error:
-        raise ConfigError(f"recipe {name_or_path} is not YAML: {error}") from error
+        raise ConfigError(f"recipe {name_or_path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"recipe {name_or_path} must be a mapping of keys")
     for override in overrides:
@@ -159,7 +159,13 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"recipe {name_or_path}: {error}") from error
+        raise ConfigError(f"recipe {name_or_path}: {mistakes(error, _keys())}; docs/train.md tells recipes") from error
+
+
+def _keys() -> set[str]:
+    """Names of all keys of a recipe, at any depth."""
+    schema = Recipe.model_json_schema()
+    return {name for part in (schema, *schema["$defs"].values()) for name in part.get("properties", ())}
 
 
 def arguments_of(recipe: Recipe) -> tuple[str, ...]:
@@ -167,16 +173,16 @@ def arguments_of(recipe: Recipe) -> tuple[str, ...]:
     if recipe.name not in packaged_recipes():
         return (f"{recipe.name}.yaml",)
     packaged = load_recipe(recipe.name)
-    return (recipe.name, *_differences(packaged.model_dump(mode="json"), recipe.model_dump(mode="json")))
+    return (recipe.name, *differences(packaged.model_dump(mode="json"), recipe.model_dump(mode="json")))
 
 
-def _differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
+def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
     """The settings "a.b=value" that turn one document into the other. Settings that only one of them has go whole."""
     if before == after:
         return
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
         for key in after:
-            yield from _differences(before[key], after[key], f"{path}.{key}" if path else key)
+            yield from differences(before[key], after[key], f"{path}.{key}" if path else key)
         return
     # In a list, for YAML ends a lone value by a line of dots.
     text = yaml.safe_dump([after], default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf"))

@@ -25,9 +25,10 @@ import torch
 from vmat_rt.errors import ConfigError
 from vmat_rt.nn.device import usable_cores
 from vmat_rt.train.material import Material
+from vmat_rt.train.recipe import differences
 
 _PACKAGES = ("vmat-rt", "torch", "lightning-fabric", "numpy", "scipy", "lightgbm", "SimpleITK", "numba", "zarr")
-_SAME = ("recipe", "seed", "cohort_sha256", "split_sha256", "train", "validation")
+_SAME = ("cohort_sha256", "split_sha256", "train", "validation")
 
 
 class RunFolder:
@@ -41,9 +42,12 @@ class RunFolder:
         self.tensorboard = root / "tensorboard"
 
     def refuse_other_run(self, resume: bool) -> None:
-        """Raises ConfigError when there is a run already and `resume` is not asked for."""
-        if (self.root / "run.json").exists() and not resume:
-            raise ConfigError(f"{self.root} holds a run; go on with it by --resume, or give another folder")
+        """Raises ConfigError for a run that is there already, unless `resume` is asked for, and for other files."""
+        if (self.root / "run.json").exists():
+            if not resume:
+                raise ConfigError(f"{self.root} holds a run; go on with it by --resume, or give another folder")
+        elif self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):
+            raise ConfigError(f"{self.root} holds something else than a run; give a new folder")
 
     def begin(self, material: Material, device: torch.device, world: int) -> None:
         """Write recipe.yaml and run.json, or check that the run there is this one. Raises ConfigError when not."""
@@ -51,13 +55,14 @@ class RunFolder:
         path = self.root / "run.json"
         if path.exists():
             found = json.loads(path.read_text(encoding="utf-8"))
-            differing = [name for name in _SAME if found.get(name) != wanted[name]]
-            if differing:
-                raise ConfigError(f"{self.root} holds another run: {', '.join(differing)} differ; give another folder")
-            return
-        self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / "recipe.yaml").write_text(material.recipe.as_yaml(), encoding="utf-8")
-        _write_text(path, _json({**wanted, "environment": environment(device, world)}))
+            other = _other_run(found, wanted)
+            if other:
+                raise ConfigError(f"{self.root} holds another run: {other}; give another folder")
+        else:
+            self.root.mkdir(parents=True, exist_ok=True)
+            _write_text(path, _json({**wanted, "environment": environment(device, world)}))
+        if not (self.root / "recipe.yaml").exists():
+            _write_text(self.root / "recipe.yaml", material.recipe.as_yaml())
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         """metrics.csv anew, so that a resumed run leaves no row of epochs that were lost."""
@@ -119,6 +124,17 @@ def _commit() -> str | None:
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _other_run(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """In what the run there differs from the wanted one; empty where it is the same."""
+    if found.get("seed") != wanted["seed"]:
+        return f"its seed is {found.get('seed')}"
+    settings = list(differences(wanted["recipe"], found.get("recipe")))
+    if settings:
+        return f"it was begun with {' '.join(settings)}"
+    same = all(found.get(name) == wanted[name] for name in _SAME)
+    return "" if same else "the cohort's cases or its split have changed since"
 
 
 def _identity(material: Material) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def _comparison(material: Material) -> Section:
     comparison = compared(material.pooled)
     if comparison is None:
         return Section("comparison", "Comparison of models", absent=("One model alone is described, not tested.",))
-    notes = [note[:1].upper() + note[1:] + "." for note in comparison.notes]
+    notes = [f"{note}." for note in comparison.notes]
     lead = f"Every model against {comparison.baseline}, the first that was given."
     return Section("comparison", "Comparison of models", lead, (), (comparison_table(comparison),), tuple(notes))
 
@@ -206,9 +206,9 @@ def _clinical(material: Material) -> tuple[Section, ...]:
     table = clinical_table(material.pooled)
     if table is None:
         return ()
-    absent = () if table.rows else ("No plan is worse than predicted by more than the model's own spread.",)
+    judged = [each.clinical.in_words() for each in material.pooled.evaluations if each.clinical is not None]
     tables = (table,) if table.rows else ()
-    return (Section("clinical", "Plans worse than predicted", tables=tables, absent=absent),)
+    return (Section("clinical", "Plans worse than predicted", tables=tables, absent=tuple(judged)),)
 
 
 def _provenance(material: Material) -> Section:

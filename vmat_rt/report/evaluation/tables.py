@@ -43,12 +43,13 @@ def seed_table(pooled: Pooled) -> Table:
                 strong.add(len(rows))
             rows.append(("" if place else quantity(metric).axis, model.name, *_numbers(model, metric)))
     header = (
-        "Metric", "Model", "Mean ± SD over seeds", "Range over seeds", "SD over cases", "95 % CI of the mean",
-        "Seeds", "Cases", "Without a value",
+        "Metric", "Model", "Mean ± SD over seeds", "Range over seeds", "SD over cases",
+        "95 % CI of the cases' mean", "Seeds", "Cases", "Without a value",
     )  # fmt: skip
     caption = (
-        "Mean of the seeds' means ± their SD, and their range; SD over cases and bootstrap interval of the mean (cases "
-        "drawn, each with its mean over seeds). Bold: the best mean, where one direction is better."
+        "Mean of the seeds' means ± their SD, and their range; SD over cases and bootstrap interval of the cases' mean "
+        "(cases drawn, each with its mean over seeds; where seeds have different cases, that mean is another). "
+        "Bold: the best mean on the same cases, where one direction is better."
     )
     return Table(caption, header, tuple(rows), names=2, strong=frozenset(strong))
 
@@ -68,6 +69,8 @@ def _numbers(model: Model, metric: str) -> Row:
 def _best(models: Sequence[Model], metric: str) -> Model | None:
     better = quantity(metric).better
     if better not in {"lower", "higher"} or not models:
+        return None
+    if len({frozenset(model.by_case(metric)) for model in models}) > 1:
         return None
     sign = 1 if better == "lower" else -1
     return min(models, key=lambda model: sign * float(np.mean(list(model.by_seed(metric).values()))))

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from vmat_rt.errors import ConfigError
+from vmat_rt.errors import ConfigError, mistakes
 from vmat_rt.train.batch import Batch, StructureTable
 from vmat_rt.train.losses.dvh import Dvh, OpenKbpDvh
 from vmat_rt.train.losses.structure import Asymmetric, StructureWeighted
@@ -88,4 +88,4 @@ def _built(spec: LossSpec, table: StructureTable) -> nn.Module:
     try:
         return kind(kind.Settings.model_validate(spec.own), table)
     except ValidationError as error:
-        raise ConfigError(f"loss {spec.name}: {error}") from error
+        raise ConfigError(f"loss {spec.name}: {mistakes(error, kind.Settings.model_fields)}") from error
