@@ -68,7 +68,7 @@ def main() -> None:
     """Predicted radiotherapy dose from CT and structures. PREDICTED, NOT FOR TREATMENT.
 
     \b
-    Exit codes: 0 done, 2 usage or configuration, 3 input refused, 4 internal error.
+    Exit codes: 0 done, 2 usage or configuration, 3 input refused, 4 internal error, 130 ended by Ctrl-C.
     Example: vmat-rt predict sample_data/head_neck_openkbp --out out
     """  # noqa: D301 - click reads the backspace
 
