@@ -56,8 +56,8 @@ def train(
     the cohort or the machine, ModelError when loss or gradient is no longer finite (the last good checkpoint stays).
     """
     folder = RunFolder(out)
-    require_writable(out)
     if is_first_process():
+        require_writable(out)
         folder.refuse_other_run(resume)
         if resume and not folder.last.exists():
             log.warning("%s holds no checkpoint to go on from: this starts at the first epoch", out)

@@ -70,7 +70,7 @@ def configuration_table(runs: Sequence[RunRecord]) -> Table | None:
         if len(set(values)) > 1 and name not in {"name", "title", "bundle.name"}:
             flagged.add(len(rows))
         rows.append((name, *values))
-    caption = "Recipes as used, defaults included. Flagged: settings in which they differ. (2): changed by KEY=VALUE."
+    caption = "Recipes as used, defaults included. Flagged: settings that differ. (2): same name, other settings."
     return Table(caption, ("Setting", *recipes), tuple(rows), names=1 + len(recipes), flagged=frozenset(flagged))
 
 
