@@ -84,6 +84,7 @@ def test_a_run_folder_tells_all(cohort: Cohort, runs: Path) -> None:
     assert run["split_sha256"] == Splits.read(cohort).sha256
     assert len(run["train"]) == 4
     assert torch.__version__.startswith(run["environment"]["packages"]["torch"])
+    assert run["environment"]["threads"] == torch.get_num_threads()
     assert [row["epoch"] for row in rows(out)] == ["0", "1"]
     assert list((out / "tensorboard").iterdir())
     bundle = load_bundle(out)

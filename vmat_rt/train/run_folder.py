@@ -82,6 +82,7 @@ def environment(device: torch.device, world: int) -> dict[str, Any]:
     """Machine, versions and commit: what a figure in a table must be read with."""
     return {
         "hardware": hardware(device, world),
+        "threads": torch.get_num_threads(),  # another number adds up in another order
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "packages": {name: _version(name) for name in _PACKAGES},
