@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
@@ -35,7 +36,7 @@ _LARGEST_PDU_BYTES = 1 << 20  # requests for an association are not bound by the
 _COMMAND_BYTES = 1 << 16
 _MOST_WAITING = 4  # complete messages that a peer may send ahead of our answers
 _HANDSHAKE_SECONDS = 10.0
-_SPARE_CONNECTIONS = 16  # beyond max_associations, so that those over it can be told so
+_SPARE_CONNECTIONS = 64  # beyond max_associations: probes of the port, and those over it, who are told so
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,20 @@ def _networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]
     except OSError:  # a name that cannot be resolved now permits nobody
         return []
     return [ipaddress.ip_network(_address(str(address[0]))) for *_, address in found]
+
+
+class Entity(AE):
+    """Counts associations where pynetdicom counts connections: a peer that says nothing takes nobody's place."""
+
+    @property
+    def active_associations(self) -> list[Association]:
+        """Those that were asked for and have not ended."""
+        return [
+            association
+            for association in super().active_associations
+            if association.requestor.primitive is not None
+            and not (association.is_released or association.is_aborted or association.is_rejected)
+        ]
 
 
 class Server(ThreadedAssociationServer):

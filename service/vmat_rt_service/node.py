@@ -30,13 +30,13 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
 )
-from pynetdicom import AE, _config, evt
+from pynetdicom import _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 from vmat_rt_service import children, logs
 from vmat_rt_service.config import ListenConfig, ServiceConfig
-from vmat_rt_service.connections import NETWORK_SECONDS, Connection, Door, IncomingDataset, Server, receiver_of
+from vmat_rt_service.connections import NETWORK_SECONDS, Connection, Door, Entity, IncomingDataset, Server, receiver_of
 from vmat_rt_service.received import KINDS, RefusalError, Shelf, Status
 from vmat_rt_service.tls import server_context
 
@@ -92,8 +92,8 @@ class Node:
             self._ae.shutdown()
 
 
-def _application_entity(listen: ListenConfig) -> AE:
-    ae = AE(listen.ae_title)
+def _application_entity(listen: ListenConfig) -> Entity:
+    ae = Entity(listen.ae_title)
     ae.maximum_pdu_size = _PDU_BYTES
     ae.maximum_associations = listen.max_associations
     ae.acse_timeout, ae.network_timeout, ae.dimse_timeout = _ACSE_SECONDS, NETWORK_SECONDS, NETWORK_SECONDS

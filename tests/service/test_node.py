@@ -15,7 +15,7 @@ import threading
 import time
 import tracemalloc
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -421,11 +421,18 @@ def test_noise_ends_its_own_connection_only(tmp_path: Path, content: bytes) -> N
 
 
 def test_probes_of_the_port_take_no_association_away(tmp_path: Path) -> None:
-    with listening(node_config(tmp_path, max_associations=1)) as port:
+    with listening(node_config(tmp_path, max_associations=1)) as port, ExitStack() as silent:
         for _ in range(40):
-            socket.create_connection(("127.0.0.1", port)).close()
-        wait_for(lambda: not associations(), 5)
+            silent.enter_context(socket.create_connection(("127.0.0.1", port)))
+        wait_for(lambda: len(associations()) == 40, 10)
         assert echoes(port)
+        silent.close()
+        wait_for(lambda: not associations(), 10)
+
+
+def test_an_association_that_has_ended_leaves_its_place_at_once(tmp_path: Path) -> None:
+    with listening(node_config(tmp_path, max_associations=1)) as port:
+        assert [echoes(port) for _ in range(10)] == [True] * 10
 
 
 def associations() -> list[threading.Thread]:
