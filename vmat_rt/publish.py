@@ -7,10 +7,10 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from vmat_rt.errors import InputError, Problem
+from vmat_rt.errors import ConfigError, InputError, Problem
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -49,6 +49,15 @@ def require_writable(folder: Path) -> None:
             pass
         if made:
             folder.rmdir()
+
+
+def refuse_foreign(folder: Path, marks: Collection[str], what: str) -> None:
+    """Raises ConfigError for a folder that holds files, but none whose name tells that it is `what` ("a run")."""
+    if not folder.is_dir():
+        return
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    if names and names.isdisjoint(marks):
+        raise ConfigError(f"{folder} holds something else than {what}; give a new folder")
 
 
 @contextlib.contextmanager

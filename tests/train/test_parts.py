@@ -180,6 +180,7 @@ def test_scores_of_a_dose_that_is_too_high_by_one_gray() -> None:
     means = summarise([other, score])
     assert means["mae_gy"] == pytest.approx(2, abs=1e-4)
     assert means["d95_gap_gy:PTV_7000"] == pytest.approx(-1, abs=0.02)
+    assert means["d95_abs_gap_gy"] > 1
     assert means["openkbp_dose_score"] == pytest.approx(1, abs=1e-4)
 
 

@@ -101,6 +101,21 @@ def test_a_run_folder_tells_all(cohort: Cohort, runs: Path) -> None:
         train(tiny_recipe(), cohort, out, seed=43, resume=True)
 
 
+def test_a_resume_with_other_threads_says_what_differs(
+    cohort: Cohort, runs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = runs / "threads"
+    train(tiny_recipe(epochs=1), cohort, out)
+    train(tiny_recipe(epochs=1), cohort, out, resume=True)
+    assert "threads" not in caplog.text
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    try:
+        train(tiny_recipe(epochs=1), cohort, out, resume=True)
+    finally:
+        torch.set_num_threads(torch.get_num_threads() - 1)
+    assert "began with" in caplog.text
+
+
 def test_it_learns(cohort: Cohort, runs: Path) -> None:
     recipe = tiny_recipe(
         epochs=25, unet={"width": 8, "levels": 2, "embedding": 8}, optimiser={"lr": 1e-2}, validation={"every": 25}

@@ -18,10 +18,9 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from vmat_rt.case import Volume
-from vmat_rt.errors import ConfigError
 from vmat_rt.evaluate.work import Outcome, Task
 from vmat_rt.metrics.results_file import ResultRow, write_results
-from vmat_rt.publish import require_writable
+from vmat_rt.publish import refuse_foreign, require_writable
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, PlanFinding
 
 CASES = "cases"
@@ -41,10 +40,7 @@ class EvaluationFolder:
     def require_own(self) -> None:
         """Raises ConfigError where somebody else's files lie, InputError where none can be written."""
         require_writable(self.root)
-        if not self.aggregate.exists() and not (self.root / CASES).exists() and self.root.is_dir():
-            others = [path.name for path in self.root.iterdir() if not path.name.startswith(".")]
-            if others:
-                raise ConfigError(f"{self.root} holds something else than an evaluation; give a new folder")
+        refuse_foreign(self.root, (self.aggregate.name, CASES), "an evaluation")
 
     def kept(self, task: Task, part: str = CASES) -> CaseDocument | None:
         """The finished result of an earlier evaluation of the same model, case content and measures, or None."""

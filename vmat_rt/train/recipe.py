@@ -17,7 +17,7 @@ from vmat_rt.train.augment import AugmentationSettings
 from vmat_rt.train.losses import LossSpec
 from vmat_rt.train.losses.uncertainty import UncertaintySettings
 
-Metric = Literal["mae_gy", "d95_gap_gy", "openkbp_dose_score", "openkbp_dvh_score"]
+Metric = Literal["mae_gy", "d95_abs_gap_gy", "openkbp_dose_score", "openkbp_dvh_score"]
 
 
 class _Settings(BaseModel):

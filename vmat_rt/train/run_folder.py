@@ -12,6 +12,7 @@ import csv
 import importlib.metadata
 import io
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -24,10 +25,13 @@ import torch
 
 from vmat_rt.errors import ConfigError
 from vmat_rt.nn.device import usable_cores
+from vmat_rt.publish import refuse_foreign
 from vmat_rt.train.material import Material
 from vmat_rt.train.recipe import differences
 
 _PACKAGES = ("vmat-rt", "torch", "lightning-fabric", "numpy", "scipy", "lightgbm", "SimpleITK", "numba", "zarr")
+log = logging.getLogger("vmat_rt")
+
 _SAME = ("cohort_sha256", "split_sha256", "train", "validation")
 
 
@@ -43,11 +47,9 @@ class RunFolder:
 
     def refuse_other_run(self, resume: bool) -> None:
         """Raises ConfigError for a run that is there already, unless `resume` is asked for, and for other files."""
-        if (self.root / "run.json").exists():
-            if not resume:
-                raise ConfigError(f"{self.root} holds a run; go on with it by --resume, or give another folder")
-        elif self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):
-            raise ConfigError(f"{self.root} holds something else than a run; give a new folder")
+        if (self.root / "run.json").exists() and not resume:
+            raise ConfigError(f"{self.root} holds a run; go on with it by --resume, or give another folder")
+        refuse_foreign(self.root, ("run.json",), "a run")
 
     def begin(self, material: Material, device: torch.device, world: int) -> None:
         """Write recipe.yaml and run.json, or check that the run there is this one. Raises ConfigError when not."""
@@ -58,6 +60,7 @@ class RunFolder:
             other = _other_run(found, wanted)
             if other:
                 raise ConfigError(f"{self.root} holds another run: {other}; give another folder")
+            _warn_of_threads(found)
         else:
             self.root.mkdir(parents=True, exist_ok=True)
             _write_text(path, _json({**wanted, "environment": environment(device, world)}))
@@ -136,6 +139,15 @@ def _other_run(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
         return f"it was begun with {' '.join(settings)}"
     same = all(found.get(name) == wanted[name] for name in _SAME)
     return "" if same else "the cohort's cases or its split have changed since"
+
+
+def _warn_of_threads(found: Mapping[str, Any]) -> None:
+    before, now = found["environment"].get("threads"), torch.get_num_threads()
+    if before != now:
+        log.warning(
+            "the run began with %s threads and goes on with %s: its losses differ in their last digits from those of "
+            "an unbroken run; set OMP_NUM_THREADS=%s for the same", before, now, before,
+        )  # fmt: skip
 
 
 def _identity(material: Material) -> dict[str, Any]:

@@ -88,13 +88,13 @@ def openkbp_score(case: Case, dose_gy: FloatArray, table: StructureTable) -> Pat
 
 
 def summarise(scores: Sequence[CaseScore]) -> dict[str, float]:
-    """Means over cases, in the order of their keys; d95_gap_gy is the mean of absolute gaps over all targets."""
+    """Means over cases, in the order of their keys; d95_abs_gap_gy over all targets of all cases."""
     ordered = sorted(scores, key=lambda score: score.key)
     names = sorted({name for score in ordered for name in score})
     means = {name: float(np.mean([score[name] for score in ordered if name in score])) for name in names}
     gaps = [abs(value) for score in ordered for name, value in score.items() if name.startswith("d95_gap_gy:")]
     if gaps:
-        means["d95_gap_gy"] = float(np.mean(gaps))
+        means["d95_abs_gap_gy"] = float(np.mean(gaps))
     patients = [score.openkbp for score in ordered if score.openkbp is not None]
     if patients:
         combined = combine_scores(patients)

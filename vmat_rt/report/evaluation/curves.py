@@ -14,11 +14,11 @@ from vmat_rt.report.evaluation.runs import RunRecord, recipe_labels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PANELS: Final = ("loss", "mae_gy", "d95_gap_gy", "openkbp_dose_score", "openkbp_dvh_score", "lr")
+_PANELS: Final = ("loss", "mae_gy", "d95_abs_gap_gy", "openkbp_dose_score", "openkbp_dvh_score", "lr")
 _TITLES: Final = {
     "loss": ("Training loss", "weighted sum of terms, no unit"),
     "mae_gy": ("Validation MAE", "MAE, body, Gy"),
-    "d95_gap_gy": ("Validation |D95% gap|", "mean over targets, Gy"),
+    "d95_abs_gap_gy": ("Validation |D95% gap|", "mean over targets, Gy"),
     "lr": ("Learning rate", "learning rate, no unit"),
 }
 _LOGARITHMIC: Final = {"loss", "lr"}
