@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.patience import wait_for
 from vmat_rt.cohort.dose_code import unpack_dose
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.plan_folder import PlanFolder
@@ -168,9 +169,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_cohort(simulated: Cohort, tmp_
     program = tmp_path / "run.py"
     program.write_text(RUN.format(seed=SEED), encoding="utf-8")
     run = subprocess.Popen([sys.executable, str(program), cohort.place.root])
-    deadline = time.monotonic() + 300
-    while not cohort.keys() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(cohort.keys, 900, run)
     time.sleep(1.0)  # into the second patient
     run.kill()
     assert run.wait() == -signal.SIGKILL

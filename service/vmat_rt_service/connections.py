@@ -82,7 +82,7 @@ class Entity(AE):
             association
             for association in super().active_associations
             if association.requestor.primitive is not None
-            and not (association.is_released or association.is_aborted or association.is_rejected)
+            and not (association.is_aborted or association.is_rejected or association._sent_release)
         ]
 
 

@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 import threading
+import time
 
 from pydicom.uid import (
     HTJ2K,
@@ -32,7 +33,9 @@ from pydicom.uid import (
 )
 from pynetdicom import _config, evt
 from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.events import Event
+from pynetdicom.transport import ThreadedAssociationServer
 
 from vmat_rt_service import children, logs
 from vmat_rt_service.config import ListenConfig, ServiceConfig
@@ -49,6 +52,7 @@ SYNTAXES = (
 
 _PDU_BYTES = 1 << 17  # what we ask senders for
 _ACSE_SECONDS = 30.0
+_STOP_SECONDS = 2.0
 _TITLE = re.compile(r"[A-Za-z0-9_.-]{1,16}")
 
 
@@ -62,7 +66,7 @@ class Node:
         tls = server_context(self.listen.tls) if self.listen.tls is not None else None
         self._door = Door(self.listen.allowed_hosts, tls, shelf)
         self._ae = _application_entity(self.listen)
-        self._listening = False
+        self._server: ThreadedAssociationServer | None = None
 
     def start(self) -> int:
         """Listen; the port, the system's choice where the configuration says 0. Raises OSError."""
@@ -74,7 +78,7 @@ class Node:
             (evt.EVT_REJECTED, _rejected),
             (evt.EVT_CONN_CLOSE, _closed),
         ]
-        server = self._ae.make_server(
+        self._server = server = self._ae.make_server(
             (self.listen.host, self.listen.port),
             evt_handlers=handlers,
             server_class=Server,
@@ -82,14 +86,20 @@ class Node:
         )
         self._ae._servers.append(server)  # for its own shutdown
         threading.Thread(target=server.serve_forever, name="node", daemon=True).start()
-        self._listening = True
         return int(server.server_address[1])
 
     def stop(self) -> None:
         """Stop listening and abort what is under way; its senders send it again."""
-        if self._listening:
-            self._listening = False
-            self._ae.shutdown()
+        server, self._server = self._server, None
+        if server is None:
+            return
+        for association in server.active_associations:  # those that have asked for nothing yet, too
+            association.abort()
+        self._ae.shutdown()
+        until = time.monotonic() + _STOP_SECONDS
+        for connection in threading.enumerate():
+            if isinstance(connection, DULServiceProvider) and connection.assoc._server is server:
+                connection.join(max(0.0, until - time.monotonic()))  # it logs what was received
 
 
 def _application_entity(listen: ListenConfig) -> Entity:

@@ -215,17 +215,21 @@ def _watching(config: ServiceConfig, wake: Callable[[], None]) -> Iterator[None]
     """Let file events wake the scan where they can be trusted at all; without them it polls."""
     observer = None
     if config.polling == "never" or (config.polling == "auto" and not on_network(config.inbox)):
-        from watchdog.events import FileSystemEvent, FileSystemEventHandler
+        from watchdog import events
         from watchdog.observers import Observer
 
-        class Waker(FileSystemEventHandler):
-            def on_any_event(self, event: FileSystemEvent) -> None:
-                if event.event_type not in {"opened", "closed_no_write"}:  # our own reading
-                    wake()
+        class Waker(events.FileSystemEventHandler):
+            def on_any_event(self, _event: events.FileSystemEvent) -> None:
+                wake()
 
+        # Not that files are opened and closed unchanged: we do that ourselves.
+        changes: list[type[events.FileSystemEvent]] = [
+            events.FileCreatedEvent, events.FileModifiedEvent, events.FileMovedEvent, events.FileClosedEvent,
+            events.FileDeletedEvent, events.DirCreatedEvent, events.DirMovedEvent, events.DirDeletedEvent,
+        ]  # fmt: skip
         observer = Observer()
         try:
-            observer.schedule(Waker(), str(config.inbox), recursive=True)
+            observer.schedule(Waker(), str(config.inbox), recursive=True, event_filter=changes)
             observer.start()
         except OSError:  # no more watches: polling it is
             logs.event("polling", code="NO_WATCHES")

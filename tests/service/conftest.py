@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.service.model import tiny_bundle
 from vmat_rt_service.config import ServiceConfig, load_config
 from vmat_rt_service.intake import Intake
@@ -60,7 +61,7 @@ class Site:
     def step(self, intake: Intake, seconds: float, until: Any = None) -> None:
         """Let `seconds` of its clock pass, or until it holds. The clock stands still while the reader is at work."""
         reader = next(reader for own, reader in self.intakes if own is intake)
-        end, deadline = self.now + seconds, time.monotonic() + 120
+        end, deadline = self.now + seconds, time.monotonic() + PATIENCE_SECONDS
         while self.now < end and not (until and until()):
             assert time.monotonic() < deadline, "the intake does not get on"
             intake.step(self.now)
@@ -119,10 +120,3 @@ def site(tmp_path: Path, bundle: Path) -> Any:
     for _, reader in made.intakes:
         reader.stop()
     made.journal.close()
-
-
-def wait_for(condition: Any, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

@@ -18,6 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from tests.external import program
+from tests.patience import PATIENCE_SECONDS
 from vmat_rt_service.config import ServiceConfig, load_config
 from vmat_rt_service.node import Node
 
@@ -52,7 +53,7 @@ def dcmtk(name: str, port: int, *arguments: str | Path, called: str = "VMATRT") 
         files = [str(argument) for argument in arguments if isinstance(argument, Path)]
         options = [str(argument) for argument in arguments if not isinstance(argument, Path)]
         command = [program(name), "-v", "-to", "10", "-aec", called, *options, "127.0.0.1", str(port), *files]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
 
 def echoes(port: int, *arguments: str | Path, called: str = "VMATRT") -> bool:
@@ -114,7 +115,7 @@ def storescp(folder: Path, port: int, *options: str) -> Iterator[Path]:
         yield log
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_SECONDS)
 
 
 def answers(port: int, seconds: float = 20.0) -> None:

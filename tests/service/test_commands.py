@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.dicom_phantom import cut_short, write_study
+from tests.patience import PATIENCE_SECONDS
 from tests.service.conftest import Site
 from vmat_rt.cli import main
 from vmat_rt.errors import ConfigError
@@ -27,7 +28,7 @@ def test_watch_once_jobs_and_retry(site: Site) -> None:
     cut_short(study.ct_files[0], 500)
     late = write_study(site.inbox / "late", seed="late", patient="LATE")
     late.ct_files[5].unlink()
-    assert site.watch("--once").wait(60) == 0
+    assert site.watch("--once").wait(PATIENCE_SECONDS) == 0
     code, text = run("jobs", "--state", str(site.config.state))
     assert code == 0
     assert "DICOM_TRUNCATED: see refused/case-" in text

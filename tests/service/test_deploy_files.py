@@ -23,6 +23,7 @@ from click.testing import CliRunner
 
 from tests.dicom_phantom import write_study
 from tests.external import REPOSITORY, program
+from tests.patience import PATIENCE_SECONDS
 from vmat_rt.cli import main
 from vmat_rt_service.access import TOKEN_VARIABLE
 from vmat_rt_service.config import ServiceConfig, load_config
@@ -180,7 +181,7 @@ class Orthanc:
     def get(self, path: str, password: str = "secret") -> Any:
         request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}")
         request.add_header("Authorization", "Basic " + b64encode(f"vmat-rt:{password}".encode()).decode())
-        with urllib.request.urlopen(request, timeout=5) as reply:
+        with urllib.request.urlopen(request, timeout=30) as reply:
             return json.load(reply)
 
     def store(self, caller: str, *files: Path) -> None:
@@ -194,7 +195,7 @@ class Orthanc:
             str(self.dicom),
             *map(str, files),
         ]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
 
     def forwarded(self) -> set[str]:
         return {str(pydicom.dcmread(path).SOPInstanceUID) for path in self.received.iterdir()}
@@ -213,7 +214,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def eventually(condition: Any, seconds: float = 30.0) -> None:
+def eventually(condition: Any, seconds: float = PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -20,6 +20,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
 from tests.external import program
+from tests.patience import PATIENCE_SECONDS
 from vmat_rt.bundle import installed_bundles
 from vmat_rt.commands.doctor import command
 from vmat_rt_service import doctor_machine
@@ -278,7 +279,7 @@ def test_everything_is_looked_at_even_when_much_is_broken(tmp_path: Path) -> Non
 
 
 def _listening(port: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

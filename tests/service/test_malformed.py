@@ -132,7 +132,7 @@ def test_fifty_malformed_studies_get_their_reasons_and_the_good_one_its_dose(sit
         family = [psutil.Process(service.pid), *psutil.Process(service.pid).children()]
         peak = max(peak, *(_memory(process) for process in family))
         time.sleep(0.1)
-        assert time.monotonic() - begun < 240
+        assert time.monotonic() - begun < 900
     assert service.returncode == 0
     assert peak < 4e9
     states = site.states()

@@ -37,7 +37,7 @@ from pynetdicom import AE
 from pynetdicom.dimse_messages import C_STORE_RQ
 
 from tests.dicom_phantom import edited, save, write_study
-from tests.service.conftest import wait_for
+from tests.patience import PATIENCE_SECONDS, wait_for
 from tests.service.peers import (
     associated,
     certificate,
@@ -191,7 +191,7 @@ def test_one_association_too_many_is_told_so_and_leaves_room_again(tmp_path: Pat
             refused = dcmtk("echoscu", port)
             assert refused.returncode != 0
             assert "Local Limit Exceeded" in refused.stdout + refused.stderr
-        wait_for(lambda: echoes(port), 10)
+        wait_for(lambda: echoes(port))
 
 
 def test_tls_by_a_self_signed_certificate_one_way_and_mutual(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_peer_that_never_shakes_hands_holds_up_nobody(tmp_path: Path) -> None:
     ):
         begun = time.monotonic()
         assert echoes(port, "+tla", "+cf", server)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 9
 
 
 def test_an_unusable_certificate_is_said_at_once(tmp_path: Path) -> None:
@@ -354,10 +354,10 @@ def test_a_sender_that_leaves_in_the_middle_leaves_nothing(tmp_path: Path, study
             if number == 30:
                 break
             association.dul.send_pdu(part)
-        wait_for(lambda: hidden(config.inbox), 10)
+        wait_for(lambda: hidden(config.inbox))
         assert visible(config.inbox) == []
         association.abort()
-        wait_for(lambda: not hidden(config.inbox), 10)
+        wait_for(lambda: not hidden(config.inbox))
     assert visible(config.inbox) == []
 
 
@@ -365,7 +365,7 @@ def test_a_node_killed_before_the_rename_shows_nothing_and_is_swept_later(tmp_pa
     config = node_config(tmp_path)
     process, port = own_process(config, "tests.service.killed_node")
     assert dcmtk("storescu", port, study.structures_file).returncode != 0
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     assert visible(config.inbox) == []
     (left,) = hidden(config.inbox)
     inbox = Inbox(config.inbox, 0.0)
@@ -396,7 +396,7 @@ def test_memory_does_not_grow_with_the_object(tmp_path: Path, study: Any) -> Non
     assert peak - before < 25e6
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
 
 
 NOISE = {
@@ -417,17 +417,17 @@ def test_noise_ends_its_own_connection_only(tmp_path: Path, content: bytes) -> N
         with suppress(OSError):  # it has closed already
             peer.shutdown(socket.SHUT_WR)
         assert ended(peer)
-        wait_for(lambda: not associations(), 5)
+        wait_for(lambda: not associations())
 
 
 def test_probes_of_the_port_take_no_association_away(tmp_path: Path) -> None:
     with listening(node_config(tmp_path, max_associations=1)) as port, ExitStack() as silent:
         for _ in range(40):
             silent.enter_context(socket.create_connection(("127.0.0.1", port)))
-        wait_for(lambda: len(associations()) == 40, 10)
+        wait_for(lambda: len(associations()) == 40)
         assert echoes(port)
         silent.close()
-        wait_for(lambda: not associations(), 10)
+        wait_for(lambda: not associations())
 
 
 def test_an_association_that_has_ended_leaves_its_place_at_once(tmp_path: Path) -> None:
@@ -460,7 +460,7 @@ def test_logs_say_who_called_and_nothing_of_the_patient(tmp_path: Path, study: A
     assert dcmtk("storescu", port, "-aet", "SCANNER", "-nh", study.structures_file, broken).returncode != -1
     process.stdin.close()  # type: ignore[union-attr]
     log = process.stderr.read().decode()  # type: ignore[union-attr]
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
     found = [json.loads(line) for line in log.splitlines()]
     assert {"received", "object refused"} <= {line["event"] for line in found}
     assert all(line["caller"] == "SCANNER" for line in found if "caller" in line)
@@ -493,11 +493,11 @@ def test_a_peer_that_does_not_wait_for_answers_is_cut_off(tmp_path: Path, study:
         context = int(association.accepted_contexts[0].context_id or 0)
         for _ in range(200):
             association.dimse.send_msg(request(CTImageStorage, image.SOPInstanceUID, encoded(image)), context)
-        wait_for(lambda: not association.is_established or association.dul.to_provider_queue.empty(), 20)
+        wait_for(lambda: not association.is_established or association.dul.to_provider_queue.empty())
         association.abort()
         assert echoes(port)
-        wait_for(lambda: not hidden(config.inbox), 10)
-        wait_for(lambda: not associations(), 10)
+        wait_for(lambda: not hidden(config.inbox))
+        wait_for(lambda: not associations())
 
 
 def test_a_node_that_dies_is_started_again_and_ends_with_the_service(tmp_path: Path) -> None:
@@ -505,16 +505,17 @@ def test_a_node_that_dies_is_started_again_and_ends_with_the_service(tmp_path: P
     listener = Listener(node_config(tmp_path, port=port))
     listener.start()
     try:
-        wait_for(lambda: echoes(port), 30)
+        wait_for(lambda: echoes(port))
         assert listener.child is not None
         os.kill(listener.child.pid, signal.SIGKILL)
-        wait_for(lambda: not echoes(port), 10)
+        wait_for(lambda: listener.child is not None and not listener.child.alive())
+        assert not echoes(port)
         begun = time.monotonic()
         listener.step(begun)
         listener.step(begun + 1)
         assert listener.child is None, "not at once: what killed it could kill it again and again"
         listener.step(begun + 60)
-        wait_for(lambda: echoes(port), 30)
+        wait_for(lambda: echoes(port))
     finally:
         listener.stop()
     assert not echoes(port)

@@ -16,7 +16,8 @@ import pydicom
 
 from tests.dicom_phantom import write_study
 from tests.external import program
-from tests.service.conftest import Site, wait_for
+from tests.patience import PATIENCE_SECONDS, wait_for
+from tests.service.conftest import Site
 from tests.service.peers import answers, free_port
 from vmat_rt_service.config import Destination, ListenConfig
 
@@ -74,7 +75,7 @@ def running(folder: Path, dicom_port: int, node_port: int) -> Iterator[Orthanc]:
         yield Orthanc(http_port)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
 
 
 def test_a_study_goes_from_orthanc_through_the_service_and_back(site: Site, tmp_path: Path) -> None:
@@ -100,10 +101,10 @@ def test_a_study_goes_from_orthanc_through_the_service_and_back(site: Site, tmp_
             answers(node_port, 30)
             sent = orthanc.post("/modalities/vmat-rt/store", study.encode())
             assert (sent["InstancesCount"], sent["FailedInstancesCount"]) == (12, 0)
-            wait_for(lambda: orthanc.instances("RTDOSE"), 240)
+            wait_for(lambda: orthanc.instances("RTDOSE"))
         finally:
             service.send_signal(signal.SIGTERM)
-            assert service.wait(30) == 0
+            assert service.wait(PATIENCE_SECONDS) == 0
         (dose,) = orthanc.instances("RTDOSE")
         (plan,) = orthanc.instances("RTPLAN")
         (tmp_path / "dose.dcm").write_bytes(orthanc.file(dose))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pydicom
 
 from tests.dicom_phantom import Drawn, cut_short, default_rois, disc, write_study
+from tests.patience import PATIENCE_SECONDS
 from tests.service.conftest import Site
 from vmat_rt.grid import Grid
 
@@ -56,7 +57,7 @@ def test_no_sentinel_leaves(site: Site) -> None:
     studies(site.inbox)
     site.reconfigure(patience_minutes=0.0)
     service = site.watch("--once", stdout=(site.root / "stdout").open("wb"))
-    assert service.wait(120) == 0
+    assert service.wait(PATIENCE_SECONDS) == 0
     listed = subprocess.run(
         [sys.executable, "-m", "vmat_rt.cli", "jobs", "--state", str(site.config.state), "--json"],
         capture_output=True, check=True,
@@ -90,7 +91,7 @@ def test_reasons_name_the_roi_but_not_the_patient(site: Site) -> None:
 def test_a_worker_that_fails_says_nothing_of_the_file(site: Site) -> None:
     studies(site.inbox)
     site.reconfigure(protocol="/nowhere/Zyxwvu.yaml")
-    assert site.watch("--once").wait(60) == 0
+    assert site.watch("--once").wait(PATIENCE_SECONDS) == 0
     log = (site.root / "log.jsonl").read_text()
     assert "failed" in site.states()
     assert not [secret for secret in SECRETS if secret in log]

@@ -18,7 +18,8 @@ from pydicom.uid import CTImageStorage, RTDoseStorage, RTPlanStorage
 from pynetdicom import AE, evt
 
 from tests.dicom_phantom import write_study
-from tests.service.conftest import QUICK, Site, wait_for
+from tests.patience import PATIENCE_SECONDS, wait_for
+from tests.service.conftest import QUICK, Site
 from tests.service.peers import certificate, free_port, modalities, same_content, storescp
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import Destination, WebConfig, load_config
@@ -290,7 +291,7 @@ def test_relative_certificates_are_below_the_configuration(tmp_path: Path) -> No
 
 def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vmat_rt.cli", *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
 
 def jobs(site: Site) -> str:
@@ -303,14 +304,14 @@ def test_a_service_that_is_killed_sends_after_the_restart(site: Site, tmp_path: 
     write_study(site.inbox, seed="send")
     service = site.watch()
     ledger = Ledger(site.config.journal)
-    wait_for(lambda: any(send.attempts for (send,) in ledger.by_job().values()), 60)
+    wait_for(lambda: any(send.attempts for (send,) in ledger.by_job().values()))
     service.send_signal(signal.SIGKILL)
-    service.wait(10)
+    service.wait(PATIENCE_SECONDS)
     with storescp(tmp_path / "pacs", port) as log:
-        assert site.watch("--once").wait(60) == 0
+        assert site.watch("--once").wait(PATIENCE_SECONDS) == 0
         assert modalities(log) == ["RP", "RD"]
         assert "to pacs: sent" in jobs(site)
-        assert site.watch("--once").wait(60) == 0
+        assert site.watch("--once").wait(PATIENCE_SECONDS) == 0
         assert modalities(log) == ["RP", "RD"]
     found = json.loads(run("jobs", "--json", "--state", site.config.state).stdout)
     assert found["jobs"][0]["sends"][0]["status"] == "sent"
@@ -319,7 +320,7 @@ def test_a_service_that_is_killed_sends_after_the_restart(site: Site, tmp_path: 
 def test_once_ends_though_a_destination_is_down(site: Site) -> None:
     site.reconfigure(destinations=(destination(free_port()),), web=NO_PAGE)
     write_study(site.inbox, seed="send")
-    assert site.watch("--once").wait(60) == 0
+    assert site.watch("--once").wait(PATIENCE_SECONDS) == 0
     assert "pending, 1 attempts failed: no connection" in jobs(site)
     assert "not sent" in {line["event"] for line in site.log()}
 

@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.external import program
+from tests.patience import PATIENCE_SECONDS
 from tests.service.pages import SECONDS, Served, configured, fill
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.access import TOKEN_VARIABLE, access_for, is_loopback
@@ -423,7 +424,7 @@ def dom(url: str, profile: Path) -> str:
         "--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}",
         "--virtual-time-budget=3000", "--dump-dom", url,
     ]  # fmt: skip
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS).stdout
 
 
 def test_chromium_draws_the_page_with_its_style_and_no_complaint(served: Served, tmp_path: Path) -> None:
@@ -433,7 +434,7 @@ def test_chromium_draws_the_page_with_its_style_and_no_complaint(served: Served,
         "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}",
         "--window-size=1200,900", "--hide-scrollbars", "--enable-logging=stderr", f"--screenshot={picture}", served.url,
     ]  # fmt: skip
-    run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert "Content Security Policy" not in run.stderr
     assert "CONSOLE" not in run.stderr
     from matplotlib.image import imread

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.patience import PATIENCE_SECONDS, wait_for
 from tests.train.cohorts import patient, tiny_recipe
 from vmat_rt.bundle import load_bundle
 from vmat_rt.case import Volume
@@ -130,9 +130,7 @@ def test_a_killed_run_goes_on_as_if_never_stopped(cohort: Cohort, runs: Path) ->
     whole, killed = runs / "whole", runs / "killed"
     train(recipe, cohort, whole)
     process = subprocess.Popen(command(recipe, cohort, killed), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not ((killed / "metrics.csv").exists() and len(rows(killed)) >= 5) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: (killed / "metrics.csv").exists() and len(rows(killed)) >= 5, process=process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = len(rows(killed))
@@ -258,11 +256,9 @@ def test_ctrl_c_says_how_to_go_on(cohort: Cohort, runs: Path) -> None:
     recipe = tiny_recipe(epochs=2000, checkpoint_steps=1)
     out = runs / "interrupted"
     process = subprocess.Popen(command(recipe, cohort, out), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (out / "checkpoints" / "last.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for((out / "checkpoints" / "last.pt").exists, process=process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert "Ended: stopped by Ctrl-C; what is finished is kept. Go on by --resume. [STOPPED]" in said
     assert "Traceback" not in said
@@ -273,7 +269,7 @@ def test_every_process_hears_that_the_folder_holds_another_run(cohort: Cohort, r
     out = runs / "another"
     train(recipe, cohort, out)
     other = command(recipe, cohort, out, "--devices", "2", "--resume", "epochs=4")
-    done = subprocess.run(other, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(other, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 2
     assert "holds another run: it was begun with epochs=3; give another folder" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,0 +1,20 @@
+"""How long tests wait for what happens soon on a quiet machine: a loaded one must not fail them."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+
+PATIENCE_SECONDS = 300.0
+
+
+def wait_for(
+    condition: Callable[[], object], seconds: float = PATIENCE_SECONDS, process: subprocess.Popen[str] | None = None
+) -> None:
+    """Until it holds. Fails when the time is over, or when `process`, which shall bring it about, has ended before."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        assert process is None or process.poll() is None or condition(), f"the process ended: {process.returncode}"
+        time.sleep(0.005)
