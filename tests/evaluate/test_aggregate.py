@@ -77,6 +77,17 @@ def test_openkbp_pools_entries_not_patients() -> None:
     assert found.sd == pytest.approx(np.std([1, 5], ddof=1))
 
 
+def test_the_openkbp_interval_is_of_the_mean_beside_it() -> None:
+    """Of a seed with twenty patients and one with two, each counts once."""
+    many = [document(f"p{i}", {}, seed="1", openkbp={"D_95 P": 1.0 + 0.01 * i}) for i in range(20)]
+    few = [document(f"p{i}", {}, seed="2", openkbp={"D_95 P": 5.0 + i}) for i in range(2)]
+    found = pooled(*many, *few).metrics["openkbp_dvh_score"]
+    assert isinstance(found, MetricSummary)
+    assert found.mean is not None
+    assert found.ci95 is not None
+    assert found.ci95[0] < found.mean < found.ci95[1]
+
+
 def test_the_spread_over_seeds_is_that_of_the_cases_that_all_of_them_have() -> None:
     """The second seed lacks the difficult patient: that does not make the two differ."""
     model = pooled(

@@ -163,6 +163,25 @@ def test_a_damaged_case_is_a_row(cohort: Cohort, tmp_path: Path) -> None:
     assert lost["mae_gy"] is None
 
 
+def test_a_damaged_record_is_a_row_too(cohort: Cohort, tmp_path: Path) -> None:
+    """Also one of a case that nobody evaluates stops nothing."""
+    copy = Cohort.open(shutil.copytree(cohort.place.root, tmp_path / "copy"))
+    copy.reindex()
+    splits = Splits.read(copy)
+    hurt, whole = splits.cases("test", 42)
+    for key in (hurt, splits.cases("train", 42)[0]):
+        (tmp_path / "copy" / "cases" / f"{key}.zarr" / "record.json").write_text("{bad", encoding="utf-8")
+    question = Question(
+        (str(pack_tiny(tmp_path / "tiny", trained_on={}).folder),), seed=42, gamma=False, baseline=False
+    )
+    document = evaluate(copy, question, tmp_path / "out", ONE)
+    assert (document.models["tiny"].n_cases, document.models["tiny"].n_failed) == (1, 1)
+    with (tmp_path / "out" / "failures.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["case"], row["code"]) == (hurt, "CASE_DAMAGED")
+    assert {row.case for row in read_results(tmp_path / "out") if row.metric == "mae_gy" and row.value} == {whole}
+
+
 def test_another_grid_is_resampled_and_what_it_leaves_out_is_said(cohort: Cohort, tmp_path: Path) -> None:
     """A model whose grid is smaller: the rest of the body counts as 0 Gy, and that stands in the notes."""
     rule = cohort.settings.grid.model_copy(update={"shape": (20, 24, 32)})

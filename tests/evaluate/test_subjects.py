@@ -175,6 +175,20 @@ def test_the_trees_of_a_run_stand_beside_it(cohort: Cohort, run: Path) -> None:
     assert len(subjects(cohort, run)) == 1
 
 
+def test_trees_called_as_the_model_beside_them_get_a_number(cohort: Cohort, run: Path) -> None:
+    """Else the two would be averaged as if they were seeds."""
+    found = subjects(cohort, f"tiny_prior={run}", baseline=True)
+    assert [(subject.name, subject.role) for subject in found] == [
+        ("tiny_prior", "model"),
+        ("tiny_prior_2", "baseline"),
+    ]
+
+
+def test_a_name_may_be_of_any_language(cohort: Cohort, bundle: Bundle) -> None:
+    (found,) = subjects(cohort, f"Größe={bundle.folder}", seed=42)
+    assert (found.name, found.label) == ("Größe", "Größe")
+
+
 def test_the_installed_trees_stand_beside_a_network_without_any(cohort: Cohort, tmp_path: Path) -> None:
     runs = [pack(tmp_path / str(seed), cohort, seed) for seed in (42, 7)]
     *models, baseline = subjects(cohort, *runs, baseline=True)

@@ -104,6 +104,7 @@ def test_json_rows(tmp_path: Path) -> None:
         ("model,seed,case,metric,value\nm,1,c,mae,four", "RESULTS_ROW", "four"),
         ("model,seed,case,metric,value\nm,1,c,mae,inf", "RESULTS_ROW", "infinite"),
         ("model,seed,case,metric,value\nm,1,,mae,3", "RESULTS_ROW", "case empty"),
+        ("model,seed,case,metric,value\nm,1,c,mae,1,9", "RESULTS_ROW", "more fields than the header"),
         ("model,seed,case,metric,value\n", "RESULTS_EMPTY", "no rows"),
     ],
 )
@@ -134,6 +135,20 @@ def test_absent_files(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text('{"models": {}}')
     with pytest.raises(InputError, match="RESULTS_UNREADABLE"):
         read_results(tmp_path / "odd.json")
+
+
+def test_a_value_that_is_no_number_is_a_bad_row(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('[{"model": "m", "case": "c", "metric": "mae", "value": [1]}]')
+    with pytest.raises(InputError, match="RESULTS_ROW"):
+        read_results(tmp_path)
+
+
+def test_a_baseline_that_stands_in_two_evaluations_counts_once() -> None:
+    """It took another time in each."""
+    slow, fast = ([ResultRow("base", "", "c", "seconds", value)] for value in (2.0, 1.0))
+    found = compare_rows(rows_of("base", BASELINE) + slow + rows_of("base", BASELINE) + fast + rows_of("new", BETTER))
+    assert found.models == ("base", "new")
+    assert found.summaries["base"]["seconds"].mean == 2.0
 
 
 def test_what_is_said_twice_is_refused() -> None:

@@ -251,6 +251,7 @@ def test_a_full_size_ct_is_reported_in_time(tmp_path: Path) -> None:
     grid = Grid((120, 512, 512), (3.0, 0.9, 0.8), (-168.0, -210.0, -212.0), synthetic.FRAME)
     large = replace(synthetic.case(), ct=Volume(grid, np.zeros(grid.shape, np.float32)))
     made = replace(synthetic.result(), case=large)
+    (tmp_path / "first").mkdir()
     write_report(synthetic.result(), tmp_path / "first")  # imports are not what is timed
     start = time.process_time()
     write_report(made, tmp_path)

@@ -67,11 +67,16 @@ def make_cohort(folder: Path, train: int = 4, validation: int = 2) -> Cohort:
         case = patient(number)
         origin = Origin(key=case.key, patient=f"person-{number}", source="simulated")
         cohort.add(case, describe(case, origin))
+    split(cohort, train, validation)
+    return cohort
+
+
+def split(cohort: Cohort, train: int, validation: int) -> None:
+    """So many cases to train on and to validate, by seed 42, and one to test; the same ones whatever they hold."""
     cohort.reindex()
     total = train + validation + 1
     fractions = (train / total, validation / total, 1 / total)
     split_cohort(cohort.records(), seeds=(42,), fractions=fractions).write(cohort)
-    return cohort
 
 
 def tiny_recipe(**changes: object) -> Recipe:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from tests.train.cohorts import SETTINGS, make_cohort, patient, tiny_recipe
+from tests.train.cohorts import SETTINGS, make_cohort, patient, split, tiny_recipe
 from vmat_rt.case import Case, Volume
 from vmat_rt.cohort.record import Origin, describe
-from vmat_rt.cohort.split import split_cohort
+from vmat_rt.cohort.split import Splits, split_cohort
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.dicom.export import export_case
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import read_study
-from vmat_rt.errors import ConfigError
+from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.geometry.rasterize import structure_fraction
@@ -147,6 +148,49 @@ def test_a_case_without_dose_teaches_nothing() -> None:
     case = replace(gridded(patient(0), model_grid(SETTINGS.grid, patient(0))), reference_dose=None)
     with pytest.raises(ConfigError, match="no clinical dose"):
         example_arrays(case, ExampleSettings(CHANNELS, TABLE, 1))
+
+
+def test_cases_that_cannot_teach_are_named_before_anything_is_fitted(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path / "cohort", train=3, validation=1)
+    first, second, *_ = Splits.read(cohort).cases("train")
+    for key in (first, second):
+        cohort.add(replace(cohort.read(key), reference_dose=None), cohort.record(key), replace=True)
+    split(cohort, 3, 1)
+    recipe = tiny_recipe(prior={"folds": 2})
+    with pytest.raises(ConfigError, match=f"2 of 4 cases have no clinical dose to learn from: {first}, {second};"):
+        gather(recipe, cohort, 42, tmp_path / "cache")
+    assert not (tmp_path / "cache" / "priors").exists()
+
+
+def test_an_empty_dose_is_refused_with_its_case(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path / "cohort", train=2, validation=1)
+    key = Splits.read(cohort).cases("train")[0]
+    case = cohort.read(key)
+    assert case.reference_dose is not None
+    empty = replace(case.reference_dose, array=np.zeros_like(case.reference_dose.array))
+    cohort.add(replace(case, reference_dose=empty), cohort.record(key), replace=True)
+    split(cohort, 2, 1)
+    with pytest.raises(InputError, match=f"REFERENCE_DOSE_EMPTY: Case {key}: "):
+        gather(tiny_recipe(), cohort, 42, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"channels": {"extra": ["distance:Rectom"]}}, r"did you mean distance:Rectum\?"),
+        ({"channels": {"extra": ["beam:beam_PTV_9999"]}}, r"nothing for the input channel 'beam:beam_PTV_9999'"),
+        ({"optimiser": {"warmup": 1000}}, r"optimiser\.warmup=1000 reaches the full rate after the last of 4 steps"),
+        ({"losses": [{"name": "structure_weighted", "target": 0, "rim": 0, "elsewhere": 0}]}, "above 0"),
+        ({"losses": [{"name": "asymmetric", "under": 0, "over": 0}]}, "above 0"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused_before_anything_is_fitted(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    cohort = make_cohort(tmp_path / "cohort", train=4, validation=1)
+    with pytest.raises(ConfigError, match=said):
+        gather(tiny_recipe(**settings), cohort, 42, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_only_what_changed_is_encoded_again(tmp_path: Path) -> None:

@@ -211,6 +211,16 @@ def test_a_residual_needs_a_clamped_output() -> None:
         network_settings(wrong, channels)
 
 
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(tiny_recipe().as_yaml() + "epochs: 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="the key epochs stands twice"):
+        load_recipe(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read as text"):
+        load_recipe(path)
+
+
 def test_the_arguments_of_a_recipe_give_it_again() -> None:
     overrides = ["prior.beams=false", "channels.extra=[]", "optimiser.lr=1.0e-05", "prior.importance={Larynx: 0.1}"]
     changed = load_recipe("openkbp_cpu", overrides)
@@ -219,7 +229,7 @@ def test_the_arguments_of_a_recipe_give_it_again() -> None:
     assert sorted(settings) == sorted(overrides)
     assert arguments_of(load_recipe("prostate_cpu", ["prior=null"])) == ("prostate_cpu", "prior=null")
     assert arguments_of(load_recipe("wide")) == ("wide",)
-    assert arguments_of(tiny_recipe()) == ("tiny.yaml",)
+    assert arguments_of(tiny_recipe()) == ("recipe.yaml",)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +240,10 @@ def test_the_arguments_of_a_recipe_give_it_again() -> None:
         ("nonsense_of_all_sorts=1", r"there is no key nonsense_of_all_sorts;"),
         ("batch=0", r"batch: input should be greater than or equal to 1, not 0"),
         ("validation.metric=mae", r"validation\.metric: input should be 'mae_gy'.*not 'mae'"),
+        ("optimiser.lowest_lr=0.1", r"optimiser: lowest_lr is 0\.1, above lr 0\.0001"),
+        ("augmentation.shift_mm=.inf", r"augmentation\.shift_mm: input should be"),
+        ("augmentation.shift_mm=1e30", r"augmentation\.shift_mm: input should be less than or equal to 1000"),
+        ("losses=[{name: l1, weight: .inf}]", r"weight: input should be a finite number"),
     ],
 )
 def test_mistakes_in_a_recipe_are_said_in_a_line(setting: str, said: str) -> None:

@@ -116,6 +116,20 @@ def test_a_resume_with_other_threads_says_what_differs(
     assert "began with" in caplog.text
 
 
+def test_a_run_that_went_on_leaves_nothing_of_a_kill_and_a_damaged_one_says_so(cohort: Cohort, runs: Path) -> None:
+    out = runs / "left"
+    recipe = tiny_recipe(epochs=2, validation={"patience": 1})
+    assert train(recipe, cohort, out)["stopped"] == "after all epochs"
+    half = out / "checkpoints" / "last.4711.part"
+    half.write_bytes(b"half a checkpoint")
+    train(recipe, cohort, out, resume=True)
+    assert not half.exists()
+    assert load_recipe(out / "bundle" / "recipe.yaml") == recipe, "what the model card's command names"
+    (out / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"run\.json is damaged"):
+        train(recipe, cohort, out, resume=True)
+
+
 def test_it_learns(cohort: Cohort, runs: Path) -> None:
     recipe = tiny_recipe(
         epochs=25, unet={"width": 8, "levels": 2, "embedding": 8}, optimiser={"lr": 1e-2}, validation={"every": 25}

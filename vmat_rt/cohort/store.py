@@ -145,9 +145,17 @@ class Cohort:
         return self.arrays(key).read(start, stop)
 
     def sha256(self, keys: tuple[str, ...] | None = None) -> str:
-        """Of the contents of these cases, or of all."""
-        contents = {key: self.record(key).content_sha256 for key in (self.keys() if keys is None else keys)}
-        return canonical_sha256(contents)
+        """Of the contents of these cases, or of all; those with a damaged record as cohort.yaml lists them."""
+        return canonical_sha256({key: self.content(key) for key in (self.keys() if keys is None else keys)})
+
+    def content(self, key: str) -> str:
+        """The content hash of a case, for whoever meets damage when it is read: where its record is damaged, the hash
+        that cohort.yaml lists, or an empty one. Raises ConfigError when there is no such case.
+        """
+        try:
+            return self.record(key).content_sha256
+        except InputError:
+            return _read_head(self.place, self.place.root).cases.get(key, "")
 
     def reindex(self) -> dict[str, str]:
         """List every case's content hash in cohort.yaml, as the end of a batch of adding. Key -> hash."""

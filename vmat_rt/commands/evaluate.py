@@ -99,5 +99,6 @@ def _table(document: AggregateDocument) -> str:
                     continue
                 spread = f" SD {value.sd:.3g}" if value.sd is not None else ""
                 interval = f" (95 % CI {value.ci95[0]:.4g} to {value.ci95[1]:.4g})" if value.ci95 else ""
-                lines.append(f"  {f'{metric} {structure}'.strip():32s} {value.mean:8.4g}{spread}{interval}")
+                fewer = f" in {value.n} cases" if value.n != model.n_cases else ""
+                lines.append(f"  {f'{metric} {structure}'.strip():32s} {value.mean:8.4g}{spread}{interval}{fewer}")
     return "\n".join(lines)

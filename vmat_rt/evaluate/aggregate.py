@@ -91,11 +91,10 @@ def _pooled_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
     of_all = set.intersection(*({case for of, case in entries if of == seed} for seed in means))
     shared = {(seed, "all"): _mean_of(entries, seed, of_all) for seed in means if of_all}
     patients = case_means({key: float(np.mean(own)) for key, own in entries.items()})
-    by_patient = {case: [e for (_, of), own in entries.items() if of == case for e in own] for case in patients}
     return MetricSummary(
         mean=float(np.mean(list(means.values()))),
         sd=float(np.std(list(patients.values()), ddof=1)) if len(patients) > 1 else None,
-        ci95=_pooled_ci95(list(by_patient.values())),
+        ci95=_pooled_ci95(entries, list(patients)),
         n=len(patients),
         seed_sd=seed_sd(shared),
         by_seed={seed: mean for seed, mean in means.items() if seed},
@@ -109,11 +108,20 @@ def _mean_of(entries: Mapping[tuple[str, str], Sequence[float]], seed: str, case
     )
 
 
-def _pooled_ci95(entries: Sequence[Sequence[float]]) -> tuple[float, float] | None:
-    """Bootstrap interval of the mean of all patients' entries, drawing patients; None for one patient."""
-    if len(entries) < 2:
+def _pooled_ci95(
+    entries: Mapping[tuple[str, str], Sequence[float]], patients: Sequence[str]
+) -> tuple[float, float] | None:
+    """Bootstrap interval of the same mean, over a seed's entries and then over seeds; None for one patient."""
+    if len(patients) < 2:
         return None
-    sums, counts = np.array([sum(own) for own in entries]), np.array([len(own) for own in entries])
-    drawn = np.random.default_rng(BOOTSTRAP_SEED).integers(0, len(entries), (RESAMPLES, len(entries)))
-    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
+    drawn = np.random.default_rng(BOOTSTRAP_SEED).integers(0, len(patients), (RESAMPLES, len(patients)))
+    means = []
+    for seed in sorted({seed for seed, _ in entries}):
+        own = [entries.get((seed, patient), ()) for patient in patients]
+        sums, counts = np.array([sum(found) for found in own]), np.array([len(found) for found in own])
+        total = counts[drawn].sum(axis=1)
+        # A draw may hold none of the patients of a seed that saw few.
+        means.append(np.divide(sums[drawn].sum(axis=1), total, out=np.full(RESAMPLES, np.nan), where=total > 0))
+    over_seeds = np.nanmean(np.stack(means), axis=0)
+    low, high = np.percentile(over_seeds, [2.5, 97.5])
     return float(low), float(high)

@@ -96,10 +96,13 @@ def measure(case: Case, dose: Volume, protocol: Protocol, *, with_gamma: bool, o
 
 
 def reference_of(case: Case) -> Volume:
-    """The case's reference dose. Raises InputError (NO_REFERENCE_DOSE)."""
+    """The case's reference dose. Raises InputError (NO_REFERENCE_DOSE, REFERENCE_DOSE_EMPTY)."""
     if case.reference_dose is None:
         message = "The case has no reference dose, so there is nothing to compare a prediction with."
         raise InputError(Problem("NO_REFERENCE_DOSE", message, "Add it to the cohort with its RTDOSE."))
+    if not case.reference_dose.array.any():
+        message = "The case's reference dose is 0 everywhere on the cohort's grid."
+        raise InputError(Problem("REFERENCE_DOSE_EMPTY", message, "Look at its RTDOSE, and add the case again."))
     return case.reference_dose
 
 

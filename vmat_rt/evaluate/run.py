@@ -19,6 +19,7 @@ from vmat_rt.evaluate.local import run_local
 from vmat_rt.evaluate.measures import METRICS
 from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for, unseen
 from vmat_rt.evaluate.work import Outcome, Task, evaluate_task, failed
+from vmat_rt.metrics.statistics import FEW_CASES, NARROW
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, EvaluatedCohort
 
 log = logging.getLogger("vmat_rt")
@@ -90,7 +91,7 @@ def _tasks(subject: Subject, cases: Sequence[str], cohort: Cohort, question: Que
             model_sha256=identity.sha256,
             cohort=root,
             case=key,
-            case_sha256=cohort.record(key).content_sha256,
+            case_sha256=cohort.content(key),
             device=means.device,
             with_gamma=question.gamma,
             save_dose=question.save_dose,
@@ -168,6 +169,8 @@ def _notes(cohort: Cohort, subjects: Sequence[Subject], documents: Sequence[Case
     notes = []
     if cohort.settings.provenance.simulated:
         notes.append("All patients and plans of this cohort are simulated.")
+    if any(1 < len(subject.cases) < FEW_CASES for subject in subjects):
+        notes.append(NARROW[0].upper() + NARROW[1:] + ".")
     notes += [f"{subject.label}: {note}" for subject in subjects for note in subject.notes]
     for subject in subjects:
         own = [document for document in documents if document.label == subject.label]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -13,13 +13,13 @@ from vmat_rt.bundle import TRAINING_CASES, Bundle, baseline_bundle, find_bundle,
 from vmat_rt.case import ModelIdentity
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort, canonical_sha256
-from vmat_rt.errors import ConfigError
+from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.report.evaluation_schema import SubjectEntry, SubjectRole
 
 SplitName = Literal["train", "validation", "test", "outliers", "all"]
 SPLIT_NAMES: Final[tuple[str, ...]] = get_args(SplitName)
 
-_NAMED: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)")
+_NAMED: Final = re.compile(r"(\w[\w.-]*)=(.+)")
 _UNKNOWN_CASES: Final = "it does not record which cases it was trained on: whether it saw some of these is unknown"
 
 
@@ -34,6 +34,7 @@ class Subject:
     cases: tuple[str, ...]
     notes: tuple[str, ...] = ()
     label: str = ""
+    recipe_sha256: str = ""
 
     @property
     def identity(self) -> ModelIdentity:
@@ -52,6 +53,7 @@ class Subject:
             sha256=identity.sha256,
             trained_on=identity.trained_on,
             notes=list(self.notes),
+            recipe_sha256=self.recipe_sha256,
         )
 
 
@@ -154,7 +156,7 @@ def _subject(text: str, choice: CaseChoice) -> tuple[Run | None, Subject]:
     name = named[1] if named else bundle.manifest.name
     if run is None:
         return None, Subject(name, "", "model", bundle, ())
-    return run, Subject(name, str(run.seed), "model", bundle, choice.keys(run))
+    return run, Subject(name, str(run.seed), "model", bundle, choice.keys(run), recipe_sha256=run.recipe_sha256)
 
 
 def _require_one_recipe_a_name(found: Sequence[tuple[Run | None, Subject]]) -> None:
@@ -207,13 +209,21 @@ def _seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tupl
     images = {image for image in listed.values() if image}
 
     def seen(key: str) -> bool:
-        image = cohort.record(key).image_sha256
+        image = _image(cohort, key)
         if image and image in images:
             return True
         # Another patient may have the same key in another cohort.
         return key in listed and not (image and listed[key])
 
     return tuple(key for key in subject.cases if seen(key)), recorded
+
+
+def _image(cohort: Cohort, key: str) -> str:
+    """Hash of a case's image; empty where its record is damaged, so that its key must tell."""
+    try:
+        return cohort.record(key).image_sha256
+    except InputError:
+        return ""
 
 
 def _baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]:
@@ -232,7 +242,8 @@ def _baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]
             beside[key] = replace(beside[key], cases=tuple(cases))
         else:
             beside[key] = baseline
-    return _told_apart([_flagged(baseline, choice) for baseline in beside.values()])
+    models = {subject.name for subject in subjects}
+    return _told_apart([_flagged(baseline, choice) for baseline in beside.values()], models)
 
 
 def _baseline_of(subject: Subject, protocol: str) -> Subject | None:
@@ -258,13 +269,13 @@ def _flagged(baseline: Subject, choice: CaseChoice) -> Subject:
     return baseline if recorded else replace(baseline, notes=(_UNKNOWN_CASES,))
 
 
-def _told_apart(baselines: list[Subject]) -> list[Subject]:
-    """Different baselines of one name and seed get a number behind the name."""
+def _told_apart(baselines: list[Subject], models: Set[str]) -> list[Subject]:
+    """Baselines that share name and seed, or their name with one of the models, get a number behind the name."""
     times: dict[tuple[str, str], int] = {}
     named = []
     for baseline in baselines:
         key = (baseline.name, baseline.seed)
-        times[key] = times.get(key, 0) + 1
+        times[key] = times.get(key, int(baseline.name in models)) + 1
         named.append(replace(baseline, name=f"{baseline.name}_{times[key]}") if times[key] > 1 else baseline)
     return named
 
@@ -281,7 +292,7 @@ def _labelled(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
         raise ConfigError(f"two models are called {', '.join(sorted(no_runs))}; give one another name by NAME=MODEL")
     for subject in subjects:
         label = subject.name if names.count(subject.name) == 1 else f"{subject.name}-{subject.seed or 'no_seed'}"
-        labelled.append(replace(subject, label=re.sub(r"[^A-Za-z0-9_.-]", "_", label)))
+        labelled.append(replace(subject, label=re.sub(r"[^\w.-]", "_", label)))
     taken = [subject.label for subject in labelled]
     twice = sorted({label for label in taken if taken.count(label) > 1})
     if twice:

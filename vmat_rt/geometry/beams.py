@@ -5,7 +5,7 @@ Where the rays run and in which frame: vmat_rt.geometry.rays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,11 @@ def beam_maps(
     return view_maps(place_beams(density, body, union > 0, angles_deg, isocentre_mm), targets)
 
 
+def map_names(targets: Iterable[str]) -> tuple[str, ...]:
+    """Of the maps that these targets have, in the order of view_maps."""
+    return "beam_any", *(f"beam_{name}" for name in targets), "beam_chord", "in_beam", "open_field"
+
+
 def view_maps(beams: Beams, targets: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     """Means over the beams (z, y, x), zero outside the body. A target is in view where a voxel's ray meets it, with an
     edge softened by PENUMBRA_MM across and along the patient.
@@ -70,6 +75,6 @@ def view_maps(beams: Beams, targets: Mapping[str, FloatArray]) -> dict[str, Floa
     chords = [target_chords(beams.fan, beams.grid, each) for each in (union, *targets.values())]
     seen = [np.minimum(chord / np.float32(FULL_CHORD_MM), np.float32(1)) for chord in chords]
     views = soften(beams.fan, np.stack([*seen, chords[0] / np.float32(10), seen[0]], axis=1))
-    names = ["beam_any", *(f"beam_{name}" for name in targets), "beam_chord", "in_beam", "open_field"]
+    names = map_names(targets)
     rows = gather(beams, views, attenuated=views.shape[1] - 1)
     return {name: beams.volume(row) for name, row in zip(names, rows, strict=True)}

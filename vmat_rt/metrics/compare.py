@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.metrics.results_file import ResultRow, read_results
-from vmat_rt.metrics.statistics import PairedTest, Summary, holm, paired_test, summarize
+from vmat_rt.metrics.statistics import FEW_CASES, NARROW, PairedTest, Summary, holm, paired_test, summarize
 
 JUDGED: Final = (
     "mae_gy", "mae_target_gy", "mae_outside_gy", "gamma_global_percent", "gamma_target_percent", "d95_abs_gap_gy",
@@ -18,6 +19,10 @@ JUDGED: Final = (
 )  # fmt: skip
 """What an evaluation's models are tested on, each by structure where it has any: numbers of which one direction is
 better. Of the others a test would mean nothing, but its p would count in the correction of these."""
+
+_POOLED: Final = "openkbp_dvh_score"
+_VARIES: Final = frozenset({"seconds"})
+"""What no two evaluations of one model have in common."""
 
 Table = dict[str, dict[str, dict[tuple[str, str], float | None]]]
 """model -> metric -> (seed, case) -> value."""
@@ -99,19 +104,26 @@ def _tabulate(rows: Iterable[ResultRow]) -> Table:
     twice = 0
     for row in rows:
         cell = table.setdefault(row.model, {}).setdefault(row.metric, {})
-        twice += (row.seed, row.case) in cell
-        cell[row.seed, row.case] = row.value
+        before = cell.setdefault((row.seed, row.case), row.value)
+        twice += row.metric not in _VARIES and not _same(before, row.value)
     if twice:
         raise InputError(
             Problem(
                 "RESULTS_TWICE",
-                f"{twice} rows repeat a model, seed, case and metric that came before.",
-                "Give models that differ different names, runs that differ different seeds, and each file once.",
+                f"{twice} rows give a model, seed, case and metric another value than a row before.",
+                "Give models that differ different names, and runs that differ different seeds.",
             )
         )
     if not table:
         raise InputError(Problem("RESULTS_EMPTY", "There is nothing to compare.", "Give at least one results file."))
     return table
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    """Whether two rows say the same, as those of a baseline that stands in two evaluations."""
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _against(baseline: dict[str, Any], model: dict[str, Any]) -> dict[str, PairedTest]:
@@ -128,6 +140,13 @@ def _judged(metrics: Sequence[str]) -> Sequence[str]:
 
 def _notes(table: Table, tests: dict[str, dict[str, PairedTest]]) -> tuple[str, ...]:
     notes = []
+    if any(_POOLED in found for found in table.values()):
+        notes.append(
+            f"{_POOLED} is here the mean over patients of their own means, which pairs need; aggregate.json and the "
+            "challenge pool all entries, in which patients with more structures count more"
+        )
+    if any(1 < len(_cases(found)) < FEW_CASES for found in table.values()):
+        notes.append(NARROW)
     if len(table) == 1:
         notes.append("one model alone is described, not tested")
     baseline, *others = table

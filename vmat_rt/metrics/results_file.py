@@ -61,7 +61,7 @@ def read_results(path: Path) -> tuple[ResultRow, ...]:
     for number, record in enumerate(records, start=1):
         try:
             rows.append(_row(record))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             message = f"{file.name}, row {number}: {error}."
             problems.append(Problem("RESULTS_ROW", message, f"Each row needs {', '.join(COLUMNS)}."))
     raise_errors(problems)
@@ -90,6 +90,8 @@ def _from_json(text: str) -> list[Mapping[str, Any]]:
 
 
 def _row(record: Mapping[str, Any]) -> ResultRow:
+    if None in record:  # a decimal comma makes one
+        raise ValueError("it has more fields than the header")
     absent = [name for name in COLUMNS if name not in record and name != "seed"]
     if absent:
         raise ValueError(f"{', '.join(absent)} missing")

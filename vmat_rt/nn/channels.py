@@ -13,7 +13,8 @@ A channel is added by one function and one line of CHANNELS. A name is a kind, o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from vmat_rt.case import FloatArray
 from vmat_rt.errors import ConfigError
+from vmat_rt.geometry.beams import map_names
 from vmat_rt.geometry.distance import signed_distance_mm
 from vmat_rt.nn.scene import Scene
 
@@ -49,6 +51,19 @@ def parse_channel(name: str) -> tuple[ChannelKind, str]:
         known = ", ".join(f"{w}:<{k.argument}>" if k.argument else w for w, k in CHANNELS.items())
         raise ConfigError(f"no input channel is called {name!r}; there are {known}")
     return kind, argument
+
+
+def require_known(names: Iterable[str], structures: Collection[str], targets: Collection[str]) -> None:
+    """Raises ConfigError for a channel of a structure or beam map that a protocol with these names does not have: where
+    nobody contours it, it is as empty as that of a structure that one patient lacks.
+    """
+    known = {"distance": structures, "beam": map_names(targets)}
+    for name in names:
+        word, _, argument = name.partition(":")
+        if word in known and argument not in known[word]:
+            near = difflib.get_close_matches(argument, known[word], n=1)
+            meant = f" (did you mean {word}:{near[0]}?)" if near else f"; there are {', '.join(known[word])}"
+            raise ConfigError(f"the protocol has nothing for the input channel {name!r}{meant}")
 
 
 def _ct(scene: Scene, _: str) -> FloatArray:

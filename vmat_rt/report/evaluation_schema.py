@@ -29,7 +29,8 @@ class _Document(BaseModel):
 class SubjectEntry(_Document):
     """One predictor that was evaluated: a bundle, or the bundle of a run; seed is empty for what is no run.
 
-    label names its folder under cases/. notes: what a reader must know before its numbers.
+    label names its folder under cases/. notes: what a reader must know before its numbers. recipe_sha256: of a run's
+    recipe, empty for what is no run.
     """
 
     label: str
@@ -41,6 +42,7 @@ class SubjectEntry(_Document):
     sha256: str
     trained_on: str
     notes: list[str]
+    recipe_sha256: str = ""
 
 
 class StructureResult(_Document):

@@ -36,12 +36,12 @@ class AugmentationSettings(BaseModel):
     an organ gives absurd doses where a clinic did not contour it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     flip: bool = True
-    shift_mm: float = Field(default=0.0, ge=0)
+    shift_mm: float = Field(default=0.0, ge=0, le=1000)
     rotate_deg: float = Field(default=0.0, ge=0, le=45)
-    ct_noise_hu: float = Field(default=0.0, ge=0)
+    ct_noise_hu: float = Field(default=0.0, ge=0, le=1000)
     drop_organs: float = Field(default=0.0, ge=0, le=1)
 
 

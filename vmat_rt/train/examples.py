@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.cohort.store import Cohort, canonical_sha256
-from vmat_rt.errors import ConfigError, ModelError
+from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
 from vmat_rt.nn.coarse import body_average, encode_coarsened
@@ -155,7 +155,12 @@ def mapped(function: Callable[[Task], None], tasks: Sequence[Task], workers: int
 def _write(request: _Request) -> None:
     case = Cohort.open(request.cohort).read(request.key)
     prior_gy = None if request.prior is None else np.load(request.prior)
-    arrays = example_arrays(case, request.settings, prior_gy)
+    try:
+        arrays = example_arrays(case, request.settings, prior_gy)
+    except InputError as error:
+        raise InputError(
+            replace(problem, message=f"Case {request.key}: {problem.message}") for problem in error.problems
+        ) from error
     with published_folder(request.place) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
@@ -169,9 +174,14 @@ def _write(request: _Request) -> None:
 def example_arrays(
     case: Case, settings: ExampleSettings, prior_gy: FloatArray | None = None
 ) -> dict[str, NDArray[Any]]:
-    """What is kept of a case that lies on the cohort's grid. Raises ConfigError when it has no reference dose."""
+    """What is kept of a case on the cohort's grid. Raises ConfigError when it has no reference dose, InputError
+    when that is empty or the case cannot be encoded.
+    """
     if case.reference_dose is None:
         raise ConfigError(f"case {case.key} has no clinical dose to learn from")
+    if not case.reference_dose.array.any():
+        message = "The clinical dose is 0 everywhere on the cohort's grid."
+        raise InputError(Problem("REFERENCE_DOSE_EMPTY", message, "Look at its RTDOSE, and add the case again."))
     grid = case.ct.grid
     encoded = encode_coarsened(case, grid, settings.channels, settings.coarsen, prior_gy)
     coarse = grid.coarsened(settings.coarsen)

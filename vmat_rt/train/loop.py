@@ -33,7 +33,7 @@ from vmat_rt.train.checkpoint import (
 )
 from vmat_rt.train.devices import gathered, is_first_process, make_fabric, training_device
 from vmat_rt.train.ema import Average
-from vmat_rt.train.feed import Feed, epoch_draws
+from vmat_rt.train.feed import Feed, epoch_draws, steps_an_epoch
 from vmat_rt.train.losses import build_losses
 from vmat_rt.train.material import Material, gather
 from vmat_rt.train.objective import Objective, build_optimiser, culprits, learning_rate
@@ -112,7 +112,7 @@ class Training:
         self.progress = Progress()
         per_case = 1 if recipe.patch is None else recipe.patch.per_case
         self.draws = lambda epoch: epoch_draws(material.train, per_case, recipe.batch, material.seed, epoch)
-        self.steps = len(self.draws(0)) // recipe.batch
+        self.steps = steps_an_epoch(recipe, material.train)
         self.hardware = hardware(fabric.device, fabric.world_size)
         self.board: SummaryWriter | None = None
         if folder.last.exists():
@@ -280,7 +280,7 @@ class Training:
             "recipe": self.recipe.name,
             "seed": self.material.seed,
             "epochs": progress.epoch,
-            "stopped": "early" if self.out_of_patience else "after all epochs",
+            "stopped": "early" if progress.epoch < self.recipe.epochs else "after all epochs",
             "metric": self.recipe.validation.metric,
             "best": progress.best,
             "best_epoch": progress.best_epoch + 1,

@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, mistakes
+from vmat_rt.nn.channels import require_known
 from vmat_rt.nn.encode import Channels, channels_for
+from vmat_rt.nn.infer import Plan
 from vmat_rt.nn.network_bundle import NetworkSettings
 from vmat_rt.nn.unet import UNetSettings
 from vmat_rt.nn.windows import Window
@@ -19,6 +21,7 @@ from vmat_rt.protocol import load_protocol
 from vmat_rt.train.augment import Augmentation
 from vmat_rt.train.batch import StructureTable, structure_table
 from vmat_rt.train.examples import Examples, ExampleSettings
+from vmat_rt.train.feed import steps_an_epoch
 from vmat_rt.train.losses import build_losses
 from vmat_rt.train.prior import PRIOR_FOLDER, PriorDoses, prior_doses
 from vmat_rt.train.recipe import Recipe
@@ -59,7 +62,10 @@ def gather(recipe: Recipe, cohort: Cohort, seed: int, cache: Path) -> Material:
     extra = (*recipe.channels.extra, *(("prior",) if recipe.prior else ()))
     channels, table = channels_for(protocol, extra), structure_table(protocol)
     network = network_settings(recipe, channels)
-    _require_buildable(recipe, channels, table)
+    require_known(channels.names, [spec.name for spec in protocol.structures], channels.targets)
+    _require_buildable(recipe, channels, table, network)
+    _require_steps(recipe, train)
+    _require_doses(cohort, (*train, *validation))
     prior = PriorDoses({}, "", {})
     if recipe.prior is not None:
         prior = prior_doses(cohort, recipe.prior, (train, validation), cache / "priors")
@@ -113,10 +119,28 @@ def network_settings(recipe: Recipe, channels: Channels) -> NetworkSettings:
     )
 
 
-def _require_buildable(recipe: Recipe, channels: Channels, table: StructureTable) -> None:
+def _require_buildable(recipe: Recipe, channels: Channels, table: StructureTable, network: NetworkSettings) -> None:
     """Build and drop what else can refuse a setting: now, and not after hours of fitting and encoding."""
     build_losses(recipe.losses, table, recipe.uncertainty)
     Augmentation(recipe.augmentation, channels, table)
+    Plan.of(network, channels)
+
+
+def _require_steps(recipe: Recipe, train: tuple[str, ...]) -> None:
+    steps = recipe.epochs * steps_an_epoch(recipe, train)
+    if recipe.optimiser.warmup >= steps:
+        raise ConfigError(
+            f"optimiser.warmup={recipe.optimiser.warmup} reaches the full rate after the last of {steps} steps"
+        )
+
+
+def _require_doses(cohort: Cohort, keys: tuple[str, ...]) -> None:
+    without = [key for key in keys if cohort.arrays(key).dose is None]
+    if without:
+        raise ConfigError(
+            f"{len(without)} of {len(keys)} cases have no clinical dose to learn from: {', '.join(without[:5])}"
+            f"{', ...' if len(without) > 5 else ''}; add them again with their RTDOSE, or split without them"
+        )
 
 
 def _require_openkbp(cohort: Cohort, keys: tuple[str, ...], metric: str) -> None:

@@ -16,7 +16,7 @@ from vmat_rt.nn.network_bundle import pack_network
 from vmat_rt.nn.unet import UNet
 from vmat_rt.publish import published_folder
 from vmat_rt.train.material import Material
-from vmat_rt.train.recipe import arguments_of
+from vmat_rt.train.recipe import FILE, arguments_of
 
 CARD: Final = "MODEL_CARD.md"
 
@@ -36,6 +36,7 @@ def package_run(
     beside = {
         **material.prior_files,
         CARD: model_card(manifest, material).encode(),
+        FILE: material.recipe.as_yaml().encode(),
         **training_cases(seen),
     }
     with published_folder(folder) as temporary:

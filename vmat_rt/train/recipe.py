@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
@@ -17,11 +17,14 @@ from vmat_rt.train.augment import AugmentationSettings
 from vmat_rt.train.losses import LossSpec
 from vmat_rt.train.losses.uncertainty import UncertaintySettings
 
+FILE: Final = "recipe.yaml"
+"""The recipe as used, in a run's folder and in its bundle."""
+
 Metric = Literal["mae_gy", "d95_abs_gap_gy", "openkbp_dose_score", "openkbp_dvh_score"]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ChannelSettings(_Settings):
@@ -57,6 +60,12 @@ class OptimiserSettings(_Settings):
     warmup: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     clip: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _rate_falls(self) -> OptimiserSettings:
+        if self.lowest_lr > self.lr:
+            raise ValueError(f"lowest_lr is {self.lowest_lr:g}, above lr {self.lr:g}, from which it shall fall")
+        return self
 
 
 class ValidationSettings(_Settings):
@@ -137,6 +146,17 @@ class Recipe(_Settings):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error, and not the first of them forgotten."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for place, key in enumerate(keys) if key in keys[:place]]
+        if twice:
+            raise yaml.MarkedYAMLError(problem=f"the key {twice[0]} stands twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def packaged_recipes() -> Iterator[str]:
     """Names of the recipes that ship with the package, sorted."""
     folder = resources.files("vmat_rt") / "train" / "recipes"
@@ -149,7 +169,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises ConfigError that says what is wrong.
     """
     try:
-        document = yaml.safe_load(_text(name_or_path))
+        document = yaml.load(_text(name_or_path), _EachKeyOnce)
     except yaml.YAMLError as error:
         raise ConfigError(f"recipe {name_or_path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
@@ -169,9 +189,9 @@ def _keys() -> set[str]:
 
 
 def arguments_of(recipe: Recipe) -> tuple[str, ...]:
-    """What gives this recipe again: the packaged one of its name and overrides, or the name of a file."""
+    """What gives this recipe again: the packaged one of its name and overrides, or the file that lies in its bundle."""
     if recipe.name not in packaged_recipes():
-        return (f"{recipe.name}.yaml",)
+        return (FILE,)
     packaged = load_recipe(recipe.name)
     return (recipe.name, *differences(packaged.model_dump(mode="json"), recipe.model_dump(mode="json")))
 
@@ -194,7 +214,10 @@ def _text(name_or_path: str | Path) -> str:
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
             raise ConfigError(f"there is no recipe file {path}")
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the recipe file {path} cannot be read as text: {error}") from error
     known = tuple(packaged_recipes())
     if str(name_or_path) not in known:
         raise ConfigError(f"no recipe is called {name_or_path}; there are {', '.join(known)}, or give a .yaml file")

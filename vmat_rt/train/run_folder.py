@@ -27,7 +27,7 @@ from vmat_rt.errors import ConfigError
 from vmat_rt.nn.device import usable_cores
 from vmat_rt.publish import refuse_foreign
 from vmat_rt.train.material import Material
-from vmat_rt.train.recipe import differences
+from vmat_rt.train.recipe import FILE, differences
 
 _PACKAGES = ("vmat-rt", "torch", "lightning-fabric", "numpy", "scipy", "lightgbm", "SimpleITK", "numba", "zarr")
 log = logging.getLogger("vmat_rt")
@@ -56,16 +56,18 @@ class RunFolder:
         wanted = _identity(material)
         path = self.root / "run.json"
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = _read(path)
             other = _other_run(found, wanted)
             if other:
                 raise ConfigError(f"{self.root} holds another run: {other}; give another folder")
             _warn_of_threads(found)
+            for left in self.last.parent.glob("*.part"):  # of a checkpoint that a kill cut short
+                left.unlink(missing_ok=True)
         else:
             self.root.mkdir(parents=True, exist_ok=True)
             _write_text(path, _json({**wanted, "environment": environment(device, world)}))
-        if not (self.root / "recipe.yaml").exists():
-            _write_text(self.root / "recipe.yaml", material.recipe.as_yaml())
+        if not (self.root / FILE).exists():
+            _write_text(self.root / FILE, material.recipe.as_yaml())
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         """metrics.csv anew, so that a resumed run leaves no row of epochs that were lost."""
@@ -130,6 +132,16 @@ def _commit() -> str | None:
         return None
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is damaged, so that nothing tells which run it is of: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is damaged: it holds no object")
+    return found
+
+
 def _other_run(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """In what the run there differs from the wanted one; empty where it is the same."""
     if found.get("seed") != wanted["seed"]:
@@ -142,7 +154,7 @@ def _other_run(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def _warn_of_threads(found: Mapping[str, Any]) -> None:
-    before, now = found["environment"].get("threads"), torch.get_num_threads()
+    before, now = found.get("environment", {}).get("threads"), torch.get_num_threads()
     if before != now:
         log.warning(
             "the run began with %s threads and goes on with %s: its losses differ in their last digits from those of "

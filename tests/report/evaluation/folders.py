@@ -84,6 +84,7 @@ def write_evaluation(
     split: str = "test",
     baselines: frozenset[str] = frozenset(),
     data: str = "procedural",
+    recipe: str = "",
 ) -> Path:
     folder = EvaluationFolder(root)
     labels = list(dict.fromkeys(found.label for found in documents))
@@ -99,6 +100,7 @@ def write_evaluation(
             sha256=found.model_sha256,
             trained_on="12 cases",
             notes=["it was tested far too little"],
+            recipe_sha256=recipe,
         )
         for label, found in first.items()
     ]

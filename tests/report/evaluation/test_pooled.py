@@ -72,6 +72,14 @@ def test_two_models_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert found.models[1].by_seed("mae_gy")["42"] == 2.0
 
 
+def test_runs_of_two_recipes_are_no_seeds_of_one_model(tmp_path: Path) -> None:
+    folders = []
+    for seed in ("42", "123"):
+        own = [d for d in three_seeds() if d.seed == seed]
+        folders.append(write_evaluation(tmp_path / seed, own, recipe=sha("recipe of " + seed)))
+    assert [model.name for model in pooled(*folders).models] == ["unet", "unet (123)"]
+
+
 def test_one_model_on_two_splits_stays_apart(tmp_path: Path) -> None:
     folders = [write_evaluation(tmp_path / split, three_seeds(), split=split) for split in ("test", "validation")]
     assert [model.name for model in pooled(*folders).models] == ["unet", "unet on pelvis/validation"]

@@ -129,4 +129,7 @@ def clinical_table(pooled: Pooled) -> Table | None:
     header = ("Rank", "Case", "Structure", "Metric", "Model", "Clinical", "Predicted", "Worse by", "z")
     thresholds = ", ".join(f"{e.clinical.threshold_z:g}" for e in asked if e.clinical is not None)
     caption = f"Clinical plans worse than predicted by more than the model's own spread (z above {thresholds})."
+    total = sum(len(evaluation.clinical.findings) for evaluation in asked if evaluation.clinical is not None)
+    if total > len(rows):
+        caption += f" The {len(rows)} worst of {total} are shown; against_clinical.csv lists all."
     return Table(caption, header, tuple(rows), names=5)

@@ -137,11 +137,18 @@ def _model_for(models: dict[str, Model], evaluation: Evaluation, subject: Subjec
         name = f"{subject.name} on {cohort.name}/{cohort.split}"
         notes.append(f"{subject.name} was evaluated on several cohorts or splits, which stay apart")
         there = models.get(name)
-    other = there.subjects.get(subject.seed) if there is not None else None
-    if other is not None and other.sha256 != subject.sha256:
+    if there is not None and any(_differ(subject, other) for other in there.subjects.values()):
         notes.append(f"two different models are called {name}: that of {evaluation.name} carries its evaluation's name")
         name = f"{name} ({evaluation.name})"
     return models.setdefault(name, Model(name, cohort))
+
+
+def _differ(one: SubjectEntry, other: SubjectEntry) -> bool:
+    """Whether two entries of one name cannot be the same model: another bundle of one seed, another recipe or role."""
+    if one.seed == other.seed and one.sha256 != other.sha256:
+        return True
+    recipes = {one.recipe_sha256, other.recipe_sha256}
+    return one.role != other.role or ("" not in recipes and len(recipes) == 2)
 
 
 def _add(model: Model, evaluation: Evaluation, subject: SubjectEntry, notes: list[str]) -> None:

@@ -31,7 +31,7 @@ LOSSES: dict[str, type[Term]] = {
 class LossSpec(BaseModel):
     """One term of a recipe's loss: its name, its weight, and whatever its class's Settings has besides."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str
     weight: float = Field(default=1.0, gt=0)

@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from vmat_rt.train.batch import Batch
@@ -26,6 +26,12 @@ class StructureWeightSettings(TermSettings):
     rim_mm: float = Field(default=5.0, ge=0)
     elsewhere: float = Field(default=0.5, ge=0)
     error: ErrorKind = "squared"
+
+    @model_validator(mode="after")
+    def _some_voxel_counts(self) -> StructureWeightSettings:
+        if not (self.target or self.rim or self.elsewhere):
+            raise ValueError("one of target, rim and elsewhere must be above 0")
+        return self
 
 
 class StructureWeighted(Term):
@@ -55,6 +61,12 @@ class AsymmetricSettings(TermSettings):
     under: float = Field(default=2.5, ge=0)
     over: float = Field(default=1.0, ge=0)
     error: ErrorKind = "squared"
+
+    @model_validator(mode="after")
+    def _some_error_counts(self) -> AsymmetricSettings:
+        if not (self.under or self.over):
+            raise ValueError("one of under and over must be above 0")
+        return self
 
 
 class Asymmetric(Term):

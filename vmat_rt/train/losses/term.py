@@ -27,7 +27,7 @@ class Term(nn.Module):
 class TermSettings(BaseModel):
     """Settings of a loss; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NoSettings(TermSettings):
