@@ -52,7 +52,7 @@ class JsonLines(logging.Formatter):
 
 
 def start_logging(stream_descriptor: int = 2) -> None:
-    """Send every log of this process to the descriptor as JSON lines."""
+    """Send every log of this process, and what `warnings` would print, to the descriptor as JSON lines."""
     stream = os.fdopen(os.dup(stream_descriptor), "w", buffering=1, encoding="utf-8")
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
@@ -60,6 +60,7 @@ def start_logging(stream_descriptor: int = 2) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     log.setLevel(logging.INFO)
+    logging.captureWarnings(True)  # of which the text may name a file
     logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # complains when it is stopped
 
 

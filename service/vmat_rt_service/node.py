@@ -94,7 +94,8 @@ class Node:
         if server is None:
             return
         for association in server.active_associations:  # those that have asked for nothing yet, too
-            association.abort()
+            if not association._sent_release:
+                association.abort()
         self._ae.shutdown()
         until = time.monotonic() + _STOP_SECONDS
         for connection in threading.enumerate():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from dataclasses import replace
@@ -18,6 +17,7 @@ from pydicom.dataset import Dataset
 
 from tests.dicom import judges, written
 from tests.external import program, shared_folder
+from tests.ports import free_port
 from vmat_rt.case import Volume
 from vmat_rt.dicom.header import NOT_FOR_TREATMENT, header_from
 from vmat_rt.dicom.isodose import write_isodoses
@@ -228,9 +228,7 @@ def test_no_time_of_writing_stands_in_the_file(tmp_path: Path) -> None:
 
 def test_storescu_sends_it(tmp_path: Path) -> None:
     write(tmp_path / "d.dcm")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     server = subprocess.Popen([program("storescp"), "--output-directory", str(inbox), port])

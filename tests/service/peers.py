@@ -23,12 +23,6 @@ from vmat_rt_service.config import ServiceConfig, load_config
 from vmat_rt_service.node import Node
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def node_config(root: Path, **listen: Any) -> ServiceConfig:
     """A configuration that listens on loopback, on a port of the system's choice."""
     (root / "inbox").mkdir(exist_ok=True)

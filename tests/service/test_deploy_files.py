@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 import tomllib
@@ -24,6 +23,7 @@ from click.testing import CliRunner
 from tests.dicom_phantom import write_study
 from tests.external import REPOSITORY, program
 from tests.patience import PATIENCE_SECONDS
+from tests.ports import free_port
 from vmat_rt.cli import main
 from vmat_rt_service.access import TOKEN_VARIABLE
 from vmat_rt_service.config import ServiceConfig, load_config
@@ -161,7 +161,7 @@ class Orthanc:
         self.root = root
         self.received = root / "received"
         self.received.mkdir()
-        self.http, self.dicom, watcher = free_ports(3)
+        self.http, self.dicom, watcher = free_port(), free_port(), free_port()
         settings = json.loads((SERVICE / "compose" / "orthanc.json").read_text())
         settings |= {
             "StorageDirectory": str(root / "db"), "IndexDirectory": str(root / "db"), "HttpPort": self.http,
@@ -204,14 +204,6 @@ class Orthanc:
         for process in self.processes:
             process.kill()
             process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(held.getsockname()[1]) for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
 
 
 def eventually(condition: Any, seconds: float = PATIENCE_SECONDS) -> None:

@@ -21,6 +21,7 @@ from pynetdicom.sop_class import Verification
 
 from tests.external import program
 from tests.patience import PATIENCE_SECONDS
+from tests.ports import free_port
 from vmat_rt.bundle import installed_bundles
 from vmat_rt.commands.doctor import command
 from vmat_rt_service import doctor_machine
@@ -61,10 +62,8 @@ def write_config(root: Path, **values: Any) -> Path:
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def port() -> int:
+    return free_port()
 
 
 def destination(port: int, **values: Any) -> dict[str, Any]:
@@ -204,11 +203,11 @@ def test_a_mount_inside_the_outbox_fails(tmp_path: Path) -> None:
 # ---- network
 
 
-def test_a_destination_that_answers_the_echo_is_ok(tmp_path: Path, free_port: int) -> None:
-    node = subprocess.Popen([program("storescp"), "--aetitle", "TPS", str(free_port)], cwd=tmp_path)
+def test_a_destination_that_answers_the_echo_is_ok(tmp_path: Path, port: int) -> None:
+    node = subprocess.Popen([program("storescp"), "--aetitle", "TPS", str(port)], cwd=tmp_path)
     try:
-        _listening(free_port)
-        config = config_of(tmp_path, destinations=[destination(free_port)])
+        _listening(port)
+        config = config_of(tmp_path, destinations=[destination(port)])
         assert "answers a DICOM echo" in named(check_destinations(config), "destination TPS", "ok").detail
     finally:
         node.kill()
@@ -232,8 +231,8 @@ def test_a_destination_that_does_not_know_us_says_what_to_register(tmp_path: Pat
         server.shutdown()
 
 
-def test_a_closed_port_and_a_stranger_fail_without_hanging(tmp_path: Path, free_port: int) -> None:
-    config = config_of(tmp_path, destinations=[destination(free_port)])
+def test_a_closed_port_and_a_stranger_fail_without_hanging(tmp_path: Path, port: int) -> None:
+    config = config_of(tmp_path, destinations=[destination(port)])
     assert "cannot be reached" in named(check_destinations(config), "destination TPS", "fail").detail
     with socket.create_server(("127.0.0.1", 0)) as silent:
         config = config_of(tmp_path, destinations=[destination(silent.getsockname()[1])])

@@ -38,12 +38,12 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 
 from tests.dicom_phantom import edited, save, write_study
 from tests.patience import PATIENCE_SECONDS, wait_for
+from tests.ports import free_port
 from tests.service.peers import (
     associated,
     certificate,
     dcmtk,
     echoes,
-    free_port,
     hidden,
     listening,
     node_config,

@@ -17,8 +17,9 @@ import pydicom
 from tests.dicom_phantom import write_study
 from tests.external import program
 from tests.patience import PATIENCE_SECONDS, wait_for
+from tests.ports import free_port
 from tests.service.conftest import Site
-from tests.service.peers import answers, free_port
+from tests.service.peers import answers
 from vmat_rt_service.config import Destination, ListenConfig
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,11 @@ def test_a_worker_that_fails_says_nothing_of_the_file(site: Site) -> None:
     log = (site.root / "log.jsonl").read_text()
     assert "failed" in site.states()
     assert not [secret for secret in SECRETS if secret in log]
+
+
+def test_a_warning_of_a_library_is_a_line_without_its_text() -> None:
+    code = "import warnings; from vmat_rt_service import logs; logs.start_logging(); warnings.warn('of Sentinel^Name')"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (line,) = map(json.loads, run.stderr.splitlines())
+    assert (line["event"], line["logger"]) == ("library", "py.warnings")
+    assert "Sentinel" not in run.stderr

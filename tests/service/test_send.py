@@ -19,8 +19,9 @@ from pynetdicom import AE, evt
 
 from tests.dicom_phantom import write_study
 from tests.patience import PATIENCE_SECONDS, wait_for
+from tests.ports import free_port
 from tests.service.conftest import QUICK, Site
-from tests.service.peers import certificate, free_port, modalities, same_content, storescp
+from tests.service.peers import certificate, modalities, same_content, storescp
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import Destination, WebConfig, load_config
 from vmat_rt_service.destinations import Ledger, SendStatus
