@@ -164,7 +164,8 @@ def _limits(pairs: int, changed: int) -> str:
         return "no case differs"
     if changed < FEWEST_PAIRS:
         smallest = 2 / 2**changed
-        what = f"{pairs} {'case' if pairs == 1 else 'cases'}" if changed == pairs else f"{changed} cases that differ (of {pairs})"
+        what = f"{changed} {'case' if changed == 1 else 'cases'}"
+        what += "" if changed == pairs else f" that differ{'s' if changed == 1 else ''} (of {pairs})"
         return f"{what} cannot be significant: the smallest two-sided p of {changed} is {smallest:.3g}"
     return ""
 

@@ -139,8 +139,8 @@ def _require_doses(cohort: Cohort, keys: tuple[str, ...]) -> None:
     if without:
         raise ConfigError(
             f"{len(without)} of {len(keys)} cases have no clinical dose to learn from: {', '.join(without[:5])}"
-            f"{', ...' if len(without) > 5 else ''}; add them again with their RTDOSE, or take their folders out of cases "
-            "and split again"
+            f"{', ...' if len(without) > 5 else ''}; add them again with their RTDOSE, or take their folders out of "
+            "cases and split again"
         )
 
 
