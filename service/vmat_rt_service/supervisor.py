@@ -130,6 +130,7 @@ class Supervisor:
 
     def _step(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> float:
         """One round; the seconds until the next is due. A full disk or a locked journal is met again later."""
+        troubled = False
         try:
             if not self._stopping:
                 if journal.retry_wanted():
@@ -141,10 +142,13 @@ class Supervisor:
                 crew.finish()
         except (OSError, sqlite3.OperationalError) as error:
             logs.crash("trouble", error)
-            return _TROUBLE_SECONDS
-        self._pulse.beat(intake.scans, intake.due(now))
-        for companion in self._companions:
+            troubled = True
+        else:
+            self._pulse.beat(intake.scans, intake.due(now))
+        for companion in self._companions:  # also after trouble: whether --once may end is theirs to say
             companion.step(now)
+        if troubled:
+            return _TROUBLE_SECONDS
         busy = crew.busy or self._companions_busy()
         return min(intake.due(now), _BUSY_STEP_SECONDS if busy else self.config.scan_seconds)
 
