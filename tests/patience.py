@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 
 PATIENCE_SECONDS = 300.0
+PROMPT_SECONDS = 20.0
+"""For what must not wait until a time limit of ours is over: that of a connection that asks nothing is 30 s."""
 
 
 def wait_for(

@@ -81,9 +81,13 @@ class Entity(AE):
         return [
             association
             for association in super().active_associations
-            if association.requestor.primitive is not None
-            and not (association.is_aborted or association.is_rejected or association._sent_release)
+            if association.requestor.primitive is not None and not over(association)
         ]
+
+
+def over(association: Association) -> bool:
+    """Whether it ended, as its peer sees it: its thread may live on for a moment."""
+    return bool(association.is_aborted or association.is_rejected or association._sent_release)
 
 
 class Server(ThreadedAssociationServer):

@@ -39,7 +39,16 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from vmat_rt_service import children, logs
 from vmat_rt_service.config import ListenConfig, ServiceConfig
-from vmat_rt_service.connections import NETWORK_SECONDS, Connection, Door, Entity, IncomingDataset, Server, receiver_of
+from vmat_rt_service.connections import (
+    NETWORK_SECONDS,
+    Connection,
+    Door,
+    Entity,
+    IncomingDataset,
+    Server,
+    over,
+    receiver_of,
+)
 from vmat_rt_service.received import KINDS, RefusalError, Shelf, Status
 from vmat_rt_service.tls import server_context
 
@@ -94,7 +103,7 @@ class Node:
         if server is None:
             return
         for association in server.active_associations:  # those that have asked for nothing yet, too
-            if not association._sent_release:
+            if not over(association):
                 association.abort()
         self._ae.shutdown()
         until = time.monotonic() + _STOP_SECONDS

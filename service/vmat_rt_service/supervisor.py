@@ -130,7 +130,16 @@ class Supervisor:
 
     def _step(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> float:
         """One round; the seconds until the next is due. A full disk or a locked journal is met again later."""
-        troubled = False
+        calm = self._work(journal, intake, crew, now)
+        for companion in self._companions:  # also after trouble: whether --once may end is theirs to say
+            companion.step(now)
+        if not calm:
+            return _TROUBLE_SECONDS
+        busy = crew.busy or self._companions_busy()
+        return min(intake.due(now), _BUSY_STEP_SECONDS if busy else self.config.scan_seconds)
+
+    def _work(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> bool:
+        """The part of a round that disk and journal can trouble; whether they did not."""
         try:
             if not self._stopping:
                 if journal.retry_wanted():
@@ -142,15 +151,9 @@ class Supervisor:
                 crew.finish()
         except (OSError, sqlite3.OperationalError) as error:
             logs.crash("trouble", error)
-            troubled = True
-        else:
-            self._pulse.beat(intake.scans, intake.due(now))
-        for companion in self._companions:  # also after trouble: whether --once may end is theirs to say
-            companion.step(now)
-        if troubled:
-            return _TROUBLE_SECONDS
-        busy = crew.busy or self._companions_busy()
-        return min(intake.due(now), _BUSY_STEP_SECONDS if busy else self.config.scan_seconds)
+            return False
+        self._pulse.beat(intake.scans, intake.due(now))
+        return True
 
     def _wait(self, seconds: float, reader: Reader, crew: Crew) -> None:
         with selectors.DefaultSelector() as selector:

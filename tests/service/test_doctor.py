@@ -20,8 +20,8 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
 from tests.external import program
-from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
+from tests.service.peers import answers
 from vmat_rt.bundle import installed_bundles
 from vmat_rt.commands.doctor import command
 from vmat_rt_service import doctor_machine
@@ -206,7 +206,7 @@ def test_a_mount_inside_the_outbox_fails(tmp_path: Path) -> None:
 def test_a_destination_that_answers_the_echo_is_ok(tmp_path: Path, port: int) -> None:
     node = subprocess.Popen([program("storescp"), "--aetitle", "TPS", str(port)], cwd=tmp_path)
     try:
-        _listening(port)
+        answers(port)
         config = config_of(tmp_path, destinations=[destination(port)])
         assert "answers a DICOM echo" in named(check_destinations(config), "destination TPS", "ok").detail
     finally:
@@ -275,14 +275,3 @@ def test_everything_is_looked_at_even_when_much_is_broken(tmp_path: Path) -> Non
     shutil.rmtree(config.inbox)
     failed = {finding.name for finding in examine(config) if finding.status == "fail"}
     assert failed >= {"device", "models", "inbox", "destination TPS"}
-
-
-def _listening(port: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, "it does not listen"
-            time.sleep(0.05)

@@ -61,7 +61,6 @@ def test_what_is_missing_is_said_and_after_the_patience_published(site: Site) ->
     assert "2 of 11" in (site.outbox / "refused" / job.key / "reason.html").read_text()
     for path, content in kept.items():
         path.write_bytes(content)
-    intake.wake()
     site.step(intake, 30, until=lambda: site.states() == ["ready"])
     assert site.states() == ["ready"]
     assert site.jobs()[0].id == job.id

@@ -37,7 +37,7 @@ from pynetdicom import AE
 from pynetdicom.dimse_messages import C_STORE_RQ
 
 from tests.dicom_phantom import edited, save, write_study
-from tests.patience import PATIENCE_SECONDS, wait_for
+from tests.patience import PATIENCE_SECONDS, PROMPT_SECONDS, wait_for
 from tests.ports import free_port
 from tests.service.peers import (
     associated,
@@ -191,7 +191,7 @@ def test_one_association_too_many_is_told_so_and_leaves_room_again(tmp_path: Pat
             refused = dcmtk("echoscu", port)
             assert refused.returncode != 0
             assert "Local Limit Exceeded" in refused.stdout + refused.stderr
-        wait_for(lambda: echoes(port))
+        wait_for(lambda: echoes(port), PROMPT_SECONDS)
 
 
 def test_tls_by_a_self_signed_certificate_one_way_and_mutual(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_a_sender_that_leaves_in_the_middle_leaves_nothing(tmp_path: Path, study
         wait_for(lambda: hidden(config.inbox))
         assert visible(config.inbox) == []
         association.abort()
-        wait_for(lambda: not hidden(config.inbox))
+        wait_for(lambda: not hidden(config.inbox), PROMPT_SECONDS)
     assert visible(config.inbox) == []
 
 
@@ -396,7 +396,7 @@ def test_memory_does_not_grow_with_the_object(tmp_path: Path, study: Any) -> Non
     assert peak - before < 25e6
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(PATIENCE_SECONDS) == 0
+    assert process.wait(PROMPT_SECONDS) == 0
 
 
 NOISE = {
@@ -417,7 +417,7 @@ def test_noise_ends_its_own_connection_only(tmp_path: Path, content: bytes) -> N
         with suppress(OSError):  # it has closed already
             peer.shutdown(socket.SHUT_WR)
         assert ended(peer)
-        wait_for(lambda: not associations())
+        wait_for(lambda: not associations(), PROMPT_SECONDS)
 
 
 def test_probes_of_the_port_take_no_association_away(tmp_path: Path) -> None:
@@ -427,7 +427,7 @@ def test_probes_of_the_port_take_no_association_away(tmp_path: Path) -> None:
         wait_for(lambda: len(associations()) == 40)
         assert echoes(port)
         silent.close()
-        wait_for(lambda: not associations())
+        wait_for(lambda: not associations(), PROMPT_SECONDS)
 
 
 def test_an_association_that_has_ended_leaves_its_place_at_once(tmp_path: Path) -> None:
@@ -460,7 +460,7 @@ def test_logs_say_who_called_and_nothing_of_the_patient(tmp_path: Path, study: A
     assert dcmtk("storescu", port, "-aet", "SCANNER", "-nh", study.structures_file, broken).returncode != -1
     process.stdin.close()  # type: ignore[union-attr]
     log = process.stderr.read().decode()  # type: ignore[union-attr]
-    assert process.wait(PATIENCE_SECONDS) == 0
+    assert process.wait(PROMPT_SECONDS) == 0
     found = [json.loads(line) for line in log.splitlines()]
     assert {"received", "object refused"} <= {line["event"] for line in found}
     assert all(line["caller"] == "SCANNER" for line in found if "caller" in line)
@@ -496,8 +496,8 @@ def test_a_peer_that_does_not_wait_for_answers_is_cut_off(tmp_path: Path, study:
         wait_for(lambda: not association.is_established or association.dul.to_provider_queue.empty())
         association.abort()
         assert echoes(port)
-        wait_for(lambda: not hidden(config.inbox))
-        wait_for(lambda: not associations())
+        wait_for(lambda: not hidden(config.inbox), PROMPT_SECONDS)
+        wait_for(lambda: not associations(), PROMPT_SECONDS)
 
 
 def test_a_node_that_dies_is_started_again_and_ends_with_the_service(tmp_path: Path) -> None:

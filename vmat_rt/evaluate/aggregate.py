@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Final
 
 import numpy as np
 
+from vmat_rt.metrics.compare import POOLED
 from vmat_rt.metrics.results_file import ResultRow
 from vmat_rt.metrics.statistics import BOOTSTRAP_SEED, RESAMPLES, Values, case_means, seed_sd, summarize
 from vmat_rt.report.evaluation_schema import CaseDocument, MetricSummary, ModelAggregate, SubjectRole
-
-POOLED: Final = "openkbp_dvh_score"
-"""The challenge averages over all entries of all patients, not over patients."""
 
 
 def result_rows(documents: Sequence[CaseDocument]) -> list[ResultRow]:

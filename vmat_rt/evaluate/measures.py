@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.metrics.dose_error import dose_error
+from vmat_rt.metrics.dose_error import dose_error, require_some_dose
 from vmat_rt.metrics.dvh import Dvh, compute_dvhs
 from vmat_rt.metrics.gamma import GammaCriteria, gamma, region_pass_rates
 from vmat_rt.metrics.goals import GoalResult, check_goal_sets
@@ -100,9 +100,7 @@ def reference_of(case: Case) -> Volume:
     if case.reference_dose is None:
         message = "The case has no reference dose, so there is nothing to compare a prediction with."
         raise InputError(Problem("NO_REFERENCE_DOSE", message, "Add it to the cohort with its RTDOSE."))
-    if not case.reference_dose.array.any():
-        message = "The case's reference dose is 0 everywhere on the cohort's grid."
-        raise InputError(Problem("REFERENCE_DOSE_EMPTY", message, "Look at its RTDOSE, and add the case again."))
+    require_some_dose(case.reference_dose)
     return case.reference_dose
 
 

@@ -170,7 +170,7 @@ def _notes(cohort: Cohort, subjects: Sequence[Subject], documents: Sequence[Case
     if cohort.settings.provenance.simulated:
         notes.append("All patients and plans of this cohort are simulated.")
     if any(1 < len(subject.cases) < FEW_CASES for subject in subjects):
-        notes.append(NARROW[0].upper() + NARROW[1:] + ".")
+        notes.append(NARROW.capitalize() + ".")
     notes += [f"{subject.label}: {note}" for subject in subjects for note in subject.notes]
     for subject in subjects:
         own = [document for document in documents if document.label == subject.label]

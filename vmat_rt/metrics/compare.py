@@ -20,7 +20,8 @@ JUDGED: Final = (
 """What an evaluation's models are tested on, each by structure where it has any: numbers of which one direction is
 better. Of the others a test would mean nothing, but its p would count in the correction of these."""
 
-_POOLED: Final = "openkbp_dvh_score"
+POOLED: Final = "openkbp_dvh_score"
+"""The challenge averages it over all entries of all patients, not over patients."""
 _VARIES: Final = frozenset({"seconds"})
 """What no two evaluations of one model have in common."""
 
@@ -140,9 +141,9 @@ def _judged(metrics: Sequence[str]) -> Sequence[str]:
 
 def _notes(table: Table, tests: dict[str, dict[str, PairedTest]]) -> tuple[str, ...]:
     notes = []
-    if any(_POOLED in found for found in table.values()):
+    if any(POOLED in found for found in table.values()):
         notes.append(
-            f"{_POOLED} is here the mean over patients of their own means, which pairs need; aggregate.json and the "
+            f"{POOLED} is here the mean over patients of their own means, which pairs need; aggregate.json and the "
             "challenge pool all entries, in which patients with more structures count more"
         )
     if any(1 < len(_cases(found)) < FEW_CASES for found in table.values()):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray, Structure, Volume
-from vmat_rt.errors import GeometryError, raise_errors
+from vmat_rt.errors import GeometryError, InputError, Problem, raise_errors
 from vmat_rt.metrics.dvh import compute_dvhs, dose_problems
 
 Region = FloatArray | NDArray[np.bool_]
@@ -84,6 +84,13 @@ def d95_gaps_gy(targets: Mapping[str, Structure], reference: Volume, evaluation:
         ]
         gaps[name] = None if values[0] is None or values[1] is None else values[1] - values[0]
     return gaps
+
+
+def require_some_dose(dose: Volume) -> None:
+    """Raises InputError (REFERENCE_DOSE_EMPTY) for a dose that is 0 everywhere: no plan gives it."""
+    if not dose.array.any():
+        message = "The case's reference dose is 0 everywhere on the cohort's grid."
+        raise InputError(Problem("REFERENCE_DOSE_EMPTY", message, "Look at its RTDOSE, and add the case again."))
 
 
 def isodose_dice(reference: Volume, evaluation: Volume, levels_gy: Sequence[float]) -> dict[float, float | None]:

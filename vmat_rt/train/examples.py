@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.cohort.store import Cohort, canonical_sha256
-from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
+from vmat_rt.errors import ConfigError, InputError, ModelError
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
+from vmat_rt.metrics.dose_error import require_some_dose
 from vmat_rt.nn.coarse import body_average, encode_coarsened
 from vmat_rt.nn.device import usable_cores
 from vmat_rt.nn.encode import Channels, Encoded
@@ -179,9 +180,7 @@ def example_arrays(
     """
     if case.reference_dose is None:
         raise ConfigError(f"case {case.key} has no clinical dose to learn from")
-    if not case.reference_dose.array.any():
-        message = "The clinical dose is 0 everywhere on the cohort's grid."
-        raise InputError(Problem("REFERENCE_DOSE_EMPTY", message, "Look at its RTDOSE, and add the case again."))
+    require_some_dose(case.reference_dose)
     grid = case.ct.grid
     encoded = encode_coarsened(case, grid, settings.channels, settings.coarsen, prior_gy)
     coarse = grid.coarsened(settings.coarsen)

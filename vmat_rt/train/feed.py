@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vmat_rt.train.batch import Batch, collate
 from vmat_rt.train.examples import Example, Examples
-from vmat_rt.train.recipe import PatchSettings, Recipe
+from vmat_rt.train.recipe import PatchSettings
 
 _AHEAD = 3
 
@@ -42,14 +42,13 @@ def epoch_draws(keys: Sequence[str], per_case: int, batch: int, seed: int, epoch
     """Every case per_case times in random order; begins anew where the last batch would not be full."""
     repeated = [key for key in keys for _ in range(per_case)]
     order = np.random.default_rng((seed, epoch, 0)).permutation(len(repeated))
-    count = -(-len(repeated) // batch) * batch
+    count = steps_an_epoch(len(keys), per_case, batch) * batch
     return tuple(Draw(repeated[order[i % len(order)]], seed, epoch, i) for i in range(count))
 
 
-def steps_an_epoch(recipe: Recipe, keys: Sequence[str]) -> int:
-    """Batches in which every case, or each of its patches, was seen."""
-    per_case = 1 if recipe.patch is None else recipe.patch.per_case
-    return -(-len(keys) * per_case // recipe.batch)
+def steps_an_epoch(cases: int, per_case: int, batch: int) -> int:
+    """Batches in which every case was seen per_case times."""
+    return -(-cases * per_case // batch)
 
 
 class Feed:

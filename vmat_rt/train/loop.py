@@ -110,9 +110,8 @@ class Training:
         plan = Plan.of(material.network, material.channels)
         self.validator = Validator(material.examples, material.table, material.network, plan)
         self.progress = Progress()
-        per_case = 1 if recipe.patch is None else recipe.patch.per_case
-        self.draws = lambda epoch: epoch_draws(material.train, per_case, recipe.batch, material.seed, epoch)
-        self.steps = steps_an_epoch(recipe, material.train)
+        self.draws = lambda epoch: epoch_draws(material.train, recipe.per_case, recipe.batch, material.seed, epoch)
+        self.steps = steps_an_epoch(len(material.train), recipe.per_case, recipe.batch)
         self.hardware = hardware(fabric.device, fabric.world_size)
         self.board: SummaryWriter | None = None
         if folder.last.exists():

@@ -127,7 +127,7 @@ def _require_buildable(recipe: Recipe, channels: Channels, table: StructureTable
 
 
 def _require_steps(recipe: Recipe, train: tuple[str, ...]) -> None:
-    steps = recipe.epochs * steps_an_epoch(recipe, train)
+    steps = recipe.epochs * steps_an_epoch(len(train), recipe.per_case, recipe.batch)
     if recipe.optimiser.warmup >= steps:
         raise ConfigError(
             f"optimiser.warmup={recipe.optimiser.warmup} reaches the full rate after the last of {steps} steps"

@@ -141,6 +141,11 @@ class Recipe(_Settings):
             raise ValueError("unet.residual_channel is set by prior.residual")
         return self
 
+    @property
+    def per_case(self) -> int:
+        """How often an epoch sees a case: once, or in so many patches."""
+        return 1 if self.patch is None else self.patch.per_case
+
     def as_yaml(self) -> str:
         """The whole recipe, defaults included, in the form that load_recipe reads."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)

@@ -29,9 +29,9 @@ from vmat_rt.publish import refuse_foreign
 from vmat_rt.train.material import Material
 from vmat_rt.train.recipe import FILE, differences
 
-_PACKAGES = ("vmat-rt", "torch", "lightning-fabric", "numpy", "scipy", "lightgbm", "SimpleITK", "numba", "zarr")
 log = logging.getLogger("vmat_rt")
 
+_PACKAGES = ("vmat-rt", "torch", "lightning-fabric", "numpy", "scipy", "lightgbm", "SimpleITK", "numba", "zarr")
 _SAME = ("cohort_sha256", "split_sha256", "train", "validation")
 
 

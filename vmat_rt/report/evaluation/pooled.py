@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vmat_rt.metrics.compare import POOLED
 from vmat_rt.metrics.results_file import ResultRow
 from vmat_rt.metrics.statistics import Values, case_means
 from vmat_rt.report.evaluation.read import Evaluation
 from vmat_rt.report.evaluation_schema import CaseDocument, EvaluatedCohort, SubjectEntry
-
-POOLED_SCORE = "openkbp_dvh_score"
 
 
 def seed_order(seed: str) -> tuple[int, str]:
@@ -52,7 +51,7 @@ class Model:
 
     def by_seed(self, metric: str) -> dict[str, float]:
         """Mean over the cases of each seed ("" for none); OpenKBP's DVH score pools the entries of all patients."""
-        if metric == POOLED_SCORE and self._scored():
+        if metric == POOLED and self._scored():
             return self._scored()
         found: dict[str, list[float]] = defaultdict(list)
         for (seed, _), value in self.values.get(metric, {}).items():

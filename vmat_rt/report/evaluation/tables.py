@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vmat_rt.metrics.compare import JUDGED, Comparison, compare_rows
+from vmat_rt.metrics.compare import JUDGED, POOLED, Comparison, compare_rows
 from vmat_rt.metrics.statistics import PairedTest, summarize
 from vmat_rt.report.evaluation.goal_map import VERDICTS, GoalMap
 from vmat_rt.report.evaluation.labels import ABSENT, HEADLINE, Quantity, in_order, number, quantity
-from vmat_rt.report.evaluation.pooled import POOLED_SCORE, Model, Pooled
+from vmat_rt.report.evaluation.pooled import Model, Pooled
 
 Row = tuple[str, ...]
 
@@ -61,7 +61,7 @@ def _numbers(model: Model, metric: str) -> Row:
     several = len(by_seed) > 1
     over = f"{mean} ± {what.spread(float(np.std(by_seed, ddof=1)))}" if several else mean
     extent = f"{what.text(min(by_seed))} to {what.text(max(by_seed))}" if several else ABSENT
-    interval = _interval(found.ci95, what) if metric != POOLED_SCORE else ABSENT
+    interval = _interval(found.ci95, what) if metric != POOLED else ABSENT
     seeds = str(len(model.seeds)) if model.seeds else ABSENT
     return over, extent, what.spread(found.sd), interval, seeds, str(found.n_cases), str(found.missing)
 
