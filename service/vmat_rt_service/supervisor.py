@@ -17,7 +17,7 @@ from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.crew import Crew
 from vmat_rt_service.health import Pulse
 from vmat_rt_service.inbox import on_network
-from vmat_rt_service.intake import Intake
+from vmat_rt_service.intake.admission import Intake
 from vmat_rt_service.journal import Journal
 from vmat_rt_service.lock import Lock
 from vmat_rt_service.publishing import WORK_FOLDER

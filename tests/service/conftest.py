@@ -17,7 +17,7 @@ import pytest
 from tests.patience import PATIENCE_SECONDS
 from tests.service.model import tiny_bundle
 from vmat_rt_service.config import ServiceConfig, load_config
-from vmat_rt_service.intake import Intake
+from vmat_rt_service.intake.admission import Intake
 from vmat_rt_service.journal import Job, Journal
 from vmat_rt_service.publishing import hashes, read_record
 from vmat_rt_service.requests import Reader
