@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.findings import Finding, fail, ok, warn
-from vmat_rt_service.inbox import on_network
+from vmat_rt_service.intake.inbox import on_network
 from vmat_rt_service.publishing import WORK_FOLDER
 from vmat_rt_service.refusal import FOLDER as REFUSED
 

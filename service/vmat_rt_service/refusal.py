@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vmat_rt.errors import Problem
 from vmat_rt.publish import published_folder
-from vmat_rt_service.readiness import Waiting
-from vmat_rt_service.staging import write_json
+from vmat_rt_service.intake.readiness import Waiting
+from vmat_rt_service.intake.staging import write_json
 from vmat_rt_service.states import State
 
 FOLDER = "refused"

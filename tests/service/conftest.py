@@ -18,9 +18,9 @@ from tests.patience import PATIENCE_SECONDS
 from tests.service.model import tiny_bundle
 from vmat_rt_service.config import ServiceConfig, load_config
 from vmat_rt_service.intake.admission import Intake
+from vmat_rt_service.intake.reader_process import Reader
 from vmat_rt_service.journal import Job, Journal
 from vmat_rt_service.publishing import hashes, read_record
-from vmat_rt_service.requests import Reader
 from vmat_rt_service.worker import Worker
 
 QUICK = {"stable_seconds": 0.2, "scan_seconds": 0.5, "min_free_gb": 0.0, "web": {"enabled": False}}

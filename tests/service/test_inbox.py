@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from vmat_rt_service.inbox import Inbox, on_network
+from vmat_rt_service.intake.inbox import Inbox, on_network
 
 
 def names(inbox: Inbox, now: float) -> set[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vmat_rt_service.catalogue import Catalogue, nearest
-from vmat_rt_service.headers import Header, References
-from vmat_rt_service.readiness import Assessment, Ready, Waiting, assess
+from vmat_rt_service.intake.catalogue import Catalogue, nearest
+from vmat_rt_service.intake.headers import Header, References
+from vmat_rt_service.intake.readiness import Assessment, Ready, Waiting, assess
 
 Z = (-31.5, -28.5, -25.5, -22.5, -19.5)
 

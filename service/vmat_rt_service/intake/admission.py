@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vmat_rt_service.catalogue import Catalogue, folder_of
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.disk import enough_space
+from vmat_rt_service.intake.catalogue import Catalogue, folder_of
+from vmat_rt_service.intake.reader_process import Answer, Reader
+from vmat_rt_service.intake.readiness import Assessment, Ready, Waiting, assess
+from vmat_rt_service.intake.survey import Survey
 from vmat_rt_service.journal import Job, Journal
 from vmat_rt_service.logs import event
-from vmat_rt_service.readiness import Assessment, Ready, Waiting, assess
 from vmat_rt_service.refusal import publish_waiting, withdraw
-from vmat_rt_service.requests import Answer, Reader
 from vmat_rt_service.states import INCOMPLETE, State
-from vmat_rt_service.survey import Survey
 
 _STAGED_AHEAD = 4
 _BACK_OFF_SECONDS = 5.0

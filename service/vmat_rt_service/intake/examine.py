@@ -13,7 +13,7 @@ from vmat_rt.dicom.linking import case_key
 from vmat_rt.dicom.plan import structure_set_of
 from vmat_rt.dicom.structures import frames_of, referenced_images
 from vmat_rt.errors import InputError
-from vmat_rt_service.headers import DAMAGED, FOREIGN, Header, References
+from vmat_rt_service.intake.headers import DAMAGED, FOREIGN, Header, References
 
 Digest = Callable[[str], str]
 

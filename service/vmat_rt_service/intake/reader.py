@@ -10,9 +10,9 @@ from typing import Any
 
 from vmat_rt.errors import InputError
 from vmat_rt_service import children, logs
-from vmat_rt_service.examine import Digest, digest_of, examine, key_of
-from vmat_rt_service.inbox import Version
-from vmat_rt_service.staging import ChangedError, Source, dispose, stage
+from vmat_rt_service.intake.examine import Digest, digest_of, examine, key_of
+from vmat_rt_service.intake.inbox import Version
+from vmat_rt_service.intake.staging import ChangedError, Source, dispose, stage
 
 _MOST_BYTES = 3 << 30
 """A file that needs more memory to be opened is damaged."""

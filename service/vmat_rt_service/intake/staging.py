@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmat_rt.publish import flush, published_folder
-from vmat_rt_service.inbox import Version
+from vmat_rt_service.intake.inbox import Version
 
 _BLOCK = 1 << 20
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from vmat_rt_service.catalogue import Catalogue, folder_of, nearest
-from vmat_rt_service.headers import Header, References
+from vmat_rt_service.intake.catalogue import Catalogue, folder_of, nearest
+from vmat_rt_service.intake.headers import Header, References
 
 _Z_TOLERANCE_MM = 0.1
 _MOST_Z = 5

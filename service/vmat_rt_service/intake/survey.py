@@ -6,9 +6,9 @@ import time
 from collections import deque
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.headers import DAMAGED, Header, header_from
-from vmat_rt_service.inbox import Inbox, Version
-from vmat_rt_service.requests import Answer, Reader
+from vmat_rt_service.intake.headers import DAMAGED, Header, header_from
+from vmat_rt_service.intake.inbox import Inbox, Version
+from vmat_rt_service.intake.reader_process import Answer, Reader
 
 _BATCH = 64
 _UNREADABLE_AGAIN_SECONDS = 30.0

@@ -44,7 +44,7 @@ class Reader:
         """Start on a request; only where not busy."""
         assert not self.busy
         if self._child is None:
-            self._child = Child("vmat_rt_service.reader", (), self._descriptors)
+            self._child = Child("vmat_rt_service.intake.reader", (), self._descriptors)
             self._child.send({"key": self._key})
         self._child.send(request)
         self._request, self._since = request, now

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from vmat_rt_service.headers import Header
+from vmat_rt_service.intake.headers import Header
 
 
 class Catalogue:
