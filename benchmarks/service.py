@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.dicom_phantom import write_study
 from tests.service.model import tiny_bundle
 from vmat_rt_service import audit
-from vmat_rt_service.journal import Journal
+from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.publishing import hashes, read_record
 from vmat_rt_service.states import State
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.journal import Journal
+from vmat_rt_service.journal.jobs import Journal
 
 _FIRST = "0" * 64
 _BLOCK = 1 << 16

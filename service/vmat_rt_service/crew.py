@@ -11,7 +11,7 @@ from vmat_rt_service import closing
 from vmat_rt_service.children import Child
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.disk import enough_space
-from vmat_rt_service.journal import Job, Journal
+from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.logs import event
 from vmat_rt_service.publishing import published
 from vmat_rt_service.states import State

@@ -15,7 +15,7 @@ import jinja2
 from vmat_rt import __version__
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.health import Health, Pulse, examine_health
-from vmat_rt_service.journal import Job
+from vmat_rt_service.journal.jobs import Job
 from vmat_rt_service.outbox import has_page
 from vmat_rt_service.readings import Readings, reading
 from vmat_rt_service.states import State

@@ -12,7 +12,7 @@ from typing import Any
 from vmat_rt.errors import VmatError
 from vmat_rt.publish import flush
 from vmat_rt_service.intake.staging import sha256_of, write_json
-from vmat_rt_service.journal import Job
+from vmat_rt_service.journal.jobs import Job
 
 RECORD = "job.json"
 WORK_FOLDER = ".publishing"

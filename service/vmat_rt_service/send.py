@@ -34,7 +34,7 @@ from vmat_rt_service import children, logs
 from vmat_rt_service.config import Destination, Kind, ServiceConfig
 from vmat_rt_service.destinations import Ledger, Send
 from vmat_rt_service.intake.staging import sha256_of
-from vmat_rt_service.journal import Journal
+from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.publishing import folder_of_result, read_record
 from vmat_rt_service.tls import client_context
 

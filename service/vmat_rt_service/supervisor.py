@@ -20,7 +20,7 @@ from vmat_rt_service.intake.admission import Intake
 from vmat_rt_service.intake.inbox import on_network
 from vmat_rt_service.intake.reader_process import Reader
 from vmat_rt_service.intake.staging import sweep
-from vmat_rt_service.journal import Journal
+from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.lock import Lock
 from vmat_rt_service.publishing import WORK_FOLDER
 from vmat_rt_service.states import State

@@ -16,7 +16,7 @@ from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
 from vmat_rt_service import audit, children, closing, logs
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.disk import enough_space
-from vmat_rt_service.journal import Job, Journal
+from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.lock import turn
 from vmat_rt_service.publishing import WORK_FOLDER, Record, hashes, publish, published
 from vmat_rt_service.states import State

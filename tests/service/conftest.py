@@ -19,7 +19,7 @@ from tests.service.model import tiny_bundle
 from vmat_rt_service.config import ServiceConfig, load_config
 from vmat_rt_service.intake.admission import Intake
 from vmat_rt_service.intake.reader_process import Reader
-from vmat_rt_service.journal import Job, Journal
+from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.publishing import hashes, read_record
 from vmat_rt_service.worker import Worker
 

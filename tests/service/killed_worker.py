@@ -12,7 +12,7 @@ from typing import Any
 
 from vmat_rt_service import audit, closing, publishing, worker
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.journal import Journal
+from vmat_rt_service.journal.jobs import Journal
 
 INSTANTS = ("claimed", "predicted", "recorded", "renamed", "audited", "finished")
 

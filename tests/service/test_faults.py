@@ -19,7 +19,7 @@ from tests.patience import PATIENCE_SECONDS, wait_for
 from tests.service.conftest import Site
 from tests.service.killed_worker import INSTANTS
 from vmat_rt_service import audit, closing
-from vmat_rt_service.journal import Outcome
+from vmat_rt_service.journal.jobs import Outcome
 from vmat_rt_service.states import State
 
 
@@ -141,7 +141,7 @@ def test_a_lost_state_folder_makes_no_second_result(site: Site) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     site.reconfigure(state=site.root / "fresh")
     site.config.staging.mkdir(parents=True)
-    from vmat_rt_service.journal import Journal
+    from vmat_rt_service.journal.jobs import Journal
 
     site.journal = Journal(site.config.journal)
     site.take_in()

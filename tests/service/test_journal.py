@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vmat_rt_service.journal import Job, Journal, Outcome
+from vmat_rt_service.journal.jobs import Job, Journal, Outcome
 from vmat_rt_service.states import IllegalTransitionError, State
 
 
@@ -51,7 +51,7 @@ def test_four_processes_claim_forty_jobs_once_each(tmp_path: Path, journal: Jour
     for number in range(40):
         ready(journal, number)
     program = (
-        "import sys; from pathlib import Path; from vmat_rt_service.journal import Journal\n"
+        "import sys; from pathlib import Path; from vmat_rt_service.journal.jobs import Journal\n"
         "journal = Journal(Path(sys.argv[1]))\n"
         "while job := journal.claim(sys.argv[2]): print(job.id)\n"
     )

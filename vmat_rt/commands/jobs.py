@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vmat_rt_service.destinations import Ledger, Send
-    from vmat_rt_service.journal import Job, Journal
+    from vmat_rt_service.journal.jobs import Job, Journal
 
 state_option = click.option(
     "--state",
@@ -27,7 +27,7 @@ state_option = click.option(
 def journal_of(state: Path | None) -> Journal:
     """The journal of the service that a state folder (or an outbox) belongs to."""
     from vmat_rt_service.config import saved_config
-    from vmat_rt_service.journal import Journal
+    from vmat_rt_service.journal.jobs import Journal
 
     return Journal(saved_config(state or Path.cwd()).journal)
 

@@ -14,7 +14,7 @@ from vmat_rt_service.intake.catalogue import Catalogue, folder_of
 from vmat_rt_service.intake.reader_process import Answer, Reader
 from vmat_rt_service.intake.readiness import Assessment, Ready, Waiting, assess
 from vmat_rt_service.intake.survey import Survey
-from vmat_rt_service.journal import Job, Journal
+from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.logs import event
 from vmat_rt_service.refusal import publish_waiting, withdraw
 from vmat_rt_service.states import INCOMPLETE, State
