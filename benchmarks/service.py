@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.dicom_phantom import write_study
 from tests.service.model import tiny_bundle
-from vmat_rt_service import audit
+from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
+from vmat_rt_service.journal.states import State
 from vmat_rt_service.publishing import hashes, read_record
-from vmat_rt_service.states import State
 
 
 @dataclass

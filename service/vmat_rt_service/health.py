@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.readings import reading
+from vmat_rt_service.journal.readings import reading
 
 _GB = 1e9
 _PATIENCE_SECONDS = 120.0

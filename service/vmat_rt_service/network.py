@@ -14,7 +14,7 @@ from typing import Any
 from vmat_rt_service import logs
 from vmat_rt_service.children import Child
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.destinations import pending_sends
+from vmat_rt_service.journal.sends import pending_sends
 from vmat_rt_service.tls import client_context, server_context
 
 _AGAIN_SECONDS = 10.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.readings import reading
+from vmat_rt_service.journal.readings import reading
 
 REFUSED = "refused"
 _PAGES = {"reports": ((), "report.html"), REFUSED: ((REFUSED,), "reason.html")}

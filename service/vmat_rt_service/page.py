@@ -16,9 +16,9 @@ from vmat_rt import __version__
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.health import Health, Pulse, examine_health
 from vmat_rt_service.journal.jobs import Job
+from vmat_rt_service.journal.readings import Readings, reading
+from vmat_rt_service.journal.states import State
 from vmat_rt_service.outbox import has_page
-from vmat_rt_service.readings import Readings, reading
-from vmat_rt_service.states import State
 
 _MOST_OPEN = 25
 _MOST_ENDED = 25

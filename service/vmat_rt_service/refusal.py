@@ -10,7 +10,7 @@ from vmat_rt.errors import Problem
 from vmat_rt.publish import published_folder
 from vmat_rt_service.intake.readiness import Waiting
 from vmat_rt_service.intake.staging import write_json
-from vmat_rt_service.states import State
+from vmat_rt_service.journal.states import State
 
 FOLDER = "refused"
 _REMOVED = "[removed]"

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from vmat_rt.errors import ConfigError, InputError, Problem
-from vmat_rt_service import audit
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.intake.staging import sha256_of
+from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
-from vmat_rt_service.states import State
+from vmat_rt_service.journal.states import State
 
 _DOSE = "rtdose.dcm"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from vmat_rt.errors import ConfigError
-from vmat_rt_service import audit, closing, logs, refusal
+from vmat_rt_service import closing, logs, refusal
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.crew import Crew
 from vmat_rt_service.health import Pulse
@@ -20,10 +20,11 @@ from vmat_rt_service.intake.admission import Intake
 from vmat_rt_service.intake.inbox import on_network
 from vmat_rt_service.intake.reader_process import Reader
 from vmat_rt_service.intake.staging import sweep
+from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
+from vmat_rt_service.journal.states import State
 from vmat_rt_service.lock import Lock
 from vmat_rt_service.publishing import WORK_FOLDER
-from vmat_rt_service.states import State
 
 _TAKE_OVER_SECONDS = 10.0  # the workers of a service that was killed die with it, but not in the same instant
 _BUSY_STEP_SECONDS = 0.5

@@ -12,7 +12,7 @@ import pytest
 from tests.dicom_phantom import write_study
 from tests.service.conftest import Site
 from vmat_rt.errors import ConfigError, InputError
-from vmat_rt_service import audit
+from vmat_rt_service.journal import audit
 from vmat_rt_service.replay import replay
 
 

@@ -18,9 +18,10 @@ from tests.dicom_phantom import write_study
 from tests.patience import PATIENCE_SECONDS, wait_for
 from tests.service.conftest import Site
 from tests.service.killed_worker import INSTANTS
-from vmat_rt_service import audit, closing
+from vmat_rt_service import closing
+from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Outcome
-from vmat_rt_service.states import State
+from vmat_rt_service.journal.states import State
 
 
 def run_to_the_kill(site: Site, instant: str) -> None:

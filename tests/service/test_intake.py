@@ -13,7 +13,7 @@ import pytest
 
 from tests.dicom_phantom import Options, cut_short, edited, write_study
 from tests.service.conftest import Site
-from vmat_rt_service.states import State
+from vmat_rt_service.journal.states import State
 
 
 def deliver(source: Path, inbox: Path, site: Site, intake: object) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vmat_rt_service.journal.jobs import Job, Journal, Outcome
-from vmat_rt_service.states import IllegalTransitionError, State
+from vmat_rt_service.journal.states import IllegalTransitionError, State
 
 
 def ready(journal: Journal, number: int, key: str | None = None) -> Job:

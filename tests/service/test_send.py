@@ -24,8 +24,8 @@ from tests.service.conftest import QUICK, Site
 from tests.service.peers import certificate, modalities, same_content, storescp
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import Destination, WebConfig, load_config
-from vmat_rt_service.destinations import Ledger, SendStatus
 from vmat_rt_service.journal.jobs import Journal
+from vmat_rt_service.journal.sends import Ledger, SendStatus
 from vmat_rt_service.network import network
 from vmat_rt_service.send import Backoff, Dispatcher
 

@@ -22,8 +22,8 @@ from vmat_rt_service.access import TOKEN_VARIABLE, access_for, is_loopback
 from vmat_rt_service.config import ServiceConfig, WebConfig
 from vmat_rt_service.health import Pulse
 from vmat_rt_service.journal.jobs import Job, Journal
+from vmat_rt_service.journal.states import State
 from vmat_rt_service.page import ago, bars, duration_text, summary
-from vmat_rt_service.states import State
 from vmat_rt_service.web import StatusServer
 
 TOKEN = "a token of enough characters"

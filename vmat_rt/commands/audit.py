@@ -24,7 +24,7 @@ def command() -> None:
 @guarded
 def verify(state: Path | None, as_json: bool) -> None:
     """Check that no line was changed, removed or added by another hand. Exit code 4 where one was."""
-    from vmat_rt_service import audit
+    from vmat_rt_service.journal import audit
 
     journal = journal_of(state)
     found = audit.verify(journal.path.with_name("audit.jsonl"), audit.head_of(journal))

@@ -13,8 +13,8 @@ from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vmat_rt_service.destinations import Ledger, Send
     from vmat_rt_service.journal.jobs import Job, Journal
+    from vmat_rt_service.journal.sends import Ledger, Send
 
 state_option = click.option(
     "--state",
@@ -34,7 +34,7 @@ def journal_of(state: Path | None) -> Journal:
 
 def ledger_of(journal: Journal) -> Ledger:
     """What is sent where, of the same file."""
-    from vmat_rt_service.destinations import Ledger
+    from vmat_rt_service.journal.sends import Ledger
 
     return Ledger(journal.path)
 
@@ -68,7 +68,7 @@ def command(context: click.Context, state: Path | None, as_json: bool) -> None:
 def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -> None:
     """Run a refused or failed job again, from its files in the inbox."""
     from vmat_rt.errors import ConfigError
-    from vmat_rt_service.states import IllegalTransitionError
+    from vmat_rt_service.journal.states import IllegalTransitionError
 
     journal = journal_of(state or context.obj)
     found = journal.job(job)

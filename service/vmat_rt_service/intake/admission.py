@@ -15,9 +15,9 @@ from vmat_rt_service.intake.reader_process import Answer, Reader
 from vmat_rt_service.intake.readiness import Assessment, Ready, Waiting, assess
 from vmat_rt_service.intake.survey import Survey
 from vmat_rt_service.journal.jobs import Job, Journal
+from vmat_rt_service.journal.states import INCOMPLETE, State
 from vmat_rt_service.logs import event
 from vmat_rt_service.refusal import publish_waiting, withdraw
-from vmat_rt_service.states import INCOMPLETE, State
 
 _STAGED_AHEAD = 4
 _BACK_OFF_SECONDS = 5.0

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from vmat_rt_service.database import Database
-from vmat_rt_service.states import INCOMPLETE, State, require_legal
+from vmat_rt_service.journal.database import Database
+from vmat_rt_service.journal.states import INCOMPLETE, State, require_legal
 
 _COLUMNS = (
     "id, key, content_hash, state, attempts, interruptions, created, updated, reason_code, reason, model, seconds"

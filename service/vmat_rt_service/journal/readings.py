@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from vmat_rt_service.journal.jobs import Job
-from vmat_rt_service.states import State
+from vmat_rt_service.journal.states import State
 
 BUCKETS_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the histogram of run times."""

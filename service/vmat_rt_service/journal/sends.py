@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from vmat_rt_service.database import Database
+from vmat_rt_service.journal.database import Database
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS acknowledged (
