@@ -13,7 +13,7 @@ from typing import BinaryIO
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.health import Pulse, examine_health
 from vmat_rt_service.metrics import metrics_text
-from vmat_rt_service.outbox import open_page
+from vmat_rt_service.outbox.published import open_page
 from vmat_rt_service.page import Html, Pages
 
 HTML = "text/html; charset=utf-8"
