@@ -32,7 +32,7 @@ from tests.service.model import tiny_bundle
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.states import State
-from vmat_rt_service.publishing import hashes, read_record
+from vmat_rt_service.outbox.publishing import hashes, read_record
 
 
 @dataclass

@@ -14,8 +14,8 @@ from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Job, Journal, Outcome
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.logs import event
-from vmat_rt_service.publishing import WORK_FOLDER, Record, published
-from vmat_rt_service.refusal import publish_refusal, withdraw
+from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, published
+from vmat_rt_service.outbox.refusal import publish_refusal, withdraw
 
 _MOST_INTERRUPTIONS = 30
 """A job that the service as a whole never survives is given up at some time too."""

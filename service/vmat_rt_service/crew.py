@@ -14,7 +14,7 @@ from vmat_rt_service.disk import enough_space
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.logs import event
-from vmat_rt_service.publishing import published
+from vmat_rt_service.outbox.publishing import published
 from vmat_rt_service.worker import memory_problem
 
 _STARTING_SECONDS = 60.0

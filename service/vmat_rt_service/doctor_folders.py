@@ -11,8 +11,8 @@ from pathlib import Path
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.findings import Finding, fail, ok, warn
 from vmat_rt_service.intake.inbox import on_network
-from vmat_rt_service.publishing import WORK_FOLDER
-from vmat_rt_service.refusal import FOLDER as REFUSED
+from vmat_rt_service.outbox.publishing import WORK_FOLDER
+from vmat_rt_service.outbox.refusal import FOLDER as REFUSED
 
 _COMFORT = 3.0
 """Below this many times min_free_gb it is time to make room."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from vmat_rt.errors import ConfigError
-from vmat_rt_service import closing, logs, refusal
+from vmat_rt_service import closing, logs
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.crew import Crew
 from vmat_rt_service.health import Pulse
@@ -24,7 +24,8 @@ from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.lock import Lock
-from vmat_rt_service.publishing import WORK_FOLDER
+from vmat_rt_service.outbox import refusal
+from vmat_rt_service.outbox.publishing import WORK_FOLDER
 
 _TAKE_OVER_SECONDS = 10.0  # the workers of a service that was killed die with it, but not in the same instant
 _BUSY_STEP_SECONDS = 0.5

@@ -20,7 +20,7 @@ from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.lock import turn
-from vmat_rt_service.publishing import WORK_FOLDER, Record, hashes, publish, published
+from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, hashes, publish, published
 
 _NOT_ITS_FAULT = {"DISK_FULL", "OUTPUT_NOT_WRITABLE"}
 

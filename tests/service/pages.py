@@ -12,7 +12,7 @@ from vmat_rt_service.config import ServiceConfig, load_config
 from vmat_rt_service.health import Pulse
 from vmat_rt_service.journal.jobs import Job, Journal, Outcome
 from vmat_rt_service.journal.states import State
-from vmat_rt_service.refusal import publish_refusal
+from vmat_rt_service.outbox.refusal import publish_refusal
 from vmat_rt_service.web import StatusServer
 
 SECONDS = (0.5, 3.0, 4.0, 7.0, 45.0)

@@ -17,7 +17,7 @@ from vmat_rt_service.intake.survey import Survey
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import INCOMPLETE, State
 from vmat_rt_service.logs import event
-from vmat_rt_service.refusal import publish_waiting, withdraw
+from vmat_rt_service.outbox.refusal import publish_waiting, withdraw
 
 _STAGED_AHEAD = 4
 _BACK_OFF_SECONDS = 5.0
