@@ -56,7 +56,7 @@ from tests.service.peers import (
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.connections import permitted
 from vmat_rt_service.intake.inbox import Inbox
-from vmat_rt_service.network import Listener
+from vmat_rt_service.network.companion import Listener
 from vmat_rt_service.node import SYNTAXES, Node
 from vmat_rt_service.received import Announced, RefusalError, Shelf, Status
 

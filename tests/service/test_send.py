@@ -26,7 +26,7 @@ from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import Destination, WebConfig, load_config
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.sends import Ledger, SendStatus
-from vmat_rt_service.network import network
+from vmat_rt_service.network.companion import network
 from vmat_rt_service.send import Backoff, Dispatcher
 
 RESULTS = (RTPlanStorage, RTDoseStorage)

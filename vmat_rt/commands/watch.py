@@ -39,7 +39,7 @@ def command(
     from vmat_rt_service.config import load_config
     from vmat_rt_service.health import Pulse
     from vmat_rt_service.logs import start_logging
-    from vmat_rt_service.network import network
+    from vmat_rt_service.network.companion import network
     from vmat_rt_service.supervisor import serve
     from vmat_rt_service.web import StatusServer
 
