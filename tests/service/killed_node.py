@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from vmat_rt_service import node
+from vmat_rt_service.network import node
 
 
 def die(_path: Path, _target: Path) -> Path:

@@ -20,7 +20,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from tests.external import program
 from tests.patience import PATIENCE_SECONDS
 from vmat_rt_service.config import ServiceConfig, load_config
-from vmat_rt_service.node import Node
+from vmat_rt_service.network.node import Node
 
 
 def node_config(root: Path, **listen: Any) -> ServiceConfig:

@@ -54,11 +54,11 @@ from tests.service.peers import (
     visible,
 )
 from vmat_rt.errors import ConfigError
-from vmat_rt_service.connections import permitted
 from vmat_rt_service.intake.inbox import Inbox
 from vmat_rt_service.network.companion import Listener
-from vmat_rt_service.node import SYNTAXES, Node
-from vmat_rt_service.received import Announced, RefusalError, Shelf, Status
+from vmat_rt_service.network.connections import permitted
+from vmat_rt_service.network.node import SYNTAXES, Node
+from vmat_rt_service.network.received import Announced, RefusalError, Shelf, Status
 
 CT = (CTImageStorage, ExplicitVRLittleEndian)
 
@@ -387,7 +387,7 @@ def test_memory_does_not_grow_with_the_object(tmp_path: Path, study: Any) -> Non
     ds.Rows = ds.Columns = 6000
     ds.PixelData = bytes(2 * 6000 * 6000)
     save(ds, large)
-    process, port = own_process(config, "vmat_rt_service.node")
+    process, port = own_process(config, "vmat_rt_service.network.node")
     before = psutil.Process(process.pid).memory_info().rss
     assert dcmtk("storescu", port, "-pdu", "131072", large).returncode == 0
     # VmHWM is the most it ever had
@@ -453,7 +453,7 @@ def ended(peer: socket.socket) -> bool:
 
 def test_logs_say_who_called_and_nothing_of_the_patient(tmp_path: Path, study: Any) -> None:
     config = node_config(tmp_path)
-    process, port = own_process(config, "vmat_rt_service.node", stderr=subprocess.PIPE)
+    process, port = own_process(config, "vmat_rt_service.network.node", stderr=subprocess.PIPE)
     broken = tmp_path / "SENTINEL.dcm"
     with edited(study.ct_files[0], broken) as ds:
         del ds.StudyInstanceUID

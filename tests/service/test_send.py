@@ -27,7 +27,7 @@ from vmat_rt_service.config import Destination, WebConfig, load_config
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.sends import Ledger, SendStatus
 from vmat_rt_service.network.companion import network
-from vmat_rt_service.send import Backoff, Dispatcher
+from vmat_rt_service.network.sender import Backoff, Dispatcher
 
 RESULTS = (RTPlanStorage, RTDoseStorage)
 NO_PAGE = WebConfig(enabled=False)

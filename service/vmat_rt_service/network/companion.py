@@ -15,7 +15,7 @@ from vmat_rt_service import logs
 from vmat_rt_service.children import Child
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal.sends import pending_sends
-from vmat_rt_service.tls import client_context, server_context
+from vmat_rt_service.network.tls import client_context, server_context
 
 _AGAIN_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -75,7 +75,7 @@ class _Kept:
 class Listener(_Kept):
     """Keeps the DICOM node running."""
 
-    module = "vmat_rt_service.node"
+    module = "vmat_rt_service.network.node"
     busy = False
 
     def __init__(self, config: ServiceConfig) -> None:
@@ -96,7 +96,7 @@ class Listener(_Kept):
 class Sender(_Kept):
     """Runs a sender while results are to be sent. With once, until each was tried once."""
 
-    module = "vmat_rt_service.send"
+    module = "vmat_rt_service.network.sender"
 
     def __init__(self, config: ServiceConfig, once: bool = False) -> None:
         super().__init__(config, ["once"] if once else [])

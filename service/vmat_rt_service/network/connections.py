@@ -27,7 +27,7 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from vmat_rt_service import logs
-from vmat_rt_service.received import Announced, Arrival, Shelf
+from vmat_rt_service.network.received import Announced, Arrival, Shelf
 
 NETWORK_SECONDS = 60.0
 """How long a peer may be silent, and how long one PDU may take."""

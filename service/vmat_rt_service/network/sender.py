@@ -35,8 +35,8 @@ from vmat_rt_service.config import Destination, Kind, ServiceConfig
 from vmat_rt_service.intake.staging import sha256_of
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.sends import Ledger, Send
+from vmat_rt_service.network.tls import client_context
 from vmat_rt_service.outbox.publishing import folder_of_result, read_record
-from vmat_rt_service.tls import client_context
 
 ORDER: tuple[tuple[Kind, str, str], ...] = (
     ("rtplan", "rtplan.dcm", RTPlanStorage),

@@ -39,7 +39,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from vmat_rt_service import children, logs
 from vmat_rt_service.config import ListenConfig, ServiceConfig
-from vmat_rt_service.connections import (
+from vmat_rt_service.network.connections import (
     NETWORK_SECONDS,
     Connection,
     Door,
@@ -49,8 +49,8 @@ from vmat_rt_service.connections import (
     over,
     receiver_of,
 )
-from vmat_rt_service.received import KINDS, RefusalError, Shelf, Status
-from vmat_rt_service.tls import server_context
+from vmat_rt_service.network.received import KINDS, RefusalError, Shelf, Status
+from vmat_rt_service.network.tls import server_context
 
 SYNTAXES = (
     ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless,
