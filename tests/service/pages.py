@@ -13,7 +13,7 @@ from vmat_rt_service.health import Pulse
 from vmat_rt_service.journal.jobs import Job, Journal, Outcome
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.outbox.refusal import publish_refusal
-from vmat_rt_service.web import StatusServer
+from vmat_rt_service.web.server import StatusServer
 
 SECONDS = (0.5, 3.0, 4.0, 7.0, 45.0)
 """Run times of the jobs that are done, in order."""

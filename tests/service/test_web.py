@@ -24,7 +24,7 @@ from vmat_rt_service.health import Pulse
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.page import ago, bars, duration_text, summary
-from vmat_rt_service.web import StatusServer
+from vmat_rt_service.web.server import StatusServer
 
 TOKEN = "a token of enough characters"
 

@@ -41,7 +41,7 @@ def command(
     from vmat_rt_service.logs import start_logging
     from vmat_rt_service.network.companion import network
     from vmat_rt_service.supervisor import serve
-    from vmat_rt_service.web import StatusServer
+    from vmat_rt_service.web.server import StatusServer
 
     if ae_title is not None and port is None and config_file is None:
         raise click.UsageError("--ae names the node that --listen PORT starts.")
