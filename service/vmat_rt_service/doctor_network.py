@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from vmat_rt.errors import ConfigError
-from vmat_rt_service.access import access_for
 from vmat_rt_service.config import Destination, ListenConfig, ServiceConfig
 from vmat_rt_service.findings import Finding, fail, ok, warn
 from vmat_rt_service.network.tls import client_context, server_context
+from vmat_rt_service.web.access import access_for
 
 _SECONDS = 5.0
 _VERIFICATION = "1.2.840.10008.1.1"

@@ -9,10 +9,10 @@ from typing import Any
 
 from vmat_rt.errors import Problem
 from vmat_rt_service.config import ServiceConfig, load_config
-from vmat_rt_service.health import Pulse
 from vmat_rt_service.journal.jobs import Job, Journal, Outcome
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.outbox.refusal import publish_refusal
+from vmat_rt_service.web.health import Pulse
 from vmat_rt_service.web.server import StatusServer
 
 SECONDS = (0.5, 3.0, 4.0, 7.0, 45.0)

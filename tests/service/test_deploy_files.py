@@ -25,8 +25,8 @@ from tests.external import REPOSITORY, program
 from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
 from vmat_rt.cli import main
-from vmat_rt_service.access import TOKEN_VARIABLE
 from vmat_rt_service.config import ServiceConfig, load_config
+from vmat_rt_service.web.access import TOKEN_VARIABLE
 
 SERVICE = REPOSITORY / "service"
 UNIT = SERVICE / "vmat-rt-watch.service"
@@ -93,7 +93,7 @@ def test_the_image_runs_as_nobody_special_and_reports_its_health() -> None:
     assert user
     assert all(int(number) > 0 for pair in user for number in pair)
     assert DOCKERFILE.index("USER ") < DOCKERFILE.index("ENTRYPOINT")
-    assert "vmat_rt_service.probe" in DOCKERFILE
+    assert "vmat_rt_service.web.probe" in DOCKERFILE
     assert (SERVICE / "vmat_rt_service" / "probe.py").is_file()
 
 

@@ -18,12 +18,12 @@ from tests.external import program
 from tests.patience import PATIENCE_SECONDS
 from tests.service.pages import SECONDS, Served, configured, fill
 from vmat_rt.errors import ConfigError
-from vmat_rt_service.access import TOKEN_VARIABLE, access_for, is_loopback
 from vmat_rt_service.config import ServiceConfig, WebConfig
-from vmat_rt_service.health import Pulse
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
-from vmat_rt_service.page import ago, bars, duration_text, summary
+from vmat_rt_service.web.access import TOKEN_VARIABLE, access_for, is_loopback
+from vmat_rt_service.web.health import Pulse
+from vmat_rt_service.web.page import ago, bars, duration_text, summary
 from vmat_rt_service.web.server import StatusServer
 
 TOKEN = "a token of enough characters"

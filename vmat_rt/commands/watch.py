@@ -37,10 +37,10 @@ def command(
     Results appear in OUTBOX/<case>, reasons in OUTBOX/refused/<case>. Logs are JSON lines on stderr.
     """
     from vmat_rt_service.config import load_config
-    from vmat_rt_service.health import Pulse
     from vmat_rt_service.logs import start_logging
     from vmat_rt_service.network.companion import network
     from vmat_rt_service.supervisor import serve
+    from vmat_rt_service.web.health import Pulse
     from vmat_rt_service.web.server import StatusServer
 
     if ae_title is not None and port is None and config_file is None:

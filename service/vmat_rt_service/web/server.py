@@ -19,11 +19,11 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs
 
 from vmat_rt_service import logs
-from vmat_rt_service.access import COOKIE, Access, access_for
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.health import Pulse
-from vmat_rt_service.page import Pages
-from vmat_rt_service.routes import Answer, Routes
+from vmat_rt_service.web.access import COOKIE, Access, access_for
+from vmat_rt_service.web.health import Pulse
+from vmat_rt_service.web.page import Pages
+from vmat_rt_service.web.routes import Answer, Routes
 
 _MOST_CONNECTIONS = 32
 _SOCKET_SECONDS = 10.0

@@ -11,10 +11,10 @@ from http import HTTPStatus
 from typing import BinaryIO
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.health import Pulse, examine_health
-from vmat_rt_service.metrics import metrics_text
 from vmat_rt_service.outbox.published import open_page
-from vmat_rt_service.page import Html, Pages
+from vmat_rt_service.web.health import Pulse, examine_health
+from vmat_rt_service.web.metrics import metrics_text
+from vmat_rt_service.web.page import Html, Pages
 
 HTML = "text/html; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"

@@ -12,7 +12,7 @@ _SECONDS = 5.0
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m vmat_rt_service.probe [PORT]`: prints what is wrong, nothing when all is well."""
+    """`python -m vmat_rt_service.web.probe [PORT]`: prints what is wrong, nothing when all is well."""
     port = int(arguments[0]) if arguments else 8765
     token = os.environ.get("VMAT_RT_WEB_TOKEN", "")
     request = urllib.request.Request(f"http://127.0.0.1:{port}/healthz")

@@ -10,9 +10,9 @@ from prometheus_client.registry import Collector
 
 from vmat_rt import __version__
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.health import Health, Pulse, examine_health
 from vmat_rt_service.journal.readings import BUCKETS_SECONDS, Durations, Readings, reading
 from vmat_rt_service.journal.states import State
+from vmat_rt_service.web.health import Health, Pulse, examine_health
 
 
 class ServiceCollector(Collector):

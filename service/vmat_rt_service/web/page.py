@@ -14,11 +14,11 @@ import jinja2
 
 from vmat_rt import __version__
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.health import Health, Pulse, examine_health
 from vmat_rt_service.journal.jobs import Job
 from vmat_rt_service.journal.readings import Readings, reading
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.outbox.published import has_page
+from vmat_rt_service.web.health import Health, Pulse, examine_health
 
 _MOST_OPEN = 25
 _MOST_ENDED = 25
