@@ -26,7 +26,7 @@ from vmat_rt.bundle import installed_bundles
 from vmat_rt.commands.doctor import command
 from vmat_rt_service import doctor_machine
 from vmat_rt_service.config import ServiceConfig, load_config
-from vmat_rt_service.doctor import examine, examine_machine
+from vmat_rt_service.doctor.examination import examine, examine_machine
 from vmat_rt_service.doctor_folders import check_folders
 from vmat_rt_service.doctor_network import check_destinations, check_ports, service_runs
 from vmat_rt_service.findings import Finding, looked_at, worst

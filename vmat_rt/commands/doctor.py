@@ -33,7 +33,7 @@ def command(config_file: Path | None, as_json: bool) -> None:
     (TCP and DICOM echo). Exit code 0, or 3 when anything fails.
     """
     from vmat_rt_service.config import load_config
-    from vmat_rt_service.doctor import examine, examine_machine
+    from vmat_rt_service.doctor.examination import examine, examine_machine
     from vmat_rt_service.findings import worst
 
     found: list[Finding] = []
