@@ -24,12 +24,12 @@ from tests.ports import free_port
 from tests.service.peers import answers
 from vmat_rt.bundle import installed_bundles
 from vmat_rt.commands.doctor import command
-from vmat_rt_service import doctor_machine
 from vmat_rt_service.config import ServiceConfig, load_config
+from vmat_rt_service.doctor import machine as doctor_machine
 from vmat_rt_service.doctor.examination import examine, examine_machine
-from vmat_rt_service.doctor_folders import check_folders
-from vmat_rt_service.doctor_network import check_destinations, check_ports, service_runs
-from vmat_rt_service.findings import Finding, looked_at, worst
+from vmat_rt_service.doctor.findings import Finding, looked_at, worst
+from vmat_rt_service.doctor.folders import check_folders
+from vmat_rt_service.doctor.network import check_destinations, check_ports, service_runs
 from vmat_rt_service.lock import Lock
 from vmat_rt_service.web.access import TOKEN_VARIABLE
 
@@ -137,7 +137,7 @@ def test_a_protocol_file_that_cannot_be_read_fails(tmp_path: Path) -> None:
 
 def test_compiled_code_is_kept_where_the_site_says(tmp_path: Path) -> None:
     code = (
-        "from vmat_rt_service.doctor_machine import check_compiler\n"
+        "from vmat_rt_service.doctor.machine import check_compiler\n"
         "print([(finding.status, finding.detail) for finding in check_compiler()])"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kept")}

@@ -11,7 +11,7 @@ import click
 from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
 
 if TYPE_CHECKING:
-    from vmat_rt_service.findings import Finding
+    from vmat_rt_service.doctor.findings import Finding
 
 _FAILED = 3
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -34,7 +34,7 @@ def command(config_file: Path | None, as_json: bool) -> None:
     """
     from vmat_rt_service.config import load_config
     from vmat_rt_service.doctor.examination import examine, examine_machine
-    from vmat_rt_service.findings import worst
+    from vmat_rt_service.doctor.findings import worst
 
     found: list[Finding] = []
     for finding in examine(load_config(config_file)) if config_file else examine_machine():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.doctor_folders import check_folders
-from vmat_rt_service.doctor_machine import check_clock, check_compiler, check_device, check_memory, check_user
-from vmat_rt_service.doctor_models import check_models, check_protocols
-from vmat_rt_service.doctor_network import check_destinations, check_ports
-from vmat_rt_service.findings import Finding, looked_at
+from vmat_rt_service.doctor.findings import Finding, looked_at
+from vmat_rt_service.doctor.folders import check_folders
+from vmat_rt_service.doctor.machine import check_clock, check_compiler, check_device, check_memory, check_user
+from vmat_rt_service.doctor.models import check_models, check_protocols
+from vmat_rt_service.doctor.network import check_destinations, check_ports
 
 
 def examine_machine(device: str = "auto", protocol: str | None = None, model: str | None = None) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vmat_rt.bundle import Bundle, find_bundle, installed_bundles
 from vmat_rt.errors import ConfigError, VmatError
 from vmat_rt.protocol import load_protocol, packaged_protocols
-from vmat_rt_service.findings import Finding, fail, ok, warn
+from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
 
 
 def check_protocols(configured: str | None) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import vmat_rt
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.findings import Finding, fail, ok, warn
+from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
 
 _TIMEX_BYTES = 512  # struct timex of Linux takes 208
 _CLOCK_UNSYNCHRONISED = 5

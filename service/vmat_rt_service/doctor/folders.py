@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.findings import Finding, fail, ok, warn
+from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
 from vmat_rt_service.intake.inbox import on_network
 from vmat_rt_service.outbox.publishing import WORK_FOLDER
 from vmat_rt_service.outbox.refusal import FOLDER as REFUSED

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import Destination, ListenConfig, ServiceConfig
-from vmat_rt_service.findings import Finding, fail, ok, warn
+from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
 from vmat_rt_service.network.tls import client_context, server_context
 from vmat_rt_service.web.access import access_for
 
