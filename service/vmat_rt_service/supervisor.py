@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from vmat_rt.errors import ConfigError
-from vmat_rt_service import closing, logs
+from vmat_rt_service import logs
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.crew import Crew
 from vmat_rt_service.intake.admission import Intake
 from vmat_rt_service.intake.inbox import on_network
 from vmat_rt_service.intake.reader_process import Reader
@@ -26,6 +25,8 @@ from vmat_rt_service.lock import Lock
 from vmat_rt_service.outbox import refusal
 from vmat_rt_service.outbox.publishing import WORK_FOLDER
 from vmat_rt_service.web.health import Pulse
+from vmat_rt_service.work import closing
+from vmat_rt_service.work.crew import Crew
 
 _TAKE_OVER_SECONDS = 10.0  # the workers of a service that was killed die with it, but not in the same instant
 _BUSY_STEP_SECONDS = 0.5

@@ -21,7 +21,7 @@ from vmat_rt_service.intake.admission import Intake
 from vmat_rt_service.intake.reader_process import Reader
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.outbox.publishing import hashes, read_record
-from vmat_rt_service.worker import Worker
+from vmat_rt_service.work.worker import Worker
 
 QUICK = {"stable_seconds": 0.2, "scan_seconds": 0.5, "min_free_gb": 0.0, "web": {"enabled": False}}
 

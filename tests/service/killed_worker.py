@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vmat_rt_service import closing, worker
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.outbox import publishing
+from vmat_rt_service.work import closing, worker
 
 INSTANTS = ("claimed", "predicted", "recorded", "renamed", "audited", "finished")
 

@@ -13,7 +13,7 @@ from tests.dicom_phantom import write_study
 from tests.service.conftest import Site
 from vmat_rt.errors import ConfigError, InputError
 from vmat_rt_service.journal import audit
-from vmat_rt_service.replay import replay
+from vmat_rt_service.work.replay import replay
 
 
 def filled(site: Site, count: int = 4) -> list[bytes]:

@@ -18,10 +18,10 @@ from tests.dicom_phantom import write_study
 from tests.patience import PATIENCE_SECONDS, wait_for
 from tests.service.conftest import Site
 from tests.service.killed_worker import INSTANTS
-from vmat_rt_service import closing
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Outcome
 from vmat_rt_service.journal.states import State
+from vmat_rt_service.work import closing
 
 
 def run_to_the_kill(site: Site, instant: str) -> None:

@@ -21,7 +21,7 @@ _DIFFERS = 4
 def command(job: int, state: Path | None, as_json: bool) -> None:
     """Compute a done job again from the same inputs, compare the RTDOSE bit for bit. Exit code 4 where it differs."""
     from vmat_rt_service.config import saved_config
-    from vmat_rt_service.replay import replay
+    from vmat_rt_service.work.replay import replay
 
     found = replay(saved_config(state or Path.cwd()), job)
     if as_json:

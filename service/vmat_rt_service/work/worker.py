@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
-from vmat_rt_service import children, closing, logs
+from vmat_rt_service import children, logs
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.disk import enough_space
 from vmat_rt_service.journal import audit
@@ -21,6 +21,7 @@ from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.lock import turn
 from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, hashes, publish, published
+from vmat_rt_service.work import closing
 
 _NOT_ITS_FAULT = {"DISK_FULL", "OUTPUT_NOT_WRITABLE"}
 

@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass
 
 from vmat_rt.errors import Problem
-from vmat_rt_service import closing
 from vmat_rt_service.children import Child
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.disk import enough_space
@@ -15,7 +14,8 @@ from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.logs import event
 from vmat_rt_service.outbox.publishing import published
-from vmat_rt_service.worker import memory_problem
+from vmat_rt_service.work import closing
+from vmat_rt_service.work.worker import memory_problem
 
 _STARTING_SECONDS = 60.0
 _BACK_OFF_SECONDS = 5.0
@@ -140,7 +140,7 @@ class Crew:
 
     def _hired(self, now: float) -> _Member:
         name = f"{os.getpid()}-{next(self._numbers)}"
-        child = Child("vmat_rt_service.worker", [name], self._descriptors)
+        child = Child("vmat_rt_service.work.worker", [name], self._descriptors)
         child.send(self._config.model_dump(mode="json"))
         member = _Member(name, child, False, now)
         self._members.append(member)
