@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 
 from vmat_rt.bundle import TRAINING_CASES, Bundle, Manifest, load_bundle, write_bundle
-from vmat_rt.publish import published_folder
 from vmat_rt.report.evaluation_schema import AggregateDocument, MetricSummary, ModelAggregate
+from vmat_rt.system.publish import published_folder
 from vmat_rt.train.package import CARD
 
 SHOWN = ("mae_gy", "mae_target_gy", "gamma_global_percent", "gamma_target_percent", "d95_gap_gy", "d95_abs_gap_gy",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vmat_rt.errors import InputError
-from vmat_rt.publish import published_folder
+from vmat_rt.system.publish import published_folder
 
 
 def _names(folder: Path) -> set[str]:

@@ -14,7 +14,7 @@ from vmat_rt.dicom.export import ExportOptions, export_case
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.reslice import on_slices
 from vmat_rt.protocol import load_protocol
-from vmat_rt.publish import published_folder
+from vmat_rt.system.publish import published_folder
 
 _BODY_PART: Final = {"prostate": "PELVIS", "head and neck": "HEADNECK"}
 _DEIDENTIFIED: Final = {

@@ -25,11 +25,11 @@ from vmat_rt.metrics.dvh import compute_dvhs
 from vmat_rt.metrics.goals import check_goal_sets
 from vmat_rt.prediction import predict_dose, predict_doses
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
-from vmat_rt.publish import published_folder
 from vmat_rt.report.page import write_report
 from vmat_rt.report.result import CaseResult, DoseResult
 from vmat_rt.report.schema import DoseLabel, PredictDocument, ReportDocument
-from vmat_rt.threads import run_threads
+from vmat_rt.system.publish import published_folder
+from vmat_rt.system.threads import run_threads
 
 log = logging.getLogger("vmat_rt")
 

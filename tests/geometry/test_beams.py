@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vmat_rt import threads
 from vmat_rt.case import Volume
 from vmat_rt.errors import GeometryError
 from vmat_rt.geometry import rays
@@ -15,6 +14,7 @@ from vmat_rt.geometry.fluence import Wish, planned_doses
 from vmat_rt.geometry.ray_kernels import ATTENUATION_PER_MM, SAD_MM
 from vmat_rt.geometry.rays import place_beams, target_chords
 from vmat_rt.grid import Grid, Triple, centred_grid
+from vmat_rt.system import threads
 
 CENTRE: Triple = (-41.0, 63.0, 17.0)
 RADIUS_MM = 30.0

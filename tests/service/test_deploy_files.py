@@ -94,7 +94,7 @@ def test_the_image_runs_as_nobody_special_and_reports_its_health() -> None:
     assert all(int(number) > 0 for pair in user for number in pair)
     assert DOCKERFILE.index("USER ") < DOCKERFILE.index("ENTRYPOINT")
     assert "vmat_rt_service.web.probe" in DOCKERFILE
-    assert (SERVICE / "vmat_rt_service" / "probe.py").is_file()
+    assert (SERVICE / "vmat_rt_service" / "web" / "probe.py").is_file()
 
 
 def test_the_image_is_built_from_what_is_here() -> None:

@@ -14,7 +14,7 @@ from vmat_rt.bundle import Bundle
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.errors import ModelError
 from vmat_rt.grid import Grid
-from vmat_rt.threads import THREADS
+from vmat_rt.system.threads import THREADS
 
 TREES = "trees.txt.xz"
 """LightGBM's text format in an xz stream; nothing in it is executed."""

@@ -23,7 +23,7 @@ from vmat_rt.geometry.distance import signed_distance_mm
 from vmat_rt.geometry.fluence import Wish, planned_doses
 from vmat_rt.geometry.rays import Beams, place_beams
 from vmat_rt.grid import Grid
-from vmat_rt.threads import run_threads
+from vmat_rt.system.threads import run_threads
 
 IN_PLANE_CLIP_MM = 150.0
 

@@ -17,7 +17,7 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.publish import flush, published_folder
+from vmat_rt.system.publish import flush, published_folder
 
 _LOCK: Final = ".lock"
 

@@ -22,13 +22,13 @@ from vmat_rt.cohort_info.survey import CURVE_STEP_GY, CaseSurvey, Task, survey_c
 from vmat_rt.errors import ConfigError
 from vmat_rt.intake.refusals import read_refusals
 from vmat_rt.metrics.grammar import parse_metric
-from vmat_rt.processes import one_thread_workers
 from vmat_rt.protocol import Protocol, load_protocol
-from vmat_rt.publish import published_folder
 from vmat_rt.report.colours import structure_colours
 from vmat_rt.report.contact_sheet import Sheet, contact_sheets
 from vmat_rt.report.dvh_fan import Fan, dvh_fan
 from vmat_rt.report.figures import dose_wash
+from vmat_rt.system.processes import one_thread_workers
+from vmat_rt.system.publish import published_folder
 
 SCHEMA_VERSION: Final = 1
 _CURVE_END: Final = 1.3

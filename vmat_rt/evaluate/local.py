@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.processes import one_thread_workers
+from vmat_rt.system.processes import one_thread_workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -18,13 +18,13 @@ from vmat_rt.errors import ConfigError, InputError, VmatError
 from vmat_rt.evaluate.work import on_reference_grid
 from vmat_rt.grid import Grid
 from vmat_rt.protocol import load_protocol
-from vmat_rt.publish import published_folder
 from vmat_rt.report.evaluation.exemplars import Choice, Exemplar, choose
 from vmat_rt.report.evaluation.page import write_evaluation_report
 from vmat_rt.report.evaluation.pooled import Model, Pooled, pool, seed_order
 from vmat_rt.report.evaluation.read import read_evaluations
 from vmat_rt.report.evaluation.runs import known_bundles, read_run
 from vmat_rt.report.evaluation.sections import Material
+from vmat_rt.system.publish import published_folder
 
 _NO_COHORT = (
     "No cohort was given, so there is no CT to draw on: name it with --cohort. Doses are shown as evaluated where "

@@ -14,7 +14,7 @@ from vmat_rt.case import FloatArray
 from vmat_rt.errors import GeometryError
 from vmat_rt.geometry.itk import to_image
 from vmat_rt.grid import Grid, Shape
-from vmat_rt.threads import THREADS
+from vmat_rt.system.threads import THREADS
 
 
 def signed_distance_mm(fraction: FloatArray, grid: Grid, clip_mm: float) -> FloatArray:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import FloatArray
 from vmat_rt.geometry import ray_kernels
 from vmat_rt.geometry.rays import Beams, Fan, gather, soften, target_chords, voxel_points
-from vmat_rt.threads import run_threads
+from vmat_rt.system.threads import run_threads
 
 STEPS = 30
 COARSE = 2

@@ -22,7 +22,7 @@ from vmat_rt.errors import GeometryError
 from vmat_rt.geometry import ray_kernels
 from vmat_rt.geometry.ray_kernels import DEPTH_STEP_MM, SAD_MM
 from vmat_rt.grid import Grid, Triple
-from vmat_rt.threads import run_threads
+from vmat_rt.system.threads import run_threads
 
 PENUMBRA_MM = 3.0
 """Standard deviation of the soft edge of a view, in the isocentre plane."""

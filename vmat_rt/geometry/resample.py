@@ -22,7 +22,7 @@ from scipy import ndimage
 from vmat_rt.case import FloatArray, Volume
 from vmat_rt.geometry.itk import to_array, to_image
 from vmat_rt.grid import Grid
-from vmat_rt.threads import THREADS
+from vmat_rt.system.threads import THREADS
 
 Interpolation = Literal["linear", "cubic", "nearest"]
 

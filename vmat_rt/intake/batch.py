@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from vmat_rt.processes import one_thread_workers, result_of
+from vmat_rt.system.processes import one_thread_workers, result_of
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from vmat_rt.errors import ConfigError
 from vmat_rt.intake.scan import is_placeholder
-from vmat_rt.publish import flush
+from vmat_rt.system.publish import flush
 
 
 @dataclass(frozen=True)

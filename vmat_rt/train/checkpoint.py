@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from vmat_rt.errors import ModelError
-from vmat_rt.publish import flush
+from vmat_rt.system.publish import flush
 
 FORMAT = 1
 

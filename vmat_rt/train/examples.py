@@ -28,8 +28,8 @@ from vmat_rt.metrics.dose_error import require_some_dose
 from vmat_rt.nn.coarse import body_average, encode_coarsened
 from vmat_rt.nn.device import usable_cores
 from vmat_rt.nn.encode import Channels, Encoded
-from vmat_rt.processes import one_thread_workers, result_of
-from vmat_rt.publish import published_folder
+from vmat_rt.system.processes import one_thread_workers, result_of
+from vmat_rt.system.publish import published_folder
 from vmat_rt.train.batch import StructureTable
 
 log = logging.getLogger("vmat_rt")

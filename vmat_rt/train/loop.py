@@ -21,7 +21,7 @@ from vmat_rt.errors import ConfigError, ModelError
 from vmat_rt.nn.device import choose_dtype
 from vmat_rt.nn.infer import Plan
 from vmat_rt.nn.unet import UNet
-from vmat_rt.publish import require_writable
+from vmat_rt.system.publish import require_writable
 from vmat_rt.train.augment import Augmentation
 from vmat_rt.train.batch import Batch
 from vmat_rt.train.checkpoint import (

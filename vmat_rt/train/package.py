@@ -14,7 +14,7 @@ import torch
 from vmat_rt.bundle import Bundle, Manifest, TrainingSummary, training_cases
 from vmat_rt.nn.network_bundle import pack_network
 from vmat_rt.nn.unet import UNet
-from vmat_rt.publish import published_folder
+from vmat_rt.system.publish import published_folder
 from vmat_rt.train.material import Material
 from vmat_rt.train.recipe import FILE, arguments_of
 

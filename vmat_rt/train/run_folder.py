@@ -25,7 +25,7 @@ import torch
 
 from vmat_rt.errors import ConfigError
 from vmat_rt.nn.device import usable_cores
-from vmat_rt.publish import refuse_foreign
+from vmat_rt.system.publish import refuse_foreign
 from vmat_rt.train.material import Material
 from vmat_rt.train.recipe import FILE, differences
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmat_rt.publish import flush, published_folder
+from vmat_rt.system.publish import flush, published_folder
 from vmat_rt_service.intake.inbox import Version
 
 _BLOCK = 1 << 20

@@ -33,7 +33,7 @@ from pydicom.uid import (
     RTStructureSetStorage,
 )
 
-from vmat_rt.publish import flush
+from vmat_rt.system.publish import flush
 from vmat_rt_service import logs
 
 KINDS = {CTImageStorage: "CT", RTStructureSetStorage: "RS", RTPlanStorage: "RP", RTDoseStorage: "RD"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vmat_rt.errors import VmatError
-from vmat_rt.publish import flush
+from vmat_rt.system.publish import flush
 from vmat_rt_service.intake.staging import sha256_of, write_json
 from vmat_rt_service.journal.jobs import Job
 

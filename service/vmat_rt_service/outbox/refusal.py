@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vmat_rt.errors import Problem
-from vmat_rt.publish import published_folder
+from vmat_rt.system.publish import published_folder
 from vmat_rt_service.intake.readiness import Waiting
 from vmat_rt_service.intake.staging import write_json
 from vmat_rt_service.journal.states import State
