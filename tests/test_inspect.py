@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 from tests.dicom_phantom import Drawn, Phantom, disc, edited, write_study
 from vmat_rt.errors import InputError
 from vmat_rt.inspect import inspect_folder
-from vmat_rt.pipeline import AS_FOUND, predict_study
 from vmat_rt.report.schema import InspectedStudy
+from vmat_rt.study.predict import AS_FOUND, predict_study
 
 
 def inspected(folder: Path) -> InspectedStudy:

@@ -16,9 +16,9 @@ from vmat_rt.grid import Grid
 from vmat_rt.nn.encode import channels_for
 from vmat_rt.nn.network_bundle import NetworkSettings, pack_network
 from vmat_rt.nn.unet import UNet, UNetSettings
-from vmat_rt.pipeline import predict_study
 from vmat_rt.prediction import cut_to
 from vmat_rt.protocol import load_protocol
+from vmat_rt.study.predict import predict_study
 
 STUDY = Path(__file__).resolve().parent.parent / "sample_data" / "head_neck_openkbp"
 

@@ -11,10 +11,10 @@ from vmat_rt.dicom.load import commonly_named, load_structures, prescription_for
 from vmat_rt.dicom.study import Study, StudyFiles, find_studies, read_files
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.naming import propose_aliases
-from vmat_rt.pipeline import StudyChoice, case_of, protocol_for
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import prescription_entry, problem_entries, structure_entry
 from vmat_rt.report.schema import InspectDocument, InspectedCt, InspectedStudy
+from vmat_rt.study.predict import StudyChoice, case_of, protocol_for
 
 WANTED_BY_A_PROTOCOL = {"TARGET_MISSING", "STRUCTURE_MISSING", "PROTOCOL_UNCLEAR", "PRESCRIPTION_UNKNOWN"}
 """Errors that stop a prediction but are no fault of the export: the study is whole, only none of our protocols."""

@@ -20,10 +20,10 @@ from vmat_rt.metrics.dvh import compute_dvhs, coverage_problems
 from vmat_rt.metrics.gamma import GammaCriteria, GammaResult, GammaSummary, gamma, grown_region, region_pass_rates
 from vmat_rt.metrics.goals import check_goal_sets
 from vmat_rt.metrics.grammar import Metric
-from vmat_rt.pipeline import StudyChoice, protocol_for
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import goal_entries, problem_entries, structure_metrics
 from vmat_rt.report.schema import DvhDocument
+from vmat_rt.study.predict import StudyChoice, protocol_for
 
 
 def dvh_document(

@@ -49,9 +49,9 @@ def command(
     volume), V70Gy[cc], V95% (of the prescription).
     """
     from vmat_rt.metrics.grammar import parse_metrics
-    from vmat_rt.pipeline import StudyChoice
     from vmat_rt.protocol import load_protocol
     from vmat_rt.review import dvh_document, dvh_text
+    from vmat_rt.study.predict import StudyChoice
 
     choice = StudyChoice(
         structures_uid=structures_uid,

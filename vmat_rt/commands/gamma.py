@@ -37,9 +37,9 @@ def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) ->
     Doses that cannot be compared (nothing above the cutoff, values that are not numbers) are "not evaluable".
     """
     from vmat_rt.metrics.gamma import GammaCriteria
-    from vmat_rt.pipeline import StudyChoice
     from vmat_rt.protocol import load_protocol
     from vmat_rt.review import gamma_of_files
+    from vmat_rt.study.predict import StudyChoice
 
     criteria = GammaCriteria(
         options["dose_percent"],

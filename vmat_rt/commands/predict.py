@@ -85,8 +85,8 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
 
     STUDY_DIR holds one patient's CT and RTSTRUCT (flat or nested; RTPLAN and RTDOSE are used when they are there).
     """
-    from vmat_rt.pipeline import Outputs, StudyChoice, predict_study
     from vmat_rt.protocol import load_protocol
+    from vmat_rt.study.predict import Outputs, StudyChoice, predict_study
 
     if options["plan"] and options["plan_uid"]:
         raise click.UsageError("give --plan or --plan-uid, not both")

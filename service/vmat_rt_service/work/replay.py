@@ -64,8 +64,8 @@ def replay(config: ServiceConfig, number: int) -> Replay:
 
 
 def _dose_sha256(config: ServiceConfig, inputs: Path, out: Path, entry: dict[str, Any]) -> str:
-    from vmat_rt.pipeline import Outputs, StudyChoice, predict_study
     from vmat_rt.protocol import load_protocol
+    from vmat_rt.study.predict import Outputs, StudyChoice, predict_study
 
     protocol = load_protocol(config.protocol) if config.protocol else None
     outputs = Outputs(isodose_percent=config.isodose_percent)

@@ -66,8 +66,8 @@ class Worker:
 
     def _predicted(self, job: Job, staged: Path) -> Record:
         """Predict into a hidden folder beside the results, then publish by one rename."""
-        from vmat_rt.pipeline import Outputs, StudyChoice, predict_study
         from vmat_rt.protocol import load_protocol
+        from vmat_rt.study.predict import Outputs, StudyChoice, predict_study
 
         config = self._config
         protocol = load_protocol(config.protocol) if config.protocol else None
