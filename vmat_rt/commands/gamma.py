@@ -38,8 +38,8 @@ def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) ->
     """
     from vmat_rt.metrics.gamma import GammaCriteria
     from vmat_rt.protocol import load_protocol
-    from vmat_rt.review import gamma_of_files
     from vmat_rt.study.predict import StudyChoice
+    from vmat_rt.study.review import gamma_of_files
 
     criteria = GammaCriteria(
         options["dose_percent"],

@@ -26,8 +26,8 @@ def command(
 
     Needs neither target nor model. ROIs that no alias maps are listed, with a proposal where a name comes near.
     """
-    from vmat_rt.inspect import as_text, inspect_folder
     from vmat_rt.protocol import load_protocol
+    from vmat_rt.study.inspection import as_text, inspect_folder
     from vmat_rt.study.predict import StudyChoice
 
     choice = StudyChoice(
