@@ -34,7 +34,7 @@ from vmat_rt.bundle import GridRule, Manifest, TrainingSummary, training_cases, 
 from vmat_rt.case import Case
 from vmat_rt.cohort.duplicates import image_sha256
 from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, to_openkbp_axes
-from vmat_rt.intake.openkbp import PROVENANCE
+from vmat_rt.curation.intake.openkbp import PROVENANCE
 from vmat_rt.protocol import load_protocol
 
 BUNDLE = Path(__file__).resolve().parent.parent / "vmat_rt" / "bundles" / "head_neck_geometric"

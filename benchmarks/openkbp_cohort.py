@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from vmat_rt.cohort.split import given_split
-from vmat_rt.intake.openkbp import add_openkbp_cases, open_openkbp_cohort
+from vmat_rt.curation.intake.openkbp import add_openkbp_cases, open_openkbp_cohort
 
 SPLITS = ("train", "validation")
 

@@ -18,9 +18,9 @@ from vmat_rt.cohort_info.info import CohortInfo, cohort_info, statistics
 from vmat_rt.cohort_info.outliers import FEWEST, Quantity, find_outliers
 from vmat_rt.cohort_info.ranges import clinical_ranges
 from vmat_rt.cohort_info.text import as_text
+from vmat_rt.curation.intake.refusals import Refusal, write_refusals
 from vmat_rt.errors import ConfigError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction, volume_cc
-from vmat_rt.intake.refusals import Refusal, write_refusals
 from vmat_rt.metrics.dvh import compute_dvh
 from vmat_rt.protocol import load_protocol
 

@@ -12,9 +12,9 @@ import pytest
 from tests.cohort.test_openkbp import compact
 from tests.external import shared_folder
 from vmat_rt.cohort.openkbp import to_openkbp_axes
+from vmat_rt.curation.intake.openkbp import add_openkbp_cases, open_openkbp_cohort
 from vmat_rt.errors import ConfigError
 from vmat_rt.evaluate.run import Means, Question, evaluate
-from vmat_rt.intake.openkbp import add_openkbp_cases, open_openkbp_cohort
 from vmat_rt.report.evaluation_schema import MetricSummary
 
 NUMBERS = (201, 203)

@@ -13,10 +13,10 @@ from pydicom.dataset import FileDataset
 from tests.dicom_phantom import Drawn, Phantom, ct_slice, disc, dose, phantom_hu, save, write_study
 from vmat_rt.bundle import GridRule
 from vmat_rt.cohort.store import Cohort
+from vmat_rt.curation.intake.dicom import IntakeOptions, add_studies
+from vmat_rt.curation.intake.settings import NewCohort
+from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.grid import Grid
-from vmat_rt.intake.dicom import IntakeOptions, add_studies
-from vmat_rt.intake.settings import NewCohort
-from vmat_rt.intake.summary import IntakeSummary
 
 RULE = GridRule(kind="fixed", shape=(10, 24, 30), spacing_mm=(3.5, 3.5, 3.5))
 

@@ -15,9 +15,9 @@ from pydicom.uid import JPEG2000Lossless, generate_uid
 from tests.dicom_phantom import cut_short, default_rois, edited
 from tests.intake.clinic import added, as_beam, femur_heads, plateau_gy, scaled_gy, states, study
 from vmat_rt.cohort.store import Cohort
+from vmat_rt.curation.intake.keys import KeyFile
 from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.grid import Grid
-from vmat_rt.intake.keys import KeyFile
 
 
 def refused_rows(cohort: Path) -> list[dict[str, str]]:

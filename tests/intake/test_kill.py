@@ -13,9 +13,9 @@ import pytest
 from tests.intake.clinic import added, states, study
 from tests.patience import wait_for
 from vmat_rt.cohort.store import Cohort
+from vmat_rt.curation.intake.batch import as_they_come
+from vmat_rt.curation.intake.keys import KeyFile
 from vmat_rt.errors import ConfigError, InputError
-from vmat_rt.intake.batch import as_they_come
-from vmat_rt.intake.keys import KeyFile
 
 GRID = "10x24x30@3.5x3.5x3.5"
 

@@ -11,8 +11,8 @@ import pytest
 from tests.external import shared_folder
 from vmat_rt.cohort.openkbp import case_from_openkbp, read_csv_patient
 from vmat_rt.cohort.store import Cohort
+from vmat_rt.curation.intake.openkbp import add_openkbp, add_openkbp_cases, open_openkbp_cohort
 from vmat_rt.errors import ConfigError, InputError
-from vmat_rt.intake.openkbp import add_openkbp, add_openkbp_cases, open_openkbp_cohort
 
 
 @pytest.fixture(scope="module")

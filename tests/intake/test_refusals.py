@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vmat_rt.cohort.place import Place
+from vmat_rt.curation.intake.refusals import Refusal, read_refusals, without_identity, write_refusals
 from vmat_rt.errors import Problem
-from vmat_rt.intake.refusals import Refusal, read_refusals, without_identity, write_refusals
 
 
 @pytest.mark.parametrize(

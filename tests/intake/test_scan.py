@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.dicom_phantom import edited, write_study
+from vmat_rt.curation.intake.scan import FolderIndex, Group, is_placeholder
 from vmat_rt.dicom.files import Kind
-from vmat_rt.intake.scan import FolderIndex, Group, is_placeholder
 
 
 def groups(root: Path, workers: int = 1) -> list[Group]:
@@ -52,7 +52,7 @@ def test_a_structure_set_of_another_study_without_frame_stays_with_its_ct(tmp_pa
 
 
 def test_many_files_are_identified_by_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmat_rt.intake.scan._FEW", 0)
+    monkeypatch.setattr("vmat_rt.curation.intake.scan._FEW", 0)
     write_study(tmp_path, seed="a")
     assert sizes(groups(tmp_path, workers=2)) == [(11, 1)]
 

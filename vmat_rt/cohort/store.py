@@ -2,7 +2,7 @@
 
     cohort.yaml                 settings, and the content hash of each case as of the last `reindex`
     cases/<key>.zarr            a case's arrays (vmat_rt.cohort.arrays); record.json in it is written last
-    splits.yaml, refused.csv    see vmat_rt.cohort.split and vmat_rt.intake
+    splits.yaml, refused.csv    see vmat_rt.cohort.split and vmat_rt.curation.intake
 
 A case is there when its record is. Nothing is shared between cases, so adding one rewrites no file of another.
 """

@@ -19,8 +19,8 @@ from vmat_rt.cohort.store import Cohort
 from vmat_rt.cohort_info.outliers import Outlier, find_outliers, quantities
 from vmat_rt.cohort_info.ranges import RangeRow, clinical_ranges
 from vmat_rt.cohort_info.survey import CURVE_STEP_GY, CaseSurvey, Task, survey_case
+from vmat_rt.curation.intake.refusals import read_refusals
 from vmat_rt.errors import ConfigError
-from vmat_rt.intake.refusals import read_refusals
 from vmat_rt.metrics.grammar import parse_metric
 from vmat_rt.protocol import Protocol, load_protocol
 from vmat_rt.report.colours import structure_colours

@@ -47,8 +47,8 @@ def add(dicom_root: Path, uri: str, as_json: bool, **options: Any) -> None:
     What cannot be used stands in COHORT/refused.csv with its reason. Run it again after a crash or a power cut: what
     was added is skipped, what was refused is tried again.
     """
-    from vmat_rt.intake.dicom import IntakeOptions, add_studies
-    from vmat_rt.intake.settings import NewCohort, parse_grid
+    from vmat_rt.curation.intake.dicom import IntakeOptions, add_studies
+    from vmat_rt.curation.intake.settings import NewCohort, parse_grid
     from vmat_rt.protocol import load_protocol
 
     grid = parse_grid(options["grid_text"]) if options["grid_text"] else None
@@ -75,8 +75,8 @@ def add(dicom_root: Path, uri: str, as_json: bool, **options: Any) -> None:
 @guarded
 def openkbp(csv_root: Path, uri: str, workers: int, name: str, grid_text: str | None, as_json: bool) -> None:
     """Add OpenKBP patients in the published CSV layout: folders pt_N below CSV_ROOT, nested anyhow."""
-    from vmat_rt.intake.openkbp import add_openkbp
-    from vmat_rt.intake.settings import NewCohort, parse_grid
+    from vmat_rt.curation.intake.openkbp import add_openkbp
+    from vmat_rt.curation.intake.settings import NewCohort, parse_grid
 
     new = NewCohort(name, parse_grid(grid_text) if grid_text else None)
     _print_intake(add_openkbp(csv_root, uri, new, workers, progress=not as_json), as_json)

@@ -24,7 +24,7 @@ from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_
 def simulate(number: int, seed: int, uri: str, workers: int, as_json: bool) -> None:
     """Make prostate patients up: anatomy, arc, dose. SIMULATED, and said so everywhere. Goes on where it stopped."""
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.intake.settings import cohort_name
+    from vmat_rt.curation.intake.settings import cohort_name
     from vmat_rt.simulate import simulate_cohort, simulated_settings
 
     if Cohort.exists(uri):

@@ -9,7 +9,7 @@ from vmat_rt.cohort.duplicates import shared_images
 from vmat_rt.cohort.joining import joined
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.intake.keys import Entry, KeyFile
+from vmat_rt.curation.intake.keys import Entry, KeyFile
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from vmat_rt.cohort.checks import entry_problems
 from vmat_rt.cohort.duplicates import image_sha256, study_sha256
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.store import Cohort
+from vmat_rt.curation.intake.choose import Candidate, candidates, dose_problems, files_sha256
+from vmat_rt.curation.intake.keys import Entry, KeyFile
+from vmat_rt.curation.intake.refusals import without_identity
+from vmat_rt.curation.intake.scan import Group, is_placeholder
 from vmat_rt.dicom.files import DicomFile, Scan
 from vmat_rt.dicom.identity import identifying_values
 from vmat_rt.dicom.linking import StudyFiles, link
 from vmat_rt.dicom.load import choose_protocol, load_case
 from vmat_rt.dicom.study import read_files
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors, warning
-from vmat_rt.intake.choose import Candidate, candidates, dose_problems, files_sha256
-from vmat_rt.intake.keys import Entry, KeyFile
-from vmat_rt.intake.refusals import without_identity
-from vmat_rt.intake.scan import Group, is_placeholder
 from vmat_rt.protocol import Protocol
 
 log = logging.getLogger("vmat_rt")

@@ -17,8 +17,8 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
+from vmat_rt.curation.intake.scan import is_placeholder
 from vmat_rt.errors import ConfigError
-from vmat_rt.intake.scan import is_placeholder
 from vmat_rt.system.publish import flush
 
 

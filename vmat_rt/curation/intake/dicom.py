@@ -17,16 +17,16 @@ from tqdm import tqdm
 
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.store import CASES, Cohort
+from vmat_rt.curation.intake.batch import as_they_come
+from vmat_rt.curation.intake.keys import Entry, KeyFile
+from vmat_rt.curation.intake.people import join_people
+from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
+from vmat_rt.curation.intake.scan import FolderIndex
+from vmat_rt.curation.intake.settings import NewCohort, created, fitting_protocol, opened, protocols_of
+from vmat_rt.curation.intake.study import Job, Outcome, take_in
+from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.dicom.files import Kind
 from vmat_rt.errors import ConfigError, InputError, Problem
-from vmat_rt.intake.batch import as_they_come
-from vmat_rt.intake.keys import Entry, KeyFile
-from vmat_rt.intake.people import join_people
-from vmat_rt.intake.refusals import Refusal, read_refusals, write_refusals
-from vmat_rt.intake.scan import FolderIndex
-from vmat_rt.intake.settings import NewCohort, created, fitting_protocol, opened, protocols_of
-from vmat_rt.intake.study import Job, Outcome, take_in
-from vmat_rt.intake.summary import IntakeSummary
 from vmat_rt.protocol import Protocol
 
 log = logging.getLogger("vmat_rt")

@@ -17,9 +17,9 @@ from typing import Final
 from tqdm import tqdm
 
 from vmat_rt.cohort.joining import joined
+from vmat_rt.curation.intake.batch import in_order
 from vmat_rt.dicom.files import DicomFile, Kind, identify, regular_files
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.intake.batch import in_order
 from vmat_rt.system.processes import one_thread_workers
 
 _BATCH: Final = 64
