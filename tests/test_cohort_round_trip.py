@@ -15,7 +15,7 @@ from vmat_rt.case import Case, Contours, Structure, Volume
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.cohort_export import export_stored
+from vmat_rt.curation.export import export_stored
 from vmat_rt.dicom.export import ExportOptions, export_case
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import read_study

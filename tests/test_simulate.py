@@ -23,13 +23,8 @@ from vmat_rt.cohort.dose_code import unpack_dose
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.plan_folder import PlanFolder
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.errors import ConfigError, InputError, Problem, VmatError
-from vmat_rt.geometry.gridded import gridded
-from vmat_rt.geometry.model_grid import model_grid
-from vmat_rt.phantom.acceptance import Bound, PlanMeasures
-from vmat_rt.phantom.anatomy import anatomy_sha256, simulate_patient
-from vmat_rt.shipped_cohort import pack_cohort, read_shipped, restore_cohort
-from vmat_rt.simulate import (
+from vmat_rt.curation.shipped import pack_cohort, read_shipped, restore_cohort
+from vmat_rt.curation.simulate import (
     MOST_REFUSED_IN_A_ROW,
     Outcome,
     Task,
@@ -38,6 +33,11 @@ from vmat_rt.simulate import (
     simulate_cohort,
     simulated_settings,
 )
+from vmat_rt.errors import ConfigError, InputError, Problem, VmatError
+from vmat_rt.geometry.gridded import gridded
+from vmat_rt.geometry.model_grid import model_grid
+from vmat_rt.phantom.acceptance import Bound, PlanMeasures
+from vmat_rt.phantom.anatomy import anatomy_sha256, simulate_patient
 
 
 def verdict(index: int, accepted: bool, seconds: float = 0.0) -> Outcome:
@@ -116,7 +116,7 @@ SEED = 3
 RUN = """
 import sys
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.simulate import simulate_cohort
+from vmat_rt.curation.simulate import simulate_cohort
 if __name__ == "__main__":
     simulate_cohort(Cohort.open(sys.argv[1]), 2, {seed}, workers=1, progress=False)
 """

@@ -25,7 +25,7 @@ def simulate(number: int, seed: int, uri: str, workers: int, as_json: bool) -> N
     """Make prostate patients up: anatomy, arc, dose. SIMULATED, and said so everywhere. Goes on where it stopped."""
     from vmat_rt.cohort.store import Cohort
     from vmat_rt.curation.intake.settings import cohort_name
-    from vmat_rt.simulate import simulate_cohort, simulated_settings
+    from vmat_rt.curation.simulate import simulate_cohort, simulated_settings
 
     if Cohort.exists(uri):
         cohort = Cohort.open(uri)
@@ -52,7 +52,7 @@ def restore(shipped: Path | None, uri: str, workers: int, as_json: bool) -> None
     Every case is compared with what was shipped, by hash. Goes on where it stopped.
     """
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.shipped_cohort import read_shipped, restore_cohort
+    from vmat_rt.curation.shipped import read_shipped, restore_cohort
 
     folder = shipped or _sample_cohort()
     cohort = Cohort.open(uri) if Cohort.exists(uri) else Cohort.create(uri, read_shipped(folder).settings)

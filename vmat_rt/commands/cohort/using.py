@@ -30,7 +30,7 @@ _PICTURES = ("contact_sheet_", "dvh_fan")
 def export(case_key: str, uri: str, folder: Path, as_json: bool) -> None:
     """Write one case as DICOM: CT, RTSTRUCT, RTPLAN and RTDOSE under a made-up identity."""
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.cohort_export import export_stored
+    from vmat_rt.curation.export import export_stored
 
     export_stored(Cohort.open(uri), case_key, folder)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.dcm"))
