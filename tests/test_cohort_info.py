@@ -14,10 +14,10 @@ from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.cohort_info.info import CohortInfo, cohort_info, statistics
-from vmat_rt.cohort_info.outliers import FEWEST, Quantity, find_outliers
-from vmat_rt.cohort_info.ranges import clinical_ranges
-from vmat_rt.cohort_info.text import as_text
+from vmat_rt.curation.info.info import CohortInfo, cohort_info, statistics
+from vmat_rt.curation.info.outliers import FEWEST, Quantity, find_outliers
+from vmat_rt.curation.info.ranges import clinical_ranges
+from vmat_rt.curation.info.text import as_text
 from vmat_rt.curation.intake.refusals import Refusal, write_refusals
 from vmat_rt.errors import ConfigError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction, volume_cc

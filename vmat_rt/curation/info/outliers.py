@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from vmat_rt.cohort.record import CaseRecord
-from vmat_rt.cohort_info.survey import CaseSurvey
+from vmat_rt.curation.info.survey import CaseSurvey
 
 THRESHOLD: Final = 3.5
 FEWEST: Final = 8

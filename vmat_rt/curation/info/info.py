@@ -16,9 +16,9 @@ from vmat_rt.cohort.plan_folder import PlanFolder
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.settings import CohortSettings
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.cohort_info.outliers import Outlier, find_outliers, quantities
-from vmat_rt.cohort_info.ranges import RangeRow, clinical_ranges
-from vmat_rt.cohort_info.survey import CURVE_STEP_GY, CaseSurvey, Task, survey_case
+from vmat_rt.curation.info.outliers import Outlier, find_outliers, quantities
+from vmat_rt.curation.info.ranges import RangeRow, clinical_ranges
+from vmat_rt.curation.info.survey import CURVE_STEP_GY, CaseSurvey, Task, survey_case
 from vmat_rt.curation.intake.refusals import read_refusals
 from vmat_rt.errors import ConfigError
 from vmat_rt.metrics.grammar import parse_metric

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.cohort_info.ranges import range_metrics
+from vmat_rt.curation.info.ranges import range_metrics
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.metrics.dvh import Dvh, compute_dvhs
 from vmat_rt.metrics.goals import Status, check_goal_sets
