@@ -14,7 +14,7 @@ from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.info.info import CohortInfo, cohort_info, statistics
+from vmat_rt.curation.info.describe import CohortInfo, cohort_info, statistics
 from vmat_rt.curation.info.outliers import FEWEST, Quantity, find_outliers
 from vmat_rt.curation.info.ranges import clinical_ranges
 from vmat_rt.curation.info.text import as_text

@@ -57,7 +57,7 @@ def export(case_key: str, uri: str, folder: Path, as_json: bool) -> None:
 def info(uri: str, out: Path | None, workers: int, as_json: bool) -> None:
     """Say what is in a cohort: counts, volumes, dose-volume statistics, goals met, outliers; with --out pictures."""
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.curation.info.info import cohort_info
+    from vmat_rt.curation.info.describe import cohort_info
     from vmat_rt.curation.info.text import as_text
 
     if out is not None and not _is_of_info(out):

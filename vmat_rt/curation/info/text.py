@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from vmat_rt.curation.info.info import CohortInfo
+from vmat_rt.curation.info.describe import CohortInfo
 
 _MOST_OUTLIERS: Final = 20
 
