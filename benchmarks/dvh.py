@@ -14,7 +14,7 @@ import numpy as np
 from tests.metrics.solids import GRADIENTS, SOLIDS, contours_of, linear_dose
 from vmat_rt.case import ContourPlane, Contours, Structure, Volume
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh import compute_dvh, compute_dvhs
+from vmat_rt.metrics.dvh.compute import compute_dvh, compute_dvhs
 
 FRAME = "1.2.3"
 SLICES, SLAB_MM = 120, 3.0

@@ -1,6 +1,6 @@
 """The DVH loss against true D95, and what it costs: `python -m benchmarks.dvh_loss`. No files are needed.
 
-True D95 is that of vmat_rt.metrics.dvh: contours sampled as finely as it takes, dose between voxel centres. The losses
+True D95 is that of vmat_rt.metrics.dvh.compute: contours sampled as finely as it takes, dose between voxel centres. The losses
 see what training sees: area fractions on the network's grid, one dose a voxel, relative to 70 Gy.
 
 Soft D95 is what networks are often trained with instead: V(d), the mean of sigmoid((dose - d) / t), solved for
@@ -20,7 +20,7 @@ from torch import Tensor
 from vmat_rt.case import ContourPlane, Contours, Structure, Volume
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh import compute_dvh
+from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.nn.device import sixteen_bit_types
 from vmat_rt.nn.unet import UNet, UNetSettings
 from vmat_rt.protocol import load_protocol

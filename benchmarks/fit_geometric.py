@@ -31,7 +31,7 @@ from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.cohort.split import Part, Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_errors
-from vmat_rt.metrics.dvh import compute_dvhs
+from vmat_rt.metrics.dvh.compute import compute_dvhs
 from vmat_rt.protocol import load_protocol
 
 PLAN = FitSettings(drop_organs=0.3)

@@ -96,7 +96,7 @@ def gamma_plastimatch(folder: Path) -> Measured:
 def dvh_ours(folder: Path) -> Measured:
     from vmat_rt.dicom.load import load_structures
     from vmat_rt.dicom.study import read_study
-    from vmat_rt.metrics.dvh import compute_dvhs
+    from vmat_rt.metrics.dvh.compute import compute_dvhs
 
     study = read_study(folder)
     assert study.dose is not None

@@ -21,7 +21,7 @@ from vmat_rt.curation.info.text import as_text
 from vmat_rt.curation.intake.refusals import Refusal, write_refusals
 from vmat_rt.errors import ConfigError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction, volume_cc
-from vmat_rt.metrics.dvh import compute_dvh
+from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.protocol import load_protocol
 
 CASES = 9

@@ -25,7 +25,7 @@ from vmat_rt.case import ContourPlane, Contours, Structure, Volume
 from vmat_rt.errors import ConfigError, GeometryError, InputError
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.convergence import Accuracy
-from vmat_rt.metrics.dvh import DEFAULT_METRICS, Dvh, compute_dvh, compute_dvhs, isodose_volume_cc
+from vmat_rt.metrics.dvh.compute import DEFAULT_METRICS, Dvh, compute_dvh, compute_dvhs, isodose_volume_cc
 
 SPHERE, CYLINDER, CONE = SOLIDS
 

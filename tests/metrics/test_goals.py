@@ -8,7 +8,7 @@ import pytest
 from tests.metrics.solids import CENTRE, FRAME, dose_grid
 from vmat_rt.case import ContourPlane, Contours, Prescription, Structure, Volume
 from vmat_rt.errors import ConfigError
-from vmat_rt.metrics.dvh import Dvh, compute_dvh
+from vmat_rt.metrics.dvh.compute import Dvh, compute_dvh
 from vmat_rt.metrics.goals import GoalResult, check_goal, check_goals, goal_metric
 from vmat_rt.metrics.grammar import parse_metric
 from vmat_rt.protocol import Goal, load_protocol, packaged_protocols

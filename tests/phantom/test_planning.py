@@ -13,7 +13,7 @@ from tests.phantom.water import ellipsoid, everywhere
 from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.errors import ModelError
 from vmat_rt.geometry.resample import resample
-from vmat_rt.metrics.dvh import compute_dvh
+from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.phantom.anatomy import simulate_patient
 from vmat_rt.phantom.planning import (
     DOSE_STEP_MM,

@@ -11,7 +11,7 @@ import pytest
 from tests.report import synthetic
 from vmat_rt.case import Structure, Volume
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh import compute_dvh
+from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.report.colours import evaluated_structures, structure_colours
 from vmat_rt.report.dvh_plot import decimate, dvh_csv, dvh_figure, sample_curve
 from vmat_rt.report.result import CaseResult

@@ -16,7 +16,7 @@ from vmat_rt.cohort.usual_volumes import USUAL_VOLUMES
 from vmat_rt.errors import Problem, warning
 from vmat_rt.geometry.rasterize import bounds_mm, volume_cc, volume_inside_cc
 from vmat_rt.metrics.coverage import hottest_crossed_face_gy
-from vmat_rt.metrics.dvh import Dvh, compute_dvhs
+from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
 
 CHECKS: Final = (
     "TARGET_NOT_COVERED",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray, Structure, Volume
 from vmat_rt.errors import GeometryError, InputError, Problem, raise_errors
-from vmat_rt.metrics.dvh import compute_dvhs, dose_problems
+from vmat_rt.metrics.dvh.compute import compute_dvhs, dose_problems
 
 Region = FloatArray | NDArray[np.bool_]
 
@@ -74,7 +74,7 @@ def dose_errors(
 def d95_gaps_gy(targets: Mapping[str, Structure], reference: Volume, evaluation: Volume) -> dict[str, float | None]:
     """D95% in the evaluation dose minus D95% in the reference dose for each target; None where either has none.
 
-    The doses may lie on different grids of one frame. Errors as in vmat_rt.metrics.dvh.compute_dvhs.
+    The doses may lie on different grids of one frame. Errors as in vmat_rt.metrics.dvh.compute.compute_dvhs.
     """
     gaps: dict[str, float | None] = {}
     for name, target in targets.items():

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from vmat_rt.case import Prescription
 from vmat_rt.errors import ConfigError
-from vmat_rt.metrics.dvh import Dvh
+from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.metrics.fractionation import convert_level_gy, fractionates_otherwise
 from vmat_rt.metrics.grammar import Metric, parse_metric
 from vmat_rt.protocol import Goal, GoalSet, Protocol

@@ -18,7 +18,7 @@ from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.rays import voxel_points
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid, Triple
-from vmat_rt.metrics.dvh import compute_dvh
+from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.phantom.acceptance import PlanMeasures, measure, refusals
 from vmat_rt.phantom.anatomy import Patient
 from vmat_rt.phantom.delivery import DoseEngine, EngineSettings

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.metrics.dvh import Dvh
+from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.report.colours import evaluated_structures, role_of
 from vmat_rt.report.result import CaseResult, DoseResult
 from vmat_rt.report.sampling import fraction_on, sampled

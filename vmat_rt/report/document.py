@@ -11,7 +11,7 @@ from vmat_rt.case import ModelIdentity, Prescription, Structure
 from vmat_rt.errors import Problem
 from vmat_rt.geometry.rasterize import volume_cc
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh import Dvh
+from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.metrics.goals import GoalResult
 from vmat_rt.report.colours import evaluated_structures, in_report_order, role_of
 from vmat_rt.report.comparison import compare

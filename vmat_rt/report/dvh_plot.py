@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.case import Structure
-from vmat_rt.metrics.dvh import Dvh
+from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.report.result import CaseResult, DoseResult
 from vmat_rt.report.schema import NOTICE, DoseLabel
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vmat_rt.case import Case, ModelIdentity, Volume
 from vmat_rt.errors import Problem
-from vmat_rt.metrics.dvh import Dvh
+from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.metrics.goals import GoalResult
 from vmat_rt.protocol import Protocol
 from vmat_rt.report.schema import DoseLabel

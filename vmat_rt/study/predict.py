@@ -21,7 +21,7 @@ from vmat_rt.dicom.write_dose import Bits, write_rtdose
 from vmat_rt.dicom.write_plan import write_companion_plan
 from vmat_rt.errors import InputError, Problem, raise_errors
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
-from vmat_rt.metrics.dvh import compute_dvhs
+from vmat_rt.metrics.dvh.compute import compute_dvhs
 from vmat_rt.metrics.goals import check_goal_sets
 from vmat_rt.prediction import predict_dose, predict_doses
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols

@@ -14,7 +14,7 @@ from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.info.ranges import range_metrics
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.metrics.dvh import Dvh, compute_dvhs
+from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
 from vmat_rt.metrics.goals import Status, check_goal_sets
 from vmat_rt.metrics.grammar import parse_metric
 from vmat_rt.protocol import Protocol, load_protocol

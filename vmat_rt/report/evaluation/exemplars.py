@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from vmat_rt.case import Case, FloatArray, Structure, Volume
-from vmat_rt.metrics.dvh import compute_dvh
+from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.metrics.gamma import GammaResult, gamma
 from vmat_rt.protocol import Protocol
 from vmat_rt.report.colours import evaluated_structures, structure_colours
