@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.metrics.solids import BASE_GY, CENTRE, FRAME, SLOPE_GY_MM, linear_dose
 from vmat_rt.case import ContourPlane, Contours, Structure, Volume
-from vmat_rt.metrics.curve import DoseVolumeCurve
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvh, coverage_problems
+from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
 
 INSIDE_MM, OUTSIDE_MM = 45.0, 15.0
 DOSE = linear_dose("across", 2.0)

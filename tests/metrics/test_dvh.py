@@ -24,8 +24,8 @@ from tests.metrics.solids import (
 from vmat_rt.case import ContourPlane, Contours, Structure, Volume
 from vmat_rt.errors import ConfigError, GeometryError, InputError
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.convergence import Accuracy
 from vmat_rt.metrics.dvh.compute import DEFAULT_METRICS, Dvh, compute_dvh, compute_dvhs, isodose_volume_cc
+from vmat_rt.metrics.dvh.convergence import Accuracy
 
 SPHERE, CYLINDER, CONE = SOLIDS
 

@@ -9,8 +9,8 @@ import numpy as np
 from vmat_rt.case import Case, ContourPlane, Contours, ModelIdentity, Prescription, Structure, Volume
 from vmat_rt.errors import Problem, warning
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.convergence import Accuracy
 from vmat_rt.metrics.dvh.compute import compute_dvhs
+from vmat_rt.metrics.dvh.convergence import Accuracy
 from vmat_rt.metrics.goals import check_goals
 from vmat_rt.protocol import Protocol
 from vmat_rt.report.result import CaseResult, DoseResult

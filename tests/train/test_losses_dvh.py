@@ -13,7 +13,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from tests.train.batches import TABLE, batch_of, fractions
-from vmat_rt.metrics.curve import curve_from_samples
+from vmat_rt.metrics.dvh.curve import curve_from_samples
 from vmat_rt.metrics.openkbp_score import OpenKbpRegions, score_patient
 from vmat_rt.train.batch import Batch
 from vmat_rt.train.losses import LossSpec, build_losses

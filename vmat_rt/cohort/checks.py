@@ -15,8 +15,8 @@ from vmat_rt.case import Case, Contours, Structure, Volume
 from vmat_rt.cohort.usual_volumes import USUAL_VOLUMES
 from vmat_rt.errors import Problem, warning
 from vmat_rt.geometry.rasterize import bounds_mm, volume_cc, volume_inside_cc
-from vmat_rt.metrics.coverage import hottest_crossed_face_gy
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
+from vmat_rt.metrics.dvh.coverage import hottest_crossed_face_gy
 
 CHECKS: Final = (
     "TARGET_NOT_COVERED",

@@ -2,7 +2,7 @@
 
 The solid is that of vmat_rt.case.Contours (half slabs at the ends) or a Volume of area fractions; dose is trilinear
 between voxel centres. What cannot be known is None with a reason, never 0: a structure without contours, a metric that
-the part outside the dose grid decides (vmat_rt.metrics.coverage), one that needs a prescription where there is none.
+the part outside the dose grid decides (vmat_rt.metrics.dvh.coverage), one that needs a prescription where there is none.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from vmat_rt.case import Contours, Structure, Volume
 from vmat_rt.errors import GeometryError, Problem, raise_errors, warning
 from vmat_rt.geometry.rasterize import bounds_mm, volume_cc, volume_inside_cc
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.convergence import Accuracy, GridInvariance, refined_curve
-from vmat_rt.metrics.coverage import LEAST, WHOLE, Outside, hottest_crossed_face_gy, read_with_outside
-from vmat_rt.metrics.curve import DoseVolumeCurve
-from vmat_rt.metrics.evaluation import Reading, read_metric
+from vmat_rt.metrics.dvh.convergence import Accuracy, GridInvariance, refined_curve
+from vmat_rt.metrics.dvh.coverage import LEAST, WHOLE, Outside, hottest_crossed_face_gy, read_with_outside
+from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
+from vmat_rt.metrics.dvh.evaluation import Reading, read_metric
+from vmat_rt.metrics.dvh.sampling import Detail
+from vmat_rt.metrics.dvh.solid_samples import sample_structure
 from vmat_rt.metrics.grammar import Metric, parse_metric
-from vmat_rt.metrics.sampling import Detail
-from vmat_rt.metrics.solid_samples import sample_structure
 
 DEFAULT_METRICS = ("D99%", "D98%", "D95%", "D50%", "D5%", "D2%", "D1%", "D0.03cc", "Dmin", "Dmean", "Dmax")
 """What sampling is made fine enough for when no metrics are named."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vmat_rt.metrics.curve import DoseVolumeCurve
+from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
 from vmat_rt.metrics.grammar import Metric
 
 NEAR_MAXIMUM_CC = 0.1

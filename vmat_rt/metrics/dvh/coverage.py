@@ -14,8 +14,8 @@ import numpy as np
 
 from vmat_rt.case import Structure, Volume
 from vmat_rt.geometry.rasterize import bounds_mm
-from vmat_rt.metrics.curve import DoseVolumeCurve
-from vmat_rt.metrics.evaluation import Reading, read_metric
+from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
+from vmat_rt.metrics.dvh.evaluation import Reading, read_metric
 from vmat_rt.metrics.grammar import Metric
 
 WHOLE = 0.999

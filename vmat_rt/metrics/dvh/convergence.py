@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 from vmat_rt.case import Structure, Volume
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.curve import DoseVolumeCurve, curve_from_samples
-from vmat_rt.metrics.evaluation import read_metric
+from vmat_rt.metrics.dvh.curve import DoseVolumeCurve, curve_from_samples
+from vmat_rt.metrics.dvh.evaluation import read_metric
+from vmat_rt.metrics.dvh.sampling import Detail
+from vmat_rt.metrics.dvh.solid_samples import extremes_gy, sample_structure
 from vmat_rt.metrics.grammar import Metric
-from vmat_rt.metrics.sampling import Detail
-from vmat_rt.metrics.solid_samples import extremes_gy, sample_structure
 
 _FIRST_STEP = 0.025
 """Coarsest step as a fraction of the edge of a cube of the same volume; never above the dose grid's spacing."""

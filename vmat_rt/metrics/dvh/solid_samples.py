@@ -12,7 +12,7 @@ from vmat_rt.case import Contours, FloatArray, Structure, Volume
 from vmat_rt.geometry.rasterize import bounds_mm, even_odd_mask, fraction, structure_fraction
 from vmat_rt.geometry.solid import plane_stack
 from vmat_rt.grid import Grid, Shape
-from vmat_rt.metrics.sampling import Detail, Samples, dose_at_points, joined, sample_cells
+from vmat_rt.metrics.dvh.sampling import Detail, Samples, dose_at_points, joined, sample_cells
 
 _CHUNK_CELLS = 4_000_000
 """Cells that are held at a time; bounds memory to about 100 MB for any structure."""
