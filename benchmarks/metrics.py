@@ -54,7 +54,7 @@ def plan_dose() -> tuple[np.ndarray, np.ndarray]:
 def gamma_ours(folder: Path) -> Measured:
     from vmat_rt.case import Volume
     from vmat_rt.grid import Grid
-    from vmat_rt.metrics.gamma import gamma
+    from vmat_rt.metrics.gamma.index import gamma
 
     doses = [np.load(folder / f"{name}.npy") for name in ("reference", "evaluation")]
     small = Grid((6, 6, 6), (SPACING_MM,) * 3, (0.0,) * 3, "1")
@@ -225,7 +225,7 @@ def gamma_table() -> None:
 def agreement_table() -> None:
     from tests.metrics.doses import smooth_pair
     from vmat_rt.grid import Grid
-    from vmat_rt.metrics.gamma import gamma
+    from vmat_rt.metrics.gamma.index import gamma
 
     gaps = []
     for seed in range(PAIRS):

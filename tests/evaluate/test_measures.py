@@ -14,7 +14,7 @@ from vmat_rt.evaluate.measures import METRICS, Measures, measure
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.metrics.gamma import gamma
+from vmat_rt.metrics.gamma.index import gamma
 from vmat_rt.protocol import load_protocol
 
 PROTOCOL = load_protocol("prostate_sib_70_56")

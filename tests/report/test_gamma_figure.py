@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 
 from tests.metrics.doses import GRID, smooth_pair, volume
-from vmat_rt.metrics.gamma import gamma
+from vmat_rt.metrics.gamma.index import gamma
 from vmat_rt.report.gamma_figure import gamma_figure
 
 ORANGE = np.array([0xD5, 0x5E, 0x00]) / 255

@@ -36,7 +36,7 @@ def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) ->
 
     Doses that cannot be compared (nothing above the cutoff, values that are not numbers) are "not evaluable".
     """
-    from vmat_rt.metrics.gamma import GammaCriteria
+    from vmat_rt.metrics.gamma.index import GammaCriteria
     from vmat_rt.protocol import load_protocol
     from vmat_rt.study.predict import StudyChoice
     from vmat_rt.study.review import gamma_of_files

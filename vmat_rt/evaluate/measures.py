@@ -18,7 +18,7 @@ from vmat_rt.errors import InputError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.metrics.dose_error import dose_error, require_some_dose
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
-from vmat_rt.metrics.gamma import GammaCriteria, gamma, region_pass_rates
+from vmat_rt.metrics.gamma.index import GammaCriteria, gamma, region_pass_rates
 from vmat_rt.metrics.goals import GoalResult, check_goal_sets
 from vmat_rt.metrics.openkbp_score import OpenKbpRegions, score_patient
 from vmat_rt.protocol import Protocol

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vmat_rt.case import FloatArray
-from vmat_rt.metrics.gamma import PASS, GammaResult
+from vmat_rt.metrics.gamma.index import PASS, GammaResult
 from vmat_rt.report.planes import NORMAL_AXIS, VIEWS, View
 from vmat_rt.report.schema import NOTICE
 

@@ -17,7 +17,7 @@ from vmat_rt.errors import ConfigError, InputError, Problem, warning
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh.compute import compute_dvhs, coverage_problems
-from vmat_rt.metrics.gamma import GammaCriteria, GammaResult, GammaSummary, gamma, grown_region, region_pass_rates
+from vmat_rt.metrics.gamma.index import GammaCriteria, GammaResult, GammaSummary, gamma, grown_region, region_pass_rates
 from vmat_rt.metrics.goals import check_goal_sets
 from vmat_rt.metrics.grammar import Metric
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols

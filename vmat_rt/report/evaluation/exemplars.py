@@ -10,7 +10,7 @@ import numpy as np
 
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.metrics.dvh.compute import compute_dvh
-from vmat_rt.metrics.gamma import GammaResult, gamma
+from vmat_rt.metrics.gamma.index import GammaResult, gamma
 from vmat_rt.protocol import Protocol
 from vmat_rt.report.colours import evaluated_structures, structure_colours
 from vmat_rt.report.evaluation.drawing import INK, SOFT, Drawing, Style, dress, finish, new_figure
