@@ -18,7 +18,7 @@ from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError, GeometryError
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.gamma.index import GammaResult, gamma, grown_region, region_pass_rates
-from vmat_rt.metrics.gamma_samples import shell_offsets
+from vmat_rt.metrics.gamma.samples import shell_offsets
 
 PAIR = smooth_pair(5, GRID)
 

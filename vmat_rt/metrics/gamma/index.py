@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import FloatArray, Volume
 from vmat_rt.errors import ConfigError, GeometryError, Problem, warning
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.gamma_samples import Doubles, prepare
+from vmat_rt.metrics.gamma.samples import Doubles, prepare
 
 Status = Literal["evaluated", "not evaluable"]
 PASS = 1.0
@@ -239,10 +239,10 @@ def _search(
     )
     fraction = criteria.dose_percent / 100
     if device == "cpu":
-        from vmat_rt.metrics.gamma_search import search_on_cpu
+        from vmat_rt.metrics.gamma.search import search_on_cpu
 
         return search_on_cpu(search, fraction, criteria.local, criteria.max_gamma)
-    from vmat_rt.metrics.gamma_cuda import search_with_torch
+    from vmat_rt.metrics.gamma.cuda import search_with_torch
 
     return search_with_torch(search, fraction, criteria.local, criteria.max_gamma, device)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.metrics.gamma_samples import SNAP, Floats, Search
+from vmat_rt.metrics.gamma.samples import SNAP, Floats, Search
 
 if TYPE_CHECKING:
     import torch

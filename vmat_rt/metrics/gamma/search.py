@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
-from vmat_rt.metrics.gamma_samples import SNAP, Field, Floats, Integers, Points, Samples, Search
+from vmat_rt.metrics.gamma.samples import SNAP, Field, Floats, Integers, Points, Samples, Search
 
 # Reordering is welcome (it lets the minimum run in SIMD lanes); infinities must keep their meaning.
 _FAST = {"nnan", "nsz", "arcp", "contract", "reassoc"}
