@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vmat_rt.metrics.statistics import bootstrap_ci95, case_means, holm, paired_test, seed_sd, summarize
+from vmat_rt.metrics.statistics.paired import bootstrap_ci95, case_means, holm, paired_test, seed_sd, summarize
 
 # Hollander and Wolfe, Nonparametric Statistical Methods, table 3.1: Hamilton depression scores before and after.
 BEFORE = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]

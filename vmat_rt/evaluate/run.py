@@ -19,7 +19,7 @@ from vmat_rt.evaluate.local import run_local
 from vmat_rt.evaluate.measures import METRICS
 from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for, unseen
 from vmat_rt.evaluate.work import Outcome, Task, evaluate_task, failed
-from vmat_rt.metrics.statistics import FEW_CASES, NARROW
+from vmat_rt.metrics.statistics.paired import FEW_CASES, NARROW
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, EvaluatedCohort
 
 log = logging.getLogger("vmat_rt")
