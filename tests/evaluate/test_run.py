@@ -20,8 +20,8 @@ from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.evaluate.run import Means, Question, evaluate
-from vmat_rt.metrics.compare import compare_results
-from vmat_rt.metrics.results_file import read_results
+from vmat_rt.metrics.statistics.compare import compare_results
+from vmat_rt.metrics.statistics.results_file import read_results
 from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import load_protocol
 from vmat_rt.report.evaluation_schema import DOCUMENTS, AggregateDocument, MetricSummary

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vmat_rt.errors import InputError
-from vmat_rt.metrics.compare import compare_results, compare_rows
-from vmat_rt.metrics.results_file import ResultRow, read_results, write_results
+from vmat_rt.metrics.statistics.compare import compare_results, compare_rows
+from vmat_rt.metrics.statistics.results_file import ResultRow, read_results, write_results
 
 
 def rows_of(model: str, values: list[float | None], metric: str = "mae_gy", seed: str = "42") -> list[ResultRow]:

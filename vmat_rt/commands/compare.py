@@ -20,7 +20,7 @@ def command(results: tuple[Path, ...], as_json: bool) -> None:
     compared with. The case is the unit: seeds are averaged first. Of an evaluation, metrics are tested of which one
     direction is better; the others are described.
     """
-    from vmat_rt.metrics.compare import compare_results
+    from vmat_rt.metrics.statistics.compare import compare_results
 
     comparison = compare_results(list(results))
     if as_json:

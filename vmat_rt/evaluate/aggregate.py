@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 
-from vmat_rt.metrics.compare import POOLED
-from vmat_rt.metrics.results_file import ResultRow
+from vmat_rt.metrics.statistics.compare import POOLED
 from vmat_rt.metrics.statistics.paired import BOOTSTRAP_SEED, RESAMPLES, Values, case_means, seed_sd, summarize
+from vmat_rt.metrics.statistics.results_file import ResultRow
 from vmat_rt.report.evaluation_schema import CaseDocument, MetricSummary, ModelAggregate, SubjectRole
 
 

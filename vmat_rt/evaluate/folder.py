@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from vmat_rt.case import Volume
 from vmat_rt.evaluate.work import Outcome, Task
-from vmat_rt.metrics.results_file import ResultRow, write_results
+from vmat_rt.metrics.statistics.results_file import ResultRow, write_results
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, PlanFinding
 from vmat_rt.system.publish import refuse_foreign, require_writable
 

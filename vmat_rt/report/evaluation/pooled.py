@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vmat_rt.metrics.compare import POOLED
-from vmat_rt.metrics.results_file import ResultRow
+from vmat_rt.metrics.statistics.compare import POOLED
 from vmat_rt.metrics.statistics.paired import Values, case_means
+from vmat_rt.metrics.statistics.results_file import ResultRow
 from vmat_rt.report.evaluation.read import Evaluation
 from vmat_rt.report.evaluation_schema import CaseDocument, EvaluatedCohort, SubjectEntry
 

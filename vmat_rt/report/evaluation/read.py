@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from vmat_rt.errors import InputError, Problem, raise_errors
-from vmat_rt.metrics.results_file import ResultRow, read_results
+from vmat_rt.metrics.statistics.results_file import ResultRow, read_results
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument
 
 Document = TypeVar("Document", bound=BaseModel)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vmat_rt.metrics.compare import JUDGED, POOLED, Comparison, compare_rows
+from vmat_rt.metrics.statistics.compare import JUDGED, POOLED, Comparison, compare_rows
 from vmat_rt.metrics.statistics.paired import PairedTest, summarize
 from vmat_rt.report.evaluation.goal_map import VERDICTS, GoalMap
 from vmat_rt.report.evaluation.labels import ABSENT, HEADLINE, Quantity, in_order, number, quantity

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.metrics.results_file import ResultRow, read_results
 from vmat_rt.metrics.statistics.paired import FEW_CASES, NARROW, PairedTest, Summary, holm, paired_test, summarize
+from vmat_rt.metrics.statistics.results_file import ResultRow, read_results
 
 JUDGED: Final = (
     "mae_gy", "mae_target_gy", "mae_outside_gy", "gamma_global_percent", "gamma_target_percent", "d95_abs_gap_gy",
