@@ -33,7 +33,7 @@ from vmat_rt.geometry.distance import signed_distance_mm
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.grid import Shape
-from vmat_rt.phantom.anatomy import simulate_patient
+from vmat_rt.phantom.anatomy.patient import simulate_patient
 
 SHAPE: Shape = (96, 160, 192)
 RULE = GridRule(kind="fixed", shape=SHAPE, spacing_mm=(2.5, 2.5, 2.5))

@@ -24,7 +24,7 @@ from vmat_rt.geometry.distance import signed_distance_mm
 from vmat_rt.geometry.rasterize import bounds_mm, even_odd_mask, structure_fraction
 from vmat_rt.grid import Grid, centred_grid
 from vmat_rt.metrics.dvh.compute import compute_dvh
-from vmat_rt.phantom.anatomy import simulate_patient
+from vmat_rt.phantom.anatomy.patient import simulate_patient
 from vmat_rt.protocol import load_protocol
 
 SETTINGS = CohortSettings(

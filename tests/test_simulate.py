@@ -37,7 +37,7 @@ from vmat_rt.errors import ConfigError, InputError, Problem, VmatError
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.phantom.acceptance import Bound, PlanMeasures
-from vmat_rt.phantom.anatomy import anatomy_sha256, simulate_patient
+from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient
 
 
 def verdict(index: int, accepted: bool, seconds: float = 0.0) -> Outcome:

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from vmat_rt.case import Volume
 from vmat_rt.geometry.body import body_from_ct
-from vmat_rt.phantom.anatomy import Patient, anatomy_sha256, simulate_patient
+from vmat_rt.phantom.anatomy.patient import Patient, anatomy_sha256, simulate_patient
 from vmat_rt.phantom.lattice import STEP_MM
 from vmat_rt.phantom.shapes import Points, cone, sphere
 from vmat_rt.phantom.targets import grown
@@ -281,7 +281,7 @@ def test_regression_a_patient_is_the_same_everywhere() -> None:
 def test_a_processor_without_wide_vectors_makes_the_same_patient() -> None:
     """numpy without AVX and FMA stands in for another machine."""
     program = (
-        "from vmat_rt.phantom.anatomy import anatomy_sha256, simulate_patient\n"
+        "from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient\n"
         f"print(anatomy_sha256(simulate_patient({SEED}, {SINGLE}).case))\n"
     )
     features = "AVX512F AVX512CD AVX512_SKX AVX2 FMA3"

@@ -14,7 +14,7 @@ from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.errors import ModelError
 from vmat_rt.geometry.resample import resample
 from vmat_rt.metrics.dvh.compute import compute_dvh
-from vmat_rt.phantom.anatomy import simulate_patient
+from vmat_rt.phantom.anatomy.patient import simulate_patient
 from vmat_rt.phantom.planning import (
     DOSE_STEP_MM,
     SimulatedPlan,

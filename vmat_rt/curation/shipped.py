@@ -29,7 +29,7 @@ from vmat_rt.cohort.settings import CohortSettings
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.simulate import treated
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
-from vmat_rt.phantom.anatomy import anatomy_sha256, simulate_patient
+from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient
 from vmat_rt.system.processes import one_thread_workers, result_of
 from vmat_rt.system.publish import published_folder
 
