@@ -18,11 +18,11 @@ from scipy import ndimage
 
 from vmat_rt.case import Volume
 from vmat_rt.geometry.body import body_from_ct
+from vmat_rt.phantom.anatomy.lattice import STEP_MM
 from vmat_rt.phantom.anatomy.patient import Patient, anatomy_sha256, simulate_patient
-from vmat_rt.phantom.lattice import STEP_MM
-from vmat_rt.phantom.shapes import Points, cone, sphere
-from vmat_rt.phantom.targets import grown
-from vmat_rt.phantom.traits import sizes_of
+from vmat_rt.phantom.anatomy.shapes import Points, cone, sphere
+from vmat_rt.phantom.anatomy.targets import grown
+from vmat_rt.phantom.anatomy.traits import sizes_of
 from vmat_rt.protocol import load_protocol
 
 SEED = 1

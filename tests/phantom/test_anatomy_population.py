@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.phantom.traits import sizes_of, traits_of
+from vmat_rt.phantom.anatomy.traits import sizes_of, traits_of
 
 
 @pytest.mark.parametrize("seed", [0, 1, 77])

@@ -15,6 +15,7 @@ from vmat_rt.errors import ModelError
 from vmat_rt.geometry.resample import resample
 from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.phantom.anatomy.patient import simulate_patient
+from vmat_rt.phantom.anatomy.traits import Traits
 from vmat_rt.phantom.planning import (
     DOSE_STEP_MM,
     SimulatedPlan,
@@ -24,7 +25,6 @@ from vmat_rt.phantom.planning import (
     plan_until_accepted,
 )
 from vmat_rt.phantom.style import draw_style
-from vmat_rt.phantom.traits import Traits
 
 SIB = Traits("sib", nodal=False, hip_prosthesis=False, rectal_spacer=False)
 

@@ -10,8 +10,8 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 
-from vmat_rt.phantom.fields import Draws
-from vmat_rt.phantom.traits import Traits
+from vmat_rt.phantom.anatomy.fields import Draws
+from vmat_rt.phantom.anatomy.traits import Traits
 
 _PARTIAL_SHARE = 0.2
 _LATERAL_DEG = {"L": 90.0, "R": 270.0}

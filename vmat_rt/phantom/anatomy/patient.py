@@ -13,11 +13,11 @@ from types import MappingProxyType
 import numpy as np
 
 from vmat_rt.case import Case, Prescription, Structure, Volume
-from vmat_rt.phantom.imaging import structure_fractions
-from vmat_rt.phantom.lattice import Sampler
-from vmat_rt.phantom.scene import build_scene, ct_grid
-from vmat_rt.phantom.tissue import draw_ct
-from vmat_rt.phantom.traits import Traits, sizes_of, traits_of
+from vmat_rt.phantom.anatomy.imaging import structure_fractions
+from vmat_rt.phantom.anatomy.lattice import Sampler
+from vmat_rt.phantom.anatomy.scene import build_scene, ct_grid
+from vmat_rt.phantom.anatomy.tissue import draw_ct
+from vmat_rt.phantom.anatomy.traits import Traits, sizes_of, traits_of
 
 FRACTIONS = 28
 SOURCE = "SIMULATED"

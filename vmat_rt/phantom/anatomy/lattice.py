@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray
 from vmat_rt.grid import Grid, Shape, Triple
-from vmat_rt.phantom.fields import Draws, lerp_axis, smooth_noise
-from vmat_rt.phantom.shapes import FAR, Points, f32
+from vmat_rt.phantom.anatomy.fields import Draws, lerp_axis, smooth_noise
+from vmat_rt.phantom.anatomy.shapes import FAR, Points, f32
 
 STEP_MM = 2.5
 CELL_CC = STEP_MM**3 / 1000

@@ -14,12 +14,12 @@ import numpy as np
 
 from vmat_rt.case import FloatArray
 from vmat_rt.grid import Triple
-from vmat_rt.phantom.bones import Bones
-from vmat_rt.phantom.fields import DECIMALS, Draws
-from vmat_rt.phantom.lattice import Box, Lattice, count_cc, true_distance
-from vmat_rt.phantom.shapes import FAR, Knot, Points, ellipsoid, f32, tube, union, without
-from vmat_rt.phantom.targets import prostate_target
-from vmat_rt.phantom.traits import SURFACE, Sizes, Traits
+from vmat_rt.phantom.anatomy.bones import Bones
+from vmat_rt.phantom.anatomy.fields import DECIMALS, Draws
+from vmat_rt.phantom.anatomy.lattice import Box, Lattice, count_cc, true_distance
+from vmat_rt.phantom.anatomy.shapes import FAR, Knot, Points, ellipsoid, f32, tube, union, without
+from vmat_rt.phantom.anatomy.targets import prostate_target
+from vmat_rt.phantom.anatomy.traits import SURFACE, Sizes, Traits
 
 MIDLINE: tuple[Triple, Triple] = ((-110.0, -110.0, -85.0), (140.0, 100.0, 85.0))
 """The part of the reference man that holds these organs."""

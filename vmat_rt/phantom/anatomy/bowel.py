@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vmat_rt.phantom.fields import Draws
-from vmat_rt.phantom.imaging import Layer
-from vmat_rt.phantom.scene import Scene
-from vmat_rt.phantom.shapes import FAR, Knot, f32, tube
-from vmat_rt.phantom.traits import LOOPS
+from vmat_rt.phantom.anatomy.fields import Draws
+from vmat_rt.phantom.anatomy.imaging import Layer
+from vmat_rt.phantom.anatomy.scene import Scene
+from vmat_rt.phantom.anatomy.shapes import FAR, Knot, f32, tube
+from vmat_rt.phantom.anatomy.traits import LOOPS
 
 LOOPS_COUNT = 60
 _LOW = (30.0, -85.0, -95.0)

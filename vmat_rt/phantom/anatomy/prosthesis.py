@@ -9,13 +9,13 @@ import numpy as np
 
 from vmat_rt.case import FloatArray
 from vmat_rt.grid import Triple
-from vmat_rt.phantom.bones import HEAD_X
-from vmat_rt.phantom.fields import DECIMALS, Draws
-from vmat_rt.phantom.imaging import Layer
-from vmat_rt.phantom.lattice import Sampler
-from vmat_rt.phantom.scene import Scene
-from vmat_rt.phantom.shapes import Points, common, f32, sphere, tube, union
-from vmat_rt.phantom.traits import METAL
+from vmat_rt.phantom.anatomy.bones import HEAD_X
+from vmat_rt.phantom.anatomy.fields import DECIMALS, Draws
+from vmat_rt.phantom.anatomy.imaging import Layer
+from vmat_rt.phantom.anatomy.lattice import Sampler
+from vmat_rt.phantom.anatomy.scene import Scene
+from vmat_rt.phantom.anatomy.shapes import Points, common, f32, sphere, tube, union
+from vmat_rt.phantom.anatomy.traits import METAL
 
 METAL_HU = 3071.0
 LINER_HU = 95.0

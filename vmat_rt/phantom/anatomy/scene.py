@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from vmat_rt.case import FloatArray
 from vmat_rt.grid import Grid, Triple
-from vmat_rt.phantom.bones import HEAD, Bones, build_bones
-from vmat_rt.phantom.fields import Draws
-from vmat_rt.phantom.lattice import STEP_MM, Lattice, true_distance
-from vmat_rt.phantom.organs import Organs, build_organs
-from vmat_rt.phantom.shapes import Points, common, cone, f32, sphere, union, without
-from vmat_rt.phantom.soft import SoftTissue, build_soft, nodal_chain, peritoneal_space
-from vmat_rt.phantom.targets import grown, prostate_target, shallow
-from vmat_rt.phantom.traits import BEND, PLACE, Sizes, Traits
+from vmat_rt.phantom.anatomy.bones import HEAD, Bones, build_bones
+from vmat_rt.phantom.anatomy.fields import Draws
+from vmat_rt.phantom.anatomy.lattice import STEP_MM, Lattice, true_distance
+from vmat_rt.phantom.anatomy.organs import Organs, build_organs
+from vmat_rt.phantom.anatomy.shapes import Points, common, cone, f32, sphere, union, without
+from vmat_rt.phantom.anatomy.soft import SoftTissue, build_soft, nodal_chain, peritoneal_space
+from vmat_rt.phantom.anatomy.targets import grown, prostate_target, shallow
+from vmat_rt.phantom.anatomy.traits import BEND, PLACE, Sizes, Traits
 
 NODES_TOP_Z = 112.0
 """About L5/S1 in the reference man."""

@@ -13,9 +13,9 @@ import numpy as np
 
 from vmat_rt.case import FloatArray
 from vmat_rt.grid import Triple
-from vmat_rt.phantom.fields import profile, ramp
-from vmat_rt.phantom.lattice import Lattice
-from vmat_rt.phantom.shapes import Points, common, cone, ellipsoid, f32, slab, sphere, tube, union, without
+from vmat_rt.phantom.anatomy.fields import profile, ramp
+from vmat_rt.phantom.anatomy.lattice import Lattice
+from vmat_rt.phantom.anatomy.shapes import Points, common, cone, ellipsoid, f32, slab, sphere, tube, union, without
 
 HEAD_X = 88.0
 HEAD: Triple = (0.0, 0.0, HEAD_X)

@@ -13,8 +13,8 @@ import math
 import numpy as np
 
 from vmat_rt.case import FloatArray
-from vmat_rt.phantom.lattice import STEP_MM
-from vmat_rt.phantom.shapes import FAR, f32
+from vmat_rt.phantom.anatomy.lattice import STEP_MM
+from vmat_rt.phantom.anatomy.shapes import FAR, f32
 
 MARGIN_HIGH_MM = 7.0
 MARGIN_BACK_MM = 5.0

@@ -6,14 +6,14 @@ import numpy as np
 
 from vmat_rt.case import FloatArray
 from vmat_rt.grid import Triple
-from vmat_rt.phantom.bowel import bowel_loops
-from vmat_rt.phantom.fields import Draws
-from vmat_rt.phantom.imaging import Couch, Layer, noise_plane, paint, texture
-from vmat_rt.phantom.lattice import STEP_MM, Sampler
-from vmat_rt.phantom.prosthesis import Prosthesis
-from vmat_rt.phantom.scene import Scene
-from vmat_rt.phantom.shapes import common, f32
-from vmat_rt.phantom.traits import NOISE, TEXTURE
+from vmat_rt.phantom.anatomy.bowel import bowel_loops
+from vmat_rt.phantom.anatomy.fields import Draws
+from vmat_rt.phantom.anatomy.imaging import Couch, Layer, noise_plane, paint, texture
+from vmat_rt.phantom.anatomy.lattice import STEP_MM, Sampler
+from vmat_rt.phantom.anatomy.prosthesis import Prosthesis
+from vmat_rt.phantom.anatomy.scene import Scene
+from vmat_rt.phantom.anatomy.shapes import common, f32
+from vmat_rt.phantom.anatomy.traits import NOISE, TEXTURE
 
 GAS_HU = -960.0
 WALL_MM = 3.2

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vmat_rt.case import FloatArray
-from vmat_rt.phantom.fields import Draws, ramp
-from vmat_rt.phantom.lattice import Lattice, true_distance
-from vmat_rt.phantom.shapes import FAR, Knot, Points, common, cone, ellipsoid, f32, slab, tube, union, without
-from vmat_rt.phantom.traits import FASCIA, Sizes
+from vmat_rt.phantom.anatomy.fields import Draws, ramp
+from vmat_rt.phantom.anatomy.lattice import Lattice, true_distance
+from vmat_rt.phantom.anatomy.shapes import FAR, Knot, Points, common, cone, ellipsoid, f32, slab, tube, union, without
+from vmat_rt.phantom.anatomy.traits import FASCIA, Sizes
 
 OUTER_MUSCLES: tuple[tuple[Knot, ...], ...] = (
     # gluteus maximus, medius, minimus

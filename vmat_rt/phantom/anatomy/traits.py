@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vmat_rt.phantom.fields import Draws
+from vmat_rt.phantom.anatomy.fields import Draws
 
 BLOCK = 20
 _SINGLE = range(4)
