@@ -7,7 +7,7 @@ from tests.phantom.water import FRAME, SLAB, ellipsoid, everywhere, rectangle_do
 from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError, GeometryError
 from vmat_rt.grid import Grid
-from vmat_rt.phantom.delivery import DoseEngine, EngineSettings
+from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
 from vmat_rt.phantom.machine import load_machine
 
 MACHINE = load_machine()

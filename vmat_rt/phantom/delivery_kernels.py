@@ -1,4 +1,4 @@
-"""Compiled kernels of the dose engine in vmat_rt.phantom.delivery; they release the interpreter lock.
+"""Compiled kernels of the dose engine in vmat_rt.phantom.delivery.engine; they release the interpreter lock.
 
 A located point is a row of six numbers: its place (v, u) on the coarse planes, in nodes, v negative where this beam
 does not reach it; the factor of the near plane; the factors of the three rest planes. Factors hold depth dose and

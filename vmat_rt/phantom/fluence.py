@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
-from vmat_rt.phantom.delivery import DoseEngine, Influence
+from vmat_rt.phantom.delivery.engine import DoseEngine, Influence
 from vmat_rt.phantom.objectives import Doubles, Objectives
 
 MEMORY = 12

@@ -21,7 +21,7 @@ from vmat_rt.grid import Grid, Triple
 from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.phantom.acceptance import PlanMeasures, measure, refusals
 from vmat_rt.phantom.anatomy.patient import Patient
-from vmat_rt.phantom.delivery import DoseEngine, EngineSettings
+from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
 from vmat_rt.phantom.fluence import Task, neighbour_steps, optimise
 from vmat_rt.phantom.machine import load_machine
 from vmat_rt.phantom.objectives import Doubles
