@@ -32,7 +32,7 @@ from vmat_rt.grid import Grid
 from vmat_rt.metrics.gamma.index import gamma
 from vmat_rt.phantom.anatomy.patient import simulate_patient
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
-from vmat_rt.phantom.machine import load_machine
+from vmat_rt.phantom.delivery.machine import load_machine
 
 REFEREE = Path(__file__).with_name("delivery_referee.py")
 ANGLES_DEG = (0.0, 50.0, 90.0, 215.0)

@@ -8,7 +8,7 @@ from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError, GeometryError
 from vmat_rt.grid import Grid
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
-from vmat_rt.phantom.machine import load_machine
+from vmat_rt.phantom.delivery.machine import load_machine
 
 MACHINE = load_machine()
 ISOCENTRE = (3.0, 10.0, -4.0)

@@ -9,8 +9,8 @@ import pytest
 from tests.phantom.water import rectangle_dose
 from vmat_rt.case import Volume
 from vmat_rt.grid import Grid
-from vmat_rt.phantom.kernels import Lattice, bixel_kernels, delta_shares
-from vmat_rt.phantom.machine import load_machine
+from vmat_rt.phantom.delivery.kernels import Lattice, bixel_kernels, delta_shares
+from vmat_rt.phantom.delivery.machine import load_machine
 
 MACHINE = load_machine()
 

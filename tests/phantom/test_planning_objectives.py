@@ -12,8 +12,8 @@ from vmat_rt.errors import GeometryError
 from vmat_rt.geometry.rays import voxel_points
 from vmat_rt.grid import Grid
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
+from vmat_rt.phantom.delivery.machine import load_machine
 from vmat_rt.phantom.fluence import Task, cost_and_gradient, neighbour_steps, optimise
-from vmat_rt.phantom.machine import load_machine
 from vmat_rt.phantom.objectives import Objectives, Penalty, penalty
 from vmat_rt.phantom.plan_points import FINE_ORGANS, NEAR_MM, STEP_MM, lattice_within, plan_points
 

@@ -8,7 +8,7 @@ from scipy.special import erf
 
 from vmat_rt.case import Volume
 from vmat_rt.grid import Grid
-from vmat_rt.phantom.machine import Machine
+from vmat_rt.phantom.delivery.machine import Machine
 
 FRAME = "water"
 Points = NDArray[np.float64]

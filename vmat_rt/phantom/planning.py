@@ -22,8 +22,8 @@ from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.phantom.acceptance import PlanMeasures, measure, refusals
 from vmat_rt.phantom.anatomy.patient import Patient
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
+from vmat_rt.phantom.delivery.machine import load_machine
 from vmat_rt.phantom.fluence import Task, neighbour_steps, optimise
-from vmat_rt.phantom.machine import load_machine
 from vmat_rt.phantom.objectives import Doubles
 from vmat_rt.phantom.plan_goals import HIGH, HIGH_GY, objectives
 from vmat_rt.phantom.plan_points import PlanPoints, lattice_within, plan_points

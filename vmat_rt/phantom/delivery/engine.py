@@ -6,7 +6,7 @@ depth; r: its distance from the source):
     dose = sum_beams (sad / r)^2 sum_c D_c(d) [sum_bixels w K_c * bixel * penumbra](v, u)
 
 (Bortfeld, Schlegel and Rhein, Med. Phys. 20(2), 311-318, 1993). The bracket is a convolution on two lattices, see
-vmat_rt.phantom.kernels; the points look it up. No influence matrix is stored, and no lateral cut-off: tails go to the
+vmat_rt.phantom.delivery.kernels; the points look it up. No influence matrix is stored, and no lateral cut-off: tails go to the
 end of the kernel, 180 mm. Lateral density changes, electron return and the linac's head do not exist here.
 
 Frames as in vmat_rt.geometry.rays: LPS mm, points (z, y, x); gantry 0 enters from the front, 90 from the patient's
@@ -27,11 +27,11 @@ from vmat_rt.errors import ConfigError, GeometryError
 from vmat_rt.geometry import ray_kernels
 from vmat_rt.geometry.rays import place_beams, voxel_points
 from vmat_rt.grid import Grid, Triple
-from vmat_rt.phantom import delivery_kernels
-from vmat_rt.phantom.bixels import Floats, open_bixels
-from vmat_rt.phantom.kernels import Lattice, delta_shares
-from vmat_rt.phantom.machine import Machine
-from vmat_rt.phantom.planes import FieldPlanes, Planes
+from vmat_rt.phantom.delivery import compiled as delivery_kernels
+from vmat_rt.phantom.delivery.bixels import Floats, open_bixels
+from vmat_rt.phantom.delivery.kernels import Lattice, delta_shares
+from vmat_rt.phantom.delivery.machine import Machine
+from vmat_rt.phantom.delivery.planes import FieldPlanes, Planes
 
 SURFACE_DENSITY = 0.05
 """Relative electron density at which a ray has reached the patient."""

@@ -2,7 +2,7 @@
 
 Every beam has two planes facing the source at the isocentre: a coarse one, a node a bixel, that holds the smooth rest
 of each kernel component out to its end, and a fine one around the field for the sharp part that all components share
-(vmat_rt.phantom.kernels).
+(vmat_rt.phantom.delivery.kernels).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from vmat_rt.phantom.bixels import Bixels, Floats, Ints
-from vmat_rt.phantom.delivery_kernels import COMPONENTS
-from vmat_rt.phantom.kernels import Lattice, bixel_kernels
-from vmat_rt.phantom.machine import Machine
+from vmat_rt.phantom.delivery.bixels import Bixels, Floats, Ints
+from vmat_rt.phantom.delivery.compiled import COMPONENTS
+from vmat_rt.phantom.delivery.kernels import Lattice, bixel_kernels
+from vmat_rt.phantom.delivery.machine import Machine
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from vmat_rt.phantom.machine import Machine
+from vmat_rt.phantom.delivery.machine import Machine
 
 FADE_MM = (10.0, 25.0)
 _SIGMAS = 4.0
