@@ -16,7 +16,7 @@ from vmat_rt.geometry.resample import resample
 from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.phantom.anatomy.patient import simulate_patient
 from vmat_rt.phantom.anatomy.traits import Traits
-from vmat_rt.phantom.planning import (
+from vmat_rt.phantom.planning.plan import (
     DOSE_STEP_MM,
     SimulatedPlan,
     normalised,

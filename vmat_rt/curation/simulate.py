@@ -27,7 +27,7 @@ from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, ModelError, VmatError
 from vmat_rt.phantom.anatomy.patient import Patient, anatomy_sha256, simulate_patient
-from vmat_rt.phantom.planning import SimulatedPlan, plan_patient
+from vmat_rt.phantom.planning.plan import SimulatedPlan, plan_patient
 from vmat_rt.system.processes import one_thread_workers, result_of
 
 log = logging.getLogger("vmat_rt")
