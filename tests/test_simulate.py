@@ -36,8 +36,8 @@ from vmat_rt.curation.simulate import (
 from vmat_rt.errors import ConfigError, InputError, Problem, VmatError
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
-from vmat_rt.phantom.acceptance import Bound, PlanMeasures
 from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient
+from vmat_rt.phantom.planning.acceptance import Bound, PlanMeasures
 
 
 def verdict(index: int, accepted: bool, seconds: float = 0.0) -> Outcome:
@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_cohort(simulated: Cohort, tmp_
 def test_a_plan_outside_the_bounds_is_refused_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cohort = empty(tmp_path / "cohort")
     bounds = (Bound("PTV_7000 D95", "ptv_7000_d95_gy", "Gy", 75.0, None),)
-    monkeypatch.setattr("vmat_rt.phantom.acceptance.PLAN_BOUNDS", bounds)
+    monkeypatch.setattr("vmat_rt.phantom.planning.acceptance.PLAN_BOUNDS", bounds)
     outcome = simulate_case(Task(cohort.place.root, PlanFolder.of(cohort.place), SEED, 1))
     assert "less than 75.0 Gy" in outcome.refused
     assert cohort.keys() == ()

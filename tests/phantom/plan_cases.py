@@ -7,7 +7,7 @@ import numpy as np
 from tests.phantom.water import ellipsoid
 from vmat_rt.case import Case, Prescription, Structure, Volume
 from vmat_rt.grid import Grid
-from vmat_rt.phantom.style import PlannerStyle
+from vmat_rt.phantom.planning.style import PlannerStyle
 
 FRAME = "small pelvis"
 GRID = Grid((34, 56, 80), (3.0, 3.2, 3.0), (-51.0, -80.0, -118.0), FRAME)

@@ -11,7 +11,7 @@ import pytest
 from tests.phantom.plan_cases import GRID, small_case
 from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError
-from vmat_rt.phantom.acceptance import COHORT_BOUNDS, PlanMeasures, acceptance_table, measure, refusals
+from vmat_rt.phantom.planning.acceptance import COHORT_BOUNDS, PlanMeasures, acceptance_table, measure, refusals
 
 GOOD = PlanMeasures(
     ptv_7000_v70_percent=96.0,

@@ -24,7 +24,7 @@ from vmat_rt.phantom.planning.plan import (
     plan_patient,
     plan_until_accepted,
 )
-from vmat_rt.phantom.style import draw_style
+from vmat_rt.phantom.planning.style import draw_style
 
 SIB = Traits("sib", nodal=False, hip_prosthesis=False, rectal_spacer=False)
 

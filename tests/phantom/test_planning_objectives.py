@@ -13,9 +13,9 @@ from vmat_rt.geometry.rays import voxel_points
 from vmat_rt.grid import Grid
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
 from vmat_rt.phantom.delivery.machine import load_machine
-from vmat_rt.phantom.fluence import Task, cost_and_gradient, neighbour_steps, optimise
-from vmat_rt.phantom.objectives import Objectives, Penalty, penalty
-from vmat_rt.phantom.plan_points import FINE_ORGANS, NEAR_MM, STEP_MM, lattice_within, plan_points
+from vmat_rt.phantom.planning.fluence import Task, cost_and_gradient, neighbour_steps, optimise
+from vmat_rt.phantom.planning.objectives import Objectives, Penalty, penalty
+from vmat_rt.phantom.planning.points import FINE_ORGANS, NEAR_MM, STEP_MM, lattice_within, plan_points
 
 RANDOM = np.random.default_rng(5)
 TARGET = Grid((9, 7, 11), (5.0, 4.5, 5.5), (-20.0, -6.0, -30.0), SLAB.frame_uid)

@@ -1,6 +1,6 @@
 """A prostate cohort beside the ranges that clinical plans of 70 Gy in 28 fractions fall into.
 
-The ranges are those that a simulated cohort has to meet (vmat_rt.phantom.acceptance): of the median, not of each case.
+The ranges are those that a simulated cohort has to meet (vmat_rt.phantom.planning.acceptance): of the median, not of each case.
 Here the cohort's own doses are read, so a clinic's cohort is compared as well.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vmat_rt.phantom.acceptance import COHORT_BOUNDS
+from vmat_rt.phantom.planning.acceptance import COHORT_BOUNDS
 from vmat_rt.protocol import Protocol
 
 _SITE: Final = "prostate"

@@ -19,15 +19,15 @@ from vmat_rt.geometry.rays import voxel_points
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid, Triple
 from vmat_rt.metrics.dvh.compute import compute_dvh
-from vmat_rt.phantom.acceptance import PlanMeasures, measure, refusals
 from vmat_rt.phantom.anatomy.patient import Patient
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
 from vmat_rt.phantom.delivery.machine import load_machine
-from vmat_rt.phantom.fluence import Task, neighbour_steps, optimise
-from vmat_rt.phantom.objectives import Doubles
-from vmat_rt.phantom.plan_goals import HIGH, HIGH_GY, objectives
-from vmat_rt.phantom.plan_points import PlanPoints, lattice_within, plan_points
-from vmat_rt.phantom.style import PlannerStyle, draw_style
+from vmat_rt.phantom.planning.acceptance import PlanMeasures, measure, refusals
+from vmat_rt.phantom.planning.fluence import Task, neighbour_steps, optimise
+from vmat_rt.phantom.planning.goals import HIGH, HIGH_GY, objectives
+from vmat_rt.phantom.planning.objectives import Doubles
+from vmat_rt.phantom.planning.points import PlanPoints, lattice_within, plan_points
+from vmat_rt.phantom.planning.style import PlannerStyle, draw_style
 
 DOSE_STEP_MM = 4.25
 """Of the plan's dose grid. Read cubically, doses differ from those on 2 mm by 0.2 Gy (root mean square above 20 Gy) and

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
 from vmat_rt.phantom.delivery.engine import DoseEngine, Influence
-from vmat_rt.phantom.objectives import Doubles, Objectives
+from vmat_rt.phantom.planning.objectives import Doubles, Objectives
 
 MEMORY = 12
 """Past steps that the limited-memory BFGS method keeps."""

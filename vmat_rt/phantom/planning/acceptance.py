@@ -11,7 +11,7 @@ from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.metrics.dvh.compute import compute_dvhs
-from vmat_rt.phantom.plan_goals import HIGH, LOW
+from vmat_rt.phantom.planning.goals import HIGH, LOW
 
 LOW_SHELL = "PTV_5600 outside PTV_7000"
 

@@ -5,7 +5,7 @@ lies in a target's rim the target goes first. Limits outside follow the distance
 reach, not zero, so that every penalty is a wish that can almost be met.
 
 Priorities are the cost of one Gy^2 of mean squared excess. They were set once, by looking at doses and DVHs of a dozen
-simulated patients, so that medians fall into the clinical ranges of vmat_rt.phantom.acceptance.
+simulated patients, so that medians fall into the clinical ranges of vmat_rt.phantom.planning.acceptance.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.phantom.objectives import Objectives, Penalty, penalty
-from vmat_rt.phantom.plan_points import PlanPoints
-from vmat_rt.phantom.style import PlannerStyle
+from vmat_rt.phantom.planning.objectives import Objectives, Penalty, penalty
+from vmat_rt.phantom.planning.points import PlanPoints
+from vmat_rt.phantom.planning.style import PlannerStyle
 
 HIGH, LOW = "PTV_7000", "PTV_5600"
 HIGH_GY, LOW_GY = 70.0, 56.0
