@@ -65,7 +65,7 @@ class Machine:
 @lru_cache(maxsize=1)
 def load_machine() -> Machine:
     """The machine that ships with the package."""
-    facts = json.loads(files("vmat_rt.phantom").joinpath("photons_6mv.json").read_text("utf-8"))
+    facts = json.loads(files("vmat_rt.phantom.delivery").joinpath("photons_6mv.json").read_text("utf-8"))
     return Machine(
         name=facts["name"],
         sad_mm=float(facts["sad_mm"]),
