@@ -243,7 +243,7 @@ def agreement_table() -> None:
 def write_study(folder: Path, structures: list, dose: Any) -> None:
     """CT (empty), RTSTRUCT and RTDOSE that hold these structures and this dose."""
     from vmat_rt.case import Case, Prescription, Volume
-    from vmat_rt.dicom.export import export_case
+    from vmat_rt.dicom.write.export import export_case
     from vmat_rt.grid import Grid
 
     low, high = dose.grid.bounds_mm

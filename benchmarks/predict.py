@@ -49,9 +49,9 @@ def build_study(folder: Path) -> None:
     import numpy as np
 
     from vmat_rt.case import Structure, Volume
-    from vmat_rt.dicom.export import export_case
     from vmat_rt.dicom.load import load_case
     from vmat_rt.dicom.study import read_study
+    from vmat_rt.dicom.write.export import export_case
     from vmat_rt.geometry.rasterize import structure_fraction
     from vmat_rt.geometry.resample import resample
     from vmat_rt.grid import centred_grid

@@ -81,7 +81,7 @@ def sphere_planes() -> dict[str, dict[float, np.ndarray]]:
 
 def write_study(folder: Path, rois: dict[str, dict[float, np.ndarray]], shape: tuple[int, int, int]) -> None:
     from vmat_rt.case import Case, ContourPlane, Contours, Prescription, Structure, Volume
-    from vmat_rt.dicom.export import ExportOptions, export_case
+    from vmat_rt.dicom.write.export import ExportOptions, export_case
     from vmat_rt.grid import Grid
 
     half = PIXEL_MM * (shape[1] - 1) / 2

@@ -16,9 +16,9 @@ from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.export import export_stored
-from vmat_rt.dicom.export import ExportOptions, export_case
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import read_study
+from vmat_rt.dicom.write.export import ExportOptions, export_case
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.distance import signed_distance_mm
 from vmat_rt.geometry.rasterize import bounds_mm, even_odd_mask, structure_fraction

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.bundle import Bundle, load_bundle, prior_bundle
 from vmat_rt.case import Case, Volume
-from vmat_rt.dicom.write_dose import require_dose
+from vmat_rt.dicom.write.dose import require_dose
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.grid import Grid

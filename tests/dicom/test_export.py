@@ -16,10 +16,10 @@ from sample_data import build
 from tests.dicom import judges, written
 from tests.external import REPOSITORY, program, shared_folder
 from vmat_rt.case import Case, Contours, Structure, Volume
-from vmat_rt.dicom.export import ExportOptions, export_case
 from vmat_rt.dicom.gantry import seen_supine
-from vmat_rt.dicom.header import header_from
 from vmat_rt.dicom.study import Study, read_study
+from vmat_rt.dicom.write.export import ExportOptions, export_case
+from vmat_rt.dicom.write.header import header_from
 from vmat_rt.geometry.rasterize import even_odd_mask, fraction, volume_cc
 
 SAMPLES = REPOSITORY / "sample_data"

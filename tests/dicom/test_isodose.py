@@ -13,9 +13,9 @@ from rt_utils.rtstruct import RTStruct
 
 from tests.dicom import judges, written
 from vmat_rt.case import Volume
-from vmat_rt.dicom.header import CtReference, OutputHeader
-from vmat_rt.dicom.isodose import isodose_contours, write_isodoses
-from vmat_rt.dicom.trace import enclosed_mm2, trace_fractions, trace_level
+from vmat_rt.dicom.write.header import CtReference, OutputHeader
+from vmat_rt.dicom.write.isodose import isodose_contours, write_isodoses
+from vmat_rt.dicom.write.trace import enclosed_mm2, trace_fractions, trace_level
 from vmat_rt.errors import ConfigError, GeometryError
 from vmat_rt.geometry.rasterize import even_odd_mask
 from vmat_rt.grid import Grid

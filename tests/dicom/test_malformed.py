@@ -14,10 +14,10 @@ from pydicom.dataset import Dataset
 
 from tests.dicom_phantom import Drawn, Phantom, disc, write_study
 from vmat_rt.dicom.dose import read_dose
-from vmat_rt.dicom.header import header_from
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.plan import read_plan
 from vmat_rt.dicom.study import find_studies, read_files, read_study
+from vmat_rt.dicom.write.header import header_from
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.protocol import load_protocol
 

@@ -19,12 +19,12 @@ from tests.dicom import judges, written
 from tests.external import program, shared_folder
 from tests.ports import free_port
 from vmat_rt.case import Volume
-from vmat_rt.dicom.header import NOT_FOR_TREATMENT, header_from
-from vmat_rt.dicom.isodose import write_isodoses
-from vmat_rt.dicom.layout import layout_for
 from vmat_rt.dicom.study import read_study
-from vmat_rt.dicom.write_dose import grid_scaling, write_rtdose
-from vmat_rt.dicom.write_plan import write_companion_plan
+from vmat_rt.dicom.write.dose import grid_scaling, write_rtdose
+from vmat_rt.dicom.write.header import NOT_FOR_TREATMENT, header_from
+from vmat_rt.dicom.write.isodose import write_isodoses
+from vmat_rt.dicom.write.layout import layout_for
+from vmat_rt.dicom.write.plan import write_companion_plan
 from vmat_rt.errors import ConfigError, GeometryError, ModelError
 from vmat_rt.grid import Grid, centred_grid
 

@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 
 from tests.dicom import judges, written
 from vmat_rt.case import Prescription
-from vmat_rt.dicom.header import NOT_FOR_TREATMENT, header_from
-from vmat_rt.dicom.write_plan import write_companion_plan
+from vmat_rt.dicom.write.header import NOT_FOR_TREATMENT, header_from
+from vmat_rt.dicom.write.plan import write_companion_plan
 
 
 def write(path: Path) -> Dataset:

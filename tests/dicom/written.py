@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
 from vmat_rt.case import Case, ContourPlane, Contours, ModelIdentity, Prescription, Structure, Volume
-from vmat_rt.dicom.header import OutputHeader, header_from
+from vmat_rt.dicom.write.header import OutputHeader, header_from
 from vmat_rt.grid import Grid
 
 ORIENTATIONS = {

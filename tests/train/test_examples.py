@@ -15,9 +15,9 @@ from vmat_rt.case import Case, Volume
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.split import Splits, split_cohort
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.dicom.export import export_case
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import read_study
+from vmat_rt.dicom.write.export import export_case
 from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid

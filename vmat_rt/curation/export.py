@@ -10,7 +10,7 @@ import numpy as np
 from vmat_rt.case import Case
 from vmat_rt.cohort.record import CaseRecord, CtSlices
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.dicom.export import ExportOptions, export_case
+from vmat_rt.dicom.write.export import ExportOptions, export_case
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.reslice import on_slices
 from vmat_rt.protocol import load_protocol

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from vmat_rt.bundle import Bundle, baseline_bundle, find_bundle
 from vmat_rt.case import Case, ModelIdentity, Structure, Volume
-from vmat_rt.dicom.header import header_from
-from vmat_rt.dicom.isodose import write_isodoses
 from vmat_rt.dicom.load import choose_protocol, load_case
 from vmat_rt.dicom.plan import read_plan
 from vmat_rt.dicom.study import Study, read_study
-from vmat_rt.dicom.write_dose import Bits, write_rtdose
-from vmat_rt.dicom.write_plan import write_companion_plan
+from vmat_rt.dicom.write.dose import Bits, write_rtdose
+from vmat_rt.dicom.write.header import header_from
+from vmat_rt.dicom.write.isodose import write_isodoses
+from vmat_rt.dicom.write.plan import write_companion_plan
 from vmat_rt.errors import InputError, Problem, raise_errors
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
 from vmat_rt.metrics.dvh.compute import compute_dvhs

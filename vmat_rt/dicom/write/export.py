@@ -18,15 +18,15 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
 from vmat_rt.case import Case, Contours, Structure, Volume
-from vmat_rt.dicom.header import SIMULATED, CtReference, Origin, OutputHeader, inherited_attributes, save_object
-from vmat_rt.dicom.layout import Cosines
-from vmat_rt.dicom.trace import trace_fractions
-from vmat_rt.dicom.uids import derived_uid
-from vmat_rt.dicom.write_beams import add_beams
-from vmat_rt.dicom.write_ct import Compression, CtStyle, write_ct
-from vmat_rt.dicom.write_dose import rtdose_dataset
-from vmat_rt.dicom.write_plan import plan_dataset
-from vmat_rt.dicom.write_structures import Roi, structure_set_dataset
+from vmat_rt.dicom.write.beams import add_beams
+from vmat_rt.dicom.write.ct import Compression, CtStyle, write_ct
+from vmat_rt.dicom.write.dose import rtdose_dataset
+from vmat_rt.dicom.write.header import SIMULATED, CtReference, Origin, OutputHeader, inherited_attributes, save_object
+from vmat_rt.dicom.write.layout import Cosines
+from vmat_rt.dicom.write.plan import plan_dataset
+from vmat_rt.dicom.write.structures import Roi, structure_set_dataset
+from vmat_rt.dicom.write.trace import trace_fractions
+from vmat_rt.dicom.write.uids import derived_uid
 
 _WHAT_IS_SIMULATED = (
     f"{SIMULATED}. Ideal fluence from these gantry angles on a procedural patient: no MLC, no monitor units, not "

@@ -18,8 +18,8 @@ from rt_utils import ds_helper
 from rt_utils.utils import ROIData
 
 from vmat_rt.case import Contours
-from vmat_rt.dicom.header import CtReference, Origin, OutputHeader, new_object
-from vmat_rt.dicom.layout import decimal_string
+from vmat_rt.dicom.write.header import CtReference, Origin, OutputHeader, new_object
+from vmat_rt.dicom.write.layout import decimal_string
 from vmat_rt.errors import GeometryError
 
 # Micrometres, so that vertices take few characters.

@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless
 
 from vmat_rt.case import Volume
-from vmat_rt.dicom.header import MANUFACTURER, Origin, OutputHeader, write_file
-from vmat_rt.dicom.layout import decimal_string, decimal_strings, layout_for
+from vmat_rt.dicom.write.header import MANUFACTURER, Origin, OutputHeader, write_file
+from vmat_rt.dicom.write.layout import decimal_string, decimal_strings, layout_for
 from vmat_rt.errors import GeometryError
 
 Compression = Literal["none", "rle"]

@@ -12,8 +12,8 @@ from pydicom.tag import Tag
 from pydicom.uid import RTDoseStorage, RTPlanStorage
 
 from vmat_rt.case import FloatArray, ModelIdentity, Volume
-from vmat_rt.dicom.header import SIMULATED, Origin, OutputHeader, new_object, origin_of, save_object
-from vmat_rt.dicom.layout import decimal_string, decimal_strings, layout_for
+from vmat_rt.dicom.write.header import SIMULATED, Origin, OutputHeader, new_object, origin_of, save_object
+from vmat_rt.dicom.write.layout import decimal_string, decimal_strings, layout_for
 from vmat_rt.errors import ConfigError, ModelError
 
 Bits = Literal[16, 32]

@@ -15,7 +15,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from vmat_rt.dicom.gantry import COARSE_STEP_DEG, FEWEST_IN_ARC
-from vmat_rt.dicom.layout import decimal_string
+from vmat_rt.dicom.write.layout import decimal_string
 
 _EQUAL_DEG: Final = 0.01
 _BOTTOM_DEG: Final = 180.0

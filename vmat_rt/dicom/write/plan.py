@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RTPlanStorage, RTStructureSetStorage
 
 from vmat_rt.case import Case, ModelIdentity, Prescription
-from vmat_rt.dicom.header import NOT_FOR_TREATMENT, Origin, OutputHeader, new_object, origin_of, save_object
-from vmat_rt.dicom.layout import decimal_string
-from vmat_rt.dicom.uids import derived_uid
+from vmat_rt.dicom.write.header import NOT_FOR_TREATMENT, Origin, OutputHeader, new_object, origin_of, save_object
+from vmat_rt.dicom.write.layout import decimal_string
+from vmat_rt.dicom.write.uids import derived_uid
 
 _LABEL = "PREDICTED NO TX"  # RTPlanLabel holds 16 characters
 

@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 
 from vmat_rt.case import Case, Contours, Structure, Volume
 from vmat_rt.dicom.gantry import on_machine
-from vmat_rt.dicom.layout import decimal_string, decimal_strings
-from vmat_rt.dicom.write_arc import Arc, arc_control_points, find_arc
+from vmat_rt.dicom.write.arc import Arc, arc_control_points, find_arc
+from vmat_rt.dicom.write.layout import decimal_string, decimal_strings
 
 
 def add_beams(plan: Dataset, case: Case, patient_position: str) -> None:

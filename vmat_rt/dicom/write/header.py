@@ -24,8 +24,8 @@ from pydicom.valuerep import validate_value
 
 from vmat_rt import __version__
 from vmat_rt.case import ModelIdentity
-from vmat_rt.dicom.layout import HEAD_FIRST_SUPINE, Cosines
-from vmat_rt.dicom.uids import IMPLEMENTATION_UID, derived_uid
+from vmat_rt.dicom.write.layout import HEAD_FIRST_SUPINE, Cosines
+from vmat_rt.dicom.write.uids import IMPLEMENTATION_UID, derived_uid
 from vmat_rt.errors import GeometryError
 from vmat_rt.grid import Grid
 
