@@ -21,10 +21,10 @@ from scipy import ndimage
 
 from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.cohort.openkbp import OpenKbpPatient, case_from_openkbp
-from vmat_rt.dicom.export import ExportOptions, export_case
-from vmat_rt.phantom.anatomy import simulate_patient
-from vmat_rt.shipped_cohort import read_shipped
-from vmat_rt.simulate import treated
+from vmat_rt.curation.shipped import read_shipped
+from vmat_rt.curation.simulate import treated
+from vmat_rt.dicom.write.export import ExportOptions, export_case
+from vmat_rt.phantom.anatomy.patient import simulate_patient
 
 HERE = Path(__file__).resolve().parent
 PATIENT = 236

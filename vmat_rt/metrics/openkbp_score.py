@@ -7,7 +7,8 @@ Babier et al., Med. Phys. 48(9), 5549-5561, 2021, doi 10.1002/mp.14845. What is 
 - the DVH score pools all entries (patient, structure, metric) before it averages;
 - D_0.1_cc is the dose of the hottest max(1, round(100 mm^3 / voxel volume)) voxels, by a percentile of whole voxels.
 
-They are kept to compare with published tables. For anything else use vmat_rt.metrics.dvh.compute, which weighs partial voxels.
+They are kept to compare with published tables. For anything else use vmat_rt.metrics.dvh.compute, which weighs
+partial voxels.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""The work on one study: predict (the main line), review of any RTDOSE, inspection."""

@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""The machine under the work: folders that appear whole, worker processes, threads."""

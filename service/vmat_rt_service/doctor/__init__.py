@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""What must be right before the first study arrives."""

@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""From files in the inbox to ready jobs: scan, survey, readiness, staging."""

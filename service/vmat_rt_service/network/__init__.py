@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""DICOM over the network: the node that receives, and the sender of results."""

@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""What others find: results and refusals, each by one rename."""

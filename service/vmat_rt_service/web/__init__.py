@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""The status page, metrics and health, served by threads beside the loop."""

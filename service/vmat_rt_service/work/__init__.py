@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""What happens to a ready job: workers, how a run ends, and a done job once more."""

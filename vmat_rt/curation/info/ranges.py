@@ -1,7 +1,7 @@
 """A prostate cohort beside the ranges that clinical plans of 70 Gy in 28 fractions fall into.
 
-The ranges are those that a simulated cohort has to meet (vmat_rt.phantom.planning.acceptance): of the median, not of each case.
-Here the cohort's own doses are read, so a clinic's cohort is compared as well.
+The ranges are those that a simulated cohort has to meet (vmat_rt.phantom.planning.acceptance): of the
+median, not of each case. Here the cohort's own doses are read, so a clinic's cohort is compared as well.
 """
 
 from __future__ import annotations

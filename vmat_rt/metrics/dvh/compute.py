@@ -2,7 +2,7 @@
 
 The solid is that of vmat_rt.case.Contours (half slabs at the ends) or a Volume of area fractions; dose is trilinear
 between voxel centres. What cannot be known is None with a reason, never 0: a structure without contours, a metric that
-the part outside the dose grid decides (vmat_rt.metrics.dvh.coverage), one that needs a prescription where there is none.
+the part outside the dose grid decides (vmat_rt.metrics.dvh.coverage), one that lacks the prescription it needs.
 """
 
 from __future__ import annotations

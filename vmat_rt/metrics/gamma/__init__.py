@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""The gamma index, on processors and on CUDA."""

@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""The procedural pelvis: traits, shapes, organs, tissue and CT."""

@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""The pencil-beam dose engine: machine, bixels, kernels and their adjoint."""

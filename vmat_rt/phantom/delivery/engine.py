@@ -6,8 +6,8 @@ depth; r: its distance from the source):
     dose = sum_beams (sad / r)^2 sum_c D_c(d) [sum_bixels w K_c * bixel * penumbra](v, u)
 
 (Bortfeld, Schlegel and Rhein, Med. Phys. 20(2), 311-318, 1993). The bracket is a convolution on two lattices, see
-vmat_rt.phantom.delivery.kernels; the points look it up. No influence matrix is stored, and no lateral cut-off: tails go to the
-end of the kernel, 180 mm. Lateral density changes, electron return and the linac's head do not exist here.
+vmat_rt.phantom.delivery.kernels; the points look it up. No influence matrix is stored, and no lateral cut-off: tails go
+to the end of the kernel, 180 mm. Lateral density changes, electron return and the linac's head do not exist here.
 
 Frames as in vmat_rt.geometry.rays: LPS mm, points (z, y, x); gantry 0 enters from the front, 90 from the patient's
 left. Dose is in Gy where weights count bixel fluence in units of 100 MU.

@@ -1,1 +1,1 @@
-"""TODO-DOC"""
+"""A plan for a simulated patient: objectives, inverse planning of ideal fluence, acceptance."""
