@@ -12,8 +12,8 @@ import pytest
 from pydicom.dataset import FileDataset
 from pydicom.uid import JPEG2000Lossless, generate_uid
 
+from tests.curation.intake.clinic import added, as_beam, femur_heads, plateau_gy, scaled_gy, states, study
 from tests.dicom_phantom import cut_short, default_rois, edited
-from tests.intake.clinic import added, as_beam, femur_heads, plateau_gy, scaled_gy, states, study
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.keys import KeyFile
 from vmat_rt.errors import ConfigError, InputError

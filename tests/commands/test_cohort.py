@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.cohort.cases import pelvis
-from tests.intake.clinic import as_beam, study
+from tests.curation.intake.clinic import as_beam, study
 from vmat_rt.cli import main
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.split import Splits

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.intake.clinic import added, states, study
+from tests.curation.intake.clinic import added, states, study
 from tests.patience import wait_for
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.batch import as_they_come
