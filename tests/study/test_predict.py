@@ -20,7 +20,7 @@ from vmat_rt.prediction import cut_to
 from vmat_rt.protocol import load_protocol
 from vmat_rt.study.predict import predict_study
 
-STUDY = Path(__file__).resolve().parent.parent / "sample_data" / "head_neck_openkbp"
+STUDY = Path(__file__).resolve().parents[2] / "sample_data" / "head_neck_openkbp"
 
 
 @pytest.fixture(scope="module")

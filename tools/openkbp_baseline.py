@@ -1,6 +1,6 @@
 """Fits the geometric baseline on OpenKBP's training patients, scores it on validation and writes the bundle.
 
-    python benchmarks/openkbp_baseline.py OPENKBP_FOLDER [--no-beams] [--bundle FOLDER] [--json FILE]
+    python tools/openkbp_baseline.py OPENKBP_FOLDER [--no-beams] [--bundle FOLDER] [--json FILE]
 
 OPENKBP_FOLDER holds train/, validation/, read_openkbp.py and score_openkbp.py. Every tenth training patient decides
 when to stop and is not fitted on. The two scores are those of score_openkbp.py (dose score over the whole grid, DVH
@@ -127,7 +127,7 @@ def main() -> None:
         data=DATA + (", beam geometry given" if settings.beams else ", no beam geometry"),
         cases=len(reader.list_patients(str(options.openkbp), "train")),
         date=date.today().isoformat(),
-        command="python benchmarks/openkbp_baseline.py OPENKBP_FOLDER" + (" --no-beams" if options.no_beams else ""),
+        command="python tools/openkbp_baseline.py OPENKBP_FOLDER" + (" --no-beams" if options.no_beams else ""),
         hardware=f"{plan.threads} threads of {os.cpu_count()} {platform.machine()} cores, no GPU",
         licence="MIT (github.com/ababier/open-kbp, copyright 2021 Aaron Babier)",
     )

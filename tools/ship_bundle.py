@@ -1,6 +1,6 @@
 """Makes a training run's bundle one that ships: the default of its protocol, with its evaluation in the model card.
 
-    python benchmarks/ship_bundle.py RUN EVALUATION --model LABEL [--bundles vmat_rt/bundles]
+    python tools/ship_bundle.py RUN EVALUATION --model LABEL [--bundles vmat_rt/bundles]
 
 EVALUATION is a folder of `vmat-rt evaluate`, LABEL the run's model in it. The weights stay as they are.
 """

@@ -1,6 +1,6 @@
 """OpenKBP's patients as a cohort store, with the published split, for `vmat-rt train` and `vmat-rt evaluate`.
 
-    python benchmarks/openkbp_cohort.py OPENKBP_FOLDER --cohort C [--seeds 42 123 456] [--workers 2]
+    python tools/openkbp_cohort.py OPENKBP_FOLDER --cohort C [--seeds 42 123 456] [--workers 2]
 
 OPENKBP_FOLDER holds train/, validation/ and read_openkbp.py. Training patients are trained on, validation patients
 choose; there is no test part here. Patients that are in the cohort already are kept, so that it can be resumed. From

@@ -1,6 +1,6 @@
 """Fits the geometric baseline on the training cases of a cohort, scores it on the others and writes the bundle.
 
-    python benchmarks/fit_geometric.py COHORT [--seed 42] [--no-beams] [--bundle FOLDER] [--json FILE]
+    python tools/fit_geometric.py COHORT [--seed 42] [--no-beams] [--bundle FOLDER] [--json FILE]
 
 COHORT is a store with splits.yaml (`vmat-rt cohort split`). Its outliers (prosthesis, spacer) are not fitted on and are
 scored apart. Every tenth training case decides when to stop. Scores are on the cohort's grid, where the model predicts.
@@ -185,7 +185,7 @@ def main() -> None:
     started = time.perf_counter()
     fitted = fit(cases(cohort, keys), settings, PLAN)
     fit_s = time.perf_counter() - started
-    command = f"python benchmarks/fit_geometric.py COHORT --seed {seed}" + (" --no-beams" if options.no_beams else "")
+    command = f"python tools/fit_geometric.py COHORT --seed {seed}" + (" --no-beams" if options.no_beams else "")
     described = manifest(cohort, fitted, settings, describe(cohort, keys, command))
     images = {key: cohort.record(key).image_sha256 for key in keys}
     files = {TREES: fitted.packed(), **training_cases(images)}
