@@ -17,9 +17,7 @@ SERVICE = ROOT / "service" / "vmat_rt_service"
 LEVELS: dict[str, int] = {
     "errors": 0,
     "grid": 1,
-    "publish": 1,
-    "processes": 1,
-    "threads": 1,
+    "system": 1,
     "case": 2,
     "protocol": 3,
     "bundle": 3,
@@ -33,19 +31,30 @@ LEVELS: dict[str, int] = {
     "nn": 6,
     "report": 6,
     "prediction": 7,
-    "pipeline": 7,
-    "inspect": 7,
-    "intake": 7,
-    "simulate": 7,
-    "shipped_cohort": 7,
-    "cohort_info": 7,
-    "cohort_export": 7,
-    "review": 7,
+    "study": 7,
+    "curation": 7,
     "train": 7,
     "evaluate": 8,
     "commands": 9,
     "cli": 10,
 }
+SERVICE_LEVELS: dict[str, int] = {
+    "logs": 0,
+    "lock": 0,
+    "files": 0,
+    "children": 0,
+    "config": 0,
+    "disk": 1,
+    "journal": 2,
+    "outbox": 3,
+    "intake": 4,
+    "work": 4,
+    "network": 4,
+    "web": 4,
+    "doctor": 5,
+    "supervisor": 6,
+}
+SERVICE_SIBLINGS = {"intake", "work", "network", "web"}
 SIBLINGS = {"dicom", "cohort", "phantom", "baseline", "nn", "report"}
 HOMES = {
     "pydicom": {"dicom"},
@@ -74,9 +83,8 @@ def service_modules() -> list[Path]:
     return sorted(SERVICE.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return parts[0]
+def room_of(path: Path, package: Path = PACKAGE) -> str:
+    return path.relative_to(package).with_suffix("").parts[0]
 
 
 def imports_of(path: Path) -> list[tuple[str, bool]]:
@@ -89,7 +97,10 @@ def imports_of(path: Path) -> list[tuple[str, bool]]:
             found += [(alias.name, id(node) in top) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide arrows"
-            names = [f"{node.module}.{a.name}" if node.module == "vmat_rt" else str(node.module) for a in node.names]
+            names = [
+                f"{node.module}.{a.name}" if node.module in {"vmat_rt", "vmat_rt_service"} else str(node.module)
+                for a in node.names
+            ]
             found += [(name, id(node) in top) for name in names]
     return found
 
@@ -110,6 +121,22 @@ def test_imports_point_down(path: Path) -> None:
         assert not (room in SIBLINGS and other in SIBLINGS), f"{path.name} imports its sibling room {other}"
 
 
+@pytest.mark.parametrize("path", service_modules(), ids=lambda p: str(p.relative_to(SERVICE)))
+def test_imports_of_the_service_point_down(path: Path) -> None:
+    room = room_of(path, SERVICE)
+    if room == "__init__":
+        return
+    assert room in SERVICE_LEVELS, f"the service's room {room} is not in docs/architecture.md"
+    for name, _ in imports_of(path):
+        package, _, rest = name.partition(".")
+        other = rest.split(".")[0]
+        if package != "vmat_rt_service" or other in {room, ""}:
+            continue
+        assert SERVICE_LEVELS[other] <= SERVICE_LEVELS[room], f"{path.name} imports {name} upwards"
+        both = room in SERVICE_SIBLINGS and other in SERVICE_SIBLINGS
+        assert not both, f"{path.name} imports its sibling room {other}"
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_outside_packages_stay_in_their_rooms(path: Path) -> None:
     room = room_of(path)
@@ -128,12 +155,12 @@ def test_only_commands_know_the_service_and_only_when_used(path: Path) -> None:
             assert not at_top, f"{path.name} imports the service at the top"
 
 
-@pytest.mark.parametrize("path", service_modules(), ids=lambda p: p.name)
-def test_the_service_stands_above_the_pipeline_and_below_the_commands(path: Path) -> None:
+@pytest.mark.parametrize("path", service_modules(), ids=lambda p: str(p.relative_to(SERVICE)))
+def test_the_service_stands_above_the_main_line_and_below_the_commands(path: Path) -> None:
     for name, at_top in imports_of(path):
         package, _, rest = name.partition(".")
         assert name.split(".")[:2] not in (["vmat_rt", "commands"], ["vmat_rt", "cli"]), f"{path.name} imports {name}"
-        if (package, rest.split(".")[0]) == ("vmat_rt", "pipeline") or package in {"torch", "lightgbm"}:
+        if (package, rest.split(".")[0]) == ("vmat_rt", "study") or package in {"torch", "lightgbm"}:
             assert not at_top, f"{path.name} imports {name} at the top: only a worker at work may load it"
 
 
@@ -179,3 +206,10 @@ def test_every_room_stands_in_the_architecture_page() -> None:
     rooms = {room_of(path) for path in modules()} - {"__init__"}
     absent = {room for room in rooms if f"`{room}" not in page}
     assert not absent, f"docs/architecture.md does not mention {absent}"
+    absent = {room for room in SERVICE_LEVELS if not re.search(rf"\b{room}\b", page)}
+    assert not absent, f"docs/architecture.md does not mention {absent} of the service"
+
+
+@pytest.mark.parametrize("folder", sorted({p.parent for p in modules() + service_modules()}), ids=lambda p: p.name)
+def test_a_floor_holds_less_than_twenty_modules(folder: Path) -> None:
+    assert len(list(folder.glob("*.py"))) <= 20, "a room is missing"

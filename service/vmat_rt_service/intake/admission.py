@@ -17,7 +17,7 @@ from vmat_rt_service.intake.survey import Survey
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import INCOMPLETE, State
 from vmat_rt_service.logs import event
-from vmat_rt_service.outbox.refusal import publish_waiting, withdraw
+from vmat_rt_service.outbox.refusal import publish_refusal, withdraw
 
 _STAGED_AHEAD = 4
 _BACK_OFF_SECONDS = 5.0
@@ -196,7 +196,7 @@ class Intake:
         if overdue:
             group.since = float("inf")  # said once
         if overdue and job.state is State.RECEIVING:
-            publish_waiting(self._config.outbox, job.key, verdict)
+            publish_refusal(self._config.outbox, job.key, State.QUARANTINED, [verdict.as_problem()])
             self._journal.move(job.id, State.QUARANTINED, verdict.code)
             event("quarantined", job=job.id, key=job.key, code=verdict.code)
 

@@ -10,11 +10,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from vmat_rt.errors import Problem
 from vmat_rt_service.intake.catalogue import Catalogue, folder_of, nearest
 from vmat_rt_service.intake.headers import Header, References
 
 _Z_TOLERANCE_MM = 0.1
 _MOST_Z = 5
+_REMEDIES = {
+    "NO_STRUCTURES": "Send the RTSTRUCT that was drawn on this CT.",
+    "UNREADABLE": "Give the service the right to read these files.",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,11 @@ class Waiting:
 
     code: str
     sentence: str
+
+    def as_problem(self) -> Problem:
+        """The same for a person who finds the study in quarantine, with what to do."""
+        remedy = _REMEDIES.get(self.code, "Send the missing CT slices.")
+        return Problem(self.code, self.sentence[0].upper() + self.sentence[1:] + ".", remedy)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmat_rt.system.publish import flush, published_folder
+from vmat_rt_service.files import sha256_of
 from vmat_rt_service.intake.inbox import Version
 
 _BLOCK = 1 << 20
@@ -97,12 +97,6 @@ def dispose(files: Iterable[tuple[str, str]], known: set[str], archive: Path | N
         os.unlink(path)  # noqa: PTH108
 
 
-def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file, read in blocks."""
-    with open(path, "rb") as stream:  # noqa: PTH123
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def sweep(folder: Path, keep: Iterable[str] = ()) -> int:
     """Remove everything of a folder but the names to keep; the count of what went."""
     wanted = set(keep)
@@ -116,12 +110,3 @@ def sweep(folder: Path, keep: Iterable[str] = ()) -> int:
             path.unlink(missing_ok=True)
         removed += 1
     return removed
-
-
-def write_json(path: Path, document: object) -> None:
-    """A small JSON file, flushed to disk; the caller renames its folder into place."""
-    with path.open("w", encoding="utf-8") as stream:
-        json.dump(document, stream, indent=2, sort_keys=True)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -32,7 +32,7 @@ from pynetdicom.association import Association
 from vmat_rt.errors import ConfigError
 from vmat_rt_service import children, logs
 from vmat_rt_service.config import Destination, Kind, ServiceConfig
-from vmat_rt_service.intake.staging import sha256_of
+from vmat_rt_service.files import sha256_of
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.sends import Ledger, Send
 from vmat_rt_service.network.tls import client_context

@@ -11,7 +11,7 @@ from typing import Any
 
 from vmat_rt.errors import VmatError
 from vmat_rt.system.publish import flush
-from vmat_rt_service.intake.staging import sha256_of, write_json
+from vmat_rt_service.files import sha256_of, write_json
 from vmat_rt_service.journal.jobs import Job
 
 RECORD = "job.json"

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from vmat_rt.errors import Problem
 from vmat_rt.system.publish import published_folder
-from vmat_rt_service.intake.readiness import Waiting
-from vmat_rt_service.intake.staging import write_json
+from vmat_rt_service.files import write_json
 from vmat_rt_service.journal.states import State
 
 FOLDER = "refused"
@@ -23,10 +22,6 @@ _ADVICE = {
     State.REFUSED: "Send the corrected files: they are taken as a new study. The inputs were not changed.",
     State.FAILED: "The inputs were not changed. `vmat-rt jobs retry` runs the study again.",
     State.QUARANTINED: "It goes on by itself as soon as the missing files arrive.",
-}
-_REMEDIES = {
-    "NO_STRUCTURES": "Send the RTSTRUCT that was drawn on this CT.",
-    "UNREADABLE": "Give the service the right to read these files.",
 }
 
 
@@ -45,13 +40,6 @@ def publish_refusal(
     with published_folder(outbox / FOLDER / key) as folder:
         (folder / "reason.html").write_text(page, encoding="utf-8")
         write_json(folder / "reason.json", {"schema_version": 1, "case": key, "state": str(state), "problems": listed})
-
-
-def publish_waiting(outbox: Path, key: str, waiting: Waiting) -> None:
-    """The reason of a quarantined study."""
-    remedy = _REMEDIES.get(waiting.code, "Send the missing CT slices.")
-    sentence = waiting.sentence[0].upper() + waiting.sentence[1:] + "."
-    publish_refusal(outbox, key, State.QUARANTINED, [Problem(waiting.code, sentence, remedy)])
 
 
 def withdraw(outbox: Path, key: str) -> None:

@@ -7,7 +7,6 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 
 import jinja2
@@ -77,7 +76,7 @@ class Pages:
         self._config = config
         self._pulse = pulse
         self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+            loader=jinja2.PackageLoader("vmat_rt_service"),
             autoescape=True,
             trim_blocks=True,
             lstrip_blocks=True,

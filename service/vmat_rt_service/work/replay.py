@@ -12,7 +12,7 @@ from typing import Any
 
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.intake.staging import sha256_of
+from vmat_rt_service.files import sha256_of
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.states import State
