@@ -11,6 +11,7 @@ import pytest
 from tests.dicom_phantom import Drawn, beam, disc, edited, write_study
 from vmat_rt.case import Case, Contours, Volume
 from vmat_rt.dicom.load import choose_protocol, load_case, load_structures, prescription_for, structure_problems
+from vmat_rt.dicom.prescription import Given
 from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction
@@ -35,7 +36,7 @@ def protocol(*specs: StructureSpec, name: str = "test") -> Protocol:
 
 
 def loaded(folder: Path, prescription: Mapping[str, float] | None = None, fractions: int | None = None) -> Case:
-    return load_case(read_study(folder), protocol(), prescription, fractions)
+    return load_case(read_study(folder), protocol(), Given(prescription or {}, fractions))
 
 
 def refusal(folder: Path, prescription: Mapping[str, float] | None = None) -> dict[str, Problem]:
@@ -83,15 +84,17 @@ def test_without_plan_the_protocol_prescribes_what_it_can(tmp_path: Path) -> Non
     assert "--prescription PTV_7000=70" in problem.remedy
 
 
-def test_the_user_goes_before_the_plan_and_the_plan_before_the_protocol(tmp_path: Path) -> None:
+def test_the_user_goes_before_the_plan_and_a_plan_rules_out_the_protocol(tmp_path: Path) -> None:
     write_study(tmp_path, plan=True, prescription_gy={1: 70.0})
-    case = loaded(tmp_path, {"ptv 7000": 66.0}, 33)
+    case = loaded(tmp_path, {"ptv 7000": 66.0, "PTV_5600": 54.0}, 33)
     assert case.prescription.dose_gy == {"PTV_7000": 66.0, "PTV_5600": 54.0}
     assert case.prescription.fractions == 33
-    assert case.prescription.source == "command line, protocol default"
-    case = loaded(tmp_path)
+    assert case.prescription.source == "command line"
+    assert "PTV_5600" in refusal(tmp_path)["PRESCRIPTION_UNKNOWN"].message
+    assert "PTV_5600" in refusal(tmp_path, {"PTV_7000": 66.0})["PRESCRIPTION_UNKNOWN"].message
+    case = loaded(tmp_path, {"PTV_5600": 54.0})
     assert case.prescription.dose_gy == {"PTV_7000": 70.0, "PTV_5600": 54.0}
-    assert case.prescription.source == "plan, protocol default"
+    assert case.prescription.source == "plan, command line"
 
 
 def test_a_site_dose_reference_prescribes_by_its_description(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.dicom_phantom import Drawn, Phantom, disc, write_study
 from vmat_rt.dicom.dose import read_dose
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.plan import read_plan
+from vmat_rt.dicom.prescription import Given
 from vmat_rt.dicom.study import find_studies, read_files, read_study
 from vmat_rt.dicom.write.header import header_from
 from vmat_rt.errors import InputError, Problem
@@ -38,7 +39,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
 def read_everything(phantom: Phantom) -> None:
     """Each way of reading; InputError is the only exception that may come, and each of its problems says something."""
     for attempt in (
-        lambda: load_case(read_study(phantom.folder), PROTOCOL, {"PTV_7000": 70.0, "PTV_5600": 56.0}),
+        lambda: load_case(read_study(phantom.folder), PROTOCOL, Given({"PTV_7000": 70.0, "PTV_5600": 56.0}, 28)),
         lambda: [header_from(read_files(entry, need_ct=False)) for entry in find_studies(phantom.folder)],
         lambda: read_dose(phantom.dose_file),
         lambda: read_plan(phantom.plan_file),

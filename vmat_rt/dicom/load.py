@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from vmat_rt.case import Case, Contours, Prescription, Structure, Volume
 from vmat_rt.dicom.gantry import seen_supine
 from vmat_rt.dicom.placement import placement_problems
-from vmat_rt.dicom.prescription import find_prescription
+from vmat_rt.dicom.prescription import Given, find_prescription
 from vmat_rt.dicom.structures import StructureSet
 from vmat_rt.dicom.study import Study
 from vmat_rt.errors import InputError, Problem, raise_errors, warning
@@ -22,6 +22,9 @@ from vmat_rt.protocol import Protocol
 _CONTOUR_IT = "Contour it, or add the name it has here to the aliases of a site protocol (--protocol my.yaml)."
 
 
+NOTHING_GIVEN = Given()
+
+
 @dataclass(frozen=True)
 class _Named:
     """A structure with what was found wrong with it; errors only where the protocol uses it."""
@@ -30,13 +33,11 @@ class _Named:
     problems: tuple[Problem, ...]
 
 
-def load_case(
-    study: Study, protocol: Protocol, prescription: Mapping[str, float] | None = None, fractions: int | None = None
-) -> Case:
+def load_case(study: Study, protocol: Protocol, given: Given = NOTHING_GIVEN) -> Case:
     """The study in the protocol's terms, without identity.
 
-    prescription: total Gy by target, before the plan's and the protocol's own. Raises InputError with every problem of
-    the case, ConfigError when `prescription` names what the protocol does not have as a target.
+    given: doses and fractions from the user, before the plan's and the protocol's own. Raises InputError with every
+    problem of the case, ConfigError when the user's doses name what the protocol does not have as a target.
     """
     if study.ct is None:
         raise InputError(_errors(study.problems) or [Problem("NO_CT", "The study has no CT.", "Add the CT series.")])
@@ -46,8 +47,8 @@ def load_case(
     problems += [problem for one in named for problem in (*one.problems, *_placement(one, ct))]
     structures = {s.name: s for s in (one.structure for one in named) if s.name is not None and s.shape is not None}
     problems += _missing({one.structure.name for one in named}, protocol)
-    targets = [structures[spec.name] for spec in protocol.with_role("target") if spec.name in structures]
-    prescribed, prescription_problems = find_prescription(targets, protocol, study.plan, prescription or {}, fractions)
+    problems += position_problems(study)
+    prescribed, prescription_problems = find_prescription([one.structure for one in named], protocol, study.plan, given)
     problems += prescription_problems
     raise_errors(problems)
     assert prescribed is not None  # a case without contoured target was refused by _missing
@@ -88,21 +89,15 @@ def commonly_named(study: Study, protocols: Iterable[Protocol]) -> tuple[Structu
 
 
 def prescription_for(
-    study: Study,
-    protocol: Protocol,
-    structures: Iterable[Structure],
-    prescription: Mapping[str, float] | None = None,
-    fractions: int | None = None,
+    study: Study, protocol: Protocol, structures: Iterable[Structure], given: Given = NOTHING_GIVEN
 ) -> Prescription:
     """The prescription of those of `structures` that are contoured targets; as `load_case` finds it.
 
     Raises InputError when the dose of one is unknown or none is a target, ConfigError as `load_case`.
     """
-    names = {spec.name for spec in protocol.with_role("target")}
-    targets = [structure for structure in structures if structure.name in names and structure.shape is not None]
-    found, problems = find_prescription(targets, protocol, study.plan, prescription or {}, fractions)
+    found, problems = find_prescription(structures, protocol, study.plan, given)
     if found is None:
-        raise InputError(problems or [_no_target(sorted(names))])
+        raise InputError(problems or [_no_target(sorted(spec.name for spec in protocol.with_role("target")))])
     return found
 
 
@@ -203,6 +198,19 @@ def _angles_deg(study: Study) -> tuple[float, ...]:
         return ()
     position = study.plan.patient_position or (study.ct.patient_position if study.ct is not None else "")
     return tuple(sorted(seen_supine(angle, position) for angle in study.plan.gantry_angles_deg))
+
+
+def position_problems(study: Study) -> tuple[Problem, ...]:
+    """Whether the plan's patient setup and the CT agree on how the patient lies."""
+    planned = "" if study.plan is None else study.plan.patient_position
+    imaged = "" if study.ct is None else study.ct.patient_position
+    if not planned or not imaged or planned == imaged:
+        return ()
+    message = (
+        f"The plan's patient setup says {planned[:16]}, the CT says {imaged[:16]}. "
+        f"The plan's gantry angles are read as those of a patient in {planned[:16]}."
+    )
+    return (warning("PLAN_POSITION", message, "Check which is right, and export the plan again or leave it out."),)
 
 
 def _as_warning(problem: Problem) -> Problem:

@@ -12,12 +12,11 @@ from pydicom.dataset import Dataset
 from vmat_rt.dicom.attributes import Attributes, readable_header
 from vmat_rt.dicom.files import Kind, kind_of, read_whole
 from vmat_rt.dicom.gantry import COARSE_STEP_DEG, FEWEST_IN_ARC
+from vmat_rt.dicom.planned_doses import PlannedDoses, read_planned_doses
 from vmat_rt.errors import InputError, Problem, warning
 
 _ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
 _ARC_STEP_DEG = 10.0
-_HIGHEST_DOSE_GY = 200.0
-_SAY_IT = "Give the dose with --prescription NAME=GY and --fractions N."
 _TURNING = {"CW", "CC"}
 _ROUNDING_DEG = 0.05  # machines give angles to a tenth of a degree
 _Pass = tuple[float, float, str]  # gantry angle at its start, at its end, and the way of turning
@@ -28,21 +27,33 @@ _IMAGING = {"SETUP", "TREATMENT_BEAM_DRR", "OPEN_PORTFILM", "TRMT_PORTFILM", "MA
 class Plan:
     """What an RTPLAN says that a prediction needs.
 
-    prescription_gy: total Gy by ROINumber of the target; prescription_by_label_gy: the same for dose references that
-    name a site instead of an ROI. gantry_angles_deg: IEC 61217 directions of the treatment beams as written, ascending;
-    an arc stands as its control points where these are 3 to 10 degrees apart, else as the multiples of 10 degrees that
-    it passes. patient_position: of the patient setup, or "".
+    doses: what it prescribes, as far as that can be read in one way. gantry_angles_deg: IEC 61217 directions of the
+    treatment beams as written, ascending; an arc stands as its control points where these are 3 to 10 degrees apart,
+    else as the multiples of 10 degrees that it passes. patient_position: of the patient setup, or "".
     """
 
     sop_uid: str
     header: Dataset
-    fractions: int | None
-    prescription_gy: Mapping[int, float]
+    doses: PlannedDoses
     gantry_angles_deg: tuple[float, ...]
     structure_set_uid: str
-    prescription_by_label_gy: Mapping[str, float]
     patient_position: str = ""
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def fractions(self) -> int | None:
+        """Fractions of the whole course, None where the plan does not say them in one way."""
+        return self.doses.fractions
+
+    @property
+    def prescription_gy(self) -> Mapping[int, float]:
+        """Total Gy by ROINumber, for dose references that name an ROI."""
+        return {r.roi_number: r.dose_gy for r in self.doses.references if r.roi_number is not None}
+
+    @property
+    def prescription_by_label_gy(self) -> Mapping[str, float]:
+        """Total Gy by description, for dose references that name no ROI."""
+        return {r.description: r.dose_gy for r in self.doses.references if r.roi_number is None and r.description}
 
 
 def read_plan(path: Path) -> Plan:
@@ -51,8 +62,8 @@ def read_plan(path: Path) -> Plan:
     if kind_of(a.dataset, a.what) is not Kind.PLAN:
         raise InputError(Problem("PLAN_NOT_RTPLAN", f"{path.name!r} is no RTPLAN.", "Give an RTPLAN file."))
     _refuse_other_treatments(a)
-    by_roi, by_label, problems = _prescription(a)
-    fractions, fraction_problems = _fractions(a)
+    doses = read_planned_doses(a)
+    problems = list(doses.problems)
     beams = [beam for beam in a.items("BeamSequence") if beam.text("TreatmentDeliveryType").upper() not in _IMAGING]
     if any(_couch_turned(beam) for beam in beams):
         message = "The plan turns the couch; its beams are taken as coplanar."
@@ -61,15 +72,13 @@ def read_plan(path: Path) -> Plan:
     return Plan(
         sop_uid=a.need_text("SOPInstanceUID"),
         header=readable_header(a.dataset),
-        fractions=fractions,
-        prescription_gy=by_roi,
+        doses=doses,
         gantry_angles_deg=tuple(
             sorted({angle for beam in beams for angle in _directions(beam) or _first_direction(beam)})
         ),
         structure_set_uid=structure_set_of(a),
-        prescription_by_label_gy=by_label,
         patient_position=setups[0].text("PatientPosition").upper() if setups else "",
-        problems=(*problems, *fraction_problems),
+        problems=tuple(problems),
     )
 
 
@@ -90,40 +99,6 @@ def _refuse_other_treatments(a: Attributes) -> None:
         kind = f"a plan of {', '.join(sorted(radiation)).lower()} beams"
     if kind is not None:
         raise InputError(Problem("PLAN_NOT_PHOTON", f"The RTPLAN is {kind}.", "Give a photon plan, or none."))
-
-
-def _prescription(a: Attributes) -> tuple[dict[int, float], dict[str, float], list[Problem]]:
-    """Total Gy by ROI number and by description, of dose references that are targets (PS3.3 C.8.8.10)."""
-    by_roi: dict[int, float] = {}
-    by_label: dict[str, float] = {}
-    problems: list[Problem] = []
-    for item in a.items("DoseReferenceSequence"):
-        if item.text("DoseReferenceType").upper() not in ("TARGET", ""):
-            continue
-        dose_gy = item.number("TargetPrescriptionDose")
-        if dose_gy is None:
-            continue
-        if not 0 < dose_gy <= _HIGHEST_DOSE_GY:
-            message = f"The plan prescribes {dose_gy:g} Gy to a target, which cannot be; it is not used."
-            problems.append(warning("PLAN_PRESCRIPTION_INVALID", message, _SAY_IT))
-            continue
-        number, label = item.whole("ReferencedROINumber"), item.text("DoseReferenceDescription")
-        # Phases prescribe to one target one after the other; the largest reference is the target's own.
-        if number is not None:
-            by_roi[number] = max(dose_gy, by_roi.get(number, 0.0))
-        elif label:
-            by_label[label] = max(dose_gy, by_label.get(label, 0.0))
-    return by_roi, by_label, problems
-
-
-def _fractions(a: Attributes) -> tuple[int | None, list[Problem]]:
-    groups = a.items("FractionGroupSequence")
-    planned = [group.whole("NumberOfFractionsPlanned") or 0 for group in groups]
-    known = [count for count in planned if 0 < count <= 200]
-    if len(known) > 1:
-        message = f"The plan has {len(known)} fraction groups ({', '.join(map(str, known))} fractions); none used."
-        return None, [warning("PLAN_FRACTION_GROUPS", message, "Give the number of fractions with --fractions N.")]
-    return (known[0] if known else None), []
 
 
 def _couch_turned(beam: Attributes) -> bool:

@@ -1,55 +1,94 @@
-"""Which dose each contoured target gets: what the user says, else the plan, else the protocol. Never a guess."""
+"""Which dose each contoured target gets: what the user says, else the plan, else the protocol. Never a guess.
+
+A plan's dose is placed where it names the target: by ROI number, by description, or, for one dose of an organ, site or
+CTV, where there is one target that it can mean. A plan beside the CT rules out the protocol's defaults, unless it
+agrees with them in all that it says and the target's own name says the rest. Without a plan they stand as a whole, with
+a warning, and only for targets whose name says the dose or whose protocol was asked for by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from vmat_rt.case import Prescription, Structure
+from vmat_rt.dicom.dose_names import contradicts, names_dose, same_dose
+from vmat_rt.dicom.placed_doses import PlacedDoses, place_doses
 from vmat_rt.dicom.plan import Plan
+from vmat_rt.dicom.prescription_problems import (
+    assumed,
+    contradicting,
+    dose_unknown,
+    fractions_unknown,
+    not_contoured,
+    shorten,
+)
 from vmat_rt.errors import ConfigError, Problem
 from vmat_rt.naming import alias_table, fold
 from vmat_rt.protocol import Protocol
 
 _USER, _PLAN, _PROTOCOL = "command line", "plan", "protocol default"
+_LONGEST_NAME = 48
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says: total Gy by target (TG-263 name or alias), fractions, and whether the protocol is theirs."""
+
+    dose_gy: Mapping[str, float] = field(default_factory=dict)
+    fractions: int | None = None
+    protocol_named: bool = True
 
 
 def find_prescription(
-    targets: Iterable[Structure],
-    protocol: Protocol,
-    plan: Plan | None,
-    given_gy: Mapping[str, float],
-    given_fractions: int | None,
+    structures: Iterable[Structure], protocol: Protocol, plan: Plan | None, given: Given
 ) -> tuple[Prescription | None, tuple[Problem, ...]]:
-    """The prescription of contoured targets, or the problems that stand against it.
+    """The prescription of the contoured targets among `structures`, or the problems that stand against it.
 
-    given_gy: total Gy by target (TG-263 name or alias), from the user. Raises ConfigError when it names no target.
+    Warnings come with a prescription too. Raises ConfigError when the user's doses name no target.
     """
-    sources = (
-        (_USER, _given(given_gy, protocol)),
-        (_PLAN, _planned(plan, protocol, targets := tuple(targets))),
-        (_PROTOCOL, protocol.default_prescription_gy()),
-    )
-    names = [structure.name for structure in targets if structure.name is not None]
+    structures = tuple(structures)
+    names = {spec.name for spec in protocol.with_role("target")}
+    targets = {s.name: s for s in structures if s.name in names and s.shape is not None and s.name is not None}
+    told = _told(given.dose_gy, protocol)
+    placed = PlacedDoses() if plan is None else place_doses(plan, protocol, structures, targets)
+    defaults = _defaults(targets, protocol, plan, given, placed)
+    dose_gy, used = _chosen(targets, ((_USER, told), (_PLAN, placed.dose_gy), (_PROTOCOL, defaults)))
+    fractions, said_by = _fractions(plan, protocol, given, dose_gy)
+    without = [target for name, target in targets.items() if name not in dose_gy]
+    problems = [dose_unknown(target, targets, plan, _why_no_default(target, given)) for target in without]
+    problems += [not_contoured(name) for name in told if name not in targets]
+    if fractions is None and dose_gy and not problems:
+        problems.append(fractions_unknown(dose_gy, plan))
+    if problems or not dose_gy or fractions is None:
+        return None, tuple(problems)
+    problems += placed.problems if _PLAN in used else ()
+    if _PROTOCOL in used:
+        problems.append(assumed(defaults, protocol, "there is no plan" if plan is None else "the plan does not say it"))
+    problems += [
+        contradicting(targets[n], dose) for n, dose in dose_gy.items() if contradicts(targets[n].roi_name, dose)
+    ]
+    origin = ", ".join(dict.fromkeys(used))
+    if said_by not in used:
+        origin += f" (fractions: {said_by})"
+    return Prescription(dose_gy, fractions, origin), tuple(problems)
+
+
+def _chosen(
+    targets: Iterable[str], sources: Sequence[tuple[str, Mapping[str, float]]]
+) -> tuple[dict[str, float], list[str]]:
+    """The first source's dose of every target that has one, and which sources were used."""
     dose_gy: dict[str, float] = {}
     used: list[str] = []
-    for name in names:
-        for source, doses in sources:
-            if name in doses:
-                dose_gy[name] = doses[name]
-                used.append(source)
-                break
-    problems = [_unknown(name) for name in names if name not in dose_gy]
-    problems += [_not_contoured(name) for name in sources[0][1] if name not in names]
-    if problems or not dose_gy:
-        return None, tuple(problems)
-    fractions, told_by = _fractions(plan, protocol, given_fractions)
-    origin = ", ".join(dict.fromkeys(used))
-    if told_by not in used:
-        origin += f" (fractions: {told_by})"
-    return Prescription(dose_gy, fractions, origin), ()
+    for name in targets:
+        source, doses = next((pair for pair in sources if name in pair[1]), ("", {}))
+        if source:
+            dose_gy[name] = doses[name]
+            used.append(source)
+    return dose_gy, used
 
 
-def _given(given_gy: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
+def _told(given_gy: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
     table = alias_table(protocol)
     targets = {spec.name for spec in protocol.with_role("target")}
     doses: dict[str, float] = {}
@@ -57,44 +96,45 @@ def _given(given_gy: Mapping[str, float], protocol: Protocol) -> dict[str, float
         name = table.get(fold(label))
         if name not in targets:
             known = ", ".join(sorted(targets))
-            raise ConfigError(f"{label!r} is no target of the protocol {protocol.name}; its targets are {known}")
+            raise ConfigError(f"{label!r} is not a target of the protocol {protocol.name}; its targets are {known}")
         doses[str(name)] = dose
     return doses
 
 
-def _planned(plan: Plan | None, protocol: Protocol, targets: Iterable[Structure]) -> dict[str, float]:
-    """By ROI number; by the description of a dose reference only for targets that no number prescribes."""
-    if plan is None:
-        return {}
-    table = alias_table(protocol)
-    labelled = {table.get(fold(label)): dose for label, dose in plan.prescription_by_label_gy.items()}
-    doses = {name: dose for name, dose in labelled.items() if name is not None}
-    by_number = {
-        structure.name: plan.prescription_gy[structure.number]
-        for structure in targets
-        if structure.name is not None and structure.number is not None and structure.number in plan.prescription_gy
-    }
-    return {**doses, **by_number}
+def _defaults(
+    targets: Mapping[str, Structure], protocol: Protocol, plan: Plan | None, given: Given, placed: PlacedDoses
+) -> dict[str, float]:
+    """The protocol's doses where they may stand beside what the user and the plan say."""
+    defaults = {name: dose for name, dose in protocol.default_prescription_gy().items() if name in targets}
+    told = _told(given.dose_gy, protocol)
+    missing = {name: dose for name, dose in defaults.items() if name not in placed.dose_gy and name not in told}
+    named = {name: dose for name, dose in missing.items() if names_dose(targets[name].roi_name, dose)}
+    said = {**placed.dose_gy, **told}
+    agrees = all(same_dose(dose, defaults.get(name, 0.0)) for name, dose in said.items())
+    agrees = agrees and given.fractions in (None, protocol.fractions)
+    if plan is not None:
+        agrees = agrees and bool(said) and not placed.loose and plan.fractions == protocol.fractions
+        return named if agrees else {}
+    return (missing if given.protocol_named else named) if agrees else {}
 
 
-def _fractions(plan: Plan | None, protocol: Protocol, given: int | None) -> tuple[int, str]:
-    if given is not None:
-        return given, _USER
-    if plan is not None and plan.fractions is not None:
+def _why_no_default(target: Structure, given: Given) -> str:
+    """Without a plan."""
+    if given.dose_gy or given.fractions is not None:
+        return "the doses or fractions given are not the protocol's, so its own dose does not go with them"
+    if given.protocol_named:
+        return "neither a plan nor the protocol gives it"
+    return f'there is no plan, and the name "{shorten(target.roi_name)}" does not say a dose'
+
+
+def _fractions(
+    plan: Plan | None, protocol: Protocol, given: Given, dose_gy: Mapping[str, float]
+) -> tuple[int | None, str]:
+    """The user's, the plan's; without a plan the protocol's, unless a dose is not the one that it gives."""
+    if given.fractions is not None:
+        return given.fractions, _USER
+    if plan is not None:
         return plan.fractions, _PLAN
-    return protocol.fractions, _PROTOCOL
-
-
-def _unknown(name: str) -> Problem:
-    message = f"The dose prescribed to {name} is unknown: neither a plan nor the protocol gives it."
-    return Problem("PRESCRIPTION_UNKNOWN", message, f"Give it in Gy, e.g. --prescription {_example(name)}.")
-
-
-def _example(name: str) -> str:
-    """PTV_7000 -> PTV_7000=70: by TG-263 the number in a target's name is its dose in cGy."""
-    digits = name.rpartition("_")[2]
-    return f"{name}={int(digits) / 100:g}" if digits.isdigit() else f"{name}=70"
-
-
-def _not_contoured(name: str) -> Problem:
-    return Problem("TARGET_MISSING", f"A dose is given for {name}, which is not contoured.", "Contour it or omit it.")
+    defaults = protocol.default_prescription_gy()
+    own = all(same_dose(dose, defaults.get(name, dose)) for name, dose in dose_gy.items())
+    return (protocol.fractions if own else None), _PROTOCOL

@@ -83,9 +83,7 @@ def _name_and_prescribe(found: _Found, study: Study, choice: StudyChoice) -> Non
     found.structures = load_structures(study, found.protocol)
     if study.ct is not None:
         found.note(case_of(study, found.protocol, choice).problems)
-    found.prescription = prescription_for(
-        study, found.protocol, found.structures, choice.prescription_gy or None, choice.fractions
-    )
+    found.prescription = prescription_for(study, found.protocol, found.structures, choice.given)
 
 
 def as_text(document: InspectDocument) -> str:

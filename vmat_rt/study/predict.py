@@ -14,6 +14,7 @@ from vmat_rt.bundle import Bundle, baseline_bundle, find_bundle
 from vmat_rt.case import Case, ModelIdentity, Structure, Volume
 from vmat_rt.dicom.load import choose_protocol, load_case
 from vmat_rt.dicom.plan import read_plan
+from vmat_rt.dicom.prescription import Given
 from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.dicom.write.dose import Bits, write_rtdose
 from vmat_rt.dicom.write.header import header_from
@@ -43,6 +44,11 @@ class StudyChoice:
     protocol: Protocol | None = None
     prescription_gy: Mapping[str, float] = field(default_factory=dict)
     fractions: int | None = None
+
+    @property
+    def given(self) -> Given:
+        """What the user says of the prescription; a protocol that was named speaks for its own doses."""
+        return Given(self.prescription_gy, self.fractions, protocol_named=self.protocol is not None)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def protocol_for(study: Study, choice: StudyChoice) -> Protocol:
 
 def case_of(study: Study, protocol: Protocol, choice: StudyChoice) -> Case:
     """The study without identity, named and prescribed by the protocol and the user."""
-    return load_case(study, protocol, choice.prescription_gy or None, choice.fractions)
+    return load_case(study, protocol, choice.given)
 
 
 def evaluate_dose(

@@ -106,7 +106,7 @@ def _prescription(
     if protocol is None:
         return None
     try:
-        return prescription_for(study, protocol, structures, choice.prescription_gy or None, choice.fractions)
+        return prescription_for(study, protocol, structures, choice.given)
     except InputError:
         return None
 
