@@ -86,6 +86,12 @@ class Prescription:
     def lowest_gy(self) -> float:
         return min(self.dose_gy.values())
 
+    def in_words(self) -> str:
+        """The doses from high to low and the fractions: `70 and 56 Gy in 28 fractions`."""
+        doses = [f"{dose:g}" for dose in sorted(set(self.dose_gy.values()), reverse=True)]
+        listed = f"{', '.join(doses[:-1])} and {doses[-1]}" if len(doses) > 1 else doses[0]
+        return f"{listed} Gy in {self.fractions} fraction{'s' if self.fractions != 1 else ''}"
+
 
 @dataclass(frozen=True)
 class Case:

@@ -213,15 +213,17 @@ def _unclear_groups(groups: Sequence[_Group]) -> Problem:
 
 def _words(plan: Attributes, stated: Sequence[DoseReference], groups: Sequence[_Group]) -> str:
     """What the plan says of doses and fractions, in one bounded sentence part."""
+    counts = [
+        f"{g.fractions} fractions" + ("" if g.beams_gy is None else f", its beams {g.beams_gy:g} Gy each time")
+        for g in groups
+    ]
     parts = [reference.quoted() for reference in stated]
     for item in plan.items("DoseReferenceSequence") if not stated else ():
         given = [f"{word} {value:g} Gy" for word in _OTHER_DOSES if (value := item.number(word)) is not None]
         description = _shortened(item.text("DoseReferenceDescription"))
         parts += [f'{", ".join(given)} for "{description}"' if description else ", ".join(given)] if given else []
-    for group in groups:
-        beams = "" if group.beams_gy is None else f", its beams {group.beams_gy:g} Gy each time"
-        parts.append(f"{group.fractions} fractions{beams}")
-    return _listed(parts) if parts else "neither a target dose nor a number of fractions"
+    said = [_listed(part) for part in (parts, counts) if part]
+    return "; ".join(said) if said else "neither a target dose nor a number of fractions"
 
 
 def _listed(parts: Iterable[str]) -> str:

@@ -30,7 +30,7 @@ def contradicting(target: Structure, dose_gy: float) -> Problem:
 def dose_unknown(
     target: Structure, targets: Mapping[str, Structure], plan: Plan | None, why_not_default: str
 ) -> Problem:
-    why = why_not_default if plan is None else f"the plan does not say it in one way. It says: {plan.doses.words}"
+    why = why_not_default if plan is None else f"the plan does not give one for it. The plan says: {plan.doses.words}"
     message = f"The dose prescribed to {target.name} is unknown: {why}."
     remedy = f"Give doses and fractions, e.g. {_spelled(_examples(targets))} --fractions {_example_fractions(plan)}"
     return Problem("PRESCRIPTION_UNKNOWN", message, f"{remedy}{_BY_NAME if plan is None else '.'}")
@@ -47,7 +47,7 @@ def placed_elsewhere(source: DoseReference, roi: Structure | None, target: Struc
 def fractions_unknown(dose_gy: Mapping[str, float], plan: Plan | None) -> Problem:
     doses = ", ".join(f"{name} {dose:g} Gy" for name, dose in dose_gy.items())
     if plan is not None:
-        why = f"the plan does not say it in one way. It says: {plan.doses.words}"
+        why = f"the plan does not give one for it. The plan says: {plan.doses.words}"
     else:
         why = "the doses given are not the protocol's, so its number of fractions does not go with them"
     message = f"The number of fractions for {doses} is unknown: {why}."

@@ -43,6 +43,7 @@ def report_document(result: CaseResult, files: Mapping[str, str]) -> ReportDocum
     baseline, clinical = result.other("geometric baseline"), result.other("clinical")
     goal_sets = [GoalSetEntry(name=s.name, title=s.title) for s in protocol.goal_sets]
     return ReportDocument(
+        title=f"{protocol.site[:1].upper()}{protocol.site[1:]}, {case.prescription.in_words()}",
         created=result.created,
         case=CaseEntry(key=case.key, ct=_grid_entry(case.ct.grid), dose_grid=_grid_entry(result.predicted.dose.grid)),
         patient=dict(result.patient) if result.patient is not None else None,

@@ -178,6 +178,7 @@ class ReportDocument(_Document):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     notice: Literal["PREDICTED, NOT FOR TREATMENT"] = NOTICE
+    title: str = Field(description="site and prescription of this case, not of the protocol")
     created: str | None
     case: CaseEntry
     patient: dict[str, str] | None

@@ -171,7 +171,7 @@ class Published:
         report = self.report
         goals = [goal.status for goal in report.predicted.goals]
         counts = ", ".join(f"{goals.count(status)} {status}" for status in dict.fromkeys(goals))
-        lines = [f"{report.notice}: {report.case.key}, {report.protocol.title}", f"goals: {counts or 'none'}"]
+        lines = [f"{report.notice}: {report.case.key}, {report.title}", f"goals: {counts or 'none'}"]
         lines += [f"{problem.severity}: {problem.message} {problem.remedy}" for problem in report.problems]
         lines += [f"{kind:>12}  {path}" for kind, path in self.files.items()]
         return "\n".join(lines)
