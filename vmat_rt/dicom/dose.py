@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Never
 
@@ -11,26 +11,38 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import Volume
 from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.dose_meaning import DoseMeaning, meaning_of
 from vmat_rt.dicom.files import Kind, kind_of, read_whole
 from vmat_rt.dicom.orientation import canonical_volume, cosines, signed_axis
 from vmat_rt.dicom.pixels import stored_values
-from vmat_rt.errors import InputError, Problem
+from vmat_rt.errors import InputError, Problem, warning
 
 _FRAMES_LIMIT = 10_000
 _SAME_MM = 0.01
+_ROUNDED_MM = 0.055
+"""Half of the last place of offsets that are written with one decimal, and a little."""
 _EXPORT_GY = "Export the dose as physical dose in Gy."
 
 
 @dataclass(frozen=True)
 class DoseFile:
-    """An RTDOSE. volume: Gy (z, y, x), LPS; its frame_uid is "" where the file names none. plan_uid, summation_type: as
-    written, or "".
+    """An RTDOSE. volume: Gy (z, y, x), LPS; its frame_uid is "" where the file names none. meaning: what it says of
+    itself; problems: what stands against taking it for the physical dose of a whole plan, and how it was read.
     """
 
     volume: Volume
     sop_uid: str
-    plan_uid: str
-    summation_type: str
+    meaning: DoseMeaning
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def plan_uid(self) -> str:
+        """SOPInstanceUID of the first plan that it names, or ""."""
+        return next(iter(self.meaning.plan_uids), "")
+
+    @property
+    def summation_type(self) -> str:
+        return self.meaning.summation_type
 
 
 def read_dose(path: Path) -> DoseFile:
@@ -49,18 +61,34 @@ def read_dose(path: Path) -> DoseFile:
         _refuse("DOSE_SCALING", f"DoseGridScaling is {scaling:g}.", _EXPORT_GY)
     dose_gy = (stored_values(a, frames).astype(np.float64) * scaling).astype(np.float32)
     _refuse_impossible(dose_gy)
-    return DoseFile(_placed(a, dose_gy), a.text("SOPInstanceUID"), plan_of(a), summation_type_of(a))
+    volume, problems = _placed(a, dose_gy)
+    meaning = meaning_of(a)
+    return DoseFile(volume, a.text("SOPInstanceUID"), meaning, (*meaning.problems(), *problems))
 
 
 def plan_of(dose: Attributes) -> str:
     """SOPInstanceUID of the RTPLAN that a dose belongs to, or ""."""
-    references = dose.items("ReferencedRTPlanSequence")
-    return references[0].text("ReferencedSOPInstanceUID") if references else ""
+    return next(iter(meaning_of(dose).plan_uids), "")
+
+
+def has_pixels(dose: Attributes) -> bool:
+    """Whether an RTDOSE holds a grid; one with DVHs or points alone does not."""
+    return "PixelData" in dose.dataset or "FloatPixelData" in dose.dataset
+
+
+def in_frame(dose: DoseFile, frame_uid: str) -> DoseFile:
+    """A dose that names no frame of reference, placed in the one of the plan that it belongs to, with a warning."""
+    if dose.volume.grid.frame_uid:
+        return dose
+    volume = replace(dose.volume, grid=replace(dose.volume.grid, frame_uid=frame_uid))
+    message = "The RTDOSE names no frame of reference; it was taken to lie in that of its plan's structure set."
+    said = warning("DOSE_NO_FRAME", message, "Check in the report that dose and structures fit.")
+    return replace(dose, volume=volume, problems=(*dose.problems, said))
 
 
 def summation_type_of(dose: Attributes) -> str:
     """DoseSummationType: PLAN, BEAM, FRACTION, ..., or "" where a file leaves it out."""
-    return dose.text("DoseSummationType").upper()
+    return meaning_of(dose).summation_type
 
 
 def _refuse_other_units(a: Attributes) -> None:
@@ -81,7 +109,7 @@ def _refuse_impossible(dose_gy: NDArray[np.float32]) -> None:
         _refuse("DOSE_IMPOSSIBLE", message, _EXPORT_GY)
 
 
-def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> Volume:
+def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> tuple[Volume, tuple[Problem, ...]]:
     position = a.need_numbers("ImagePositionPatient", 3)
     orientation = a.need_numbers("ImageOrientationPatient", 6)
     spacing = a.need_numbers("PixelSpacing", 2)
@@ -93,19 +121,21 @@ def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> Volume:
     if np.any(spacing <= 0):
         _refuse("DOSE_PIXEL_SPACING", f"PixelSpacing is {spacing[0]:g} x {spacing[1]:g} mm.", "Export the dose again.")
     row, column, normal = directions
-    step_mm = _frame_step_mm(a, len(dose_gy), position, orientation)
+    step_mm, problems = _frame_step_mm(a, len(dose_gy), position, orientation)
     upwards = normal if step_mm > 0 else -normal
     sizes = (abs(step_mm), float(spacing[0]), float(spacing[1]))
-    return canonical_volume(dose_gy, position, (upwards, column, row), sizes, a.text("FrameOfReferenceUID"))
+    frame_uid = a.text("FrameOfReferenceUID")
+    return canonical_volume(dose_gy, position, (upwards, column, row), sizes, frame_uid), problems
 
 
 def _frame_step_mm(
     a: Attributes, frames: int, position: NDArray[np.float64], orientation: NDArray[np.float64]
-) -> float:
-    """Signed distance from frame to frame along row x column.
+) -> tuple[float, tuple[Problem, ...]]:
+    """Signed distance from frame to frame along row x column, and what is to be said of it.
 
     GridFrameOffsetVector is relative to ImagePositionPatient when it starts with 0, along row x column; it holds z of
-    each frame when it starts with that of ImagePositionPatient, which only the identity orientation allows.
+    each frame when it starts with that of ImagePositionPatient, which only the identity orientation allows. Offsets
+    that were rounded to 0.1 mm lie within half of that from equal steps.
     """
     offsets = a.numbers("GridFrameOffsetVector")
     if frames == 1:
@@ -113,21 +143,36 @@ def _frame_step_mm(
         if thickness is None or thickness <= 0:
             message = "The dose is a single frame without SliceThickness, so it fills no volume."
             _refuse("DOSE_SINGLE_FRAME", message, "Export the dose of the whole volume.")
-        return thickness
+        return thickness, ()
     if offsets is None or offsets.size != frames:
         found = 0 if offsets is None else offsets.size
         _refuse("DOSE_FRAMES", f"The dose has {frames} frames but {found} frame offsets.", "Export the dose again.")
     identity = bool(np.allclose(orientation, (1, 0, 0, 0, 1, 0), atol=1e-3))
-    absolute = identity and abs(float(offsets[0] - position[2])) <= _SAME_MM
+    absolute = identity and abs(float(offsets[0] - position[2])) <= _ROUNDED_MM
     if abs(float(offsets[0])) > _SAME_MM and not absolute:
         message = f"The first frame offset is {offsets[0]:g} mm, neither 0 nor the z of that frame ({position[2]:g} mm)"
         _refuse("DOSE_FRAMES", f"{message} in identity orientation.", "Export the dose again.")
+    return _equal_step_mm(offsets)
+
+
+def _equal_step_mm(offsets: NDArray[np.float64]) -> tuple[float, tuple[Problem, ...]]:
+    """The step of offsets that lie on a grid of equal steps, but for rounding, which is said."""
     steps = np.diff(offsets)
     usual = float(steps.mean())
-    if abs(usual) < _SAME_MM or float(np.max(np.abs(steps - usual))) > max(0.02, 0.01 * abs(usual)):
-        message = f"The distances between dose frames run from {steps.min():g} to {steps.max():g} mm."
-        _refuse("DOSE_FRAMES", message, "Export the dose on a grid of equal steps.")
-    return usual
+    if abs(usual) >= _SAME_MM and float(np.max(np.abs(steps - usual))) <= max(0.02, 0.01 * abs(usual)):
+        return usual, ()
+    runs = f"from {steps.min():.4g} to {steps.max():.4g} mm"
+    fitted = float(np.polyfit(np.arange(offsets.size), offsets, 1)[0])
+    if abs(fitted) < 4 * _ROUNDED_MM or _rounding_mm(offsets, fitted) > _ROUNDED_MM:
+        _refuse("DOSE_FRAMES", f"The distances between dose frames run {runs}.", "Export the dose on equal steps.")
+    message = f"The frame offsets are rounded: distances run {runs}; they are read as steps of {abs(fitted):.4g} mm."
+    return fitted, (warning("DOSE_OFFSETS_ROUNDED", message, "Nothing needs to be done: that moves doses by 0.05 mm."),)
+
+
+def _rounding_mm(offsets_mm: NDArray[np.float64], step_mm: float) -> float:
+    """How far offsets lie from equal steps at the most, wherever the first of these begins."""
+    rest = offsets_mm - step_mm * np.arange(offsets_mm.size)
+    return float(rest.max() - rest.min()) / 2
 
 
 def _refuse(code: str, message: str, remedy: str) -> Never:

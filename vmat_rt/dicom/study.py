@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.ct import CtSeries, read_ct
-from vmat_rt.dicom.dose import DoseFile, plan_of, read_dose, summation_type_of
+from vmat_rt.dicom.dose import DoseFile, has_pixels, in_frame, plan_of, read_dose
+from vmat_rt.dicom.dose_meaning import meaning_of
 from vmat_rt.dicom.files import DicomFile, read_whole
 from vmat_rt.dicom.linking import StructureFile, StudyFiles, find_studies, missing_slices
 from vmat_rt.dicom.plan import Plan, read_plan, structure_set_of
@@ -20,8 +21,6 @@ from vmat_rt.errors import InputError, Problem, raise_errors, warning
 __all__ = ["CtSeries", "Study", "StudyFiles", "find_studies", "read_files", "read_study"]
 
 _T = TypeVar("_T")
-WHOLE_PLAN = ("PLAN", "MULTI_PLAN", "")
-"""DoseSummationType of a dose that may be a whole plan's."""
 _CHOOSE_STRUCTURES = "Choose one with --structures UID, or keep one study in the folder."
 _CHOOSE_SERIES = "Choose one with --series UID."
 
@@ -181,10 +180,11 @@ def _read_dose(files: StudyFiles, frame_uid: str, plan: Plan | None) -> tuple[Do
 
     One that names the plan goes before those that name none.
     """
-    sources, problems = _sources([file for file in files.doses if file.frame_uid == frame_uid], "RTDOSE")
+    sources, problems = _sources([file for file in files.doses if file.frame_uid in (frame_uid, "")], "RTDOSE")
+    sources = [pair for pair in sources if has_pixels(pair[1]) and (pair[0].frame_uid or _is_of(plan, files, pair[1]))]
     if plan is not None:
         sources = [pair for pair in sources if plan_of(pair[1]) in (plan.sop_uid, "")]
-    summed = [pair for pair in sources if summation_type_of(pair[1]) in WHOLE_PLAN]
+    summed = [pair for pair in sources if meaning_of(pair[1]).is_whole_plan and meaning_of(pair[1]).is_physical]
     named = [file for file, source in summed if plan is not None and plan_of(source) == plan.sop_uid]
     whole = named or [file for file, _ in summed]
     if not whole:
@@ -198,8 +198,13 @@ def _read_dose(files: StudyFiles, frame_uid: str, plan: Plan | None) -> tuple[Do
     if len(whole) > 1:
         message = f"{len(whole)} RTDOSE files hold a whole plan's dose; none is used."
         return None, (*problems, warning("SEVERAL_DOSES", message, "Keep the one to compare with in the folder."))
-    dose, more = _optional(lambda: read_dose(whole[0].path), "RTDOSE")
-    return dose, (*problems, *more)
+    dose, more = _optional(lambda: in_frame(read_dose(whole[0].path), frame_uid), "RTDOSE")
+    return dose, (*problems, *more, *(dose.problems if dose is not None else ()))
+
+
+def _is_of(plan: Plan | None, files: StudyFiles, dose: Attributes) -> bool:
+    """Whether a dose names this plan, and the plan this structure set."""
+    return plan is not None and plan_of(dose) == plan.sop_uid and plan.structure_set_uid == files.structures_uid
 
 
 def _sources(files: Sequence[DicomFile], what: str) -> tuple[list[tuple[DicomFile, Attributes]], tuple[Problem, ...]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.case import FloatArray, Prescription, Structure, Volume
-from vmat_rt.dicom.dose import read_dose
+from vmat_rt.case import FloatArray, Prescription, Structure
+from vmat_rt.dicom.dose import DoseFile, in_frame, read_dose
 from vmat_rt.dicom.load import commonly_named, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
@@ -36,8 +36,8 @@ def dvh_document(
     a prescription names no ROI of the study.
     """
     study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
-    dose = read_dose(dose_file).volume
-    _require_one_frame(study, dose)
+    read = _in_frame_of(study, read_dose(dose_file))
+    dose = read.volume
     protocol, problems = _protocol(study, choice)
     structures = [structure for structure in _structures(study, protocol) if structure.shape is not None]
     if not all_rois and protocol is not None:
@@ -49,14 +49,20 @@ def dvh_document(
     goal_metrics = protocol.goal_metrics() if protocol is not None else ()
     dvhs = compute_dvhs(structures, dose, metrics=[*metrics, *goal_metrics], prescription_gy=doses_gy)
     goals = {}
-    if protocol is not None and prescription is not None:
+    if protocol is not None and prescription is not None and read.meaning.is_whole_plan and read.meaning.is_physical:
         goals = check_goal_sets(protocol, dvhs.values(), prescription)
     return DvhDocument(
         structures=[structure_metrics(dvh, [str(metric) for metric in metrics], None) for dvh in dvhs.values()],
         goals=goal_entries(goals),
         problems=problem_entries(
             dict.fromkeys(
-                [*_without_ct_errors(study), *structure_problems(study, protocol), *problems, *coverage_problems(dvhs)]
+                [
+                    *read.problems,
+                    *_without_ct_errors(study),
+                    *structure_problems(study, protocol),
+                    *problems,
+                    *coverage_problems(dvhs),
+                ]
             )
         ),
     )
@@ -82,9 +88,19 @@ def _without_ct_errors(study: Study) -> tuple[Problem, ...]:
     return tuple(replace(problem, severity="warning") for problem in study.problems if problem.code != "NO_CT")
 
 
-def _require_one_frame(study: Study, dose: Volume) -> None:
-    if dose.grid.frame_uid != study.structure_set.frame_uid:
+def _in_frame_of(study: Study, dose: DoseFile) -> DoseFile:
+    """The dose, which must lie in the structure set's frame or, where it names none, belong to its plan."""
+    frame_uid = study.structure_set.frame_uid
+    if dose.volume.grid.frame_uid == frame_uid:
+        return dose
+    if dose.volume.grid.frame_uid:
         raise InputError(_dose_frames("The RTDOSE lies in another frame of reference than the structure set."))
+    plan = study.plan
+    if plan is None or dose.plan_uid != plan.sop_uid or plan.structure_set_uid != study.structure_set.sop_uid:
+        message = "The RTDOSE names no frame of reference, and no plan in the folder links it to the structure set."
+        remedy = "Add the RTPLAN that it belongs to, or export the dose with its FrameOfReferenceUID."
+        raise InputError(Problem("DOSE_NO_FRAME", message, remedy))
+    return in_frame(dose, frame_uid)
 
 
 def _dose_frames(message: str) -> Problem:
@@ -149,7 +165,7 @@ def gamma_of_files(
     if folder is None:
         return result, {}
     study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
-    _require_one_frame(study, reference)
+    _in_frame_of(study, read_dose(reference_file))
     protocol, _ = _protocol(study, choice)
     return result, region_pass_rates(result, _regions(study, protocol, reference.grid))
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vmat_rt.dicom.dose import plan_of, read_dose, summation_type_of
+from vmat_rt.dicom.dose_meaning import WHOLE_PLAN
 from vmat_rt.dicom.files import DicomFile, read_whole
 from vmat_rt.dicom.linking import StudyFiles
-from vmat_rt.dicom.study import WHOLE_PLAN, Study
+from vmat_rt.dicom.study import Study
 from vmat_rt.errors import InputError, Problem, warning
 
 _ADD_DOSE = "Add the RTDOSE of the plan made on this structure set."

@@ -1,0 +1,111 @@
+"""What an RTDOSE says of itself, and what becomes of a dose that is not a whole plan's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.dicom_phantom import Phantom, edited, write_study
+from vmat_rt.dicom.dose import read_dose
+from vmat_rt.dicom.study import read_study
+from vmat_rt.errors import InputError
+from vmat_rt.metrics.grammar import parse_metric
+from vmat_rt.study.predict import StudyChoice
+from vmat_rt.study.review import dvh_document
+
+METRICS = (parse_metric("D95%"),)
+
+
+@pytest.fixture
+def phantom(tmp_path: Path) -> Phantom:
+    return write_study(tmp_path, plan=True, dose=True)
+
+
+def changed(phantom: Phantom, **values: object) -> Phantom:
+    with edited(phantom.dose_file) as ds:
+        for keyword, value in values.items():
+            setattr(ds, keyword, value)
+    return phantom
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"DoseType": "EFFECTIVE"}, "DOSE_EFFECTIVE"),
+        ({"DoseSummationType": "BEAM"}, "DOSE_NOT_WHOLE_PLAN"),
+        ({"DoseSummationType": "FRACTION"}, "DOSE_NOT_WHOLE_PLAN"),
+        ({"DoseSummationType": "BRACHY"}, "DOSE_NOT_WHOLE_PLAN"),
+        ({"DoseSummationType": "SOMETHING"}, "DOSE_NOT_WHOLE_PLAN"),
+        ({"DoseSummationType": "MULTI_PLAN"}, "DOSE_OF_SEVERAL_PLANS"),
+    ],
+)
+def test_what_is_not_the_physical_dose_of_one_plan_is_said(
+    phantom: Phantom, values: dict[str, object], code: str
+) -> None:
+    changed(phantom, **values)
+    assert [problem.code for problem in read_dose(phantom.dose_file).problems] == [code]
+    document = dvh_document(phantom.folder, phantom.dose_file, METRICS, StudyChoice(), all_rois=False)
+    assert code in [problem.code for problem in document.problems]
+    whole = code == "DOSE_OF_SEVERAL_PLANS"
+    assert bool(document.goals) == whole
+    study = read_study(phantom.folder)
+    assert (study.dose is not None) == whole
+    assert ({"DOSE_NOT_LINKED"} <= {problem.code for problem in study.problems}) != whole
+
+
+def test_a_physical_whole_plan_has_nothing_to_say(phantom: Phantom) -> None:
+    assert read_dose(phantom.dose_file).problems == ()
+    assert dvh_document(phantom.folder, phantom.dose_file, METRICS, StudyChoice(), all_rois=False).goals
+
+
+def test_a_dose_without_pixels_does_not_compete(phantom: Phantom) -> None:
+    with edited(phantom.dose_file, phantom.folder / "dvh_only.dcm") as ds:
+        ds.SOPInstanceUID = "1.2.3.4"
+        ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+        del ds.PixelData
+    study = read_study(phantom.folder)
+    assert study.dose is not None
+    assert study.dose.sop_uid == phantom.options.uid("rd")
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_dose_without_frame_is_used_only_through_its_plan(phantom: Phantom, linked: bool) -> None:
+    with edited(phantom.dose_file) as ds:
+        del ds.FrameOfReferenceUID
+        if not linked:
+            del ds.ReferencedRTPlanSequence
+    study = read_study(phantom.folder)
+    if linked:
+        assert study.dose is not None
+        assert study.dose.volume.grid.frame_uid == study.structure_set.frame_uid
+        np.testing.assert_allclose(study.dose.volume.array, phantom.dose_gy, atol=1e-3)
+        assert "DOSE_NO_FRAME" in [problem.code for problem in study.problems]
+        assert dvh_document(phantom.folder, phantom.dose_file, METRICS, StudyChoice(), all_rois=False).goals
+    else:
+        assert study.dose is None
+        with pytest.raises(InputError, match="DOSE_NO_FRAME"):
+            dvh_document(phantom.folder, phantom.dose_file, METRICS, StudyChoice(), all_rois=False)
+
+
+def offsets(phantom: Phantom, step_mm: float) -> np.ndarray:
+    return step_mm * np.arange(phantom.grid.shape[0])
+
+
+@pytest.mark.parametrize("step_mm", [2.54, 3.33, 4.25, 1.27])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_offsets_rounded_to_a_tenth_are_equal_steps(phantom: Phantom, step_mm: float, absolute: bool) -> None:
+    start = float(phantom.grid.origin_mm[0]) if absolute else 0.0
+    rounded = np.round(start + offsets(phantom, step_mm), 1)
+    changed(phantom, GridFrameOffsetVector=[float(value) for value in rounded])
+    found = read_dose(phantom.dose_file)
+    assert found.volume.grid.spacing_mm[0] == pytest.approx(step_mm, abs=0.02)
+    last_mm = found.volume.grid.axis_mm(0)[-1] - phantom.grid.origin_mm[0]
+    assert last_mm == pytest.approx(offsets(phantom, step_mm)[-1], abs=0.1)
+
+
+def test_offsets_rounded_to_whole_numbers_are_refused(phantom: Phantom) -> None:
+    changed(phantom, GridFrameOffsetVector=[float(value) for value in np.round(offsets(phantom, 4.25))])
+    with pytest.raises(InputError, match="DOSE_FRAMES"):
+        read_dose(phantom.dose_file)
