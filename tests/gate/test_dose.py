@@ -10,7 +10,7 @@ import pytest
 from tests.cohort.cases import CENTRE, CT_GRID, DOSE_GRID, FRAME, pelvis
 from vmat_rt.case import Case, ContourPlane, Contours, Prescription, Structure, Volume
 from vmat_rt.cohort.checks import CHECKS, entry_problems
-from vmat_rt.cohort.usual_volumes import USUAL_VOLUMES
+from vmat_rt.gate.usual_volumes import USUAL_VOLUMES
 from vmat_rt.grid import Grid
 from vmat_rt.protocol import load_protocol, packaged_protocols
 

@@ -1,0 +1,1 @@
+"""Whether a case makes sense, and may be predicted: anatomy, contents, relations, dose."""

@@ -1,0 +1,66 @@
+"""The gate: whether a case makes sense before it is predicted, reviewed or learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from vmat_rt.case import Case
+from vmat_rt.errors import Problem
+from vmat_rt.gate.contents import contents_problems, metal_problems, placement_problems
+from vmat_rt.gate.measures import measure
+from vmat_rt.gate.relations import relation_problems
+from vmat_rt.gate.site import site_problems
+from vmat_rt.gate.volumes import volume_problems
+
+CODES = (
+    "TARGET_OUTSIDE_BODY",
+    "BODY_NOT_PATIENT",
+    "BODY_SITE",
+    "ANATOMY_IMPLAUSIBLE",
+    "ANATOMY_ORDER",
+    "SIDES_SWAPPED",
+    "SIDES_SAME",
+    "STRUCTURE_IN_AIR",
+    "CONTENTS_UNUSUAL",
+    "VOLUME_UNUSUAL",
+    "METAL",
+)
+"""Everything that the gate can say of the anatomy, gravest first."""
+_DOUBTS = {
+    "ANATOMY_ORDER",
+    "SIDES_SWAPPED",
+    "STRUCTURE_IN_AIR",
+    "CONTENTS_UNUSUAL",
+    "VOLUME_UNUSUAL",
+    "BODY_NOT_PATIENT",
+}
+_TOO_MANY = 5
+"""So many independent doubts are no longer a patient's own peculiarity."""
+
+
+def examine(case: Case, site: str, allowed: Collection[str] = ()) -> tuple[Problem, ...]:
+    """What is wrong with the anatomy of a case, errors first.
+
+    site: of the case's protocol. allowed: codes of errors that the user takes as warnings.
+    """
+    measures = measure(case)
+    targets = tuple(case.targets())
+    found = [
+        *site_problems(measures, site),
+        *placement_problems(measures, targets),
+        *relation_problems(case.structures, site, case.body, targets),
+        *contents_problems(measures),
+        *volume_problems(case.structures, site),
+        *metal_problems(measures, site),
+    ]
+    doubts = [problem for problem in found if problem.code in _DOUBTS]
+    if len(doubts) >= _TOO_MANY:
+        codes = ", ".join(dict.fromkeys(problem.code for problem in doubts))
+        message = (
+            f"{len(doubts)} things about the anatomy do not fit ({codes}): this is not the patient of these names."
+        )
+        remedy = "Check image, structure set and names; if all is right, go on with --allow ANATOMY_IMPLAUSIBLE."
+        found.append(Problem("ANATOMY_IMPLAUSIBLE", message, remedy))
+    graded = [replace(p, severity="warning") if p.code in allowed else p for p in found]
+    return tuple(sorted(graded, key=lambda problem: (problem.severity != "error", CODES.index(problem.code))))
