@@ -21,6 +21,7 @@ LEVELS: dict[str, int] = {
     "case": 2,
     "protocol": 3,
     "bundle": 3,
+    "predictor": 3,
     "naming": 4,
     "geometry": 4,
     "metrics": 5,

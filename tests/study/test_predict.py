@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from vmat_rt.bundle import Bundle, GridRule, Manifest, TrainingSummary
-from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError, ModelError
-from vmat_rt.grid import Grid
 from vmat_rt.nn.encode import channels_for
 from vmat_rt.nn.network_bundle import NetworkSettings, pack_network
 from vmat_rt.nn.unet import UNet, UNetSettings
-from vmat_rt.prediction import cut_to
 from vmat_rt.protocol import load_protocol
 from vmat_rt.study.predict import predict_study
 
@@ -71,16 +67,3 @@ def test_a_bundle_that_changed_under_its_path_is_refused(untrained: Bundle, tmp_
     with pytest.raises(ModelError, match="SHA-256"):
         predict_study(STUDY, tmp_path / "out", model=str(copy), device="cpu")
     assert not (tmp_path / "out").exists()
-
-
-def test_cutting_to_the_ct_keeps_values_in_place() -> None:
-    grid = Grid((6, 7, 8), (2.0, 3.0, 4.0), (-4.0, -9.0, 0.0), "f")
-    dose = Volume(grid, np.arange(6 * 7 * 8, dtype=np.float32).reshape(grid.shape))
-    ct = Grid((4, 30, 5), (1.5, 1.0, 3.0), (-1.0, -5.0, 9.0), "f")
-    cut = cut_to(dose, ct)
-    low, high = ct.bounds_mm
-    for axis in range(3):
-        assert low[axis] <= cut.grid.origin_mm[axis] <= cut.grid.last_mm[axis] <= high[axis]
-    first = np.rint(grid.index_of(np.array(cut.grid.origin_mm))).astype(int)
-    assert cut.array[0, 0, 0] == dose.array[tuple(first)]
-    assert cut.grid.shape == (3, 5, 4)

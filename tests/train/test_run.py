@@ -65,7 +65,7 @@ def test_a_run_validates_what_its_bundle_predicts(cohort: Cohort, runs: Path, pr
     errors = []
     for key in Splits.read(cohort).cases("validation"):
         stored, drawn = cohort.read(key), patient(int(key.removeprefix("tiny-")))
-        dose = predict_dose(drawn, bundle, "cpu")
+        dose = predict_dose(drawn, bundle, "cpu").dose
         assert dose.grid.shape == stored.ct.grid.shape
         assert stored.reference_dose is not None
         assert isinstance(stored.body.shape, Volume)

@@ -17,10 +17,11 @@ from vmat_rt.commands.common import (
     series_option,
     structures_option,
 )
+from vmat_rt.errors import ConfigError
+from vmat_rt.system.devices import require_device_name
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _LONGEST_UID = 64
-_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 
 def _percentages(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[float, ...]:
@@ -42,8 +43,10 @@ def _uid(_context: click.Context, _option: click.Parameter, value: str | None) -
 
 
 def _device(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    if not _DEVICE.fullmatch(value):
-        raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda and cuda:<number>")
+    try:
+        require_device_name(value)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from error
     return value
 
 

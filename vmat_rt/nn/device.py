@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -12,11 +11,11 @@ from typing import Literal
 import torch
 
 from vmat_rt.errors import ConfigError
+from vmat_rt.system.devices import require_device_name
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 _LOG = logging.getLogger("vmat_rt.nn")
-_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 def choose_device(text: str) -> torch.device:
@@ -24,13 +23,12 @@ def choose_device(text: str) -> torch.device:
 
     Raises ConfigError for another word or a device that this machine lacks.
     """
+    require_device_name(text)
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if text == "auto":
         device = torch.device("cuda:0" if present else "cpu")
         _LOG.info("device auto: %s", device if present else "cpu, for there is no CUDA device")
         return device
-    if not _DEVICE.fullmatch(text):
-        raise ConfigError(f"no device is called {text!r}; there are auto, cpu, cuda and cuda:<number>")
     if text == "cpu":
         return torch.device("cpu")
     index = int(text.partition(":")[2] or 0)

@@ -23,7 +23,7 @@ from vmat_rt.errors import InputError, Problem, raise_errors
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
 from vmat_rt.metrics.dvh.compute import compute_dvhs
 from vmat_rt.metrics.goals import check_goal_sets
-from vmat_rt.prediction import predict_dose, predict_doses
+from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.page import write_report
 from vmat_rt.report.result import CaseResult, DoseResult
@@ -108,12 +108,13 @@ def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, wa
     problems: tuple[Problem, ...] = cut_off_problems(case, model_grid(bundle.manifest.grid, case))
     raise_errors(problems)
     with watch.step("predict", case.key):
-        dose, prior = predict_doses(case, bundle, device)
+        made = predict_dose(case, bundle, device)
     with watch.step("dvh and goals", case.key):
-        doses: list[_Labelled] = [("predicted", dose, bundle.identity)]
+        doses: list[_Labelled] = [("predicted", made.dose, bundle.identity)]
         beside = baseline_bundle(bundle, bundle.manifest.protocols)
         if beside is not None:
-            doses.append(("geometric baseline", prior or predict_dose(case, beside, device), beside.identity))
+            baseline = made.prior or predict_dose(case, beside, device).dose
+            doses.append(("geometric baseline", baseline, beside.identity))
         if case.reference_dose is not None:
             doses.append(("clinical", case.reference_dose, None))
         predicted, *others = run_threads(lambda one: evaluate_dose(one[0], case, protocol, one[1], one[2]), doses)

@@ -190,8 +190,8 @@ def _predict_all(cohort: Cohort, names: Mapping[str, str], here: Path) -> dict[s
 def _predict(job: _Job) -> None:
     assert job.trees is not None
     case = Cohort.open(job.cohort).read(job.key)
-    dose = GeometricPredictor(load_bundle(job.trees)).predict(case, case.ct.grid)
-    _save(job.place, dose)
+    predicted = GeometricPredictor(load_bundle(job.trees)).predict(case, case.ct.grid)
+    _save(job.place, predicted.dose.array)
 
 
 def _run(function: Callable[[_Job], None], jobs: Sequence[_Job], what: str) -> None:
