@@ -50,7 +50,7 @@ def command(
     """
     from vmat_rt.metrics.grammar import parse_metrics
     from vmat_rt.protocol import load_protocol
-    from vmat_rt.study.predict import StudyChoice
+    from vmat_rt.study.choice import StudyChoice
     from vmat_rt.study.review import dvh_document, dvh_text
 
     choice = StudyChoice(

@@ -38,7 +38,7 @@ def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) ->
     """
     from vmat_rt.metrics.gamma.index import GammaCriteria
     from vmat_rt.protocol import load_protocol
-    from vmat_rt.study.predict import StudyChoice
+    from vmat_rt.study.choice import StudyChoice
     from vmat_rt.study.review import gamma_of_files
 
     criteria = GammaCriteria(

@@ -27,8 +27,8 @@ def command(
     Needs neither target nor model. ROIs that no alias maps are listed, with a proposal where a name comes near.
     """
     from vmat_rt.protocol import load_protocol
+    from vmat_rt.study.choice import StudyChoice
     from vmat_rt.study.inspection import as_text, inspect_folder
-    from vmat_rt.study.predict import StudyChoice
 
     choice = StudyChoice(
         protocol=load_protocol(protocol_name) if protocol_name else None,

@@ -89,7 +89,9 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
     STUDY_DIR holds one patient's CT and RTSTRUCT (flat or nested; RTPLAN and RTDOSE are used when they are there).
     """
     from vmat_rt.protocol import load_protocol
-    from vmat_rt.study.predict import Outputs, StudyChoice, predict_study
+    from vmat_rt.study.choice import StudyChoice
+    from vmat_rt.study.outputs import Outputs
+    from vmat_rt.study.predict import predict_study
 
     if options["plan"] and options["plan_uid"]:
         raise click.UsageError("give --plan or --plan-uid, not both")
@@ -108,8 +110,8 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         isodose_percent=options["isodose"],
         identify=options["identify"],
     )
-    published = predict_study(study_dir, out, choice, outputs, options["model"], options["device"])
+    prediction = predict_study(study_dir, out, choice, outputs, options["model"], options["device"])
     if as_json:
-        print_json(published.document().model_dump(mode="json"))
+        print_json(prediction.document().model_dump(mode="json"))
         return
-    click.echo(published.summary())
+    click.echo(prediction.summary())

@@ -46,10 +46,10 @@ class LegendEntry:
     colour: str
 
 
-def write_report(result: CaseResult, folder: Path) -> dict[str, Path]:
-    """Write report.html, report.json and dvh.csv into an existing folder; returns their paths by kind.
+def write_report(result: CaseResult, folder: Path) -> ReportDocument:
+    """Write report.html, report.json and dvh.csv into an existing folder; returns the content of report.json.
 
-    report.json also lists the other files that the folder already holds (the DICOM results), so it is written last.
+    Its `files` also list the other files that the folder already holds (the DICOM results), so it is written last.
     """
     document = report_document(result, _files_in(folder))
     structures = evaluated_structures(result.case, result.protocol)
@@ -57,7 +57,7 @@ def write_report(result: CaseResult, folder: Path) -> dict[str, Path]:
     paths["dvh_csv"].write_text(dvh_csv(result, structures), encoding="utf-8")
     paths["report_html"].write_text(render_page(result, document), encoding="utf-8")
     paths["report_json"].write_text(document.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return paths
+    return document
 
 
 def render_page(result: CaseResult, document: ReportDocument) -> str:
@@ -65,7 +65,7 @@ def render_page(result: CaseResult, document: ReportDocument) -> str:
     structures = evaluated_structures(result.case, result.protocol)
     colours = structure_colours(structures, result.protocol)
     planes = cut_planes(result.case, result.predicted.dose.grid)
-    return _template().render(
+    return template("report.html").render(
         doc=document,
         tiles=target_tiles(document),
         goal_tables=goal_tables(document),
@@ -85,7 +85,8 @@ def plotly_script() -> str:
 
 
 @functools.cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A template of report/templates, in which every text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -96,7 +97,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "volume": volume}
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _files_in(folder: Path) -> dict[str, str]:

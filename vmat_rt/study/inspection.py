@@ -14,7 +14,7 @@ from vmat_rt.naming import propose_aliases
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import prescription_entry, problem_entries, structure_entry
 from vmat_rt.report.schema import InspectDocument, InspectedCt, InspectedStudy
-from vmat_rt.study.predict import StudyChoice, case_of, protocol_for
+from vmat_rt.study.choice import StudyChoice, case_of, protocol_for
 
 WANTED_BY_A_PROTOCOL = {"TARGET_MISSING", "STRUCTURE_MISSING", "PROTOCOL_UNCLEAR", "PRESCRIPTION_UNKNOWN"}
 """Errors that stop a prediction but are no fault of the export: the study is whole, only none of our protocols."""

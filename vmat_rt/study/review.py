@@ -23,7 +23,7 @@ from vmat_rt.metrics.grammar import Metric
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import goal_entries, problem_entries, structure_metrics
 from vmat_rt.report.schema import DvhDocument
-from vmat_rt.study.predict import StudyChoice, protocol_for
+from vmat_rt.study.choice import StudyChoice, protocol_for
 
 
 def dvh_document(

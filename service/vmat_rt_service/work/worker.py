@@ -67,7 +67,9 @@ class Worker:
     def _predicted(self, job: Job, staged: Path) -> Record:
         """Predict into a hidden folder beside the results, then publish by one rename."""
         from vmat_rt.protocol import load_protocol
-        from vmat_rt.study.predict import Outputs, StudyChoice, predict_study
+        from vmat_rt.study.choice import StudyChoice
+        from vmat_rt.study.outputs import Outputs
+        from vmat_rt.study.predict import predict_study
 
         config = self._config
         protocol = load_protocol(config.protocol) if config.protocol else None
@@ -77,8 +79,8 @@ class Worker:
         begun = time.perf_counter()
         with device_turn(config):
             made = predict_study(staged, work, StudyChoice(protocol=protocol), outputs, config.model, config.device)
-        model = made.report.predicted.model
-        assert model is not None
+        model = made.model
+        assert made.folder is not None
         record = Record(
             content_hash=job.content_hash or "",
             key=job.key,

@@ -182,6 +182,17 @@ def compute_dvhs(
     return dvhs
 
 
+def by_structure_name(dvhs: Mapping[str, Dvh]) -> dict[str, Dvh]:
+    """The same DVHs, in order, by TG-263 name where there is one. dvhs by compute_dvhs.
+
+    An ROI without such a name keeps its key, and so does a second one of the same name; where that is the name of
+    another structure, " (as found)" stands behind it.
+    """
+    first = {dvh.name: key for key, dvh in reversed(list(dvhs.items())) if dvh.name is not None}
+    labels = {key: name for name, key in first.items()}
+    return {labels.get(key, f"{key} (as found)" if key in first else key): dvh for key, dvh in dvhs.items()}
+
+
 def isodose_volume_cc(dose: Volume, level_gy: float) -> float:
     """Volume of the dose grid that gets at least level_gy, cm^3, sampled at about 1 mm."""
     reached = dose.array >= level_gy * (1 - 1e-6)

@@ -1,0 +1,74 @@
+"""What a user chooses of a study, and the protocol, case and model that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vmat_rt.bundle import Bundle, find_bundle
+from vmat_rt.case import Case
+from vmat_rt.dicom.load import choose_protocol, load_case
+from vmat_rt.dicom.study import Study
+from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
+from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
+
+_HIGHEST_GY = 200
+_MOST_FRACTIONS = 200
+
+
+@dataclass(frozen=True)
+class StudyChoice:
+    """Which files of a folder to use, and what the user says of them. Empty values mean: as found.
+
+    prescription_gy: Gy in total by target. Raises ConfigError for a dose that does not lie between 0 and 200 Gy, and
+    for fractions that are not 1 to 200.
+    """
+
+    structures_uid: str | None = None
+    series_uid: str | None = None
+    protocol: Protocol | None = None
+    prescription_gy: Mapping[str, float] = field(default_factory=dict)
+    fractions: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, dose_gy in self.prescription_gy.items():
+            if not 0 < dose_gy < _HIGHEST_GY:
+                raise ConfigError(f"{name}: {dose_gy!r} is not a dose between 0 and {_HIGHEST_GY} Gy")
+        if self.fractions is not None and not 1 <= self.fractions <= _MOST_FRACTIONS:
+            raise ConfigError(f"{self.fractions!r} is not a number of fractions from 1 to {_MOST_FRACTIONS}")
+
+
+AS_FOUND = StudyChoice()
+
+
+def protocol_for(study: Study, choice: StudyChoice) -> Protocol:
+    """The protocol that the user named, or the packaged one that fits the contoured ROIs."""
+    if choice.protocol is not None:
+        return choice.protocol
+    contoured = [roi.name for roi in study.structure_set.rois if roi.drawn]
+    return choose_protocol(contoured, [load_protocol(name) for name in packaged_protocols()])
+
+
+def case_of(study: Study, protocol: Protocol, choice: StudyChoice) -> Case:
+    """The study without identity, named and prescribed by the protocol and the user."""
+    return load_case(study, protocol, choice.prescription_gy or None, choice.fractions)
+
+
+def load_case_and_bundle(
+    study: Study, protocol: Protocol, choice: StudyChoice, model: str | None
+) -> tuple[Case, Bundle]:
+    """The case, and the bundle called `model` or the protocol's own.
+
+    Raises one InputError: the problems of the case come before the lack of a model.
+    """
+    refused: tuple[Problem, ...] = ()
+    try:
+        case = case_of(study, protocol, choice)
+    except InputError as refusal:
+        refused = refusal.problems
+    try:
+        bundle = find_bundle(protocol.name, model)
+    except InputError as refusal:
+        raise InputError((*refused, *refusal.problems)) from None
+    raise_errors(refused)
+    return case, bundle
