@@ -36,6 +36,7 @@ LEVELS: dict[str, int] = {
     "curation": 7,
     "train": 7,
     "evaluate": 8,
+    "api": 8,
     "commands": 9,
     "cli": 10,
 }

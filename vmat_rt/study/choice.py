@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vmat_rt.bundle import Bundle, find_bundle
-from vmat_rt.case import Case
+from vmat_rt.case import Case, Prescription
 from vmat_rt.dicom.load import choose_protocol, load_case
 from vmat_rt.dicom.study import Study
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
@@ -72,3 +72,27 @@ def load_case_and_bundle(
         raise InputError((*refused, *refusal.problems)) from None
     raise_errors(refused)
     return case, bundle
+
+
+def prescribed(case: Case, protocol: Protocol, choice: StudyChoice) -> Case:
+    """The case with the doses and fractions that the user gives in place of its own.
+
+    Raises ConfigError for a name that is not a target of the protocol, InputError for a target that is not contoured.
+    """
+    if not choice.prescription_gy and choice.fractions is None:
+        return case
+    targets = [spec.name for spec in protocol.with_role("target")]
+    for name in choice.prescription_gy:
+        if name not in targets:
+            known = ", ".join(targets)
+            raise ConfigError(f"{name!r} is not a target of the protocol {protocol.name}; its targets are {known}")
+    absent = [name for name in choice.prescription_gy if name not in case.structures]
+    if absent:
+        remedy = "Contour it or omit it."
+        raise InputError(
+            Problem("TARGET_MISSING", f"A dose is given for {name}, which is not contoured.", remedy) for name in absent
+        )
+    own = case.prescription
+    dose_gy = {**own.dose_gy, **choice.prescription_gy}
+    source = f"{own.source}, changed by the caller"
+    return replace(case, prescription=Prescription(dose_gy, choice.fractions or own.fractions, source))

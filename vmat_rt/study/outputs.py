@@ -11,7 +11,7 @@ from vmat_rt.dicom.write.dose import Bits, write_rtdose
 from vmat_rt.dicom.write.header import header_from
 from vmat_rt.dicom.write.isodose import write_isodoses
 from vmat_rt.dicom.write.plan import write_companion_plan
-from vmat_rt.errors import InputError, Problem
+from vmat_rt.errors import ConfigError, InputError, Problem, warning
 from vmat_rt.report.result import CaseResult
 
 
@@ -32,12 +32,25 @@ class Outputs:
 
 
 DEFAULT_OUTPUTS = Outputs()
+NO_DICOM_HEADER = warning(
+    "NO_DICOM_HEADER",
+    "The case came without a DICOM study, so that no RTDOSE and no RTPLAN were written.",
+    "Predict the folder of the DICOM study to get them; the dose itself is in the Prediction.",
+)
+
+
+def require_plain_name(key: str) -> None:
+    """Raise ConfigError unless a case's key can name the folder of its results: one part of a path, not hidden."""
+    if not key or key.startswith(".") or Path(key).name != key or "\\" in key or "\0" in key:
+        raise ConfigError(f"the key of a case names the folder of its results, which {key!r} cannot")
 
 
 def with_plan_uid(outputs: Outputs, study: Study) -> Outputs:
     """The same with the UID of the plan file, if one is named. Raises InputError (PLAN_MISMATCH, or as read_plan)."""
     if outputs.plan is None:
         return outputs
+    if not Path(outputs.plan).is_file():
+        raise ConfigError(f"there is no file {outputs.plan}")
     plan = read_plan(Path(outputs.plan))
     if plan.structure_set_uid and plan.structure_set_uid != study.structure_set.sop_uid:
         message = "The RTPLAN given with --plan was made on another structure set."

@@ -6,19 +6,27 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vmat_rt.bundle import Bundle
+from vmat_rt.bundle import Bundle, find_bundle
 from vmat_rt.case import Case
 from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import raise_errors
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
 from vmat_rt.prediction import predict_dose
-from vmat_rt.protocol import Protocol
+from vmat_rt.protocol import Protocol, load_protocol
 from vmat_rt.report.document import report_document
 from vmat_rt.report.page import write_report
 from vmat_rt.report.result import CaseResult
-from vmat_rt.study.choice import AS_FOUND, StudyChoice, load_case_and_bundle, protocol_for
+from vmat_rt.study.choice import AS_FOUND, StudyChoice, load_case_and_bundle, prescribed, protocol_for
 from vmat_rt.study.evaluate_dose import doses_to_report, evaluate_doses
-from vmat_rt.study.outputs import DEFAULT_OUTPUTS, Outputs, patient_of, with_plan_uid, write_dicom
+from vmat_rt.study.outputs import (
+    DEFAULT_OUTPUTS,
+    NO_DICOM_HEADER,
+    Outputs,
+    patient_of,
+    require_plain_name,
+    with_plan_uid,
+    write_dicom,
+)
 from vmat_rt.study.prediction import Prediction
 from vmat_rt.study.stopwatch import Stopwatch
 from vmat_rt.system.publish import published_folder
@@ -77,3 +85,25 @@ def predict_and_evaluate(case: Case, protocol: Protocol, bundle: Bundle, device:
         seconds=watch.seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def predict_case(
+    case: Case, out: Path | None, choice: StudyChoice = AS_FOUND, model: str | None = None, device: str = "auto"
+) -> Prediction:
+    """Do the same for a case that came without a study: nothing is read, and of `choice` only what it says of the dose.
+
+    Without a DICOM header no DICOM is written: out/<case key>/ holds the report, which says so (NO_DICOM_HEADER).
+    Raises as predict_study.
+    """
+    protocol = choice.protocol or load_protocol(case.protocol_name)
+    case = prescribed(case, protocol, choice)
+    require_plain_name(case.key)
+    bundle = find_bundle(protocol.name, model)
+    watch = Stopwatch()
+    result = predict_and_evaluate(case, protocol, bundle, device, watch)
+    if out is None:
+        return Prediction(result, report_document(result, {}))
+    result = replace(result, problems=(*result.problems, NO_DICOM_HEADER))
+    with published_folder(out / case.key) as temporary:
+        report = write_report(result, temporary)
+    return Prediction(result, report, out / case.key)

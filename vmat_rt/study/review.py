@@ -16,27 +16,25 @@ from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh.compute import compute_dvhs, coverage_problems
 from vmat_rt.metrics.gamma.index import GammaCriteria, GammaResult, GammaSummary, gamma, grown_region, region_pass_rates
-from vmat_rt.metrics.goals import check_goal_sets
 from vmat_rt.metrics.grammar import Metric
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import goal_entries, problem_entries, structure_metrics
 from vmat_rt.report.schema import DvhDocument
 from vmat_rt.study.choice import StudyChoice, protocol_for
+from vmat_rt.study.dose_review import DoseReview, review_dose
 
 
-def dvh_document(
-    folder: Path, dose_file: Path, metrics: Sequence[Metric], choice: StudyChoice, *, all_rois: bool
-) -> DvhDocument:
-    """Metrics of every mapped ROI (of every contoured one with all_rois) and the protocol's goals.
+def review_study(
+    folder: Path, dose: Volume, metrics: Sequence[Metric], choice: StudyChoice, *, all_rois: bool
+) -> DoseReview:
+    """Review a dose over every mapped ROI of a study (every contoured one with all_rois) and the protocol's goals.
 
     CT is optional. Where no protocol fits the ROI names, all ROIs are listed, without goals, and a warning says so.
     Raises InputError when structures or dose cannot be used or lie in different frames, ConfigError when
     a prescription names no ROI of the study.
     """
     study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
-    dose = read_dose(dose_file).volume
     _require_one_frame(study, dose)
     protocol, problems = _protocol(study, choice)
     structures = [structure for structure in _structures(study, protocol) if structure.shape is not None]
@@ -46,19 +44,20 @@ def dvh_document(
     doses_gy = dict(prescription.dose_gy) if prescription is not None else {}
     if protocol is None:
         doses_gy = _given_doses(choice, structures)
-    goal_metrics = protocol.goal_metrics() if protocol is not None else ()
-    dvhs = compute_dvhs(structures, dose, metrics=[*metrics, *goal_metrics], prescription_gy=doses_gy)
-    goals = {}
-    if protocol is not None and prescription is not None:
-        goals = check_goal_sets(protocol, dvhs.values(), prescription)
+    review = review_dose(structures, dose, metrics, doses_gy, protocol, prescription)
+    before = (*_without_ct_errors(study), *structure_problems(study, protocol), *problems)
+    return replace(review, problems=tuple(dict.fromkeys((*before, *review.problems))))
+
+
+def dvh_document(
+    folder: Path, dose_file: Path, metrics: Sequence[Metric], choice: StudyChoice, *, all_rois: bool
+) -> DvhDocument:
+    """The review of an RTDOSE file as JSON. Raises as review_study and read_dose."""
+    review = review_study(folder, read_dose(dose_file).volume, metrics, choice, all_rois=all_rois)
     return DvhDocument(
-        structures=[structure_metrics(dvh, [str(metric) for metric in metrics], None) for dvh in dvhs.values()],
-        goals=goal_entries(goals),
-        problems=problem_entries(
-            dict.fromkeys(
-                [*_without_ct_errors(study), *structure_problems(study, protocol), *problems, *coverage_problems(dvhs)]
-            )
-        ),
+        structures=[structure_metrics(dvh, [str(metric) for metric in metrics], None) for dvh in review.values()],
+        goals=goal_entries(review.goals),
+        problems=problem_entries(review.problems),
     )
 
 
@@ -84,10 +83,11 @@ def _without_ct_errors(study: Study) -> tuple[Problem, ...]:
 
 def _require_one_frame(study: Study, dose: Volume) -> None:
     if dose.grid.frame_uid != study.structure_set.frame_uid:
-        raise InputError(_dose_frames("The RTDOSE lies in another frame of reference than the structure set."))
+        raise InputError(dose_frames("The RTDOSE lies in another frame of reference than the structure set."))
 
 
-def _dose_frames(message: str) -> Problem:
+def dose_frames(message: str) -> Problem:
+    """The problem of two things that lie in different frames of reference."""
     return Problem("DOSE_FRAME_MISMATCH", message, "Give doses that were computed on the same CT.")
 
 
@@ -142,16 +142,21 @@ def gamma_of_files(
 
     Raises InputError when a file cannot be used or two things lie in different frames of reference.
     """
-    reference, evaluation = read_dose(reference_file).volume, read_dose(evaluation_file).volume
-    if reference.grid.frame_uid != evaluation.grid.frame_uid:
-        raise InputError(_dose_frames("The two RTDOSE files lie in different frames of reference."))
-    result = gamma(reference, evaluation, **vars(criteria), device=device)
+    reference = read_dose(reference_file).volume
+    result = gamma_of_doses(reference, read_dose(evaluation_file).volume, criteria, device)
     if folder is None:
         return result, {}
     study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
     _require_one_frame(study, reference)
     protocol, _ = _protocol(study, choice)
     return result, region_pass_rates(result, _regions(study, protocol, reference.grid))
+
+
+def gamma_of_doses(reference: Volume, evaluation: Volume, criteria: GammaCriteria, device: str) -> GammaResult:
+    """Gamma of two doses. Raises InputError (DOSE_FRAME_MISMATCH) when they lie in different frames of reference."""
+    if reference.grid.frame_uid != evaluation.grid.frame_uid:
+        raise InputError(dose_frames("The two doses lie in different frames of reference."))
+    return gamma(reference, evaluation, **vars(criteria), device=device)
 
 
 def _regions(study: Study, protocol: Protocol | None, grid: Grid) -> dict[str, FloatArray | NDArray[np.bool_]]:
