@@ -1,4 +1,7 @@
-"""The main line with a network: the same reading, grid and report, with the geometric baseline beside it."""
+"""The main line with a network: the same reading, grid and report, with the geometric baseline beside it.
+
+Covers study/evaluate_dose, outputs and prediction; tests/test_api.py has the line for a case without a study.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from vmat_rt.nn.encode import channels_for
 from vmat_rt.nn.network_bundle import NetworkSettings, pack_network
 from vmat_rt.nn.unet import UNet, UNetSettings
 from vmat_rt.protocol import load_protocol
+from vmat_rt.report.schema import ReportDocument
+from vmat_rt.study.outputs import Outputs
 from vmat_rt.study.predict import predict_study
 
 STUDY = Path(__file__).resolve().parents[2] / "sample_data" / "head_neck_openkbp"
@@ -44,11 +49,37 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_a_network_is_reported_beside_the_geometric_baseline(untrained: Bundle, tmp_path: Path) -> None:
     published = predict_study(STUDY, tmp_path, model=str(untrained.folder), device="cpu")
+    assert published.folder is not None
     report = json.loads((published.folder / "report.json").read_text())
     assert report["model"]["name"] == "untrained"
     assert report["baseline"]["model"]["kind"] == "geometric"
     assert report["comparison_with_baseline"]["disagrees"], "a network that knows nothing must be flagged"
     assert report["case"]["dose_grid"]["spacing_mm"] == [4.0, 6.0, 6.0]
+    assert ReportDocument.model_validate(report) == published.report
+    assert (
+        list(report["seconds"]) == list(published.result.seconds) == ["read", "predict", "dvh and goals", "write DICOM"]
+    )
+    assert list(published.others) == ["geometric baseline", "clinical"]
+    assert published.document().paths == {
+        kind: str(tmp_path / published.folder.name / name) for kind, name in report["files"].items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("outputs", "kinds", "patient"),
+    [
+        (Outputs(plan=str(STUDY / "RTPLAN.dcm"), identify=True), {"rtdose"}, True),
+        (Outputs(isodose_percent=(95.0, 500.0)), {"rtdose", "rtplan", "isodoses"}, False),
+    ],
+    ids=["attached to a plan, identified", "isodoses"],
+)
+def test_outputs_are_as_asked_for(outputs: Outputs, kinds: set[str], patient: bool, tmp_path: Path) -> None:
+    made = predict_study(STUDY, tmp_path, outputs=outputs, model="head_neck_geometric")
+    assert set(made.files) == kinds | {"report_html", "report_json", "dvh_csv"}
+    assert (made.report.patient is not None) == patient
+    codes = [problem.code for problem in made.problems]
+    assert codes == ["ISODOSE_NOT_REACHED"] * len(outputs.isodose_percent[1:])
+    assert [problem.code for problem in made.report.problems] == codes
 
 
 def test_a_device_that_is_not_there_is_refused(untrained: Bundle, tmp_path: Path) -> None:

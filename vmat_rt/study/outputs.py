@@ -35,7 +35,7 @@ DEFAULT_OUTPUTS = Outputs()
 NO_DICOM_HEADER = warning(
     "NO_DICOM_HEADER",
     "The case came without a DICOM study, so that no RTDOSE and no RTPLAN were written.",
-    "Predict the folder of the DICOM study to get them; the dose itself is in the Prediction.",
+    "Predict the folder of the DICOM study to get them; in Python the dose is that of the Prediction.",
 )
 
 

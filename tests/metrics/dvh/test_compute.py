@@ -24,7 +24,14 @@ from tests.metrics.solids import (
 from vmat_rt.case import ContourPlane, Contours, Structure, Volume
 from vmat_rt.errors import ConfigError, GeometryError, InputError
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh.compute import DEFAULT_METRICS, Dvh, compute_dvh, compute_dvhs, isodose_volume_cc
+from vmat_rt.metrics.dvh.compute import (
+    DEFAULT_METRICS,
+    Dvh,
+    by_structure_name,
+    compute_dvh,
+    compute_dvhs,
+    isodose_volume_cc,
+)
 from vmat_rt.metrics.dvh.convergence import Accuracy
 
 SPHERE, CYLINDER, CONE = SOLIDS
@@ -346,3 +353,21 @@ def test_single_voxel_layers_of_dose_are_allowed() -> None:
     grid = Grid((1, 40, 40), (30.0, 2.0, 2.1), (z, y - 39, x - 41), FRAME)
     dose = Volume(grid, np.full(grid.shape, 5.0, np.float32))
     assert compute_dvh(box_structure((z - 10, y - 5, x - 5), (z + 10, y + 5, x + 5)), dose).value("D50%") == 5
+
+
+@pytest.mark.parametrize(
+    ("rois", "labels"),
+    [
+        ([("Rektum", "Rectum"), ("Marker", None)], ["Rectum", "Marker"]),
+        ([("A", "Rectum"), ("B", "Rectum")], ["Rectum", "B"]),
+        ([("Rectum", None), ("Rektum", "Rectum")], ["Rectum (as found)", "Rectum"]),
+        ([("Rectum", "Rectum"), ("Rectum", None)], ["Rectum", "Rectum (ROI 1)"]),
+    ],
+)
+def test_dvhs_by_structure_name_lose_none(rois: list[tuple[str, str | None]], labels: list[str]) -> None:
+    box = box_structure((-4.0, -4.0, -4.0), (4.0, 4.0, 4.0))
+    structures = [replace(box, roi_name=roi_name, name=name) for roi_name, name in rois]
+    dvhs = compute_dvhs(structures, uniform_dose(2.0), metrics=["Dmean"])
+    named = by_structure_name(dvhs)
+    assert list(named) == labels
+    assert list(named.values()) == list(dvhs.values())
