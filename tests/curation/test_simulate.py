@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient
 from vmat_rt.phantom.planning.acceptance import Bound, PlanMeasures
+from vmat_rt.system.processes import run_tasks
 
 
 def verdict(index: int, accepted: bool, seconds: float = 0.0) -> Outcome:
@@ -57,36 +58,57 @@ def test_the_cohort_is_the_first_accepted_whatever_ends_first(
 ) -> None:
     verdicts = [*verdicts, *([True] * n)]
     begun: list[int] = []
-    with ThreadPoolExecutor(at_once) as pool:
 
-        def begin(index: int) -> Future[Outcome]:
-            begun.append(index)
-            return pool.submit(verdict, index, verdicts[index], milliseconds[index % len(milliseconds)] / 1000)
+    def simulate(index: int) -> Outcome:
+        return verdict(index, verdicts[index], milliseconds[index % len(milliseconds)] / 1000)
 
-        outcomes = list(first_accepted(begin, n, at_once))
+    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+        noted = (index if index is None else begun.append(index) or index for index in indices)
+        return (done.result() for done in run_tasks(simulate, noted, at_once, pool=ThreadPoolExecutor))
+
+    outcomes = list(first_accepted(simulated, n))
     expected = [index for index, accepted in enumerate(verdicts) if accepted][:n]
     assert sorted(int(outcome.key) for outcome in outcomes if not outcome.refused) == expected
     assert begun == list(range(expected[-1] + 1)), "no index beyond the last accepted one is begun"
     assert len(outcomes) == len(begun)
 
 
-def at_once(accepted: Callable[[int], bool]) -> Callable[[int], Future[Outcome]]:
-    def begin(index: int) -> Future[Outcome]:
-        future: Future[Outcome] = Future()
-        future.set_result(verdict(index, accepted(index)))
-        return future
+def at_once(accepted: Callable[[int], bool]) -> Callable[[Iterator[int | None]], Iterator[Outcome]]:
+    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+        return (verdict(index, accepted(index)) for index in indices if index is not None)
 
-    return begin
+    return simulated
 
 
 def test_a_planner_that_accepts_nothing_does_not_run_for_ever() -> None:
     with pytest.raises(VmatError, match=f"{MOST_REFUSED_IN_A_ROW} plans .* too hot"):
-        list(first_accepted(at_once(lambda _: False), 3, 2))
+        list(first_accepted(at_once(lambda _: False), 3))
 
 
 def test_refusals_between_acceptances_are_no_reason_to_stop() -> None:
-    outcomes = list(first_accepted(at_once(lambda index: index % 10 == 9), 5, 1))
+    outcomes = list(first_accepted(at_once(lambda index: index % 10 == 9), 5))
     assert len(outcomes) == 50
+
+
+def test_known_outcomes_are_counted_in_their_place_and_not_simulated_again() -> None:
+    begun: list[int] = []
+
+    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+        for index in indices:
+            if index is not None:
+                begun.append(index)
+                yield verdict(index, True)
+
+    known = {0: verdict(0, False), 2: verdict(2, True), 3: verdict(3, False)}
+    outcomes = list(first_accepted(simulated, 3, known.get))
+    assert begun == [1, 4]
+    assert sorted(int(outcome.key) for outcome in outcomes) == [0, 1, 2, 3, 4]
+    begun.clear()
+    assert list(first_accepted(simulated, 1, {0: verdict(0, True)}.get)) == [verdict(0, True)]
+    assert begun == []
+    refused = {index: verdict(index, False) for index in range(MOST_REFUSED_IN_A_ROW)}
+    with pytest.raises(VmatError, match="too hot"):
+        list(first_accepted(simulated, 1, refused.get))
 
 
 def test_what_a_worker_refuses_comes_whole_through_its_pipe() -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.nn.device import bounded_threads, choose_device, choose_dtype, sixteen_bit_types, usable_cores
+from vmat_rt.nn.device import bounded_threads, choose_device, choose_dtype, sixteen_bit_types
+from vmat_rt.system.cores import usable_cores
 
 
 def test_cpu_is_always_there() -> None:

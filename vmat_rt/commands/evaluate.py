@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,11 @@ import click
 
 from vmat_rt.commands.common import guarded, json_option, print_json
 from vmat_rt.commands.predict import device_option
+from vmat_rt.system.cores import usable_cores
 
 if TYPE_CHECKING:
     from vmat_rt.report.evaluation_schema import AggregateDocument
 
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _SPLITS = ("test", "validation", "train", "outliers", "all")
 _SHOWN = (
     "mae_gy",
@@ -42,7 +41,7 @@ _SHOWN = (
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
-    default=_CORES,
+    default=usable_cores,
     show_default="one a core",
     help="Processes at a time, of one thread and 1 to 2 GB each.",
 )

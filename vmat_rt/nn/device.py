@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -11,6 +10,7 @@ from typing import Literal
 import torch
 
 from vmat_rt.errors import ConfigError
+from vmat_rt.system.cores import usable_cores
 from vmat_rt.system.devices import require_device_name
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -65,11 +65,6 @@ def sixteen_bit_types(device: torch.device) -> tuple[torch.dtype, ...]:
         modern = torch.cuda.get_device_capability(device) >= (8, 0)
         return (torch.bfloat16, torch.float16) if modern else (torch.float16,)
     return (torch.bfloat16,) if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ()
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

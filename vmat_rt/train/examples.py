@@ -26,9 +26,9 @@ from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
 from vmat_rt.metrics.dose_error import require_some_dose
 from vmat_rt.nn.coarse import body_average, encode_coarsened
-from vmat_rt.nn.device import usable_cores
 from vmat_rt.nn.encode import Channels, Encoded
-from vmat_rt.system.processes import one_thread_workers, result_of
+from vmat_rt.system.cores import usable_cores
+from vmat_rt.system.processes import run_here, run_tasks
 from vmat_rt.system.publish import published_folder
 from vmat_rt.train.batch import StructureTable
 
@@ -144,13 +144,13 @@ class _Request:
 
 
 def mapped(function: Callable[[Task], None], tasks: Sequence[Task], workers: int) -> Iterator[None]:
-    """Do the tasks in `workers` processes of one thread each, or here. `function` and tasks must pickle."""
-    if workers == 1:
-        yield from map(function, tasks)
-        return
-    with one_thread_workers(workers) as pool:
-        for future in [pool.submit(function, task) for task in tasks]:
-            yield result_of(future)
+    """Do the tasks in `workers` processes of one thread each, or here. `function` and tasks must pickle.
+
+    Raises what a task raised, WorkerDiedError for one that its process never survives; what was finished is kept.
+    """
+    done = run_here(function, tasks) if workers == 1 else run_tasks(function, tasks, workers, queued=workers)
+    for task in done:
+        yield task.result()
 
 
 def _write(request: _Request) -> None:

@@ -29,8 +29,8 @@ from vmat_rt.bundle import MANIFEST, Manifest, TrainingSummary, load_bundle, wri
 from vmat_rt.case import FloatArray
 from vmat_rt.cohort.store import Cohort, canonical_sha256
 from vmat_rt.errors import ConfigError
-from vmat_rt.nn.device import usable_cores
 from vmat_rt.protocol import load_protocol
+from vmat_rt.system.cores import usable_cores
 from vmat_rt.system.publish import published_folder
 from vmat_rt.train.examples import WORTH_A_POOL, locked, mapped
 from vmat_rt.train.recipe import PriorSettings

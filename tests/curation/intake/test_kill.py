@@ -13,7 +13,6 @@ import pytest
 from tests.curation.intake.clinic import added, states, study
 from tests.patience import wait_for
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.intake.batch import as_they_come
 from vmat_rt.curation.intake.keys import KeyFile
 from vmat_rt.errors import ConfigError, InputError
 
@@ -61,17 +60,6 @@ def test_a_second_run_with_the_same_keys_is_refused(tmp_path: Path) -> None:
     with KeyFile(tmp_path / "c.keys.csv").in_use(), pytest.raises(ConfigError, match="another run"):
         added(tmp_path / "in", tmp_path / "c")
     assert states(added(tmp_path / "in", tmp_path / "c")) == [("added",)]
-
-
-def doubled(number: int) -> int:
-    if number == 3:
-        os._exit(9)
-    return 2 * number
-
-
-def test_a_worker_that_dies_takes_only_its_own_task() -> None:
-    found = sorted(as_they_come(doubled, range(6), workers=2))
-    assert found == [(number, None if number == 3 else 2 * number) for number in range(6)]
 
 
 def test_failures_to_write_end_the_run(tmp_path: Path) -> None:

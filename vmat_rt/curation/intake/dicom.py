@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.store import CASES, Cohort
-from vmat_rt.curation.intake.batch import as_they_come
 from vmat_rt.curation.intake.keys import Entry, KeyFile
 from vmat_rt.curation.intake.people import join_people
 from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
@@ -28,6 +27,7 @@ from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.dicom.files import Kind
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.protocol import Protocol
+from vmat_rt.system.processes import run_here, run_tasks
 
 log = logging.getLogger("vmat_rt")
 
@@ -114,8 +114,9 @@ def _sweep(cohort: Cohort, keys: KeyFile) -> None:
 
 
 def _outcomes(jobs: Iterator[Job], keys: KeyFile, workers: int, bar: Any) -> Iterator[Outcome]:
-    for job, found in as_they_come(take_in, jobs, workers):
-        for outcome in found if found is not None else (_died(job, keys),):
+    done = run_here(take_in, jobs) if workers == 1 else run_tasks(take_in, jobs, workers, queued=workers)
+    for study in done:
+        for outcome in (_died(study.task, keys),) if study.died else study.result():
             log.info("%s %s %s", outcome.key, outcome.state, " ".join(problem.code for problem in outcome.problems))
             bar.update()
             yield outcome
@@ -124,7 +125,7 @@ def _outcomes(jobs: Iterator[Job], keys: KeyFile, workers: int, bar: Any) -> Ite
 def _died(job: Job, keys: KeyFile) -> Outcome:
     first = job.group.files[0]
     entry = keys.register(Entry("", PatientID=first.patient_id, place=str(first.path.parent)))
-    message = "The process that read this patient's files died twice: out of memory, or by a damaged image."
+    message = "The process that read this patient's files died each time: out of memory, or by a damaged image."
     problem = Problem("WORKER_DIED", message, "Give the machine more memory, or take the files apart to find which.")
     return Outcome(entry.key, "refused", (problem,))
 
