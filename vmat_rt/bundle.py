@@ -13,10 +13,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from vmat_rt.case import ModelIdentity
 from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
+from vmat_rt.strict import Strict, reason
 
 MANIFEST = "bundle.json"
 RUN_BUNDLE = "bundle"
@@ -25,11 +26,7 @@ TRAINING_CASES = "training_cases.json"
 """A file of a bundle, where its maker wrote one: key of each training case -> SHA-256 of its image, or ""."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GridRule(_Model):
+class GridRule(Strict):
     """How a case gets the grid that the model works on; see vmat_rt.geometry.model_grid.
 
     "fixed": voxels of spacing_mm, shape voxels, centred on the targets (prostate: 2.5 mm, 96 x 160 x 192).
@@ -44,7 +41,7 @@ class GridRule(_Model):
     spacing_mm: tuple[float, float, float]
 
 
-class TrainingSummary(_Model):
+class TrainingSummary(Strict):
     """What the model was fitted on and how well it did, for `vmat-rt models` and every report."""
 
     data: str
@@ -53,10 +50,10 @@ class TrainingSummary(_Model):
     command: str
     hardware: str
     licence: str
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field(default={})
 
 
-class Manifest(_Model):
+class Manifest(Strict):
     """The content of bundle.json. inputs are the channel or feature names, in order; settings belong to the kind.
 
     protocol is the one it is named after; also: others whose cases it was trained on. It serves all of them alike.
@@ -71,7 +68,7 @@ class Manifest(_Model):
     default: bool = False
     grid: GridRule
     inputs: tuple[str, ...]
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default={})
     training: TrainingSummary
     limits: tuple[str, ...] = ()
     files: dict[str, str]
@@ -151,7 +148,7 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ModelError(f"bundle {folder.name}: {error}") from error
+        raise ModelError(f"bundle {folder.name}: {MANIFEST} is damaged: {reason(error)}") from error
     return Bundle(folder, manifest)
 
 

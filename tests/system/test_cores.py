@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from vmat_rt.system.cores import cgroup_cores, usable_cores
 
 

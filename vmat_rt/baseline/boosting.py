@@ -15,6 +15,7 @@ from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.errors import ConfigError, ModelError
 from vmat_rt.grid import Grid
 from vmat_rt.predictor import PredictedDose
+from vmat_rt.strict import reason
 from vmat_rt.system.threads import THREADS
 
 TREES = "trees.txt.xz"
@@ -48,7 +49,7 @@ class GeometricPredictor:
             text = lzma.decompress(bundle.read_bytes(TREES)).decode("ascii")
             self._trees = Trees.parse(text)
         except (KeyError, ValueError, lzma.LZMAError) as error:  # pydantic's and Unicode's are ValueErrors
-            raise ModelError(f"bundle {manifest.name} cannot be loaded: {error}") from error
+            raise ModelError(f"bundle {manifest.name} cannot be loaded: {reason(error)}") from error
         if self._trees.names != manifest.inputs:
             raise ModelError(f"bundle {manifest.name}: its trees were fitted on other features than it lists")
         self._name, self._inputs = manifest.name, manifest.inputs

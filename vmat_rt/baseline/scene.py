@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.errors import ConfigError, InputError, Problem
@@ -16,13 +16,14 @@ from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid
 from vmat_rt.naming import mirrored_name
 from vmat_rt.protocol import Protocol
+from vmat_rt.strict import Strict
 
 AIR_HU = -1000.0
 
 LEVELS = ("high", "middle", "low")
 
 
-class FeatureSettings(BaseModel):
+class FeatureSettings(Strict):
     """Which structures are looked at and how; stands in the bundle, since a model holds for its own settings only.
 
     organs: TG-263 names; pairs: organs of which the nearer and the farther one are told apart. level_bounds: a target
@@ -31,13 +32,11 @@ class FeatureSettings(BaseModel):
     angles where the case brings none. beams: whether beam geometry is used at all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     organs: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...] = ()
     level_bounds: tuple[float, float] = (0.95, 0.85)
     clip_mm: float = 80.0
-    importance: dict[str, float] = {}
+    importance: dict[str, float] = Field(default={})
     healthy_importance: float = 0.02
     angles_deg: tuple[float, ...]
     beams: bool = True

@@ -27,6 +27,7 @@ from vmat_rt.case import Volume
 from vmat_rt.cohort.dose_prediction import Integers, first_weights, fitted_weights, remainders, restored
 from vmat_rt.errors import ConfigError, GeometryError, InputError, Problem
 from vmat_rt.grid import Grid
+from vmat_rt.strict import reason
 
 VERSION: Final = 1
 MAGIC = b"VMATdose"
@@ -125,7 +126,7 @@ def _opened(data: bytes) -> tuple[_Header, bytes]:
             raise _damaged(f"are of version {version}; this program reads version {VERSION}")
         return _Header.model_validate(document), content[4 + length :]
     except (ValueError, ValidationError) as error:
-        raise _damaged(f"have a header that cannot be read ({error})") from error
+        raise _damaged(f"have a header that cannot be read ({reason(error)})") from error
 
 
 def _damaged(what: str) -> InputError:

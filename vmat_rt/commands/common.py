@@ -17,6 +17,7 @@ SCHEMA_VERSION = 1
 INTERNAL_ERROR = 4
 STOPPED = 130
 """By Ctrl-C, as a shell has it: 128 and the number of the signal."""
+_AGAIN = "Correct that and run the command again."
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 protocol_option = click.option(
@@ -73,10 +74,12 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             problem = {"code": "STOPPED", "message": message, "remedy": remedy, "severity": "error"}
             _refuse([problem], STOPPED, as_json)
         except Exception as error:  # the boundary: what is not a VmatError is our own fault
+            from vmat_rt.strict import reason
+
             logging.getLogger("vmat_rt").exception("internal error")
             problem = {
                 "code": "INTERNAL_ERROR",
-                "message": f"vmat-rt failed by its own fault: {type(error).__name__}: {error}",
+                "message": f"vmat-rt failed by its own fault: {type(error).__name__}: {reason(error)}",
                 "remedy": "Please report it with the text above; the input was not changed.",
                 "severity": "error",
             }
@@ -89,12 +92,13 @@ def _problems_of(error: VmatError) -> list[dict[str, str]]:
     if isinstance(error, InputError):
         return [problem.as_dict() for problem in error.problems]
     code = "CONFIGURATION" if isinstance(error, ConfigError) else type(error).__name__
-    remedy = "See --help." if isinstance(error, ConfigError) else "Please report it; the input was not changed."
+    remedy = _AGAIN if isinstance(error, ConfigError) else "Please report it; the input was not changed."
     return [{"code": code, "message": str(error), "remedy": remedy, "severity": "error"}]
 
 
 def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> None:
-    heading = {2: "Usage", 3: "Refused", STOPPED: "Ended"}.get(exit_code, "Failed")
+    # Not "Usage": that is for an option or argument, of which click says "Error" and how the command is used.
+    heading = {2: "Error", 3: "Refused", STOPPED: "Ended"}.get(exit_code, "Failed")
     for problem in problems:
         said = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
         click.echo(f"{heading}: {said} {problem['remedy']} [{problem['code']}]", err=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from vmat_rt.cohort.plan_folder import PlanFolder
@@ -29,6 +29,7 @@ from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.simulate import treated
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
 from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient
+from vmat_rt.strict import Strict, YamlError, load_yaml, reason
 from vmat_rt.system.processes import WorkerDiedError, run_tasks
 from vmat_rt.system.publish import published_folder
 
@@ -39,18 +40,14 @@ DOSES = "doses"
 DREW_WITH = ("vmat-rt", "numpy", "scipy", "numba", "SimpleITK")
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ShippedCase(_Model):
+class ShippedCase(Strict):
     """record: as it stood in the cohort, with seed and index in its provenance."""
 
     record: CaseRecord
     dose_sha256: str
 
 
-class ShippedCohort(_Model):
+class ShippedCohort(Strict):
     """The content of cohort.yaml. versions: of the programs that it was made with, for whoever finds a difference."""
 
     schema_version: Literal[1] = 1
@@ -107,12 +104,9 @@ def read_shipped(folder: Path) -> ShippedCohort:
     if not path.is_file():
         raise ConfigError(f"{folder} is no shipped cohort: it has no {DESCRIPTION}")
     try:
-        return ShippedCohort.model_validate(yaml.load(path.read_bytes(), Loader=_LOADER))
-    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return ShippedCohort.model_validate(load_yaml(path.read_bytes()))
+    except (OSError, YamlError, ValidationError) as error:
+        raise ConfigError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def restore_cohort(folder: Path, cohort: Cohort, workers: int = 2, progress: bool = True) -> RestoreSummary:

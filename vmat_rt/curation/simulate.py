@@ -34,9 +34,6 @@ log = logging.getLogger("vmat_rt")
 MOST_REFUSED_IN_A_ROW = 20
 """So many refusals one after another are no bad luck."""
 
-NOT_THE_CASE = {"DISK_FULL", "OUTPUT_NOT_WRITABLE"}
-"""Failures to store that say nothing of the case: nobody may note them as its refusal."""
-
 Number = str | int | float
 
 
@@ -218,7 +215,7 @@ def simulate_case(task: Task) -> Outcome:
     try:
         refused = _simulated(task)
     except InputError as refusal:
-        if any(problem.code in NOT_THE_CASE for problem in refusal.problems):
+        if refusal.is_of_the_machine:
             raise
         refused = str(refusal)
     except ModelError as failure:  # a plan that cannot be one; the next run would find the same

@@ -15,6 +15,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vmat_rt.report.schema import GoalStatus, Number, ProblemEntry, schema_text
+from vmat_rt.strict import Strict
 
 SCHEMA_VERSION: Final = 1
 
@@ -22,8 +23,8 @@ SubjectRole = Literal["model", "baseline"]
 Worse = Literal["higher", "lower"]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
+class _Document(Strict):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
 class SubjectEntry(_Document):

@@ -14,6 +14,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from vmat_rt.strict import Strict
+
 SCHEMA_VERSION: Final = 1
 NOTICE: Final = "PREDICTED, NOT FOR TREATMENT"
 
@@ -31,8 +33,8 @@ Indices = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
+class _Document(Strict):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
 class ProblemEntry(_Document):
@@ -234,7 +236,7 @@ class DvhDocument(_Document):
     schema_version: Literal[1] = SCHEMA_VERSION
     structures: list[StructureMetrics]
     goals: list[GoalEntry]
-    problems: list[ProblemEntry] = []
+    problems: list[ProblemEntry] = Field(default=[])
 
 
 DOCUMENTS: dict[str, type[_Document]] = {

@@ -23,8 +23,6 @@ from vmat_rt_service.lock import turn
 from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, hashes, publish, published
 from vmat_rt_service.work import closing
 
-_NOT_ITS_FAULT = {"DISK_FULL", "OUTPUT_NOT_WRITABLE"}
-
 
 class Worker:
     """One process's work. name stands in the journal while a job runs."""
@@ -54,7 +52,7 @@ class Worker:
         try:
             return closing.complete(config, journal, job, self._predicted(job, staged), fresh=True)
         except InputError as error:
-            if {problem.code for problem in error.problems} <= _NOT_ITS_FAULT:
+            if error.is_of_the_machine:
                 logs.event("no room for results", job=job.id, key=job.key, code=error.problems[0].code)
                 return journal.give_back(job.id, "no room for results", counted=False)
             return closing.give_up(config, journal, job, State.REFUSED, error.problems, _identity(staged))

@@ -20,7 +20,7 @@ from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.people import join_people
 from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
 from vmat_rt.curation.intake.settings import NewCohort, created, opened
-from vmat_rt.curation.intake.study import NOT_THE_STUDY, Outcome
+from vmat_rt.curation.intake.study import Outcome
 from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
 from vmat_rt.protocol import load_protocol
@@ -141,7 +141,7 @@ def take_patient(task: _Task) -> Outcome:
         raise_errors(found)
         cohort.add(case, describe(case, _origin(case), tuple(problem.code for problem in found)))
     except InputError as refusal:
-        if any(problem.code in NOT_THE_STUDY for problem in refusal.problems):
+        if refusal.is_of_the_machine:
             raise
         return Outcome(task.key, "refused", refusal.problems)
     except ValueError as damage:

@@ -17,6 +17,7 @@ from vmat_rt.dicom.files import DicomFile, read_whole
 from vmat_rt.dicom.load import choose_protocol
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
+from vmat_rt.strict import reason
 
 GRIDS: Final = {
     "prostate": GridRule(kind="fixed", shape=(96, 160, 192), spacing_mm=(2.5, 2.5, 2.5)),
@@ -77,7 +78,7 @@ def created(uri: str | Path, protocol: Protocol, new: NewCohort) -> Cohort:
     try:
         return Cohort.create(uri, CohortSettings.model_validate(settings))
     except ValueError as error:
-        raise ConfigError(f"a cohort called {name!r} cannot be made: {error}") from error
+        raise ConfigError(f"a cohort called {name!r} cannot be made: {reason(error)}") from error
 
 
 def protocols_of(cohort_protocol: str, given: tuple[Protocol, ...]) -> tuple[Protocol, ...]:

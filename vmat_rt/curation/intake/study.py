@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Final, Literal
+from typing import Literal
 
 from vmat_rt.case import Case
 from vmat_rt.cohort.checks import entry_problems
@@ -26,9 +26,6 @@ from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors, warni
 from vmat_rt.protocol import Protocol
 
 log = logging.getLogger("vmat_rt")
-
-NOT_THE_STUDY: Final = frozenset({"DISK_FULL", "OUTPUT_NOT_WRITABLE"})
-"""Failures to store that say nothing of the study: nobody may note them as its refusal."""
 
 State = Literal["added", "present", "duplicate", "refused"]
 
@@ -84,7 +81,7 @@ def _outcome(job: Job, cohort: Cohort, stored: frozenset[str], candidate: Candid
         case, found = _read(job, candidate)
         return _store(job, cohort, stored, replace(entry, files_sha256=digest), case, found)
     except InputError as refusal:
-        if any(problem.code in NOT_THE_STUDY for problem in refusal.problems):
+        if refusal.is_of_the_machine:
             raise
         problems = refusal.problems
     except ConfigError:
