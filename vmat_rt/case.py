@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from vmat_rt.errors import GeometryError, Problem
 from vmat_rt.grid import Grid
 
 FloatArray = NDArray[np.float32]
+AIR_HU: Final = -1000.0
+"""What a CT holds outside the patient, and outside itself."""
 Polygon = NDArray[np.float64]
 """Vertices (n, 2) of one closed contour as (y, x) in LPS mm; the last vertex is not repeated."""
 
@@ -63,6 +66,13 @@ class Structure:
     name: str | None
     shape: Contours | Volume | None
     number: int | None = None
+
+    @property
+    def frame_uid(self) -> str | None:
+        """FrameOfReferenceUID that it lies in; None without contours or voxels."""
+        if self.shape is None:
+            return None
+        return self.shape.frame_uid if isinstance(self.shape, Contours) else self.shape.grid.frame_uid
 
     @property
     def contour_count(self) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from pydantic import Field, field_validator
 
-from vmat_rt.case import Case, FloatArray, Structure, Volume
+from vmat_rt.case import AIR_HU, Case, FloatArray, Structure, Volume
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.geometry import beams
 from vmat_rt.geometry.rasterize import structure_fraction
@@ -16,7 +16,6 @@ from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid
 from vmat_rt.strict import Strict
 
-AIR_HU: Final = -1000.0
 INSIDE: Final = 0.5
 """Area fraction from which a voxel counts as inside a structure."""
 

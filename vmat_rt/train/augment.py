@@ -19,10 +19,10 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from vmat_rt.case import AIR_HU
 from vmat_rt.errors import ConfigError
 from vmat_rt.naming import mirrored_name
 from vmat_rt.nn.encode import Channels, mirror
-from vmat_rt.nn.scene import AIR_HU
 from vmat_rt.strict import Strict
 from vmat_rt.train.batch import Batch, StructureTable, collate
 

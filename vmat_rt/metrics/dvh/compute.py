@@ -196,14 +196,13 @@ def by_structure_name(dvhs: Mapping[str, Dvh]) -> dict[str, Dvh]:
 def isodose_volume_cc(dose: Volume, level_gy: float) -> float:
     """Volume of the dose grid that gets at least level_gy, cm^3, sampled at about 1 mm."""
     reached = dose.array >= level_gy * (1 - 1e-6)
-    if not reached.any():
-        return 0.0
-    occupied = [np.flatnonzero(reached.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     # One voxel more on every side: between centres the isodose reaches into voxels that are below the level.
-    z, y, x = ((max(0, int(i[0]) - 1), min(n, int(i[-1]) + 2)) for i, n in zip(occupied, dose.grid.shape, strict=True))
-    grid = dose.grid.crop((z[0], y[0], x[0]), (z[1], y[1], x[1]))
-    box = Structure("isodose", None, Volume(grid, np.ones(grid.shape, np.float32)))
-    samples = sample_structure(box, dose, _ISODOSE_STEP_MM, Detail())
+    box = dose.grid.box_of(reached, (1, 1, 1))
+    if box is None:
+        return 0.0
+    grid = dose.grid.part(box)
+    whole = Structure("isodose", None, Volume(grid, np.ones(grid.shape, np.float32)))
+    samples = sample_structure(whole, dose, _ISODOSE_STEP_MM, Detail())
     above = samples.doses_gy >= level_gy * (1 - 1e-6)
     return float(samples.weights_cc[above].sum(dtype=np.float64))
 
@@ -214,8 +213,7 @@ def _one_dvh(
     shape = structure.shape
     if shape is None:
         return _empty(structure, 0.0, "it has no closed contours")
-    frame = shape.frame_uid if isinstance(shape, Contours) else shape.grid.frame_uid
-    if frame != dose.grid.frame_uid:
+    if structure.frame_uid != dose.grid.frame_uid:
         raise GeometryError("structure and dose lie in different frames of reference")
     whole = volume_cc(structure) if not isinstance(shape, Contours) or shape.planes else 0.0
     if not whole > 0:
