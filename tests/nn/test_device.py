@@ -27,7 +27,7 @@ def test_an_unknown_word_is_refused(text: str) -> None:
 
 
 def test_auto_says_what_it_took(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "vmat_rt.nn"):
+    with caplog.at_level(logging.INFO, "vmat_rt"):
         device = choose_device("auto")
     assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert str(device) in caplog.text

@@ -66,7 +66,7 @@ def _dose_problems(case: Case) -> Iterator[Problem]:
         return
     dvhs = compute_dvhs(targets, dose, metrics=("D95%", "D50%"))
     ordered = list(zip(targets, dvhs.values(), strict=True))
-    wrong = _scale_problem(ordered[0], case)
+    wrong = _scale_problem(*ordered[0], case)
     if wrong is not None:
         yield wrong
         return
@@ -84,9 +84,8 @@ def _uncovered(targets: list[Structure], dose: Volume) -> Iterator[Problem]:
             yield Problem("TARGET_NOT_COVERED", message, "Compute the dose on a grid that holds all targets.")
 
 
-def _scale_problem(highest: tuple[Structure, Dvh], case: Case) -> Problem | None:
+def _scale_problem(target: Structure, dvh: Dvh, case: Case) -> Problem | None:
     """By the median: that of one beam is spread over the target, so D95 alone would tell less."""
-    target, dvh = highest
     prescribed_gy = case.targets()[str(target.name)]
     d50, d95 = dvh.value("D50%"), dvh.value("D95%")
     if d50 is None or d95 is None:

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Never
 
 import click
 
@@ -96,7 +96,7 @@ def _problems_of(error: VmatError) -> list[dict[str, str]]:
     return [{"code": code, "message": str(error), "remedy": remedy, "severity": "error"}]
 
 
-def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> None:
+def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> Never:
     # Not "Usage": that is for an option or argument, of which click says "Error" and how the command is used.
     heading = {2: "Error", 3: "Refused", STOPPED: "Ended"}.get(exit_code, "Failed")
     for problem in problems:

@@ -15,7 +15,7 @@ from vmat_rt.system.devices import require_device_name
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
-_LOG = logging.getLogger("vmat_rt.nn")
+log = logging.getLogger("vmat_rt")
 
 
 def choose_device(text: str) -> torch.device:
@@ -27,7 +27,7 @@ def choose_device(text: str) -> torch.device:
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if text == "auto":
         device = torch.device("cuda:0" if present else "cpu")
-        _LOG.info("device auto: %s", device if present else "cpu, for there is no CUDA device")
+        log.info("device auto: %s", device if present else "cpu, for there is no CUDA device")
         return device
     if text == "cpu":
         return torch.device("cpu")

@@ -24,7 +24,7 @@ from vmat_rt.nn.scene import INSIDE
 from vmat_rt.nn.windows import Window, slide
 from vmat_rt.predictor import PredictedDose, Predictor
 
-_LOG = logging.getLogger("vmat_rt.nn")
+log = logging.getLogger("vmat_rt")
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 """(n, c, z, y, x) and (n, k) -> (n, 1, z, y, x), relative dose."""
@@ -73,7 +73,7 @@ class NetworkPredictor:
         encoded = encode_coarsened(case, grid, self._loaded.channels, settings.coarsen, prior_gy)
         ready = time.perf_counter()
         relative = self._run(encoded)
-        _LOG.info(
+        log.info(
             "encoded in %.2f s, network in %.2f s on %s", ready - started, time.perf_counter() - ready, self.device
         )
         return finished_gy(relative, encoded, case, grid, settings, prior_gy)

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from typing import Never
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -34,6 +35,6 @@ def watch_parent() -> None:
     threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
 
 
-def _exit_after(parent: multiprocessing.process.BaseProcess) -> None:
+def _exit_after(parent: multiprocessing.process.BaseProcess) -> Never:
     parent.join()
     os._exit(1)

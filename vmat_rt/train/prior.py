@@ -35,7 +35,7 @@ from vmat_rt.system.publish import published_folder
 from vmat_rt.train.examples import WORTH_A_POOL, locked, mapped
 from vmat_rt.train.recipe import PriorSettings
 
-_LOG = logging.getLogger("vmat_rt")
+log = logging.getLogger("vmat_rt")
 
 PRIOR_FOLDER: Final = "prior"
 """Where a run's bundle keeps the bundle of its prior."""
@@ -140,7 +140,7 @@ def _fit(
     """Trees on the samples of these cases, as a bundle here/name; every held_out-th case decides when to stop."""
     if (here / name).is_dir():
         return
-    _LOG.info("prior: trees %s, on %d cases", name, len(keys))
+    log.info("prior: trees %s, on %d cases", name, len(keys))
     fitted: list[Samples] = []
     held_out: list[Samples] = []
     for number, key in enumerate(keys, start=1):
@@ -196,7 +196,7 @@ def _predict(job: _Job) -> None:
 
 def _run(function: Callable[[_Job], None], jobs: Sequence[_Job], what: str) -> None:
     if jobs:
-        _LOG.info("%s of %d cases", what, len(jobs))
+        log.info("%s of %d cases", what, len(jobs))
     workers = usable_cores() if len(jobs) >= WORTH_A_POOL else 1
     for _ in tqdm(mapped(function, jobs, workers), what, len(jobs), unit="case", disable=None if jobs else True):
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import click
 
@@ -82,7 +82,7 @@ def openkbp(csv_root: Path, uri: str, workers: int, name: str, grid_text: str | 
     _print_intake(add_openkbp(csv_root, uri, new, workers, progress=not as_json), as_json)
 
 
-def _print_intake(summary: Any, as_json: bool) -> None:
+def _print_intake(summary: Any, as_json: bool) -> Never:
     exit_code = NOTHING_USABLE if summary.nothing_usable else 0
     if as_json:
         print_json({**summary.document(), "exit_code": exit_code})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Never
 
 import click
 
@@ -72,7 +73,7 @@ def _sample_cohort() -> Path:
     return folder
 
 
-def _print_batch(name: str, counts: dict[str, int], problems: list[dict[str, str]], as_json: bool) -> None:
+def _print_batch(name: str, counts: dict[str, int], problems: list[dict[str, str]], as_json: bool) -> Never:
     exit_code = 0 if counts["added"] + counts["present"] else NOTHING_USABLE
     if as_json:
         document = {"schema_version": SCHEMA_VERSION, "cohort": name, "counts": counts, "problems": problems}

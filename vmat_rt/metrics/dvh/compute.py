@@ -17,7 +17,7 @@ from vmat_rt.case import Contours, Structure, Volume
 from vmat_rt.errors import GeometryError, Problem, raise_errors, warning
 from vmat_rt.geometry.rasterize import bounds_mm, volume_cc, volume_inside_cc
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh.convergence import Accuracy, GridInvariance, refined_curve
+from vmat_rt.metrics.dvh.convergence import Accuracy, Extent, GridInvariance, MetricRequest, refined_curve
 from vmat_rt.metrics.dvh.coverage import LEAST, WHOLE, Outside, hottest_crossed_face_gy, read_with_outside
 from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
 from vmat_rt.metrics.dvh.evaluation import Reading, read_metric
@@ -221,7 +221,7 @@ def _one_dvh(
     covered = _covered_fraction(structure, dose.grid, whole)
     if covered * whole <= 1e-9:
         return _empty(structure, whole, "it lies outside the dose grid")
-    curve, invariance = refined_curve(structure, dose, (whole, covered), (metrics, level), accuracy)
+    curve, invariance = refined_curve(structure, dose, Extent(whole, covered), MetricRequest(metrics, level), accuracy)
     dvh = Dvh(structure.roi_name, structure.name, whole, covered, curve, invariance)
     if covered >= WHOLE:
         return dvh
