@@ -142,7 +142,7 @@ def _restored(tasks: list[_Task], workers: int, progress: bool) -> Iterator[tupl
             key = case.task.case.record.key
             problem: Problem | None
             if isinstance(case.error, WorkerDiedError):
-                seconds, problem = 0.0, case.error.problems[0]
+                seconds, problem = 0.0, case.error.of(key).problems[0]
             else:
                 seconds, problem = case.result()
             log.info("%s %s %.1f s", key, problem.code if problem else "restored", seconds)

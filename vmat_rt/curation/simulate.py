@@ -27,7 +27,7 @@ from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, ModelError, VmatError
 from vmat_rt.phantom.anatomy.patient import Patient, anatomy_sha256, simulate_patient
 from vmat_rt.phantom.planning.plan import SimulatedPlan, plan_patient
-from vmat_rt.system.processes import run_tasks
+from vmat_rt.system.processes import WorkerDiedError, run_tasks
 
 log = logging.getLogger("vmat_rt")
 
@@ -114,6 +114,8 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
     def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
         tasks = (None if index is None else task(index) for index in indices)
         for case in run_tasks(simulate_case, tasks, workers):
+            if isinstance(case.error, WorkerDiedError):
+                raise case.error.of(case.task.key)
             _note(case.result(), plans)
             yield case.result()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -43,6 +43,10 @@ class WorkerDiedError(InputError):
         message = "The worker died over this case, and again when it had nothing else to do (killed, or out of memory)."
         remedy = "Use fewer workers or a machine with more memory; finished cases are kept."
         return cls(Problem("WORKER_DIED", message, remedy))
+
+    def of(self, key: str) -> WorkerDiedError:
+        """The same with the name of the case, which who gave the task knows."""
+        return type(self)(replace(problem, message=f"Case {key}: {problem.message}") for problem in self.problems)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,21 @@ from vmat_rt.metrics.dose_error import require_some_dose
 from vmat_rt.nn.coarse import body_average, encode_coarsened
 from vmat_rt.nn.encode import Channels, Encoded
 from vmat_rt.system.cores import usable_cores
-from vmat_rt.system.processes import run_here, run_tasks
+from vmat_rt.system.processes import WorkerDiedError, run_here, run_tasks
 from vmat_rt.system.publish import published_folder
 from vmat_rt.train.batch import StructureTable
 
 log = logging.getLogger("vmat_rt")
 
-Task = TypeVar("Task")
+
+class Keyed(Protocol):
+    """A task of one case."""
+
+    @property
+    def key(self) -> str: ...
+
+
+Task = TypeVar("Task", bound=Keyed)
 
 FORMAT = 2
 WORTH_A_POOL = 8
@@ -150,6 +158,8 @@ def mapped(function: Callable[[Task], None], tasks: Sequence[Task], workers: int
     """
     done = run_here(function, tasks) if workers == 1 else run_tasks(function, tasks, workers, queued=workers)
     for task in done:
+        if isinstance(task.error, WorkerDiedError):
+            raise task.error.of(task.task.key)
         yield task.result()
 
 

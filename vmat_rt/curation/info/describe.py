@@ -168,8 +168,11 @@ def _surveys(tasks: Sequence[Task], workers: int, progress: bool) -> tuple[CaseS
     surveys = []
     with tqdm(total=len(tasks), unit="case", disable=None if progress else True) as bar:
         for case in in_order(run_tasks(survey_case, tasks, workers, queued=workers)):
-            died = case.error.problems[0] if isinstance(case.error, WorkerDiedError) else None
-            surveys.append(CaseSurvey.unread(case.task.key, died) if died else case.result())
+            if isinstance(case.error, WorkerDiedError):
+                key = case.task.key
+                surveys.append(CaseSurvey.unread(key, case.error.of(key).problems[0]))
+            else:
+                surveys.append(case.result())
             bar.update()
     return tuple(surveys)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -48,8 +48,7 @@ class CaseSurvey:
     @classmethod
     def unread(cls, key: str, problem: Problem) -> CaseSurvey:
         """Of a case of which nothing is known but what is wrong with it."""
-        named = problem if key in problem.message else replace(problem, message=f"Case {key}: {problem.message}")
-        return cls(key, {}, {}, {}, {}, 0.0, None, named)
+        return cls(key, {}, {}, {}, {}, 0.0, None, problem)
 
 
 @dataclass(frozen=True)
