@@ -132,11 +132,12 @@ def test_a_death_is_whole_through_pickle() -> None:
 
 
 PROGRAM = """
-import sys
+import signal, sys
 from pathlib import Path
 from tests.system.workers import signed
 from vmat_rt.system.processes import run_tasks
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     list(run_tasks(signed, [Path(sys.argv[1])] * 2, 2))
 """
 
