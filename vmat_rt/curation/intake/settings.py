@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.bundle import GridRule
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.refusals import without_identity
 from vmat_rt.dicom.files import DicomFile, read_whole
-from vmat_rt.dicom.load import choose_protocol
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Final, Literal
 
+from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.case import Case
 from vmat_rt.cohort.checks import entry_problems
 from vmat_rt.cohort.duplicates import image_sha256, study_sha256
@@ -20,7 +21,7 @@ from vmat_rt.curation.intake.scan import Group, is_placeholder
 from vmat_rt.dicom.files import DicomFile, Scan
 from vmat_rt.dicom.identity import identifying_values
 from vmat_rt.dicom.linking import StudyFiles, link
-from vmat_rt.dicom.load import choose_protocol, load_case
+from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import read_files
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors, warning
 from vmat_rt.protocol import Protocol
