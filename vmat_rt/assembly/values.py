@@ -27,7 +27,7 @@ _DOSE_REMEDY: Final = "Give the whole plan's dose in Gy, in total over all fract
 
 def frame_of(ct: NDArray[np.float32]) -> str:
     """A frame of reference for what comes without one: that of this image (HU, C-contiguous)."""
-    return f"voxels of {hashlib.sha256(ct).hexdigest()[:16]}"
+    return f"voxels of {hashlib.sha256(ct.data).hexdigest()[:16]}"
 
 
 def grid_problems(grid: Grid) -> Iterator[Problem]:

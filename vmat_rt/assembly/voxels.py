@@ -45,13 +45,14 @@ class Voxels:
 
     ct: HU, or None where it cannot be used. masks: area fractions by the name each was given, None where one cannot be
     used; their grids may be their own. dose: Gy. given: what is said of the prescription, the first goes before the
-    others. problems: what was found so far.
+    others. gantry_angles_deg: of the plan, as a head-first supine patient has them. problems: what was found so far.
     """
 
     ct: Volume | None
     masks: Mapping[str, Volume | None]
     dose: Volume | None = None
     given: Sequence[GivenDoses] = ()
+    gantry_angles_deg: tuple[float, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
 
 
@@ -94,6 +95,7 @@ def case_of_voxels(voxels: Voxels, protocols: Sequence[Protocol], key: str = "")
         prescription=prescribed,
         protocol_name=protocol.name,
         reference_dose=voxels.dose,
+        gantry_angles_deg=tuple(sorted(voxels.gantry_angles_deg)),
         problems=tuple(problems),
     )
 
@@ -198,6 +200,7 @@ def _digest(voxels: Voxels) -> str:
         if volume is not None:
             digest.update(f"{name} {volume.grid.describe()}".encode())
             digest.update(volume.array.tobytes())
+    digest.update(repr(voxels.gantry_angles_deg).encode())
     for one in voxels.given:
         digest.update(repr((sorted(one.dose_gy.items()), one.fractions)).encode())
     return digest.hexdigest()
