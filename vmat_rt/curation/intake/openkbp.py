@@ -18,10 +18,10 @@ from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.batch import as_they_come
+from vmat_rt.curation.intake.entering import NOT_THE_STUDY, Outcome
 from vmat_rt.curation.intake.people import join_people
 from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
 from vmat_rt.curation.intake.settings import NewCohort, created, opened
-from vmat_rt.curation.intake.study import NOT_THE_STUDY, Outcome
 from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
 from vmat_rt.protocol import load_protocol
