@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -41,8 +42,11 @@ def mapping_by_names(folder: Path, protocols: Sequence[Protocol]) -> ImageMappin
     for protocol in protocols:
         known.update(alias_table(protocol))
     ct, dose = _called(CT, files), _called(DOSE, files)
-    sources = dict(_sources([path for path in files if path not in (*ct, *dose)]))
+    found = list(_sources([path for path in files if path not in (*ct, *dose)]))
+    sources = dict(found)
     problems = [*_not_one(CT, ct, files, sources), *(_not_one(DOSE, dose, files, sources) if dose else ())]
+    names = Counter(name for name, _ in found)
+    problems += [_twice(name, count) for name, count in names.items() if count > 1]
     unknown = [name for name in sources if fold(name) not in known]
     if unknown:
         problems.append(_unknown(unknown, files, sources, protocols))
@@ -76,6 +80,11 @@ def _not_one(
     code = "NO_CT" if stem == CT else "SEVERAL_DOSES"
     message = f"Of the {len(files)} image files {len(found) or 'none'} {'are' if found else 'is'} called {stem}.nii.gz."
     yield Problem(code, message, _remedy(files, sources, ()))
+
+
+def _twice(name: str, count: int) -> Problem:
+    message = f"{count} masks in the folder are called {name!r}."
+    return Problem("TWO_ROIS_ONE_NAME", message, "Keep the right one, or name it in a mapping file.")
 
 
 def _unknown(

@@ -28,9 +28,7 @@ from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 
 _LOOKED_AT: Final = 20
 _SHORTEST_TELLTALE: Final = 3
-_PROPOSED: Final = (
-    "Run vmat-rt predict FOLDER --nifti: it says what is wrong, and proposes a mapping."
-)
+_PROPOSED: Final = "Run vmat-rt predict FOLDER --nifti: it says what is wrong, and proposes a mapping."
 
 
 @dataclass(frozen=True)
