@@ -94,6 +94,19 @@ def test_what_lies_oblique_is_refused_beyond_a_tenth_of_a_degree(degrees: float,
     assert np.array_equal(found.array, VALUES)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_value_that_is_none_is_not_taken_for_0(suffix: str, value: float, kind: type, tmp_path: Path) -> None:
+    array = VALUES.astype(kind)
+    array[1, 2, 3] = array[3, 4, 5] = value
+    path = tmp_path / f"image{suffix}"
+    write(array, TRUTH, path)
+    assert code_of(path) == "VALUES_NOT_FINITE"
+    with pytest.raises(InputError, match="holds 2 values"):
+        read_volume(path, "f")
+
+
 def test_a_trailing_axis_of_one_is_none(tmp_path: Path) -> None:
     path = tmp_path / "image.nii.gz"
     sitk.WriteImage(sitk.JoinSeries(image(VALUES, TRUTH)), str(path))

@@ -1,7 +1,7 @@
 """The header of a NIfTI-1 file: whether the file is whole, and whether it says where its voxels lie.
 
-Layout and transforms: the NIfTI-1 header, nifti1.h (NIH, 2007). SimpleITK fills what a cut file lacks with zeros
-without a word, so the length and the checksum are looked at here.
+Layout and transforms: the NIfTI-1 header, nifti1.h (NIH, 2007). SimpleITK takes what a cut file lacks, and every NaN,
+for 0 without a word, so length, checksum and values are looked at here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from vmat_rt.errors import InputError, Problem
 
 _SIZE: Final = 348
-_CHUNK: Final = 1 << 22
+_CHUNK: Final = 1 << 22  # whole voxels of every type
+_FARTHEST: Final = 1 << 24
+_REAL: Final = {16: "f4", 64: "f8"}
+"""datatype of real voxels. Complex ones are not read at all."""
 _AGREE_MM: Final = 0.5
 VOXEL_LIMIT: Final = 500_000_000
 """More than twice a CT of 1000 slices of 512 x 512."""
@@ -30,26 +33,32 @@ COPY_AGAIN: Final = "Copy or export it again."
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """dim: the sizes (x, y, z, ...). qform, sform: 4 x 4 voxel -> RAS mm, None where the code is 0."""
+    """dim: the sizes (x, y, z, ...). real: the type of voxels that may be NaN, None for whole numbers. offset: of the
+    first voxel, bytes. qform, sform: (3, 4) voxel -> RAS mm, None where the code is 0.
+    """
 
     dim: tuple[int, ...]
+    real: np.dtype[np.floating] | None
+    offset: int
     bytes_expected: int
     qform: NDArray[np.float64] | None
     sform: NDArray[np.float64] | None
 
 
 def check_nifti(path: Path) -> None:
-    """Raise InputError unless the file is whole, of a bearable size, and places its voxels in one way."""
+    """Raise InputError unless the file is whole, of a bearable size, finite, and places its voxels in one way."""
     try:
         with _opened(path) as file:
             header = _header(file.read(_SIZE), path)
             require_size(path, header.dim)
-            length = _SIZE + _length_of_rest(file, header.bytes_expected)
+            length, strange = _pass_through(file, header)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(unreadable(path, "is damaged or cut short")) from error
     if length < header.bytes_expected:
         message = f"holds {length} of {header.bytes_expected} bytes, so it was cut short"
         raise InputError(unreadable(path, message))
+    if strange:
+        raise InputError(not_finite(path, strange))
     _require_place(path, header)
 
 
@@ -72,15 +81,29 @@ def _opened(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
-def _length_of_rest(file: BinaryIO, expected: int) -> int:
-    """Bytes to the end, by which a gzip stream also checks itself; not much more than expected."""
-    length = 0
-    while length <= expected + _CHUNK:
+def not_finite(path: Path, count: int) -> Problem:
+    """The problem of a file in which so many values are NaN or infinite."""
+    message = f"The file {path.name!r} holds {count} values that are NaN or infinite."
+    remedy = "Write it again with what they stand for: air is -1000 HU, no dose 0 Gy, and not in a structure 0."
+    return Problem("VALUES_NOT_FINITE", message, remedy)
+
+
+def _pass_through(file: BinaryIO, header: NiftiHeader) -> tuple[int, int]:
+    """Bytes to the end, by which a gzip stream also checks itself, and values that are not finite.
+
+    Of a stream that goes on behind the voxels, not much more than those is read.
+    """
+    length, strange = _SIZE + len(file.read(header.offset - _SIZE)), 0
+    while length <= header.bytes_expected + _CHUNK:
         chunk = file.read(_CHUNK)
         if not chunk:
             break
+        if header.real is not None:
+            voxels = chunk[: max(0, header.bytes_expected - length)]
+            whole = len(voxels) // header.real.itemsize * header.real.itemsize
+            strange += int(np.count_nonzero(~np.isfinite(np.frombuffer(voxels[:whole], header.real))))
         length += len(chunk)
-    return length
+    return length, strange
 
 
 def _header(raw: bytes, path: Path) -> NiftiHeader:
@@ -88,10 +111,10 @@ def _header(raw: bytes, path: Path) -> NiftiHeader:
     if order is None or raw[344:347] != b"n+1":
         raise InputError(unreadable(path, "is not a NIfTI-1 file in one piece (.nii or .nii.gz)"))
     rank, *sizes = struct.unpack_from(f"{order}8h", raw, 40)
-    bits = struct.unpack_from(f"{order}h", raw, 72)[0]
+    kind, bits = struct.unpack_from(f"{order}2h", raw, 70)
     pixdim = struct.unpack_from(f"{order}8f", raw, 76)
     offset = struct.unpack_from(f"{order}f", raw, 108)[0]
-    if not 1 <= rank <= 7 or bits < 1 or not 0 <= offset < 1e9:
+    if not 1 <= rank <= 7 or bits < 1 or not _SIZE <= offset < _FARTHEST:
         raise InputError(unreadable(path, "has a header that describes no image"))
     dim = tuple(sizes[:rank])
     q_code, s_code = struct.unpack_from(f"{order}2h", raw, 252)
@@ -99,7 +122,8 @@ def _header(raw: bytes, path: Path) -> NiftiHeader:
     rows = np.array(struct.unpack_from(f"{order}12f", raw, 280), np.float64).reshape(3, 4)
     expected = int(offset) + math.prod(max(size, 0) for size in dim) * bits // 8
     qform = _of_quaternion(quaternion, pixdim) if q_code > 0 else None
-    return NiftiHeader(dim, expected, qform, rows if s_code > 0 else None)
+    real = np.dtype(f"{order}{_REAL[kind]}") if kind in _REAL else None
+    return NiftiHeader(dim, real, int(offset), expected, qform, rows if s_code > 0 else None)
 
 
 def _of_quaternion(values: tuple[float, ...], pixdim: tuple[float, ...]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import Volume
 from vmat_rt.errors import GeometryError, InputError, Problem
 from vmat_rt.geometry.orientation import canonical_volume
-from vmat_rt.imagefiles.nifti import check_nifti, unreadable
+from vmat_rt.imagefiles.nifti import check_nifti, not_finite, unreadable
 from vmat_rt.imagefiles.nrrd import check_nrrd
 
 SUFFIXES: Final = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd")
@@ -62,6 +62,8 @@ def read_layers(path: Path, frame_uid: str) -> tuple[Volume, ...]:
     array = sitk.GetArrayViewFromImage(image)
     if array.dtype.kind not in "iuf":
         raise InputError(Problem("IMAGE_NOT_3D", f"The file {path.name!r} holds {array.dtype}.", "Give real numbers."))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(not_finite(path, int(np.count_nonzero(~np.isfinite(array)))))
     if array.ndim == 3:
         return (_placed(array, image, path, frame_uid),)
     return tuple(_placed(array[..., k], image, path, frame_uid) for k in range(array.shape[3]))

@@ -39,8 +39,8 @@ def predict_images(
 
     mapping: a mapping file; by default mapping.yaml in the folder, else the names of the files. choice: protocol,
     prescription and fractions of the user, before the mapping's. The dose lies on the model's grid, cut to the CT, in
-    the images' own space. With out=None nothing is written. Raises InputError when the images are refused, ConfigError for wrong options or a wrong
-    mapping file, ModelError when the prediction cannot be a dose.
+    the images' own space. With out=None nothing is written. Raises InputError when the images are refused, ConfigError
+    for wrong options or a wrong mapping file, ModelError when the prediction cannot be a dose.
     """
     watch = Stopwatch()
     with watch.step("read"):
