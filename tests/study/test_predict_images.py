@@ -133,19 +133,10 @@ def test_a_refusal_has_every_problem_and_the_lack_of_a_model(exported: Exported,
     folder = tmp_path / "patient"
     write(exported.case.ct.array + 1024, exported.case.ct, folder / "ct.nii.gz")
     write(exported.masks["PTV_6300"], exported.case.ct, folder / "PTV_6300.nii.gz")
-    arguments = (
-        folder,
-        "--nifti",
-        "--out",
-        tmp_path / "out",
-        "--protocol",
-        "head_neck_70",
-        "--model",
-        "nothing",
-        "--json",
-    )
-    result = run(*arguments)
-    assert result.exit_code == 3
+    protocol = tmp_path / "site.yaml"
+    protocol.write_text("extends: head_neck_70\nname: no_model_follows_it\n")
+    result = run(folder, "--nifti", "--out", tmp_path / "out", "--protocol", protocol, "--json")
+    assert result.exit_code == 3, result.output
     problems = [problem["code"] for problem in json.loads(result.stdout)["problems"]]
     assert problems == ["CT_NOT_HU", "TARGET_MISSING", "NO_BUNDLE"]
     assert "Traceback" not in result.output
