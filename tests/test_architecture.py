@@ -25,8 +25,10 @@ LEVELS: dict[str, int] = {
     "predictor": 3,
     "naming": 4,
     "geometry": 4,
+    "assembly": 5,
     "metrics": 5,
     "dicom": 6,
+    "imagefiles": 6,
     "cohort": 6,
     "phantom": 6,
     "baseline": 6,
@@ -58,11 +60,11 @@ SERVICE_LEVELS: dict[str, int] = {
     "supervisor": 6,
 }
 SERVICE_SIBLINGS = {"intake", "work", "network", "web"}
-SIBLINGS = {"dicom", "cohort", "phantom", "baseline", "nn", "report"}
+SIBLINGS = {"dicom", "imagefiles", "cohort", "phantom", "baseline", "nn", "report"}
 HOMES = {
     "pydicom": {"dicom"},
     "rt_utils": {"dicom"},
-    "SimpleITK": {"geometry"},
+    "SimpleITK": {"geometry", "imagefiles"},
     "torch": {"nn", "train"},
     "lightning_fabric": {"train"},
     "safetensors": {"nn", "train"},
@@ -74,6 +76,8 @@ HOMES = {
     "fsspec": {"cohort"},
     "distributed": {"evaluate"},
 }
+# The one arrow upwards: Case.from_arrays is a door for callers, and loads what is behind it when it is opened.
+DOORS = {("case", "assembly"), ("case", "protocol")}
 # A lazy import of torch inside a function is the GPU path of gamma; dicom traces contours with contourpy.
 LAZY_EXCEPTIONS = {("metrics", "torch")}
 
@@ -114,11 +118,11 @@ def test_imports_point_down(path: Path) -> None:
     if room == "__init__":
         return
     assert room in LEVELS, f"the room {room} is not in docs/architecture.md"
-    for name, _ in imports_of(path):
+    for name, at_top in imports_of(path):
         if not name.startswith("vmat_rt."):
             continue
         other = name.split(".")[1]
-        if other in {room, "__version__"}:
+        if other in {room, "__version__"} or ((room, other) in DOORS and not at_top):
             continue
         assert LEVELS[other] <= LEVELS[room], f"{path.name} imports {name} upwards"
         assert not (room in SIBLINGS and other in SIBLINGS), f"{path.name} imports its sibling room {other}"

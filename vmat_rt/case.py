@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vmat_rt.errors import GeometryError, Problem
 from vmat_rt.grid import Grid
+
+if TYPE_CHECKING:
+    from vmat_rt.protocol import Protocol
 
 FloatArray = NDArray[np.float32]
 AIR_HU: Final = -1000.0
@@ -116,6 +120,37 @@ class Case:
     reference_dose: Volume | None = None
     gantry_angles_deg: tuple[float, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        ct_hu: ArrayLike,
+        spacing_mm: Sequence[float],
+        origin_mm: Sequence[float],
+        masks: Mapping[str, ArrayLike],
+        prescription: Mapping[str, float],
+        *,
+        fractions: int | None = None,
+        dose_gy: ArrayLike | None = None,
+        key: str = "",
+        protocol: Protocol | str | Path | None = None,
+    ) -> Case:
+        """Make a case of numpy arrays, by the rules that hold for DICOM.
+
+        Every array is (z, y, x) on one grid that grows to the head, the back and the patient's left. ct_hu: HU.
+        spacing_mm, origin_mm: (z, y, x), the origin is the centre of the first voxel in LPS. masks: by TG-263 name
+        or an alias of the protocol, each of bool, of 0 and 1, or of area fractions in [0, 1]. prescription: total Gy
+        by target; targets that it leaves out get the protocol's dose. fractions: by default the protocol's. dose_gy:
+        the clinical dose, Gy in total. key: names the case; by default it follows from the content. protocol: a name,
+        a YAML file or a Protocol; by default the packaged one that fits the masks' names.
+
+        Without a mask of the outline it is found in the CT, which the case's problems say. Raises InputError with
+        everything that is wrong with the call, ConfigError when the protocol cannot be read.
+        """
+        from vmat_rt.assembly.arrays import PatientArrays, case_from_arrays
+
+        arrays = PatientArrays(ct_hu, spacing_mm, origin_mm, masks, dose_gy)
+        return case_from_arrays(arrays, prescription, fractions, protocol, key)
 
     def targets(self) -> dict[str, float]:
         """Prescribed targets that are contoured, highest dose first: name -> Gy."""

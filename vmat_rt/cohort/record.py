@@ -13,7 +13,7 @@ from vmat_rt.errors import Problem, warning
 from vmat_rt.geometry.rasterize import bounds_mm, volume_cc
 from vmat_rt.strict import Strict
 
-Source = Literal["dicom", "openkbp", "simulated"]
+Source = Literal["dicom", "images", "openkbp", "simulated"]
 PlanType = Literal["sib", "single_level"]
 PrescriptionSource = Literal["plan", "protocol default", "command line", "mixed", "OpenKBP", "SIMULATED", "other"]
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]

@@ -50,6 +50,10 @@ def _device(_context: click.Context, _option: click.Parameter, value: str) -> st
     return value
 
 
+_NOTHING = ""
+"""The value of --nifti without a mapping file."""
+_DICOM_ONLY = ("structures_uid", "series_uid", "plan", "plan_uid", "isodose", "identify")
+
 device_option = click.option(
     "--device",
     default="auto",
@@ -62,7 +66,8 @@ device_option = click.option(
 
 @click.command(
     epilog="Example: vmat-rt predict sample_data/head_neck_openkbp --out out\n\n"
-    "Writes OUT/<case>/{rtdose.dcm, rtplan.dcm, report.html, report.json, dvh.csv}."
+    "Writes OUT/<case>/{rtdose.dcm, rtplan.dcm, report.html, report.json, dvh.csv}; with --nifti dose.nii.gz "
+    "instead of DICOM, e.g. vmat-rt predict patient_7 --nifti mapping.yaml --out out"
 )
 @click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
@@ -80,19 +85,30 @@ device_option = click.option(
 @click.option("--bits", type=click.Choice(["16", "32"]), default="16", show_default=True, help="Bits of a dose voxel.")
 @click.option("--isodose", metavar="95,50", callback=_percentages, help="Also write an RTSTRUCT of these isodoses (%).")
 @click.option("--identify", is_flag=True, help="Put the patient's name and ID into the report.")
+@click.option(
+    "--nifti",
+    "mapping_file",
+    is_flag=False,
+    flag_value=_NOTHING,
+    metavar="[MAP.yaml]",
+    help="STUDY_DIR holds NIfTI or NRRD. The mapping file says which is what; without it the files' TG-263 names do.",
+)
 @device_option
 @json_option
 @guarded
 def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Predict the dose of one study: RTDOSE, companion RTPLAN and report.
 
-    STUDY_DIR holds one patient's CT and RTSTRUCT (flat or nested; RTPLAN and RTDOSE are used when they are there).
+    STUDY_DIR holds one patient's CT and RTSTRUCT (flat or nested; RTPLAN and RTDOSE are used when they are there),
+    or, with --nifti, image files.
     """
     from vmat_rt.protocol import load_protocol
     from vmat_rt.study.choice import StudyChoice
     from vmat_rt.study.outputs import Outputs
     from vmat_rt.study.predict import predict_study
 
+    if options["mapping_file"] is not None:
+        _refuse_dicom_options(options)
     if options["plan"] and options["plan_uid"]:
         raise click.UsageError("give --plan or --plan-uid, not both")
     name = options["protocol_name"]
@@ -103,6 +119,12 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         prescription_gy=options["prescription"],
         fractions=options["fractions"],
     )
+    if options["mapping_file"] is not None:
+        from vmat_rt.study.predict_images import predict_images
+
+        mapping = Path(options["mapping_file"]) if options["mapping_file"] != _NOTHING else None
+        _print(predict_images(study_dir, out, mapping, choice, options["model"], options["device"]), as_json)
+        return
     outputs = Outputs(
         plan=options["plan"],
         plan_uid=options["plan_uid"],
@@ -110,7 +132,19 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         isodose_percent=options["isodose"],
         identify=options["identify"],
     )
-    prediction = predict_study(study_dir, out, choice, outputs, options["model"], options["device"])
+    _print(predict_study(study_dir, out, choice, outputs, options["model"], options["device"]), as_json)
+
+
+def _refuse_dicom_options(options: dict[str, Any]) -> None:
+    """Raises UsageError for an option that means nothing where no DICOM is read or written."""
+    given = [name for name in _DICOM_ONLY if options[name]] + (["bits"] if options["bits"] != "16" else [])
+    if given:
+        spelt = {"structures_uid": "structures", "series_uid": "series", "plan_uid": "plan-uid"}
+        named = ", ".join(f"--{spelt.get(name, name)}" for name in given)
+        raise click.UsageError(f"{named} and --nifti do not go together: no DICOM is read or written")
+
+
+def _print(prediction: Any, as_json: bool) -> None:
     if as_json:
         print_json(prediction.document().model_dump(mode="json"))
         return

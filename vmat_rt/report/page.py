@@ -101,9 +101,9 @@ def template(name: str) -> Template:
 
 
 def _files_in(folder: Path) -> dict[str, str]:
-    """What the folder holds and will hold, by kind: the file's stem, or the report's own kinds."""
+    """What the folder holds and will hold, by kind: the file's name up to its first dot, or the report's own kinds."""
     others = {
-        path.stem: path.name
+        path.name.partition(".")[0]: path.name
         for path in sorted(folder.iterdir())
         if path.is_file() and not path.name.startswith(".") and path.name not in REPORT_FILES.values()
     }

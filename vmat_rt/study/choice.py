@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.bundle import Bundle, find_bundle
 from vmat_rt.case import Case, Prescription
-from vmat_rt.dicom.load import choose_protocol, load_case
+from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import Study
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols

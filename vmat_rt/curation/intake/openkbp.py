@@ -17,10 +17,10 @@ from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, 
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
+from vmat_rt.curation.intake.entering import Outcome
 from vmat_rt.curation.intake.people import join_people
 from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
 from vmat_rt.curation.intake.settings import NewCohort, created, opened
-from vmat_rt.curation.intake.study import Outcome
 from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
 from vmat_rt.protocol import load_protocol
