@@ -13,8 +13,15 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 PAGES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
-OUTSIDE = re.compile(r"\]\(((?:\.\./)+)([^)#]+)\)")
+UPWARDS = re.compile(r"\]\((\.\./[^)#]+)\)")
+
+
+def outside(page: str, target: str) -> str | None:
+    """The path in the repository of what a page's link points to; None where it lies in docs/."""
+    path = (DOCS / page).parent.joinpath(target).resolve()
+    return None if path.is_relative_to(DOCS) else str(path.relative_to(ROOT))
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -22,13 +29,20 @@ def on_files(files: Files, config: Any) -> Files:
     for page, source in PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, page, content=text))
-    pages = [file.content_string for file in files.documentation_pages()]
-    for target in sorted({path for text in pages for _, path in OUTSIDE.findall(text)}):
-        files.append(File.generated(config, f"files/{target}", abs_src_path=str(ROOT / target)))
+    pages = list(files.documentation_pages())
+    links = [outside(file.src_uri, target) for file in pages for target in UPWARDS.findall(file.content_string)]
+    for path in sorted({path for path in links if path is not None}):
+        files.append(File.generated(config, f"files/{path}", abs_src_path=str(ROOT / path)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Point to the copies in files/."""
-    depth = page.file.src_uri.count("/")
-    return OUTSIDE.sub(lambda found: f"]({'../' * depth}files/{found[2]})", markdown)
+    source = page.file.src_uri
+    up = "../" * source.count("/")
+
+    def copied(link: re.Match[str]) -> str:
+        path = outside(source, link[1])
+        return link[0] if path is None else f"]({up}files/{path})"
+
+    return UPWARDS.sub(copied, markdown)
