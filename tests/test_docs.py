@@ -80,8 +80,6 @@ def test_pages_point_to_what_exists(page: Path) -> None:
     for target in targets:
         path, _, anchor = target.partition("#")
         place = (page.parent / path) if path else page
-        if place in {DOCS / "contributing.md", DOCS / "changelog.md"}:  # pages of the site alone
-            place = ROOT / f"{place.stem.upper()}.md"
         assert place.exists(), f"{page.name} points to {target}"
         if anchor:
             assert anchor in anchors(place), f"{page.name} points to {target}, a heading that is not there"

@@ -14,7 +14,8 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+"""File of the repository -> page of the site."""
 UPWARDS = re.compile(r"\]\((\.\./[^)#]+)\)")
 
 
@@ -26,23 +27,23 @@ def outside(page: str, target: str) -> str | None:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the two pages, and every file outside docs/ that a page points to."""
-    for page, source in PAGES.items():
+    for source, page in PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, page, content=text))
     pages = list(files.documentation_pages())
     links = [outside(file.src_uri, target) for file in pages for target in UPWARDS.findall(file.content_string)]
-    for path in sorted({path for path in links if path is not None}):
+    for path in sorted({path for path in links if path is not None} - set(PAGES)):
         files.append(File.generated(config, f"files/{path}", abs_src_path=str(ROOT / path)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point to the copies in files/."""
+    """Point to the two pages, and to the copies in files/."""
     source = page.file.src_uri
     up = "../" * source.count("/")
 
     def copied(link: re.Match[str]) -> str:
         path = outside(source, link[1])
-        return link[0] if path is None else f"]({up}files/{path})"
+        return link[0] if path is None else f"]({up}{PAGES.get(path, f'files/{path}')})"
 
     return UPWARDS.sub(copied, markdown)
