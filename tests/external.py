@@ -1,4 +1,4 @@
-"""Data and programs that lie outside the repository.
+"""Data, programs and packages that lie outside the repository.
 
 Tests that need them skip with a reason, or fail under REQUIRE_EXTERNAL=1.
 
@@ -7,6 +7,7 @@ VMAT_RT_SHARED names the folder with `openkbp/` and `real_dicom/`; by default it
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -38,3 +39,9 @@ def program(name: str) -> str:
         _absent(f"the program {name!r} is not installed")
         raise AssertionError
     return found
+
+
+def module(name: str) -> None:
+    """Skip the test where the Python package `name` is not installed."""
+    if importlib.util.find_spec(name) is None:
+        _absent(f"the Python package {name!r} is not installed")
