@@ -58,7 +58,6 @@ SERVICE_SIBLINGS = {"intake", "work", "network", "web"}
 SIBLINGS = {"dicom", "cohort", "phantom", "baseline", "nn", "report"}
 HOMES = {
     "pydicom": {"dicom"},
-    "rt_utils": {"dicom"},
     "SimpleITK": {"geometry"},
     "torch": {"nn", "train"},
     "lightning_fabric": {"train"},
