@@ -16,6 +16,7 @@ from vmat_rt.dicom.write.dose import require_dose
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.grid import Grid
+from vmat_rt.system.extras import require
 
 
 class Predictor(Interface):
@@ -37,6 +38,7 @@ def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
         from vmat_rt.baseline.boosting import GeometricPredictor
 
         return GeometricPredictor(bundle)
+    require("network", what=f"The network {bundle.manifest.name}")
     from vmat_rt.nn.infer import CorrectingPredictor, NetworkPredictor
 
     network = NetworkPredictor(bundle, device)

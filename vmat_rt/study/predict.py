@@ -122,7 +122,7 @@ def predict_case(case: Case, protocol: Protocol, bundle: Bundle, device: str, wa
         protocol=protocol,
         predicted=predicted,
         others=tuple(others),
-        problems=(*case.problems, *problems),
+        problems=(*case.problems, *bundle.problems, *problems),
         patient=None,
         seconds=watch.seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

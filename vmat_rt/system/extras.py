@@ -31,9 +31,7 @@ class MissingExtraError(ConfigError):
     @property
     def sentence(self) -> str:
         """What is missing, without a full stop."""
-        names = [package.replace("_", "-") for package in self.missing]
-        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-        return f"{self.what} needs {listed}"
+        return f"{self.what} needs {listed(self.missing)}"
 
     @property
     def command(self) -> str:
@@ -43,6 +41,12 @@ class MissingExtraError(ConfigError):
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[tuple[str, ...], str, str]]:
         """Whole through pickle, for worker processes."""
         return type(self), (self.missing, self.extra, self.what)
+
+
+def listed(packages: tuple[str, ...]) -> str:
+    """Their names as pip knows them: "torch, safetensors and zarr"."""
+    names = [package.replace("_", "-") for package in packages]
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def pip_line(extra: str) -> str:
