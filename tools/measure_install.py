@@ -2,7 +2,8 @@
 
 EXTRAS are `base` or names of extras joined by commas, e.g. `base network all`. For each: a wheel of the working tree
 (or of REV) is built, everything that it needs is downloaded, and then a fresh virtual environment is filled from those
-files, so that the seconds are those of unpacking and not of the line. Megabytes are 10^6 bytes, of files as they are.
+files, so that the seconds are those of unpacking and not of the line; those of the processor tell an install on a busy
+machine from a slow one. Megabytes are 10^6 bytes, of files as they are.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import resource
 import subprocess
 import sys
 import tarfile
@@ -37,8 +39,8 @@ def main() -> None:
         source = checked_out(options.revision, folder / "source") if options.revision else ROOT
         (wheel,) = built(source, folder / "wheel")
         print(f"{wheel.name} of {options.revision or 'the working tree'}: {wheel.stat().st_size / 1e6:.1f} MB")
-        print("| extras | packages | download MB | on disk MB | seconds to install |")
-        print("|---|---|---|---|---|")
+        print("| extras | packages | download MB | on disk MB | seconds to install | of the processor |")
+        print("|---|---|---|---|---|---|")
         for extras in options.extras:
             python = installed(wheel, extras, folder / extras.replace(",", "-"))
         print(f"\nSeconds from start to end, best of {RUNS}, with the last of these:")
@@ -67,12 +69,12 @@ def installed(wheel: Path, extras: str, folder: Path) -> Path:
     python = home / "bin" / "python"
     (packages,) = home.glob("lib/python*/site-packages")
     before_mb, before = megabytes(packages), len(list(packages.glob("*.dist-info")))
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), processor_seconds()
     pip(python, "install", "--no-index", "--find-links", files, *constraints(), wanted)
-    took = time.perf_counter() - started
+    took, worked = time.perf_counter() - started, processor_seconds() - busy
     count = len(list(packages.glob("*.dist-info"))) - before
     on_disk = megabytes(packages) - before_mb
-    print(f"| {extras} | {count} | {megabytes(files):.0f} | {on_disk:.0f} | {took:.0f} |", flush=True)
+    print(f"| {extras} | {count} | {megabytes(files):.0f} | {on_disk:.0f} | {took:.0f} | {worked:.0f} |", flush=True)
     return python
 
 
@@ -88,6 +90,11 @@ def pip(python: str | Path, *arguments: str | Path) -> None:
 
 def megabytes(folder: Path) -> float:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def seconds(command: list[str | Path]) -> float:

@@ -135,6 +135,6 @@ def _contour_items(contours: Contours, ct: CtReference) -> list[Dataset]:
                 item.ContourImageSequence = [_slice_item(ct, nearest)]
             item.ContourGeometricType = "CLOSED_PLANAR"
             item.NumberOfContourPoints = len(points)
-            item.add(_contour_data("\\".join(f"{x}\\{y}\\{z}" for y, x in points.tolist())))
+            item[Tag("ContourData")] = _contour_data("\\".join(f"{x}\\{y}\\{z}" for y, x in points.tolist()))
             items.append(item)
     return items
