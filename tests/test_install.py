@@ -7,6 +7,7 @@ import filecmp
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -221,3 +222,19 @@ def test_the_service_comes_along_with_its_pages(base: Installation) -> None:
     )
     expected = sorted(path.name for path in (ROOT / "service" / "vmat_rt_service" / "templates").iterdir())
     assert base.python(program).split() == expected
+
+
+# ---- one extra more; last, as it adds to the environment
+
+
+@pytest.mark.usefixtures("demo")
+def test_the_watcher_works_with_its_extra_alone(base: Installation, wheel: Path) -> None:
+    wanted = f"{wheel}[service]"
+    run = base.run("python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wanted)
+    assert run.returncode == 0, run.stderr
+    shutil.copytree(base.folder / "demo" / "study", base.folder / "inbox" / "study")
+    run = base.run("vmat-rt", "watch", "inbox", "--out", "outbox", "--once")
+    assert run.returncode == 0, run.stderr
+    (report,) = (base.folder / "outbox").glob("case-*/report.json")
+    problems = json.loads(report.read_text(encoding="utf-8"))["problems"]
+    assert "NETWORK_NOT_INSTALLED" in {problem["code"] for problem in problems}

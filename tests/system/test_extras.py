@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from vmat_rt.cli import _COMMANDS
 from vmat_rt.errors import ConfigError
 from vmat_rt.system import extras
 from vmat_rt.system.extras import EXTRAS, MissingExtraError
@@ -177,3 +178,10 @@ def test_require_names_what_is_missing_and_survives_pickle(monkeypatch: pytest.M
     copied = pickle.loads(pickle.dumps(raised.value))
     assert isinstance(copied, MissingExtraError)
     assert str(copied) == str(raised.value)
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_help_needs_no_extra(command: str) -> None:
+    run = without(PACKAGES, command, "--help")
+    assert run.returncode == 0, run.stderr
+    assert f"Usage: vmat-rt {command}" in run.stdout
