@@ -24,7 +24,6 @@ from tests.ports import free_port
 from tests.service.peers import answers
 from vmat_rt.bundle import installed_bundles
 from vmat_rt.commands.doctor import command
-from vmat_rt.system import extras
 from vmat_rt_service.config import ServiceConfig, load_config
 from vmat_rt_service.doctor import machine as doctor_machine
 from vmat_rt_service.doctor.examination import examine, examine_machine
@@ -114,35 +113,6 @@ def test_without_a_configuration_it_looks_at_the_machine_only() -> None:
 def test_a_device_that_is_not_there_fails() -> None:
     finding = named(examine_machine(device="cuda:97"), "device", "fail")
     assert "cuda:97" in finding.detail
-
-
-def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
-    monkeypatch.setattr(extras, "_installed", lambda package: package not in packages)
-
-
-def test_without_torch_it_warns_and_gives_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "torch")
-    found = list(examine_machine())
-    assert worst(found) == "warn"
-    assert "pip install 'vmat-rt[network]'" in named(found, "device", "warn").remedy
-    assert "head_neck_geometric" in named(found, "models", "warn").detail
-    assert "not installed: network, train" in named(found, "extras", "ok").detail
-
-
-@pytest.mark.parametrize("by_folder", [False, True])
-def test_a_configured_network_that_cannot_run_fails(monkeypatch: pytest.MonkeyPatch, by_folder: bool) -> None:
-    without(monkeypatch, "torch")
-    bundle = next(bundle for bundle in installed_bundles() if bundle.manifest.kind == "network")
-    finding = named(examine_machine(model=str(bundle.folder) if by_folder else bundle.manifest.name), "models", "fail")
-    assert "every study is refused" in finding.detail
-    assert "pip install 'vmat-rt[network]'" in finding.remedy
-
-
-def test_a_service_without_its_packages_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "watchdog")
-    finding = named(examine(config_of(tmp_path)), "extras", "fail")
-    assert "watchdog not installed" in finding.detail
-    assert "pip install 'vmat-rt[service]'" in finding.remedy
 
 
 def test_a_changed_model_fails(tmp_path: Path) -> None:
