@@ -63,7 +63,6 @@ SERVICE_SIBLINGS = {"intake", "work", "network", "web"}
 SIBLINGS = {"dicom", "imagefiles", "cohort", "phantom", "baseline", "nn", "report"}
 HOMES = {
     "pydicom": {"dicom"},
-    "rt_utils": {"dicom"},
     "SimpleITK": {"geometry", "imagefiles"},
     "torch": {"nn", "train"},
     "lightning_fabric": {"train"},

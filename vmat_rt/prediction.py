@@ -15,6 +15,7 @@ from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.grid import Grid
 from vmat_rt.predictor import PredictedDose, Predictor
 from vmat_rt.system.devices import require_device_name
+from vmat_rt.system.extras import require
 
 
 def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> PredictedDose:
@@ -46,6 +47,7 @@ def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
         from vmat_rt.baseline.boosting import GeometricPredictor
 
         return GeometricPredictor(bundle)
+    require("network", what=f"The network {bundle.manifest.name}")
     from vmat_rt.nn.infer import NetworkPredictor
 
     prior = prior_bundle(bundle)

@@ -98,9 +98,11 @@ def test_the_image_runs_as_nobody_special_and_reports_its_health() -> None:
 
 
 def test_the_image_is_built_from_what_is_here() -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    (torch,) = (need for need in project["dependencies"] if need.startswith("torch"))
-    assert f"pip install {torch} " in DOCKERFILE
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (installed,) = re.findall(r"^RUN pip install -c constraints\.txt \"\.\[(.+)\]\"$", DOCKERFILE, re.MULTILINE)
+    assert set(installed.split(",")) == {"network", "service"} <= set(extras)
+    assert "pip install -c constraints.txt torch " in DOCKERFILE
+    assert re.search(r"^torch==", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE)
     copied = [
         source
         for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)

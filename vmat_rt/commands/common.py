@@ -12,6 +12,7 @@ from typing import Any, Never
 import click
 
 from vmat_rt.errors import ConfigError, InputError, VmatError
+from vmat_rt.system.extras import MissingExtraError, as_missing_extra, require
 
 SCHEMA_VERSION = 1
 INTERNAL_ERROR = 4
@@ -74,6 +75,8 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             problem = {"code": "STOPPED", "message": message, "remedy": remedy, "severity": "error"}
             _refuse([problem], STOPPED, as_json)
         except Exception as error:  # the boundary: what is not a VmatError is our own fault
+            if isinstance(error, ModuleNotFoundError) and (absent := as_missing_extra(error)) is not None:
+                _refuse(_problems_of(absent), absent.exit_code, as_json)
             from vmat_rt.strict import reason
 
             logging.getLogger("vmat_rt").exception("internal error")
@@ -88,9 +91,26 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def needs(*extras: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Refuse the command in a sentence where an extra that it needs is not installed; stands below `guarded`."""
+
+    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            require(*extras, what=click.get_current_context().command_path)
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    return decorator
+
+
 def _problems_of(error: VmatError) -> list[dict[str, str]]:
     if isinstance(error, InputError):
         return [problem.as_dict() for problem in error.problems]
+    if isinstance(error, MissingExtraError):
+        remedy = f"Run: {error.command}"
+        return [{"code": "EXTRA_MISSING", "message": error.sentence, "remedy": remedy, "severity": "error"}]
     code = "CONFIGURATION" if isinstance(error, ConfigError) else type(error).__name__
     remedy = _AGAIN if isinstance(error, ConfigError) else "Please report it; the input was not changed."
     return [{"code": code, "message": str(error), "remedy": remedy, "severity": "error"}]
@@ -98,8 +118,9 @@ def _problems_of(error: VmatError) -> list[dict[str, str]]:
 
 def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> Never:
     # Not "Usage": that is for an option or argument, of which click says "Error" and how the command is used.
-    heading = {2: "Error", 3: "Refused", STOPPED: "Ended"}.get(exit_code, "Failed")
+    headings = {2: "Error", 3: "Refused", STOPPED: "Ended"}
     for problem in problems:
+        heading = "Not installed" if problem["code"] == "EXTRA_MISSING" else headings.get(exit_code, "Failed")
         said = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
         click.echo(f"{heading}: {said} {problem['remedy']} [{problem['code']}]", err=True)
     if as_json:

@@ -19,7 +19,9 @@ DEFAULT_METRICS = "D99%,D98%,D95%,D50%,D2%,D1%,D0.03cc,Dmin,Dmean,Dmax"
 
 
 @click.command(
-    epilog="Example: vmat-rt dvh STUDY_DIR --dose rtdose.dcm --metrics D95%,D0.03cc,Dmean,V70Gy --all-rois --json"
+    epilog="Example: vmat-rt dvh demo/study --dose demo/study/RTDOSE.dcm "
+    "--metrics D95%,D0.03cc,Dmean,V70Gy --all-rois --json"
+    "\n\nThe study is the one that vmat-rt demo leaves there."
 )
 @click.argument("study_dir", type=click.Path(exists=True, path_type=Path))
 @click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmat_rt.commands.common import guarded, json_option, print_json
+from vmat_rt.commands.common import guarded, json_option, needs, print_json
 from vmat_rt.commands.predict import device_option
 from vmat_rt.system.cores import usable_cores
 
@@ -53,6 +53,7 @@ _SHOWN = (
 @device_option
 @json_option
 @guarded
+@needs("cohort")
 def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **options: Any) -> None:
     """Evaluate models on a cohort's cases, against clinical dose and the geometric baseline.
 
@@ -61,7 +62,10 @@ def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **optio
     """
     from vmat_rt.cohort.store import Cohort
     from vmat_rt.evaluate.run import Means, Question, evaluate, plans_against_prediction
+    from vmat_rt.system.extras import require
 
+    if options["scheduler"]:
+        require("cluster", what="--scheduler")
     question = Question(
         models=models,
         split=options["split"],

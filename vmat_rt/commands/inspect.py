@@ -9,7 +9,9 @@ import click
 from vmat_rt.commands.common import guarded, json_option, prescription_options, print_json, protocol_option
 
 
-@click.command(epilog="Example: vmat-rt inspect sample_data/prostate_simulated --json")
+@click.command(
+    epilog="Example: vmat-rt inspect demo/study --json\n\nThe study is the one that vmat-rt demo leaves there."
+)
 @click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @protocol_option
 @prescription_options

@@ -65,9 +65,10 @@ device_option = click.option(
 
 
 @click.command(
-    epilog="Example: vmat-rt predict sample_data/head_neck_openkbp --out out\n\n"
+    epilog="Example: vmat-rt predict demo/study --out out\n\n"
     "Writes OUT/<case>/{rtdose.dcm, rtplan.dcm, report.html, report.json, dvh.csv}; with --nifti dose.nii.gz "
-    "instead of DICOM, e.g. vmat-rt predict patient_7 --nifti mapping.yaml --out out"
+    "instead of DICOM, e.g. vmat-rt predict patient_7 --nifti mapping.yaml --out out. The study is the one that "
+    "vmat-rt demo leaves there."
 )
 @click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")

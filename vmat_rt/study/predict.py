@@ -80,7 +80,7 @@ def predict_and_evaluate(case: Case, protocol: Protocol, bundle: Bundle, device:
         protocol=protocol,
         predicted=evaluated,
         others=tuple(others),
-        problems=(*case.problems, *cut_off),
+        problems=(*case.problems, *bundle.problems, *cut_off),
         patient=None,
         seconds=watch.seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -15,7 +15,7 @@ from vmat_rt.commands.cohort.options import (
     new_cohort_options,
     workers_option,
 )
-from vmat_rt.commands.common import guarded, json_option, print_json
+from vmat_rt.commands.common import guarded, json_option, needs, print_json
 
 
 @click.command(
@@ -51,6 +51,7 @@ from vmat_rt.commands.common import guarded, json_option, print_json
 @click.option("--replace", is_flag=True, help="Add studies again whose files changed since they were added.")
 @json_option
 @guarded
+@needs("cohort")
 def add(root: Path, uri: str, as_json: bool, **options: Any) -> None:
     """Add every study below ROOT: CT, RTSTRUCT and RTDOSE (and RTPLAN) nested anyhow, thousands of them.
 
@@ -92,6 +93,7 @@ def add(root: Path, uri: str, as_json: bool, **options: Any) -> None:
 @new_cohort_options
 @json_option
 @guarded
+@needs("cohort")
 def openkbp(csv_root: Path, uri: str, workers: int, name: str, grid_text: str | None, as_json: bool) -> None:
     """Add OpenKBP patients in the published CSV layout: folders pt_N below CSV_ROOT, nested anyhow."""
     from vmat_rt.curation.intake.openkbp import add_openkbp
