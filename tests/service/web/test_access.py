@@ -39,14 +39,30 @@ def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics", "/jobs/1", "/reports/case-done0/report.html", "/nope"])
-def test_without_the_token_there_is_nothing(guarded: Served, path: str) -> None:
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"},
-                    {"Cookie": "vmat_rt_web=wrong"}, {"Cookie": f"vmat_rt_web={TOKEN}"}):  # fmt: skip
-        reply = guarded.get(path, **headers)
-        assert reply.status == 401
-        assert reply.headers["WWW-Authenticate"].startswith("Bearer")
-        assert b"case-" not in reply.body
+PATHS = ["/", "/healthz", "/metrics", "/jobs/1", "/reports/case-done0/report.html", "/nope"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Cookie": "vmat_rt_web=wrong"},
+        {"Cookie": f"vmat_rt_web={TOKEN}"},
+    ],
+    ids=["nothing", "wrong bearer", "basic", "wrong cookie", "the token as cookie"],
+)
+@pytest.mark.parametrize("path", PATHS)
+def test_without_the_token_there_is_nothing(guarded: Served, path: str, headers: dict[str, str]) -> None:
+    reply = guarded.get(path, **headers)
+    assert reply.status == 401
+    assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+    assert b"case-" not in reply.body
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_wrong_token_in_the_address_opens_nothing(guarded: Served, path: str) -> None:
     assert guarded.get(f"{path}?token=wr%C3%B6ng").status == 401
 
 

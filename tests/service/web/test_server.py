@@ -64,20 +64,24 @@ def test_every_answer_carries_the_security_headers(served: Served, path: str) ->
     assert headers["Server"].strip() == "vmat-rt", "neither Python nor its version"
 
 
-def test_malformed_requests_and_idle_connections_do_not_stop_it(served: Served) -> None:
-    idle = [socket.create_connection(("127.0.0.1", served.server.port)) for _ in range(20)]
-    for text in (
+@pytest.mark.parametrize(
+    "text",
+    [
         b"\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET /jobs/\xb2 HTTP/1.0\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01",
         b"GET /" + b"a" * 70_000,
-    ):
-        with socket.create_connection(("127.0.0.1", served.server.port), timeout=10) as connection:
-            connection.sendall(text)
-            connection.shutdown(socket.SHUT_WR)
-            assert b"Traceback" not in connection.makefile("rb").read()
+    ],
+    ids=["empty", "no path", "another version", "no ASCII", "TLS", "long path"],
+)
+def test_malformed_requests_and_idle_connections_do_not_stop_it(served: Served, text: bytes) -> None:
+    idle = [socket.create_connection(("127.0.0.1", served.server.port)) for _ in range(20)]
+    with socket.create_connection(("127.0.0.1", served.server.port), timeout=10) as connection:
+        connection.sendall(text)
+        connection.shutdown(socket.SHUT_WR)
+        assert b"Traceback" not in connection.makefile("rb").read()
     assert served.get("/healthz").status == 200
     for connection in idle:
         connection.close()
