@@ -1,6 +1,7 @@
 """The learning rate in closed form.
 
-Covers vmat_rt.train.objective with test_muon.py (optimisers) and test_losses.py."""
+Covers vmat_rt.train.objective with test_muon.py (optimisers) and test_losses.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Equally spaced angles are written as one arc and come back; other directions stay static beams.
 
-Covers vmat_rt.dicom.write.beams and vmat_rt.dicom.gantry."""
+Covers vmat_rt.dicom.write.beams and vmat_rt.dicom.gantry.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A case written as a study comes back through our reader and the tools of others.
 
-Covers vmat_rt.dicom.write.ct."""
+Covers vmat_rt.dicom.write.ct.
+"""
 
 from __future__ import annotations
 

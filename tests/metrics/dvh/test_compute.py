@@ -1,6 +1,7 @@
 """DVH metrics of known solids in known doses, and what has none.
 
-Covers vmat_rt.metrics.dvh.evaluation."""
+Covers vmat_rt.metrics.dvh.evaluation.
+"""
 
 from __future__ import annotations
 

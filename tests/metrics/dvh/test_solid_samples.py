@@ -1,6 +1,7 @@
 """Contoured solids and voxels sampled: end caps, holes, boxes, tiny structures, the order of axes.
 
-Covers vmat_rt.metrics.dvh.sampling."""
+Covers vmat_rt.metrics.dvh.sampling.
+"""
 
 from __future__ import annotations
 

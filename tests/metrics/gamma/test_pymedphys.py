@@ -1,6 +1,7 @@
 """Gamma against an independent program and its published values.
 
-Covers vmat_rt.metrics.gamma.search, with test_search.py."""
+Covers vmat_rt.metrics.gamma.search, with test_search.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Who may come in, and what peers that misbehave cost the others: nothing.
 
-Covers vmat_rt_service.network.tls for the node's side; test_sender.py covers the sender's."""
+Covers vmat_rt_service.network.tls for the node's side; test_sender.py covers the sender's.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Published pages are served as they are, and no other path leads anywhere.
 
-Covers vmat_rt_service.outbox.published, which finds the pages."""
+Covers vmat_rt_service.outbox.published, which finds the pages.
+"""
 
 from __future__ import annotations
 
