@@ -1,3 +1,5 @@
+"""Protocols: the packaged ones, those of a site, and what is refused."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Networks packed and unpacked; bundles that are damaged or do not fit are refused."""
+
 from __future__ import annotations
 
 import json

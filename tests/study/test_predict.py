@@ -1,4 +1,7 @@
-"""The main line with a network: the same reading, grid and report, with the geometric baseline beside it."""
+"""The main line with a network: the same reading, grid and report, with the geometric baseline beside it.
+
+Covers vmat_rt.prediction and vmat_rt.study.review.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The learning rate in closed form.
-
-Covers vmat_rt.train.objective with test_muon.py (optimisers) and test_losses.py.
-"""
+"""The learning rate in closed form; optimisers are in test_muon.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""DICOM studies into a cohort, whole and ugly: each kept, found again, or refused by its own name."""
+"""DICOM studies into a cohort, whole and ugly: each kept, found again, or refused by its own name.
+
+Covers vmat_rt.curation.intake.choose, vmat_rt.curation.intake.keys, vmat_rt.curation.intake.people,
+vmat_rt.curation.intake.settings, vmat_rt.curation.intake.study and vmat_rt.curation.intake.summary.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Equally spaced angles are written as one arc and come back; other directions stay static beams.
 
-Covers vmat_rt.dicom.write.beams and vmat_rt.dicom.gantry.
+Covers vmat_rt.dicom.write.beams.
 """
 
 from __future__ import annotations

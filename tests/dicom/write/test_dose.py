@@ -1,4 +1,7 @@
-"""RTDOSE: closed form from PS3.3, then the readers and validators of others."""
+"""RTDOSE: closed form from PS3.3, then the readers and validators of others.
+
+Covers vmat_rt.dicom.write.layout.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Gamma against an independent program and its published values.
-
-Covers vmat_rt.metrics.gamma.search, with test_search.py.
-"""
+"""Gamma against an independent program and its published values."""
 
 from __future__ import annotations
 

@@ -2,6 +2,10 @@
 
 Margins are checked against Euclidean distance maps of finely resampled masks and against bounding boxes, which share no
 code with the growing under test.
+
+Covers vmat_rt.phantom.anatomy.bones, vmat_rt.phantom.anatomy.bowel, vmat_rt.phantom.anatomy.lattice,
+vmat_rt.phantom.anatomy.organs, vmat_rt.phantom.anatomy.prosthesis, vmat_rt.phantom.anatomy.scene,
+vmat_rt.phantom.anatomy.soft and vmat_rt.phantom.anatomy.tissue.
 """
 
 from __future__ import annotations

@@ -1,3 +1,8 @@
+"""Doses of the engine against direct summation, in water and in patients.
+
+Covers vmat_rt.phantom.delivery.compiled and vmat_rt.phantom.delivery.planes.
+"""
+
 from __future__ import annotations
 
 import numpy as np

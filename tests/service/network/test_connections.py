@@ -1,7 +1,4 @@
-"""Who may come in, and what peers that misbehave cost the others: nothing.
-
-Covers vmat_rt_service.network.tls for the node's side; test_sender.py covers the sender's.
-"""
+"""Who may come in, and what peers that misbehave cost the others: nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Results on their way: to dcmtk's storescp, and where that cannot play the part to a node with answers of its own."""
+"""Results on their way: to dcmtk's storescp, and where that cannot play the part to a node with answers of its own.
+
+Covers vmat_rt_service.journal.sends.
+"""
 
 from __future__ import annotations
 
