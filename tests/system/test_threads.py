@@ -1,4 +1,4 @@
-"""Threads give results in the order of the items, at most THREADS at a time, and raise when what has begun has ended."""
+"""Threads give results in the order of the items, THREADS at a time, and raise when what has begun has ended."""
 
 from __future__ import annotations
 
