@@ -174,12 +174,16 @@ def test_the_mask_takes_the_nearest_plane() -> None:
 
 
 @pytest.mark.parametrize(
-    "use",
-    [fraction, even_odd_mask, lambda shape, grid: volume_inside_cc(Structure("a", None, shape), grid)],
+    ("use", "message"),
+    [
+        (fraction, "frames"),
+        (even_odd_mask, "frames"),
+        (lambda shape, grid: volume_inside_cc(Structure("a", None, shape), grid), "frame"),
+    ],
     ids=["fraction", "mask", "volume"],
 )
-def test_two_frames_never_meet(use: Callable[[Contours, Grid], object]) -> None:
-    with pytest.raises(GeometryError, match="frame"):
+def test_two_frames_never_meet(use: Callable[[Contours, Grid], object], message: str) -> None:
+    with pytest.raises(GeometryError, match=message):
         use(contours({0.0: [SQUARE]}, 3.0, frame="another"), GRID)
 
 
