@@ -1,4 +1,7 @@
-"""What is checked at entry, on a pelvis whose dose, sides and volumes are known."""
+"""What is checked at entry, on a pelvis whose dose, sides and volumes are known.
+
+Covers vmat_rt.cohort.usual_volumes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A packed dose comes back to the last step, from any array, and damaged bytes are never taken for a dose."""
+"""A packed dose comes back to the last step, from any array, and damaged bytes are never taken for a dose.
+
+Covers vmat_rt.cohort.dose_prediction.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which patients a simulated cohort holds, whatever the number of processes or a kill; and that it ships whole."""
+"""Which patients a simulated cohort holds, whatever the number of processes or a kill; and that it ships whole.
+
+Covers vmat_rt.curation.shipped and vmat_rt.system.processes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A whole evaluation on a tiny cohort: what it leaves, what it keeps, and what it survives."""
+"""A whole evaluation on a tiny cohort: what it leaves, what it keeps, and what it survives.
+
+Covers vmat_rt.commands.evaluate, vmat_rt.evaluate.folder and vmat_rt.evaluate.work.
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Networks at work: what is predicted, finished and refused."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

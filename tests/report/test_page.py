@@ -1,3 +1,8 @@
+"""The report of a case: complete in itself, and true to its numbers.
+
+Covers vmat_rt.report.document, vmat_rt.report.result and vmat_rt.report.tables.
+"""
+
 from __future__ import annotations
 
 import base64

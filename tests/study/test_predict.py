@@ -1,6 +1,7 @@
 """The main line with a network: the same reading, grid and report, with the geometric baseline beside it.
 
-Covers study/evaluate_dose, outputs and prediction; tests/test_api.py has the line for a case without a study.
+Covers vmat_rt.prediction, vmat_rt.study.review, vmat_rt.study.evaluate_dose, vmat_rt.study.outputs and
+vmat_rt.study.prediction; tests/test_api.py has the line for a case without a study.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Training and inference encode the same array: through DICOM on one side and the cohort's store on the other."""
+"""Training and inference encode the same array: through DICOM on one side and the cohort's store on the other.
+
+Covers vmat_rt.train.batch and vmat_rt.train.package.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What is said of a cohort: against the cases themselves, and outliers in closed form."""
+"""What is said of a cohort: against the cases themselves, and outliers in closed form.
+
+Covers vmat_rt.curation.info.describe, vmat_rt.curation.info.outliers, vmat_rt.curation.info.ranges,
+vmat_rt.curation.info.survey and vmat_rt.curation.info.text.
+"""
 
 from __future__ import annotations
 

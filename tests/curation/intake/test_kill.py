@@ -1,4 +1,7 @@
-"""What outlives a power cut, a second run, and a worker that dies."""
+"""What outlives a power cut, a second run, and a worker that dies.
+
+Covers vmat_rt.curation.intake.batch.
+"""
 
 from __future__ import annotations
 

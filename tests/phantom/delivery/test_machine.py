@@ -1,3 +1,8 @@
+"""The machine: depth doses, output factors and kernels.
+
+Covers vmat_rt.phantom.delivery.kernels.
+"""
+
 from __future__ import annotations
 
 import json

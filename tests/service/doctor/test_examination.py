@@ -1,4 +1,8 @@
-"""`vmat-rt doctor` on real folders, ports and DICOM nodes, sound and broken."""
+"""`vmat-rt doctor` on real folders, ports and DICOM nodes, sound and broken.
+
+Covers vmat_rt.commands.doctor, vmat_rt_service.doctor.findings, vmat_rt_service.doctor.folders,
+vmat_rt_service.doctor.machine, vmat_rt_service.doctor.models and vmat_rt_service.doctor.network.
+"""
 
 from __future__ import annotations
 
