@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +15,11 @@ from vmat_rt.report.colours import evaluated_structures, structure_colours
 from vmat_rt.report.document import report_document
 from vmat_rt.report.dvh_plot import all_doses, dvh_csv, dvh_figure
 from vmat_rt.report.figures import Wash, difference_wash, dose_wash, draw_row
+from vmat_rt.report.page_template import page_template
 from vmat_rt.report.planes import Plane, cut_planes
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import ReportDocument
-from vmat_rt.report.tables import doses_of, dvh_tables, goal_tables, number, target_tiles, volume
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from vmat_rt.report.tables import doses_of, dvh_tables, goal_tables, target_tiles
 
 REPORT_FILES: Mapping[str, str] = {"report_html": "report.html", "report_json": "report.json", "dvh_csv": "dvh.csv"}
 
@@ -65,7 +61,7 @@ def render_page(result: CaseResult, document: ReportDocument) -> str:
     structures = evaluated_structures(result.case, result.protocol)
     colours = structure_colours(structures, result.protocol)
     planes = cut_planes(result.case, result.predicted.dose.grid)
-    return template("report.html").render(
+    return page_template("report.html").render(
         doc=document,
         tiles=target_tiles(document),
         goal_tables=goal_tables(document),
@@ -82,22 +78,6 @@ def render_page(result: CaseResult, document: ReportDocument) -> str:
 def plotly_script() -> str:
     """plotly.min.js as the plotly package ships it."""
     return (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-
-
-@functools.cache
-def template(name: str) -> Template:
-    """A template of report/templates, in which every text is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("vmat_rt.report"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "volume": volume}
-    return environment.get_template(name)
 
 
 def _files_in(folder: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from vmat_rt.report.page import template
+from vmat_rt.report.page_template import page_template
 from vmat_rt.report.schema import ReportDocument
 from vmat_rt.report.tables import goal_tables, target_tiles
 
@@ -26,4 +26,6 @@ def summary_html(document: ReportDocument) -> str:
 
     Every text that came from a file is escaped.
     """
-    return template("summary.html").render(doc=document, tiles=target_tiles(document), tables=goal_tables(document))
+    return page_template("summary.html").render(
+        doc=document, tiles=target_tiles(document), tables=goal_tables(document)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -38,12 +39,15 @@ def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail:
     cells = _cells(structure, structure.shape.slab_mm, dose.grid, step_mm)
     detail = replace(detail, blocks=_blocks(cells, dose.grid))
     slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2]))
-    pieces = []
+    pieces = [sample_cells(fraction(structure.shape, slab), slab, dose, detail) for _, slab in _slabs(cells, slices)]
+    return joined(pieces)
+
+
+def _slabs(cells: Grid, slices: int) -> Iterator[tuple[slice, Grid]]:
+    """The cells in pieces of so many slices, each with the place of its slices among them."""
     for first in range(0, cells.shape[0], slices):
         last = min(first + slices, cells.shape[0])
-        part = cells.crop((first, 0, 0), (last, *cells.shape[1:]))
-        pieces.append(sample_cells(fraction(structure.shape, part), part, dose, detail))
-    return joined(pieces)
+        yield slice(first, last), cells.crop((first, 0, 0), (last, *cells.shape[1:]))
 
 
 def _blocks(cells: Grid, dose: Grid) -> tuple[int, ...]:
@@ -89,12 +93,7 @@ def _sample_voxels(volume: Volume, dose: Volume, step_mm: float, detail: Detail)
     points = math.prod(math.ceil(size / part_mm) for size in cells.spacing_mm)
     slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2] * points))
     detail = replace(detail, part_mm=part_mm, blocks=_blocks(cells, dose.grid))
-    pieces = []
-    for first in range(0, cells.shape[0], slices):
-        last = min(first + slices, cells.shape[0])
-        part = cells.crop((first, 0, 0), (last, *cells.shape[1:]))
-        pieces.append(sample_cells(array[first:last], part, dose, detail))
-    return joined(pieces)
+    return joined([sample_cells(array[held], slab, dose, detail) for held, slab in _slabs(cells, slices)])
 
 
 def _in_blocks(array: FloatArray, cells: Grid, step_mm: float) -> tuple[FloatArray, Grid]:
