@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from vmat_rt.bundle import find_bundle
-from vmat_rt.case import Case, Volume
+from vmat_rt.case import Case
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_error
-from vmat_rt.prediction import Predictor, load_predictor
+from vmat_rt.prediction import load_predictor
+from vmat_rt.predictor import Predictor
 from vmat_rt.protocol import load_protocol
 
 Row = dict[str, list[float]]
@@ -44,7 +45,7 @@ def add(row: Row, case: Case, whole: Case, predictor: Predictor) -> None:
     """Predict `case`, compare with the dose of `whole`, which is the same patient."""
     assert whole.reference_dose is not None
     grid = whole.ct.grid
-    dose = Volume(grid, predictor.predict(case, grid))
+    dose = predictor.predict(case, grid).dose
     error = dose_error(whole.reference_dose, dose, structure_fraction(whole.body, grid))
     assert error is not None
     row.setdefault("MAE", []).append(error.mae_gy)

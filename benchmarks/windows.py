@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vmat_rt.bundle import find_bundle
+from vmat_rt.bundle import find_bundle, prior_bundle
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.metrics.dose_error import dose_error
 from vmat_rt.nn.coarse import encode_coarsened
 from vmat_rt.nn.encode import Encoded
-from vmat_rt.nn.infer import CorrectingPredictor, Plan, finished_gy, run_network
+from vmat_rt.nn.infer import Plan, finished_gy, run_network
 from vmat_rt.nn.network_bundle import LoadedNetwork, unpack_network
 from vmat_rt.nn.windows import Window
 from vmat_rt.prediction import load_predictor
@@ -54,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     cohort = Cohort.open(options.cohort)
     bundle = find_bundle(cohort.settings.protocol, options.model)
-    predictor, loaded = load_predictor(bundle, "cpu"), unpack_network(bundle)
+    prior, loaded = prior_bundle(bundle), unpack_network(bundle)
     settings = loaded.settings
     whole = Plan.of(settings, loaded.channels)
     patch, overlap = REFERENCE_WINDOW // settings.coarsen, REFERENCE_OVERLAP // settings.coarsen
@@ -65,7 +65,9 @@ def main() -> None:
     rows: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for key in options.cases or sorted(cohort.keys()):
         case = cohort.read(key)
-        prior_gy = predictor.prior.predict(case, case.ct.grid) if isinstance(predictor, CorrectingPredictor) else None
+        prior_gy = None
+        if prior is not None:
+            prior_gy = load_predictor(prior, "cpu").predict(case, case.ct.grid).dose.array
         encoded = encode_coarsened(case, case.ct.grid, loaded.channels, settings.coarsen, prior_gy)
         for name, plan in ways.items():
             relative, seconds = relative_dose(loaded, encoded, plan)

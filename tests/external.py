@@ -1,12 +1,14 @@
-"""Data and programs that lie outside the repository.
+"""Data, programs and packages that lie outside the repository.
 
-Tests that need them skip with a reason, or fail under REQUIRE_EXTERNAL=1.
+The one policy: tests that need them skip with a reason. Only where REQUIRE_EXTERNAL=1 promises that all of it is there
+do they fail instead, so that nothing is skipped unseen.
 
 VMAT_RT_SHARED names the folder with `openkbp/` and `real_dicom/`; by default it is looked for beside the repository.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -24,11 +26,19 @@ def _absent(reason: str) -> None:
 
 
 def shared_folder(name: str) -> Path:
-    """The folder `name` of the shared data, or skip the test."""
+    """The folder `name` of the shared data (`openkbp`, `real_dicom/STS_006`), or skip the test where it is empty."""
     folder = SHARED / name
-    if not folder.is_dir():
+    if not folder.is_dir() or not any(folder.iterdir()):
         _absent(f"shared data {name!r} is absent (set VMAT_RT_SHARED)")
     return folder
+
+
+def shared_file(name: str) -> Path:
+    """The file `name` of the shared data, or skip the test."""
+    file = SHARED / name
+    if not file.is_file():
+        _absent(f"shared data {name!r} is absent (set VMAT_RT_SHARED)")
+    return file
 
 
 def program(name: str) -> str:
@@ -38,3 +48,9 @@ def program(name: str) -> str:
         _absent(f"the program {name!r} is not installed")
         raise AssertionError
     return found
+
+
+def module(name: str) -> None:
+    """Skip the test where the Python package `name` is not installed."""
+    if importlib.util.find_spec(name) is None:
+        _absent(f"the Python package {name!r} is not installed")

@@ -17,14 +17,19 @@ SERVICE = ROOT / "service" / "vmat_rt_service"
 LEVELS: dict[str, int] = {
     "errors": 0,
     "grid": 1,
+    "strict": 1,
     "system": 1,
     "case": 2,
     "protocol": 3,
     "bundle": 3,
+    "predictor": 3,
     "naming": 4,
     "geometry": 4,
+    "assembly": 5,
     "metrics": 5,
+    "gate": 6,
     "dicom": 6,
+    "imagefiles": 6,
     "cohort": 6,
     "phantom": 6,
     "baseline": 6,
@@ -35,6 +40,7 @@ LEVELS: dict[str, int] = {
     "curation": 7,
     "train": 7,
     "evaluate": 8,
+    "api": 8,
     "commands": 9,
     "cli": 10,
 }
@@ -55,11 +61,10 @@ SERVICE_LEVELS: dict[str, int] = {
     "supervisor": 6,
 }
 SERVICE_SIBLINGS = {"intake", "work", "network", "web"}
-SIBLINGS = {"dicom", "cohort", "phantom", "baseline", "nn", "report"}
+SIBLINGS = {"dicom", "imagefiles", "cohort", "phantom", "baseline", "nn", "report"}
 HOMES = {
     "pydicom": {"dicom"},
-    "rt_utils": {"dicom"},
-    "SimpleITK": {"geometry"},
+    "SimpleITK": {"geometry", "imagefiles"},
     "torch": {"nn", "train"},
     "lightning_fabric": {"train"},
     "safetensors": {"nn", "train"},
@@ -71,6 +76,8 @@ HOMES = {
     "fsspec": {"cohort"},
     "distributed": {"evaluate"},
 }
+# The one arrow upwards: Case.from_arrays is a door for callers, and loads what is behind it when it is opened.
+DOORS = {("case", "assembly"), ("case", "protocol")}
 # A lazy import of torch inside a function is the GPU path of gamma; dicom traces contours with contourpy.
 LAZY_EXCEPTIONS = {("metrics", "torch")}
 
@@ -111,11 +118,11 @@ def test_imports_point_down(path: Path) -> None:
     if room == "__init__":
         return
     assert room in LEVELS, f"the room {room} is not in docs/architecture.md"
-    for name, _ in imports_of(path):
+    for name, at_top in imports_of(path):
         if not name.startswith("vmat_rt."):
             continue
         other = name.split(".")[1]
-        if other in {room, "__version__"}:
+        if other in {room, "__version__"} or ((room, other) in DOORS and not at_top):
             continue
         assert LEVELS[other] <= LEVELS[room], f"{path.name} imports {name} upwards"
         assert not (room in SIBLINGS and other in SIBLINGS), f"{path.name} imports its sibling room {other}"

@@ -8,8 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from vmat_rt.bundle import Bundle, GridRule, Manifest, TrainingSummary, find_bundle, load_bundle, write_bundle
+from vmat_rt.bundle import (
+    Bundle,
+    GridRule,
+    Manifest,
+    TrainingSummary,
+    find_bundle,
+    installed_bundles,
+    load_bundle,
+    write_bundle,
+)
 from vmat_rt.errors import ConfigError, InputError, ModelError
+from vmat_rt.system import extras
+from vmat_rt.system.extras import MissingExtraError
 
 
 def _manifest() -> Manifest:
@@ -115,3 +126,51 @@ def test_regression_a_bundle_for_one_protocol_keeps_the_identity_it_had_before_a
     text = json.dumps(manifest.model_dump(mode="json", exclude={"also"}), sort_keys=True)
     assert Bundle(Path(), manifest).identity.sha256 == hashlib.sha256(text.encode()).hexdigest()
     assert Bundle(Path(), manifest).identity.sha256.startswith("ccce707ad22f42a6")
+
+
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "_installed", lambda package: package != "torch")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "network"),
+    [("head_neck_70", "head_neck"), ("prostate_sib_70_56", "prostate"), ("prostate_70_28", "prostate")],
+)
+@pytest.mark.usefixtures("no_torch")
+def test_without_torch_the_geometric_model_stands_in_and_says_so(protocol: str, network: str) -> None:
+    chosen = find_bundle(protocol)
+    assert chosen.manifest.kind == "geometric"
+    assert protocol in chosen.manifest.protocols
+    (problem,) = chosen.problems
+    assert (problem.code, problem.severity) == ("NETWORK_NOT_INSTALLED", "warning")
+    assert f"the network {network} needs torch," in problem.message
+    assert chosen.manifest.name in problem.message
+    assert "pip install 'vmat-rt[network]'" in problem.remedy
+
+
+def test_a_network_that_runs_here_says_nothing() -> None:
+    chosen = find_bundle("head_neck_70")
+    assert chosen.manifest.kind == "network"
+    assert chosen.problems == ()
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_without_torch_a_network_asked_for_by_name_or_folder_is_refused() -> None:
+    folder = next(b.folder for b in installed_bundles() if b.manifest.name == "prostate")
+    for model in ("prostate", str(folder)):
+        with pytest.raises(
+            MissingExtraError, match=r"The network prostate needs torch: pip install 'vmat-rt\[network\]'"
+        ):
+            find_bundle("prostate_sib_70_56", model)
+    assert find_bundle("prostate_sib_70_56", "prostate_geometric").problems == ()
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_without_torch_a_protocol_that_has_a_network_only_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = _manifest().model_copy(update={"name": "only", "kind": "network", "default": True})
+    _installed(monkeypatch, tmp_path, only)
+    with pytest.raises(MissingExtraError, match="the network only"):
+        find_bundle("head_neck_70")

@@ -53,3 +53,23 @@ def test_impossible_spacing_is_refused(spacing: tuple[float, float, float]) -> N
 def test_a_volume_must_have_the_shape_of_its_grid() -> None:
     with pytest.raises(GeometryError):
         Volume(GRID, np.zeros((5, 7, 8), np.float32))
+
+
+def test_the_box_of_a_mask_is_the_smallest() -> None:
+    mask = np.zeros(GRID.shape, bool)
+    mask[1, 2, 3] = mask[3, 5, 4] = True
+    assert GRID.box_of(mask) == (slice(1, 4), slice(2, 6), slice(3, 5))
+    assert GRID.box_of(mask, (1, 0, 9)) == (slice(0, 5), slice(2, 6), slice(0, 9)), "grown as far as the grid reaches"
+    assert GRID.box_of(np.ones(GRID.shape, bool)) == (slice(0, 5), slice(0, 7), slice(0, 9))
+    assert GRID.box_of(np.zeros(GRID.shape, bool)) is None
+    with pytest.raises(GeometryError, match="mask of shape"):
+        GRID.box_of(mask[:-1])
+
+
+def test_a_part_of_a_grid_has_its_voxels_where_they_were() -> None:
+    box = (slice(1, 4), slice(2, 6), slice(3, 5))
+    part = GRID.part(box)
+    assert part == GRID.crop((1, 2, 3), (4, 6, 5))
+    for axis in range(3):
+        assert np.allclose(part.axis_mm(axis), GRID.axis_mm(axis)[box[axis]], rtol=0, atol=1e-9)
+    assert part.part((slice(1, 2), slice(0, 1), slice(1, 2))).same_as(GRID.crop((2, 2, 4), (3, 3, 5)))

@@ -1,3 +1,5 @@
+"""ROI names as clinics write them, and the TG-263 names that they get."""
+
 from __future__ import annotations
 
 import pytest

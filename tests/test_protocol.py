@@ -1,3 +1,5 @@
+"""Protocols: the packaged ones, those of a site, and what is refused."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -142,8 +144,8 @@ def test_unknown_name_lists_what_there_is() -> None:
         load_protocol("lung_60")
 
 
-def test_not_yaml_and_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["bad.yaml", "absent.yaml"])
+def test_not_yaml_and_not_there(tmp_path: Path, name: str) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1", encoding="utf-8")
-    for path in (tmp_path / "bad.yaml", tmp_path / "absent.yaml"):
-        with pytest.raises(ConfigError):
-            load_protocol(path)
+    with pytest.raises(ConfigError):
+        load_protocol(tmp_path / name)

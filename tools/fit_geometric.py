@@ -67,7 +67,7 @@ def cases(cohort: Cohort, keys: Iterable[str]) -> Iterator[Case]:
 def scored(case: Case, predictor: GeometricPredictor) -> CaseScore:
     assert case.reference_dose is not None
     started = time.perf_counter()
-    dose = Volume(case.ct.grid, predictor.predict(case, case.ct.grid))
+    dose = predictor.predict(case, case.ct.grid).dose
     seconds = time.perf_counter() - started
     organs = {name: s for name, s in case.structures.items() if isinstance(s.shape, Volume)}
     fractions = {name: voxels(s) for name, s in organs.items()}

@@ -72,7 +72,7 @@ def scored(reader: ModuleType, scorer: ModuleType, root: Path, predictor: Geomet
         started = time.perf_counter()
         features(case, case.ct.grid, predictor.settings)
         between = time.perf_counter()
-        dose = predictor.predict(case, case.ct.grid)
+        dose = predictor.predict(case, case.ct.grid).dose.array
         feature_seconds.append(between - started)
         predict_seconds.append(time.perf_counter() - between)
         results.append(scorer.score_patient(to_openkbp_axes(dose), arrays))

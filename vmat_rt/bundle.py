@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from vmat_rt.case import ModelIdentity
-from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
+from vmat_rt.errors import ConfigError, InputError, ModelError, Problem, warning
+from vmat_rt.strict import Strict, reason
+from vmat_rt.system.extras import listed, missing, pip_line, require
 
 MANIFEST = "bundle.json"
 RUN_BUNDLE = "bundle"
@@ -25,11 +27,7 @@ TRAINING_CASES = "training_cases.json"
 """A file of a bundle, where its maker wrote one: key of each training case -> SHA-256 of its image, or ""."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GridRule(_Model):
+class GridRule(Strict):
     """How a case gets the grid that the model works on; see vmat_rt.geometry.model_grid.
 
     "fixed": voxels of spacing_mm, shape voxels, centred on the targets (prostate: 2.5 mm, 96 x 160 x 192).
@@ -44,7 +42,7 @@ class GridRule(_Model):
     spacing_mm: tuple[float, float, float]
 
 
-class TrainingSummary(_Model):
+class TrainingSummary(Strict):
     """What the model was fitted on and how well it did, for `vmat-rt models` and every report."""
 
     data: str
@@ -53,10 +51,10 @@ class TrainingSummary(_Model):
     command: str
     hardware: str
     licence: str
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field(default={})
 
 
-class Manifest(_Model):
+class Manifest(Strict):
     """The content of bundle.json. inputs are the channel or feature names, in order; settings belong to the kind.
 
     protocol is the one it is named after; also: others whose cases it was trained on. It serves all of them alike.
@@ -71,7 +69,7 @@ class Manifest(_Model):
     default: bool = False
     grid: GridRule
     inputs: tuple[str, ...]
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default={})
     training: TrainingSummary
     limits: tuple[str, ...] = ()
     files: dict[str, str]
@@ -84,10 +82,11 @@ class Manifest(_Model):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A manifest and the folder that it describes."""
+    """A manifest and the folder that it describes. problems: what a report has to say of it having been chosen."""
 
     folder: Path
     manifest: Manifest
+    problems: tuple[Problem, ...] = ()
 
     def read_bytes(self, name: str) -> bytes:
         """One listed file, checked against its SHA-256. Raises ModelError when it is missing or changed."""
@@ -151,7 +150,7 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ModelError(f"bundle {folder.name}: {error}") from error
+        raise ModelError(f"bundle {folder.name}: {MANIFEST} is damaged: {reason(error)}") from error
     return Bundle(folder, manifest)
 
 
@@ -201,22 +200,55 @@ def find_bundle(protocol_name: str, model: str | None = None) -> Bundle:
     """The bundle called `model` (a name, or a folder), else the protocol's default one.
 
     A default that is named after the protocol goes before one that serves it as well, a network before a geometric one.
-    Raises ConfigError when `model` is neither, InputError (NO_BUNDLE) when the protocol has no default.
+    Where networks are not installed the geometric default stands in, with a warning. Raises ConfigError when `model` is
+    neither, MissingExtraError when it is a network that cannot run here, InputError (NO_BUNDLE) when the protocol has
+    no default.
     """
     installed = installed_bundles()
     if model is not None:
-        named = [bundle for bundle in installed if bundle.manifest.name == model]
-        if not named and not Path(model).is_dir():
-            known = ", ".join(bundle.manifest.name for bundle in installed)
-            raise ConfigError(f"no model is called {model}, and it is no folder; installed are {known}")
-        return named[0] if named else load_bundle(Path(model))
-    serving = [b for b in installed if b.manifest.default and protocol_name in b.manifest.protocols]
-    if serving:
-        return min(serving, key=lambda b: (b.manifest.protocols.index(protocol_name), b.manifest.kind == "geometric"))
-    raise InputError(
-        Problem(
-            "NO_BUNDLE",
-            f"There is no bundle for this protocol ({protocol_name}).",
-            "`vmat-rt models` lists what is installed; give a bundle folder of your own with --model.",
+        return _named(model, installed)
+    defaults = [b for b in installed if b.manifest.default and protocol_name in b.manifest.protocols]
+    if not defaults:
+        raise InputError(
+            Problem(
+                "NO_BUNDLE",
+                f"There is no bundle for this protocol ({protocol_name}).",
+                "`vmat-rt models` lists what is installed; give a bundle folder of your own with --model.",
+            )
         )
+    best = min(defaults, key=lambda bundle: _rank(bundle, protocol_name))
+    return best if runs_here(best) else _stand_in(best, defaults, protocol_name)
+
+
+def runs_here(bundle: Bundle) -> bool:
+    """Whether what its kind needs is installed."""
+    return bundle.manifest.kind == "geometric" or not missing("network")
+
+
+def _named(model: str, installed: Iterable[Bundle]) -> Bundle:
+    found = next((bundle for bundle in installed if bundle.manifest.name == model), None)
+    if found is None and not Path(model).is_dir():
+        known = ", ".join(bundle.manifest.name for bundle in installed)
+        raise ConfigError(f"no model is called {model}, and it is no folder; installed are {known}")
+    chosen = found or load_bundle(Path(model))
+    if chosen.manifest.kind == "network":
+        require("network", what=f"The network {chosen.manifest.name}")
+    return chosen
+
+
+def _rank(bundle: Bundle, protocol_name: str) -> tuple[int, bool]:
+    return bundle.manifest.protocols.index(protocol_name), bundle.manifest.kind == "geometric"
+
+
+def _stand_in(network: Bundle, defaults: Iterable[Bundle], protocol_name: str) -> Bundle:
+    """The geometric default, which says that it stands in. Raises MissingExtraError where there is none."""
+    geometric = [bundle for bundle in defaults if bundle.manifest.kind == "geometric"]
+    if not geometric:
+        require("network", what=f"The model of this protocol, the network {network.manifest.name},")
+    chosen = min(geometric, key=lambda bundle: _rank(bundle, protocol_name))
+    message = (
+        f"The geometric model {chosen.manifest.name} predicted this dose: the network {network.manifest.name} needs "
+        f"{listed(missing('network'))}, not installed here."
     )
+    problem = warning("NETWORK_NOT_INSTALLED", message, f"Run {pip_line('network')} for the network's dose.")
+    return replace(chosen, problems=(problem,))

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vmat_rt.errors import GeometryError, Problem
 from vmat_rt.grid import Grid
 
+if TYPE_CHECKING:
+    from vmat_rt.protocol import Protocol
+
 FloatArray = NDArray[np.float32]
+AIR_HU: Final = -1000.0
+"""What a CT holds outside the patient, and outside itself."""
 Polygon = NDArray[np.float64]
 """Vertices (n, 2) of one closed contour as (y, x) in LPS mm; the last vertex is not repeated."""
 
@@ -65,6 +72,13 @@ class Structure:
     number: int | None = None
 
     @property
+    def frame_uid(self) -> str | None:
+        """FrameOfReferenceUID that it lies in; None without contours or voxels."""
+        if self.shape is None:
+            return None
+        return self.shape.frame_uid if isinstance(self.shape, Contours) else self.shape.grid.frame_uid
+
+    @property
     def contour_count(self) -> int:
         """Closed planar contours read for this ROI; 0 where only voxels are known."""
         return sum(len(p.polygons) for p in self.shape.planes) if isinstance(self.shape, Contours) else 0
@@ -112,6 +126,37 @@ class Case:
     reference_dose: Volume | None = None
     gantry_angles_deg: tuple[float, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        ct_hu: ArrayLike,
+        spacing_mm: Sequence[float],
+        origin_mm: Sequence[float],
+        masks: Mapping[str, ArrayLike],
+        prescription: Mapping[str, float],
+        *,
+        fractions: int | None = None,
+        dose_gy: ArrayLike | None = None,
+        key: str = "",
+        protocol: Protocol | str | Path | None = None,
+    ) -> Case:
+        """Make a case of numpy arrays, by the rules that hold for DICOM.
+
+        Every array is (z, y, x) on one grid that grows to the head, the back and the patient's left. ct_hu: HU.
+        spacing_mm, origin_mm: (z, y, x), the origin is the centre of the first voxel in LPS. masks: by TG-263 name
+        or an alias of the protocol, each of bool, of 0 and 1, or of area fractions in [0, 1]. prescription: total Gy
+        by target; targets that it leaves out get the protocol's dose. fractions: by default the protocol's. dose_gy:
+        the clinical dose, Gy in total. key: names the case; by default it follows from the content. protocol: a name,
+        a YAML file or a Protocol; by default the packaged one that fits the masks' names.
+
+        Without a mask of the outline it is found in the CT, which the case's problems say. Raises InputError with
+        everything that is wrong with the call, ConfigError when the protocol cannot be read.
+        """
+        from vmat_rt.assembly.arrays import PatientArrays, case_from_arrays
+
+        arrays = PatientArrays(ct_hu, spacing_mm, origin_mm, masks, dose_gy)
+        return case_from_arrays(arrays, prescription, fractions, protocol, key)
 
     def targets(self) -> dict[str, float]:
         """Prescribed targets that are contoured, highest dose first: name -> Gy."""

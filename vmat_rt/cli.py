@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "demo": "Predict a sample study that comes with vmat-rt, and say where the report is.",
     "predict": "Predict the dose of one study: RTDOSE, companion RTPLAN and report.",
     "inspect": "Say what is in a folder: series, structures, prescription, problems.",
     "dvh": "DVH metrics and planning goals of any RTDOSE over a study's structures.",
@@ -69,7 +70,7 @@ def main() -> None:
 
     \b
     Exit codes: 0 done, 2 usage or configuration, 3 input refused, 4 internal error, 130 ended by Ctrl-C.
-    Example: vmat-rt predict sample_data/head_neck_openkbp --out out
+    Example: vmat-rt demo, and then vmat-rt inspect demo/study
     """  # noqa: D301 - click reads the backspace
 
 

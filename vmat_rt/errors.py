@@ -11,16 +11,14 @@ A case is examined to the end before it is refused: all its problems are gathere
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
-    from pydantic_core import ErrorDetails
+from typing import Final, Literal
 
 Severity = Literal["error", "warning"]
+
+MACHINE_FAULTS: Final = frozenset({"DISK_FULL", "OUTPUT_NOT_WRITABLE"})
+"""Codes that say nothing of the case: nobody may note them as its refusal, and it is tried again."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,11 @@ class InputError(VmatError):
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    @property
+    def is_of_the_machine(self) -> bool:
+        """Whether the place for results is at fault and not the input."""
+        return any(problem.code in MACHINE_FAULTS for problem in self.problems)
+
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
         """Whole through pickle, for worker processes."""
         return type(self), (self.problems,)
@@ -87,24 +90,3 @@ def raise_errors(problems: Iterable[Problem]) -> None:
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         raise InputError(errors)
-
-
-def mistakes(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """What is wrong with settings that somebody wrote, a clause a mistake: `batch: ..., not 0`.
-
-    known: names of keys, of which one is suggested where an unknown key resembles it.
-    """
-    names = tuple(known)
-    return "; ".join(_mistake(details, names) for details in error.errors(include_url=False))
-
-
-def _mistake(details: ErrorDetails, known: tuple[str, ...]) -> str:
-    place = ".".join(map(str, details["loc"]))
-    if details["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(details["loc"][-1]), known, n=1)
-        return f"there is no key {place}" + (f" (did you mean {near[0]}?)" if near else "")
-    said = details["msg"].removeprefix("Value error, ")
-    given = details["input"]
-    if isinstance(given, str | int | float):
-        said = f"{said[:1].lower()}{said[1:]}, not {given!r}"
-    return f"{place}: {said}" if place else said

@@ -15,6 +15,8 @@ from vmat_rt.errors import GeometryError
 
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
+Box = tuple[slice, slice, slice]
+"""A part of a grid: slices (z, y, x) of its arrays."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,20 @@ class Grid:
         shape = (stop[0] - start[0], stop[1] - start[1], stop[2] - start[2])
         return replace(self, shape=shape, origin_mm=(z, y, x))
 
+    def part(self, box: Box) -> Grid:
+        """The grid of what an array on this one holds in the box."""
+        z, y, x = box
+        return self.crop((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
+
+    def box_of(self, mask: NDArray[np.bool_], margin: Shape = (0, 0, 0)) -> Box | None:
+        """The smallest box round all that is true, grown by `margin` voxels (z, y, x) as far as the grid reaches.
+
+        None where nothing is true. Raises GeometryError when the mask lies on another shape.
+        """
+        if mask.shape != self.shape:
+            raise GeometryError(f"mask of shape {mask.shape} on a grid of {self.shape}")
+        return box_of(mask, margin)
+
     def coarsened(self, factor: int) -> Grid:
         """Blocks of `factor` voxels along each axis as voxels; the last block may reach beyond the grid."""
         if factor == 1:
@@ -109,6 +125,18 @@ class Grid:
         spacing = " x ".join(f"{s:.4g}" for s in self.spacing_mm)
         origin = ", ".join(f"{o:.2f}" for o in self.origin_mm)
         return f"{shape} voxels of {spacing} mm at ({origin}) mm (z, y, x)"
+
+
+def box_of(mask: NDArray[np.bool_], margin: Shape = (0, 0, 0)) -> Box | None:
+    """As Grid.box_of, for arrays (z, y, x) that lie on no grid."""
+    sides = []
+    for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
+        places = np.flatnonzero(mask.any(axis=others))
+        if not places.size:
+            return None
+        first, stop = int(places[0]) - margin[axis], int(places[-1]) + 1 + margin[axis]
+        sides.append(slice(max(0, first), min(mask.shape[axis], stop)))
+    return sides[0], sides[1], sides[2]
 
 
 def centred_grid(shape: Shape, spacing_mm: Triple, centre_mm: Triple, frame_uid: str) -> Grid:

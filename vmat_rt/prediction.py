@@ -5,27 +5,37 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol as Interface
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vmat_rt.bundle import Bundle, load_bundle, prior_bundle
 from vmat_rt.case import Case, Volume
-from vmat_rt.dicom.write.dose import require_dose
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.grid import Grid
+from vmat_rt.predictor import PredictedDose, Predictor
+from vmat_rt.system.devices import require_device_name
+from vmat_rt.system.extras import require
 
 
-class Predictor(Interface):
-    """What a bundle of any kind becomes: dose (z, y, x) in Gy on the given grid."""
+def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> PredictedDose:
+    """Predict on the model's grid and cut to the CT; beside the dose of a network stands that of its prior, if any.
 
-    def predict(self, case: Case, grid: Grid) -> NDArray[np.float32]: ...
+    The model sees the case as a cohort would have stored it for training. Raises ModelError when it gives no dose.
+    """
+    grid = model_grid(bundle.manifest.grid, case)
+    seen = gridded(replace(case, reference_dose=None), grid)
+    predicted = load_predictor(bundle, device).predict(seen, grid)
+    prior = None if predicted.prior is None else cut_to(predicted.prior, case.ct.grid)
+    return PredictedDose(cut_to(predicted.dose, case.ct.grid), prior)
 
 
 def load_predictor(bundle: Bundle, device: str = "auto") -> Predictor:
-    """The predictor of a bundle; kept in memory, so a worker loads each model once. Torch only for networks."""
+    """The predictor of a bundle; kept in memory, so a worker loads each model once. Torch only for networks.
+
+    Raises ConfigError for a device of no such name, or one that a network cannot run on.
+    """
+    require_device_name(device)
     return _loaded(bundle.folder, bundle.identity.sha256, device)
 
 
@@ -37,37 +47,11 @@ def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
         from vmat_rt.baseline.boosting import GeometricPredictor
 
         return GeometricPredictor(bundle)
-    from vmat_rt.nn.infer import CorrectingPredictor, NetworkPredictor
+    require("network", what=f"The network {bundle.manifest.name}")
+    from vmat_rt.nn.infer import NetworkPredictor
 
-    network = NetworkPredictor(bundle, device)
     prior = prior_bundle(bundle)
-    return network if prior is None else CorrectingPredictor(load_predictor(prior, device), network)
-
-
-def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> Volume:
-    """Predicted dose on the model's grid, cut to the CT. Raises ModelError when it cannot be a dose.
-
-    The model sees the case as a cohort would have stored it for training.
-    """
-    return predict_doses(case, bundle, device)[0]
-
-
-def predict_doses(case: Case, bundle: Bundle, device: str = "auto") -> tuple[Volume, Volume | None]:
-    """As predict_dose; besides, the geometric prior's dose where the model is a network that corrects one."""
-    grid = model_grid(bundle.manifest.grid, case)
-    seen = gridded(replace(case, reference_dose=None), grid)
-    predictor = load_predictor(bundle, device)
-    if prior_bundle(bundle) is None:
-        doses = [predictor.predict(seen, grid)]
-    else:
-        from vmat_rt.nn.infer import CorrectingPredictor
-
-        assert isinstance(predictor, CorrectingPredictor)
-        doses = [*predictor.predict_both(seen, grid)]
-    for dose in doses:
-        require_dose(dose)
-    cut = [cut_to(Volume(grid, dose), case.ct.grid) for dose in doses]
-    return cut[0], cut[1] if len(cut) > 1 else None
+    return NetworkPredictor(bundle, device, prior=None if prior is None else load_predictor(prior, device))
 
 
 def cut_to(volume: Volume, limits: Grid) -> Volume:

@@ -11,17 +11,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from vmat_rt.errors import ConfigError, mistakes
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from vmat_rt.errors import ConfigError
+from vmat_rt.strict import Strict, checked, load_mapping, read_text
 
 
-class StructureSpec(_Model):
+class StructureSpec(Strict):
     """One structure that the protocol knows. aliases are matched whole, after folding case and separators."""
 
     name: str
@@ -37,7 +33,7 @@ class StructureSpec(_Model):
         return self
 
 
-class Goal(_Model):
+class Goal(Strict):
     """One planning goal: `metric` of `structure` compared with `limit`.
 
     metric follows the grammar of vmat_rt.metrics.grammar (`D95%`, `V70Gy`, `V45Gy[cc]`, `Dmean`). Dose levels and dose
@@ -64,7 +60,7 @@ class Goal(_Model):
         return self
 
 
-class GoalSet(_Model):
+class GoalSet(Strict):
     """Goals of one origin; `name` is the key, `title` what a report prints."""
 
     name: str
@@ -72,7 +68,7 @@ class GoalSet(_Model):
     goals: tuple[Goal, ...]
 
 
-class BeamAngles(_Model):
+class BeamAngles(Strict):
     """Equally spaced gantry angles (IEC 61217, degrees) that stand for the treatment where no plan says better."""
 
     first_deg: float = 0.0
@@ -83,7 +79,7 @@ class BeamAngles(_Model):
         return tuple((self.first_deg + i * self.step_deg) % 360.0 for i in range(self.count))
 
 
-class Protocol(_Model):
+class Protocol(Strict):
     """A disease site's structures, prescription, beams and goals."""
 
     schema_version: Literal[1]
@@ -132,14 +128,9 @@ def packaged_protocols() -> Iterator[str]:
 def load_protocol(name_or_path: str | Path) -> Protocol:
     """A packaged protocol by name, or a site's own YAML by path. Raises ConfigError that says what is wrong."""
     document = _read_yaml(name_or_path)
-    try:
-        if "extends" in document:
-            document = _extended(document)
-        return Protocol.model_validate(document)
-    except ValidationError as error:
-        raise ConfigError(f"protocol {name_or_path}: {mistakes(error)}") from error
-    except ValueError as error:
-        raise ConfigError(f"protocol {name_or_path}: {error}") from error
+    if "extends" in document:
+        document = _extended(document, name_or_path)
+    return checked(Protocol, document, f"protocol {name_or_path}")
 
 
 def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
@@ -147,32 +138,37 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
             raise ConfigError(f"there is no protocol file {path}")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, f"protocol file {path}")
     else:
         packaged = resources.files("vmat_rt") / "protocols" / f"{name_or_path}.yaml"
         if str(name_or_path) not in packaged_protocols():
             known = ", ".join(packaged_protocols())
             raise ConfigError(f"no protocol is called {name_or_path}; there are {known}, or give a .yaml file")
         text = packaged.read_text(encoding="utf-8")
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"protocol {name_or_path} is not YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise ConfigError(f"protocol {name_or_path} must be a mapping of keys")
-    return document
+    return load_mapping(text, f"protocol {name_or_path}")
 
 
-def _extended(document: dict[str, Any]) -> dict[str, Any]:
+def _extended(document: dict[str, Any], named: str | Path, below: tuple[str, ...] = ()) -> dict[str, Any]:
     """The parent's document with this one's keys on top; `aliases` are added to the parent's structures."""
-    parent = _read_yaml(document["extends"])
+    parent_name = document["extends"]
+    if not isinstance(parent_name, str):
+        raise ConfigError(f"protocol {named}: extends names one protocol, not {parent_name!r}")
+    if parent_name in below:
+        raise ConfigError(f"protocol {named}: extends leads back to {parent_name}")
+    parent = _read_yaml(parent_name)
     if "extends" in parent:
-        parent = _extended(parent)
-    more_aliases = dict(document.get("aliases", {}))
+        parent = _extended(parent, parent_name, (*below, parent_name))
+    more_aliases = document.get("aliases") or {}
+    if not isinstance(more_aliases, dict) or not all(isinstance(names, list) for names in more_aliases.values()):
+        raise ConfigError(f"protocol {named}: aliases are a list of ROI names per structure, such as Bladder: [Blase]")
+    more_aliases = dict(more_aliases)
     own = {key: value for key, value in document.items() if key not in {"extends", "aliases"}}
     merged = {**parent, **own}
-    for spec in merged["structures"]:
-        spec["aliases"] = [*spec.get("aliases", []), *more_aliases.pop(spec["name"], [])]
+    structures = merged.get("structures")
+    for spec in structures if isinstance(structures, list) else ():
+        if isinstance(spec, dict):  # the schema says what is wrong with any other
+            spec["aliases"] = [*(spec.get("aliases") or []), *more_aliases.pop(spec.get("name"), [])]
     if more_aliases:
-        raise ValueError(f"aliases for structures that the protocol lacks: {', '.join(more_aliases)}")
+        unknown = ", ".join(map(str, more_aliases))
+        raise ConfigError(f"protocol {named}: aliases for structures that the protocol lacks: {unknown}")
     return merged

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -12,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
+from vmat_rt.system.parent import die_with_parent
 
 
 class Child:
@@ -101,10 +100,7 @@ def begin(arguments: list[str]) -> list[str]:
     parent, *rest = arguments
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):  # it died before we could ask
-        os._exit(1)
+    die_with_parent(int(parent))
     return rest
 
 

@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from vmat_rt.errors import ConfigError, mistakes
+from vmat_rt.errors import ConfigError
+from vmat_rt.strict import Strict, checked, load_mapping, read_text, reason
 
 STATE_FOLDER = ".vmat-rt"
 """The state folder below an outbox, unless the configuration names another."""
@@ -23,11 +23,7 @@ Percent = float
 Kind = Literal["rtdose", "rtplan", "isodose"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WebConfig(_Model):
+class WebConfig(Strict):
     """The status page. A token is required off loopback."""
 
     enabled: bool = True
@@ -36,7 +32,7 @@ class WebConfig(_Model):
     token: str | None = None
 
 
-class TlsConfig(_Model):
+class TlsConfig(Strict):
     """Certificate files of the DICOM node; ca given means that callers must show a certificate it signed."""
 
     certificate: Path
@@ -44,7 +40,7 @@ class TlsConfig(_Model):
     ca: Path | None = None
 
 
-class ListenConfig(_Model):
+class ListenConfig(Strict):
     """The DICOM node that stores into the inbox. Empty lists of callers or hosts allow all."""
 
     port: int = Field(11112, ge=0, le=65535)
@@ -57,7 +53,7 @@ class ListenConfig(_Model):
     tls: TlsConfig | None = None
 
 
-class DestinationTls(_Model):
+class DestinationTls(Strict):
     """How a destination is known: by a certificate that `ca` signed (absent: the system's). certificate, key: ours."""
 
     ca: Path | None = None
@@ -65,7 +61,7 @@ class DestinationTls(_Model):
     key: Path | None = None
 
 
-class Destination(_Model):
+class Destination(Strict):
     """A DICOM node that results are sent to."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")
@@ -76,7 +72,7 @@ class Destination(_Model):
     tls: DestinationTls | None = None
 
 
-class ServiceConfig(_Model):
+class ServiceConfig(Strict):
     """Everything that the service needs to know; folders are absolute."""
 
     inbox: Path
@@ -149,24 +145,23 @@ def load_config(path: Path | None, **overrides: Any) -> ServiceConfig:
 
     Raises ConfigError, naming every wrong key.
     """
-    values = _read(path) if path is not None else {}
+    values = {} if path is None else load_mapping(read_text(path, str(path)), str(path))
     base = path.resolve().parent if path is not None else Path.cwd()
     listen = {key: value for key, value in (overrides.pop("listen", None) or {}).items() if value is not None}
-    if listen:
-        overrides["listen"] = {**(values.get("listen") or {}), **listen}
+    written = values.get("listen") or {}
+    if listen and isinstance(written, dict):
+        overrides["listen"] = {**written, **listen}
     values.update({key: value for key, value in overrides.items() if value is not None})
     for key in ("inbox", "outbox", "state", "archive"):
-        if values.get(key) is not None:
+        if isinstance(values.get(key), str | os.PathLike):
             root = Path.cwd() if overrides.get(key) is not None else base
             values[key] = (root / os.fsdecode(values[key])).resolve()
-    for node in (values.get("listen"), *(values.get("destinations") or ())):
+    destinations = values.get("destinations")
+    for node in (values.get("listen"), *(destinations if isinstance(destinations, list) else ())):
         _anchor_certificates(node, base)
-    if values.get("outbox") is not None:
+    if isinstance(values.get("outbox"), Path):
         values.setdefault("state", values["outbox"] / STATE_FOLDER)
-    try:
-        return ServiceConfig.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"service configuration: {mistakes(error)}") from error
+    return checked(ServiceConfig, values, "service configuration" if path is None else f"service configuration {path}")
 
 
 def _anchor_certificates(node: Any, base: Path) -> None:
@@ -180,17 +175,13 @@ def saved_config(state: Path) -> ServiceConfig:
     """The configuration that the service of this state folder last ran with. Raises ConfigError when there is none."""
     for folder in (state, state / STATE_FOLDER):
         if (folder / EFFECTIVE).is_file():
-            return ServiceConfig.model_validate_json((folder / EFFECTIVE).read_text(encoding="utf-8"))
+            return _saved(folder / EFFECTIVE)
     raise ConfigError(f"{state} is not the state folder of a service: it has no {EFFECTIVE}")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _saved(path: Path) -> ServiceConfig:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold keys and values")
-    return {str(key): value for key, value in values.items()}
+        return ServiceConfig.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        message = f"{path} is damaged ({reason(error)}); start the service once with its configuration to write it anew"
+        raise ConfigError(message) from error

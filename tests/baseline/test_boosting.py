@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ def bundle(fitted: Fitted, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_it_predicts_an_unseen_phantom(bundle: Bundle) -> None:
     case = delivered(small_grid(), 0.0)
-    dose = GeometricPredictor(bundle).predict(case, small_grid())
+    dose = GeometricPredictor(bundle).predict(case, small_grid()).dose.array
     assert case.reference_dose is not None
     body = mask_of(small_grid(), SHAPES["External"])
     error = np.abs(dose - case.reference_dose.array)[body].mean()
@@ -83,7 +83,7 @@ def test_it_predicts_an_unseen_phantom(bundle: Bundle) -> None:
 
 
 def test_dose_is_float32_not_negative_and_zero_outside_the_body(bundle: Bundle) -> None:
-    dose = GeometricPredictor(bundle).predict(patient(small_grid()), small_grid())
+    dose = GeometricPredictor(bundle).predict(patient(small_grid()), small_grid()).dose.array
     assert dose.dtype == np.float32
     assert dose.shape == small_grid().shape
     assert np.isfinite(dose).all()
@@ -93,8 +93,10 @@ def test_dose_is_float32_not_negative_and_zero_outside_the_body(bundle: Bundle) 
 
 def test_another_prescription_scales_the_dose(bundle: Bundle) -> None:
     predictor = GeometricPredictor(bundle)
-    dose = predictor.predict(patient(small_grid()), small_grid())
-    less = predictor.predict(patient(small_grid(), dose_gy={"PTV_7000": 60.0, "PTV_5600": 48.0}), small_grid())
+    dose = predictor.predict(patient(small_grid()), small_grid()).dose.array
+    less = predictor.predict(
+        patient(small_grid(), dose_gy={"PTV_7000": 60.0, "PTV_5600": 48.0}), small_grid()
+    ).dose.array
     np.testing.assert_allclose(less, dose * np.float32(60 / 70), rtol=1e-5, atol=1e-5)
 
 
@@ -121,11 +123,18 @@ def rewritten(bundle: Bundle, folder: Path, content: bytes, **changes: object) -
     return write_bundle(folder, bundle.manifest.model_copy(update=changes), {TREES: content})
 
 
-def test_a_damaged_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damaged",
+    [lambda good: good[: len(good) // 2], lambda good: b"not xz", lambda good: Fitted((), "no trees", 0, 0).packed()],
+    ids=["half", "another format", "no trees"],
+)
+def test_damaged_trees_are_refused(bundle: Bundle, tmp_path: Path, damaged: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        GeometricPredictor(rewritten(bundle, tmp_path / "cut", damaged(bundle.read_bytes(TREES))))
+
+
+def test_a_bundle_that_is_not_what_it_says_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     good = bundle.read_bytes(TREES)
-    for i, content in enumerate((good[: len(good) // 2], b"not xz", Fitted((), "no trees", 0, 0).packed())):
-        with pytest.raises(ModelError, match="cannot be loaded"):
-            GeometricPredictor(rewritten(bundle, tmp_path / str(i), content))
     with pytest.raises(ModelError, match="other features than it lists"):
         GeometricPredictor(rewritten(bundle, tmp_path / "a", good, inputs=bundle.manifest.inputs[::-1]))
     with pytest.raises(ModelError, match="cannot be loaded"):
@@ -151,6 +160,13 @@ def test_no_target_is_refused(bundle: Bundle) -> None:
     bare = dataclasses.replace(case, structures={})
     with pytest.raises(InputError, match="NO_TARGET"):
         GeometricPredictor(bundle).predict(bare, small_grid())
+
+
+def test_trees_correct_no_prior(bundle: Bundle) -> None:
+    predictor = GeometricPredictor(bundle)
+    assert predictor.predict(patient(small_grid()), small_grid()).prior is None
+    with pytest.raises(ConfigError, match="corrects no prior"):
+        predictor.predict(patient(small_grid()), small_grid(), np.zeros(small_grid().shape, np.float32))
 
 
 class TestShippedBundle:
@@ -180,7 +196,7 @@ class TestShippedBundle:
 
     def test_on_a_phantom_it_covers_the_target_and_falls_off(self, shipped: Bundle) -> None:
         case = patient(small_grid())
-        dose = GeometricPredictor(shipped).predict(case, small_grid())
+        dose = GeometricPredictor(shipped).predict(case, small_grid()).dose.array
         assert np.median(dose[mask_of(small_grid(), SHAPES["PTV_7000"])]) == pytest.approx(71, abs=3)
         far = signed_distance_mm(mask_of(small_grid(), SHAPES["PTV_5600"]).astype(np.float32), small_grid(), 80.0) > 40
         assert dose[far & mask_of(small_grid(), SHAPES["External"])].mean() < 20
@@ -201,7 +217,7 @@ class TestShippedBundle:
         for number in (201, 229):
             arrays = read_patient(root / "validation" / f"pt_{number}.npz.xz")
             case = case_from_openkbp(OpenKbpPatient.from_arrays(arrays), str(number))
-            results.append(score_patient(to_openkbp_axes(predictor.predict(case, case.ct.grid)), arrays))
+            results.append(score_patient(to_openkbp_axes(predictor.predict(case, case.ct.grid).dose.array), arrays))
         dose_score, dvh_score = combine(results)
         assert dose_score < 2.5
         assert dvh_score < 2.2

@@ -1,4 +1,7 @@
-"""Features of voxels: closed forms on a phantom, and what must leave them unchanged."""
+"""Features of voxels: closed forms on a phantom, and what must leave them unchanged.
+
+Covers vmat_rt.baseline.scene.
+"""
 
 from __future__ import annotations
 

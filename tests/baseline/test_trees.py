@@ -1,4 +1,7 @@
-"""Trees are evaluated as LightGBM evaluates them, to the last bit."""
+"""Trees are evaluated as LightGBM evaluates them, to the last bit.
+
+Covers vmat_rt.baseline.tree_kernels.
+"""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_a_real_patient_lies_the_right_way_up() -> None:
 @pytest.mark.parametrize(("split", "number"), [("train", 143), ("validation", 201)])
 def test_published_csv_files_give_the_arrays_of_the_compact_reader(split: str, number: int) -> None:
     expected = compact(split, number)
-    found = read_csv_patient(shared_folder("openkbp") / "csv_sample" / f"pt_{number}")
+    found = read_csv_patient(shared_folder(f"openkbp/csv_sample/pt_{number}"))
     np.testing.assert_array_equal(found.ct, expected["ct"])
     np.testing.assert_array_equal(found.possible_dose_mask, expected["possible_dose_mask"])
     assert set(found.masks) == set(expected["masks"])

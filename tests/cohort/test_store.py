@@ -1,4 +1,7 @@
-"""A cohort gives back what the live case would be, in whole and in part, on a disk and in an object store."""
+"""A cohort gives back what the live case would be, in whole and in part, on a disk and in an object store.
+
+Covers vmat_rt.cohort.arrays.
+"""
 
 from __future__ import annotations
 

@@ -74,11 +74,10 @@ def test_a_key_is_replaced_only_when_asked(tmp_path: Path, place: str) -> None:
         fsspec.filesystem("memory").rm(f"/{tmp_path.name}", recursive=True)
 
 
-def test_a_case_that_is_not_there_is_named(tmp_path: Path) -> None:
-    cohort = small_cohort(tmp_path)
-    for read in (cohort.record, cohort.read, cohort.arrays):
-        with pytest.raises(ConfigError, match="has no case c0009"):
-            read("c0009")
+@pytest.mark.parametrize("read", [Cohort.record, Cohort.read, Cohort.arrays])
+def test_a_case_that_is_not_there_is_named(tmp_path: Path, read: Callable[[Cohort, str], object]) -> None:
+    with pytest.raises(ConfigError, match="has no case c0009"):
+        read(small_cohort(tmp_path), "c0009")
 
 
 def largest(folder: Path) -> Path:
@@ -101,13 +100,19 @@ def empty(path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [cut, flip, empty, Path.unlink])
 @pytest.mark.parametrize("array", ["ct", "structures", "dose"])
-def test_a_damaged_chunk_is_noticed_and_named(tmp_path: Path, array: str, fault: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize(
+    "read",
+    [lambda cohort: cohort.read("c0002"), lambda cohort: cohort.read_patch("c0002", (0, 0, 0), (24, 40, 44))],
+    ids=["whole", "patch"],
+)
+def test_a_damaged_chunk_is_noticed_and_named(
+    tmp_path: Path, array: str, fault: Callable[[Path], None], read: Callable[[Cohort], object]
+) -> None:
     cohort = small_cohort(tmp_path, ("c0001", "c0002"))
     cohort.reindex()
     fault(largest(folder_of(tmp_path, "c0002") / array))
-    for read in (lambda: cohort.read("c0002"), lambda: cohort.read_patch("c0002", (0, 0, 0), (24, 40, 44))):
-        with pytest.raises(InputError, match=f"CASE_DAMAGED: Case c0002 of the cohort: the array {array} cannot be"):
-            read()
+    with pytest.raises(InputError, match=f"CASE_DAMAGED: Case c0002 of the cohort: the array {array} cannot be"):
+        read(cohort)
     problems = cohort.check()
     assert [problem.code for problem in problems] == ["CASE_DAMAGED"]
     assert "c0002" in problems[0].message

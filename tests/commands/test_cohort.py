@@ -1,4 +1,8 @@
-"""`vmat-rt cohort` as it is typed: documents, sentences, exit codes."""
+"""`vmat-rt cohort` as it is typed: documents, sentences, exit codes.
+
+Covers vmat_rt.commands.cohort.adding, vmat_rt.commands.cohort.options, vmat_rt.commands.cohort.simulated and
+vmat_rt.commands.cohort.using.
+"""
 
 from __future__ import annotations
 

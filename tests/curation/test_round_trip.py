@@ -1,4 +1,7 @@
-"""DICOM -> store -> DICOM: what a clinic would see of a case that went through a cohort."""
+"""DICOM -> store -> DICOM: what a clinic would see of a case that went through a cohort.
+
+Covers vmat_rt.curation.export.
+"""
 
 from __future__ import annotations
 

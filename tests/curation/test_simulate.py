@@ -1,4 +1,7 @@
-"""Which patients a simulated cohort holds, whatever the number of processes or a kill; and that it ships whole."""
+"""Which patients a simulated cohort holds, whatever the number of processes or a kill; and that it ships whole.
+
+Covers vmat_rt.curation.shipped and vmat_rt.system.processes.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.patience import wait_for
+from tests.system.workers import Deadly
 from vmat_rt.cohort.dose_code import unpack_dose
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.plan_folder import PlanFolder
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.shipped import pack_cohort, read_shipped, restore_cohort
+from vmat_rt.curation.shipped import _restored, _Task, pack_cohort, read_shipped, restore_cohort
 from vmat_rt.curation.simulate import (
     MOST_REFUSED_IN_A_ROW,
     Outcome,
@@ -38,6 +42,7 @@ from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient
 from vmat_rt.phantom.planning.acceptance import Bound, PlanMeasures
+from vmat_rt.system.processes import run_tasks
 
 
 def verdict(index: int, accepted: bool, seconds: float = 0.0) -> Outcome:
@@ -57,36 +62,57 @@ def test_the_cohort_is_the_first_accepted_whatever_ends_first(
 ) -> None:
     verdicts = [*verdicts, *([True] * n)]
     begun: list[int] = []
-    with ThreadPoolExecutor(at_once) as pool:
 
-        def begin(index: int) -> Future[Outcome]:
-            begun.append(index)
-            return pool.submit(verdict, index, verdicts[index], milliseconds[index % len(milliseconds)] / 1000)
+    def simulate(index: int) -> Outcome:
+        return verdict(index, verdicts[index], milliseconds[index % len(milliseconds)] / 1000)
 
-        outcomes = list(first_accepted(begin, n, at_once))
+    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+        noted = (index if index is None else begun.append(index) or index for index in indices)
+        return (done.result() for done in run_tasks(simulate, noted, at_once, pool=ThreadPoolExecutor))
+
+    outcomes = list(first_accepted(simulated, n))
     expected = [index for index, accepted in enumerate(verdicts) if accepted][:n]
     assert sorted(int(outcome.key) for outcome in outcomes if not outcome.refused) == expected
     assert begun == list(range(expected[-1] + 1)), "no index beyond the last accepted one is begun"
     assert len(outcomes) == len(begun)
 
 
-def at_once(accepted: Callable[[int], bool]) -> Callable[[int], Future[Outcome]]:
-    def begin(index: int) -> Future[Outcome]:
-        future: Future[Outcome] = Future()
-        future.set_result(verdict(index, accepted(index)))
-        return future
+def at_once(accepted: Callable[[int], bool]) -> Callable[[Iterator[int | None]], Iterator[Outcome]]:
+    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+        return (verdict(index, accepted(index)) for index in indices if index is not None)
 
-    return begin
+    return simulated
 
 
 def test_a_planner_that_accepts_nothing_does_not_run_for_ever() -> None:
     with pytest.raises(VmatError, match=f"{MOST_REFUSED_IN_A_ROW} plans .* too hot"):
-        list(first_accepted(at_once(lambda _: False), 3, 2))
+        list(first_accepted(at_once(lambda _: False), 3))
 
 
 def test_refusals_between_acceptances_are_no_reason_to_stop() -> None:
-    outcomes = list(first_accepted(at_once(lambda index: index % 10 == 9), 5, 1))
+    outcomes = list(first_accepted(at_once(lambda index: index % 10 == 9), 5))
     assert len(outcomes) == 50
+
+
+def test_known_outcomes_are_counted_in_their_place_and_not_simulated_again() -> None:
+    begun: list[int] = []
+
+    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+        for index in indices:
+            if index is not None:
+                begun.append(index)
+                yield verdict(index, True)
+
+    known = {0: verdict(0, False), 2: verdict(2, True), 3: verdict(3, False)}
+    outcomes = list(first_accepted(simulated, 3, known.get))
+    assert begun == [1, 4]
+    assert sorted(int(outcome.key) for outcome in outcomes) == [0, 1, 2, 3, 4]
+    begun.clear()
+    assert list(first_accepted(simulated, 1, {0: verdict(0, True)}.get)) == [verdict(0, True)]
+    assert begun == []
+    refused = {index: verdict(index, False) for index in range(MOST_REFUSED_IN_A_ROW)}
+    with pytest.raises(VmatError, match="too hot"):
+        list(first_accepted(simulated, 1, refused.get))
 
 
 def test_what_a_worker_refuses_comes_whole_through_its_pipe() -> None:
@@ -113,6 +139,7 @@ def test_doses_and_refusals_are_kept_beside_a_cohort_anywhere(uri: str, tmp_path
 
 
 SEED = 3
+SHIPPED = Path(__file__).resolve().parents[2] / "sample_data" / "prostate_cohort"
 RUN = """
 import sys
 from vmat_rt.cohort.store import Cohort
@@ -246,6 +273,14 @@ def test_a_cohort_without_its_packed_doses_cannot_be_shipped(simulated: Cohort, 
     with pytest.raises(ConfigError, match=f"sim-{SEED}-0001"):
         pack_cohort(Cohort.open(tmp_path / "cohort"), tmp_path / "shipped")
     assert not (tmp_path / "shipped").exists()
+
+
+def test_a_case_that_kills_its_worker_is_one_of_the_problems(tmp_path: Path) -> None:
+    case = read_shipped(SHIPPED).cases[0]
+    lost = _Task(tmp_path, "nowhere", case)  # its packed dose is not there
+    outcomes = [p for _, p in _restored([lost, _Task(tmp_path, Deadly(), case)], workers=2, progress=False)]  # type: ignore[arg-type]
+    assert sorted(problem.code for problem in outcomes if problem) == ["RESTORED_DIFFERS", "WORKER_DIED"]
+    assert all(case.record.key in problem.message for problem in outcomes if problem)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pymedphys.dicom import zyx_and_dose_from_dataset
 from scipy.interpolate import RegularGridInterpolator
 
 from tests.dicom_phantom import ORIENTATIONS, Phantom, cut_short, dose, edited, save, write_study
-from tests.external import shared_folder
+from tests.external import shared_file
 from vmat_rt.case import Volume
 from vmat_rt.dicom.dose import read_dose
 from vmat_rt.errors import InputError
@@ -170,7 +170,7 @@ def test_simpleitk_finds_the_same_dose_at_the_same_place(phantom: Phantom, posit
 
 def test_varian_feet_in_supine_agrees_with_pymedphys() -> None:
     """ImageOrientationPatient -1, 0, 0, 0, 1, 0: pymedphys orders axes its own way, so both are sampled in space."""
-    path = shared_folder("real_dicom") / "rtdose_varian" / "RD.TBB_feet_in_supine.dcm"
+    path = shared_file("real_dicom/rtdose_varian/RD.TBB_feet_in_supine.dcm")
     volume = read_dose(path).volume
     ds = pydicom.dcmread(path, force=True)
     assert volume.grid.frame_uid == ds.FrameOfReferenceUID
@@ -183,7 +183,7 @@ def test_varian_feet_in_supine_agrees_with_pymedphys() -> None:
 
 
 def test_varian_non_square_pixels_agree_with_pymedphys() -> None:
-    path = shared_folder("real_dicom") / "rtdose_varian" / "rtdose_non_square_pixels.dcm"
+    path = shared_file("real_dicom/rtdose_varian/rtdose_non_square_pixels.dcm")
     volume = read_dose(path).volume
     ds = pydicom.dcmread(path, force=True)
     ds.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.dicom_phantom import Drawn, beam, disc, edited, write_study
+from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.case import Case, Contours, Volume
-from vmat_rt.dicom.load import choose_protocol, load_case, load_structures, prescription_for, structure_problems
+from vmat_rt.dicom.load import load_case, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.prescription import Given
 from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import ConfigError, InputError, Problem

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from tests.external import shared_folder
+from tests.external import shared_file, shared_folder
 from vmat_rt.case import Contours
 from vmat_rt.dicom.load import load_structures
 from vmat_rt.dicom.study import read_study
@@ -20,7 +20,7 @@ POSITIONS = {"002": "HFS", "006": "FFS", "008": "HFS", "019": "HFS", "025": "FFS
 
 @pytest.mark.parametrize("patient", POSITIONS)
 def test_the_mask_equals_the_published_one_voxel_for_voxel(patient: str) -> None:
-    folder = shared_folder("real_dicom") / f"STS_{patient}"
+    folder = shared_folder(f"real_dicom/STS_{patient}")
     study = read_study(folder)
     assert study.problems == ()
     assert study.ct is not None
@@ -37,7 +37,7 @@ def test_the_mask_equals_the_published_one_voxel_for_voxel(patient: str) -> None
 
 
 def test_hounsfield_units_agree_with_simpleitk() -> None:
-    folder = shared_folder("real_dicom") / "STS_006" / "CT"
+    folder = shared_folder("real_dicom/STS_006/CT")
     study = read_study(folder.parent)
     assert study.ct is not None
     reader = sitk.ImageSeriesReader()
@@ -50,7 +50,7 @@ def test_hounsfield_units_agree_with_simpleitk() -> None:
 
 @pytest.fixture(scope="module")
 def thorax(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    archive = shared_folder("real_dicom") / "thorax_xio.tar.xz"
+    archive = shared_file("real_dicom/thorax_xio.tar.xz")
     folder = tmp_path_factory.mktemp("xio")
     with tarfile.open(archive) as content:
         content.extractall(folder, filter="data")

@@ -1,28 +1,23 @@
+"""A tiny cohort to evaluate, a network of random weights and a run of one epoch; all on one thread, as in a worker."""
+
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.evaluate.models import pack_tiny
+from tests.torch_threads import one_thread
 from tests.train.cohorts import make_cohort, tiny_recipe
 from vmat_rt.bundle import Bundle
 from vmat_rt.cohort.split import split_cohort
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.train.loop import train
 
+__all__ = ["one_thread"]
+
 FIT = {"voxels_per_case": 400, "rounds": 6, "leaves": 7, "least_in_leaf": 20, "held_out": 2, "threads": 1}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As in a worker, so that sums come out the same there and here."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""Pooling over cases and seeds, where it can be done by hand."""
+"""Pooling over cases and seeds, where it can be done by hand.
+
+Covers vmat_rt.report.evaluation_schema.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-from tests.evaluate.workers import double
+from tests.system.workers import double
 from vmat_rt import prediction
 from vmat_rt.bundle import Bundle
 from vmat_rt.cohort.store import Cohort
@@ -64,7 +64,9 @@ def test_a_cluster_gives_what_processes_give(
 def test_a_death_takes_its_own_task_only(cluster: LocalCluster, tmp_path: Path) -> None:
     once = f"once:{tmp_path / 'tried'}"
     tasks = ["a", "die", "b", once, "raise", "c"]
-    found = dict(run_on_dask(double, tasks, cluster.scheduler_address))
+    done = list(run_on_dask(double, tasks, cluster.scheduler_address))
+    assert {one.number: one.task for one in done} == dict(enumerate(tasks))
+    found = {one.task: one.value if one.error is None else one.error for one in done}
     assert [found[task] for task in ("a", "b", "c", once)] == ["aa", "bb", "cc", once * 2]
     died = found["die"]
     assert isinstance(died, InputError)

@@ -23,13 +23,13 @@ def test_the_last_dose_is_remembered_and_no_other(cohort: Cohort, run: Path) -> 
     assert fresh.spared_s == 0 < again.spared_s
     other = last.predict(trees, second, second.ct.grid, "second", "cpu")
     assert other.spared_s == 0
-    assert np.array_equal(other.dose_gy, load_predictor(trees).predict(second, second.ct.grid))
+    assert np.array_equal(other.dose_gy, load_predictor(trees).predict(second, second.ct.grid).dose.array)
     assert last.predict(trees, first, first.ct.grid, "first", "cpu").spared_s == 0
 
 
 def test_a_network_gives_what_it_gives_alone(cohort: Cohort, run: Path) -> None:
     bundle = load_bundle(run)
     case = cohort.read(cohort.keys()[0])
-    alone = load_predictor(bundle, "cpu").predict(case, case.ct.grid)
+    alone = load_predictor(bundle, "cpu").predict(case, case.ct.grid).dose.array
     for _ in range(2):
         assert np.array_equal(predicted_gy(bundle, case, case.ct.grid, "it", "cpu").dose_gy, alone)

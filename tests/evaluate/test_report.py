@@ -30,7 +30,7 @@ def test_doses_that_were_not_saved_are_predicted_again(bare: Path, cohort: Cohor
     shown = gather(asked).exemplars
     assert shown
     for exemplar in shown:
-        dose = predict_dose(exemplar.case, load_bundle(run), "cpu")
+        dose = predict_dose(exemplar.case, load_bundle(run), "cpu").dose
         assert np.allclose(exemplar.predicted.array, dose.array, rtol=0, atol=1e-4)
     without = gather(Asked((bare,), cohort=str(cohort.place.root)))
     assert without.exemplars == ()

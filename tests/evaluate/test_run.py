@@ -1,4 +1,7 @@
-"""A whole evaluation on a tiny cohort: what it leaves, what it keeps, and what it survives."""
+"""A whole evaluation on a tiny cohort: what it leaves, what it keeps, and what it survives.
+
+Covers vmat_rt.commands.evaluate, vmat_rt.evaluate.folder and vmat_rt.evaluate.work.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,7 @@ def test_saved_dose_is_what_the_bundle_predicts_and_the_error_what_training_meas
     table = structure_table(load_protocol("prostate_sib_70_56"))
     for key in Splits.read(cohort).cases("test", 42):
         case = cohort.read(key)
-        dose = predict_dose(case, load_bundle(run), "cpu")
+        dose = predict_dose(case, load_bundle(run), "cpu").dose
         with np.load(out / "cases" / "tiny_network" / f"{key}.npz") as saved:
             assert saved["dose"].dtype == np.float32
             assert np.allclose(saved["dose"], dose.array, rtol=0, atol=1e-4)

@@ -1,4 +1,7 @@
-"""What is checked at entry, on a pelvis whose dose, sides and volumes are known."""
+"""What is checked at entry, on a pelvis whose dose, sides and volumes are known.
+
+Covers vmat_rt.gate.usual_volumes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import pytest
 
 from tests.cohort.cases import CENTRE, CT_GRID, DOSE_GRID, FRAME, pelvis
 from vmat_rt.case import Case, ContourPlane, Contours, Prescription, Structure, Volume
-from vmat_rt.cohort.checks import CHECKS, entry_problems
+from vmat_rt.gate.codes import CHECKS
+from vmat_rt.gate.examine import entry_problems
 from vmat_rt.gate.usual_volumes import USUAL_VOLUMES
 from vmat_rt.grid import Grid
 from vmat_rt.protocol import load_protocol, packaged_protocols

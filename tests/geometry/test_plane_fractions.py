@@ -1,4 +1,7 @@
-"""Exact coverage of pixels: closed forms, then properties against a truth that works line by line."""
+"""Exact coverage of pixels: closed forms, then properties against a truth that works line by line.
+
+Covers vmat_rt.geometry.rasterize and vmat_rt.geometry.scanline.
+"""
 
 from __future__ import annotations
 

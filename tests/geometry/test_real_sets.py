@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.external import shared_folder
+from tests.external import shared_file, shared_folder
 from tests.geometry.real_sets import read_set, unpack
 from vmat_rt.case import Structure
 from vmat_rt.geometry.rasterize import even_odd_mask, fraction, volume_cc
@@ -17,7 +17,7 @@ PATIENTS = ["STS_002", "STS_006", "STS_008", "STS_019", "STS_025", "STS_042"]
 
 @pytest.mark.parametrize("patient", PATIENTS)
 def test_masks_equal_the_truth_voxel_for_voxel(patient: str) -> None:
-    real = read_set(shared_folder("real_dicom") / patient)
+    real = read_set(shared_folder(f"real_dicom/{patient}"))
     assert real.truth is not None
     assert real.truth.sum() > 1000
     np.testing.assert_array_equal(even_odd_mask(real.contours, real.grid), real.truth)
@@ -25,7 +25,7 @@ def test_masks_equal_the_truth_voxel_for_voxel(patient: str) -> None:
 
 @pytest.mark.parametrize("patient", PATIENTS)
 def test_fractions_and_volume_agree_with_the_truth(patient: str) -> None:
-    real = read_set(shared_folder("real_dicom") / patient)
+    real = read_set(shared_folder(f"real_dicom/{patient}"))
     assert real.truth is not None
     covered_cc = float(fraction(real.contours, real.grid).sum(dtype=np.float64)) * real.grid.voxel_cc
     assert covered_cc == pytest.approx(volume_cc(Structure("GTV", None, real.contours)), rel=1e-5)
@@ -33,7 +33,7 @@ def test_fractions_and_volume_agree_with_the_truth(patient: str) -> None:
 
 
 def test_thorax_of_xio(tmp_path: Path) -> None:
-    archive = shared_folder("real_dicom") / "thorax_xio.tar.xz"
+    archive = shared_file("real_dicom/thorax_xio.tar.xz")
     real = read_set(unpack(archive, tmp_path) / "thorax_xio")
     assert real.grid.shape == (111, 512, 512)
     # Published with the set: 358.7 cc by the stack of its polygons.

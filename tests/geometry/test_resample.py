@@ -1,4 +1,7 @@
-"""Resampling: closed forms, SimpleITK as the independent program, and what a trip to the model's grid costs D95."""
+"""Resampling: closed forms, SimpleITK as the independent program, and what a trip to the model's grid costs D95.
+
+Covers vmat_rt.geometry.itk.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -171,13 +173,18 @@ def test_the_mask_takes_the_nearest_plane() -> None:
     assert counts[3] > counts[4] > 0
 
 
-def test_two_frames_never_meet() -> None:
-    shape = contours({0.0: [SQUARE]}, 3.0, frame="another")
-    for use in (fraction, even_odd_mask):
-        with pytest.raises(GeometryError, match="frames"):
-            use(shape, GRID)
-    with pytest.raises(GeometryError, match="frame"):
-        volume_inside_cc(Structure("a", None, shape), GRID)
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (fraction, "frames"),
+        (even_odd_mask, "frames"),
+        (lambda shape, grid: volume_inside_cc(Structure("a", None, shape), grid), "frame"),
+    ],
+    ids=["fraction", "mask", "volume"],
+)
+def test_two_frames_never_meet(use: Callable[[Contours, Grid], object], message: str) -> None:
+    with pytest.raises(GeometryError, match=message):
+        use(contours({0.0: [SQUARE]}, 3.0, frame="another"), GRID)
 
 
 @pytest.mark.parametrize("slab_mm", [0.0, -3.0, float("nan"), float("inf")])

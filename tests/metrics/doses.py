@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.ndimage import gaussian_filter, shift
 
@@ -31,3 +33,15 @@ def smooth_pair(seed: int, grid: Grid) -> tuple[Volume, Volume]:
     other = shift(dose, random.uniform(-0.6, 0.6, 3), order=1, mode="nearest") * random.uniform(0.97, 1.03)
     other += random.uniform(0.3, 1.6) * disturbance / disturbance.std()
     return volume(dose, grid), volume(np.clip(other, 0, None), grid)
+
+
+PAIR = smooth_pair(5, GRID)
+
+
+def moved(dose: Volume, by_mm: tuple[float, float, float]) -> Volume:
+    origin = tuple(o + d for o, d in zip(dose.grid.origin_mm, by_mm, strict=True))
+    return replace(dose, grid=replace(dose.grid, origin_mm=origin))
+
+
+def interior(array: np.ndarray, voxels: int = 4) -> np.ndarray:
+    return array[voxels:-voxels, voxels:-voxels, voxels:-voxels]

@@ -14,6 +14,8 @@ from scipy.optimize import brentq
 
 from vmat_rt.case import ContourPlane, Contours, Structure, Volume
 from vmat_rt.grid import Grid
+from vmat_rt.metrics.dvh.compute import Dvh
+from vmat_rt.metrics.dvh.convergence import Accuracy
 
 FRAME = "1.2.826.0.1"
 CENTRE = (31.3, -12.7, 8.9)
@@ -106,3 +108,31 @@ def linear_dose(gradient: str, spacing_mm: float) -> Volume:
 def uniform_dose(gy: float, spacing_mm: float = 2.5) -> Volume:
     grid = dose_grid(spacing_mm)
     return Volume(grid, np.full(grid.shape, gy, np.float32))
+
+
+SPHERE, CYLINDER, CONE = SOLIDS
+
+
+def box_structure(low: tuple[float, float, float], high: tuple[float, float, float], slab: float = 2.0) -> Structure:
+    """A box between two corners (z, y, x) mm, contoured every `slab`."""
+    (z0, y0, x0), (z1, y1, x1) = low, high
+    ring = np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]])
+    count = round((z1 - z0) / slab)
+    planes = tuple(ContourPlane(z0 + (k + 0.5) * slab, (ring,)) for k in range(count))
+    return Structure("box", None, Contours(planes, slab, FRAME))
+
+
+def stated_gy(dvh: Dvh) -> float:
+    """What the default Accuracy allows a dose metric to be off by."""
+    return Accuracy().dose_percent / 100 * float(dvh.value("Dmax") or 0)
+
+
+def bumpy_dose(seed: int, spacing: float = 2.5) -> Volume:
+    """A smooth dose with a steep flank, hot and cold spots."""
+    rng = np.random.default_rng(seed)
+    grid = dose_grid(spacing)
+    z, y, x = np.meshgrid(*(grid.axis_mm(a) - CENTRE[a] for a in range(3)), indexing="ij")
+    shift = rng.uniform(-8, 8, 3)
+    radius = np.sqrt((z - shift[0]) ** 2 + (y - shift[1]) ** 2 + (x - shift[2]) ** 2)
+    dose = 70 / (1 + np.exp((radius - rng.uniform(12, 22)) / 5)) + 3 * np.sin(z / 6 + seed) * np.cos(y / 7) + 4
+    return Volume(grid, np.maximum(dose, 0).astype(np.float32))

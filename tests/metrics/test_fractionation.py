@@ -1,3 +1,5 @@
+"""Biologically equivalent doses by hand."""
+
 from __future__ import annotations
 
 import pytest

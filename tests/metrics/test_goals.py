@@ -1,3 +1,5 @@
+"""Goals: what passes, what fails, what cannot be decided, and what is refused."""
+
 from __future__ import annotations
 
 import json

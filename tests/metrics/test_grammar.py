@@ -1,3 +1,5 @@
+"""Metrics as they are written: what is understood, what is refused, and that each writes itself again."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,15 +1,5 @@
-from __future__ import annotations
+"""Tests of networks run on one thread."""
 
-from collections.abc import Iterator
+from tests.torch_threads import one_thread
 
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small convolutions gain nothing from more, and threads that wait for each other make a busy machine crawl."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]

@@ -1,3 +1,5 @@
+"""Which device a network runs on."""
+
 from __future__ import annotations
 
 import logging
@@ -6,7 +8,8 @@ import pytest
 import torch
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.nn.device import bounded_threads, choose_device, choose_dtype, sixteen_bit_types, usable_cores
+from vmat_rt.nn.device import bounded_threads, choose_device, choose_dtype, sixteen_bit_types
+from vmat_rt.system.cores import usable_cores
 
 
 def test_cpu_is_always_there() -> None:
@@ -26,7 +29,7 @@ def test_an_unknown_word_is_refused(text: str) -> None:
 
 
 def test_auto_says_what_it_took(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "vmat_rt.nn"):
+    with caplog.at_level(logging.INFO, "vmat_rt"):
         device = choose_device("auto")
     assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert str(device) in caplog.text

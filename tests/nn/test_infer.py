@@ -1,7 +1,9 @@
+"""Networks at work: what is predicted, finished and refused."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,15 @@ import pytest
 import torch
 
 from tests.nn.cases import CHANNELS, GRID, make_case, manifest
+from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.errors import ConfigError, ModelError
+from vmat_rt.grid import Grid
 from vmat_rt.nn.encode import Channels, encode, mirror
 from vmat_rt.nn.infer import NetworkPredictor, Plan, dose_gy, run_network
 from vmat_rt.nn.network_bundle import NetworkSettings, pack_network
 from vmat_rt.nn.unet import UNet, UNetSettings
 from vmat_rt.nn.windows import Window
+from vmat_rt.predictor import PredictedDose
 
 UNET = UNetSettings(width=4, levels=2, embedding=8)
 SETTINGS = NetworkSettings(unet=UNET, targets=CHANNELS.targets)
@@ -41,7 +46,7 @@ def predictor(
 
 
 def test_dose_is_the_networks_output_times_the_prescription_inside_the_body(tmp_path: Path) -> None:
-    dose = predictor(tmp_path, SETTINGS).predict(make_case(), GRID)
+    dose = predictor(tmp_path, SETTINGS).predict(make_case(), GRID).dose.array
     encoded = encode(make_case(), GRID, CHANNELS)
     with torch.inference_mode():
         relative = trained(SETTINGS)(torch.from_numpy(encoded.array)[None], torch.from_numpy(encoded.condition)[None])
@@ -57,15 +62,16 @@ def test_dose_is_the_networks_output_times_the_prescription_inside_the_body(tmp_
 
 def test_a_cpu_gives_the_same_bits_twice(tmp_path: Path) -> None:
     network = predictor(tmp_path, SETTINGS)
-    np.testing.assert_array_equal(network.predict(make_case(), GRID), network.predict(make_case(), GRID))
+    first, second = (network.predict(make_case(), GRID).dose.array for _ in range(2))
+    np.testing.assert_array_equal(first, second)
 
 
 def test_the_whole_dose_follows_the_prescription(tmp_path: Path) -> None:
     network = predictor(tmp_path, SETTINGS, lambda n: [torch.nn.init.zeros_(b.film.weight) for b in blocks(n)])
     case = make_case()
     double = replace(case.prescription, dose_gy={"PTV_7000": 35.0, "PTV_5600": 28.0})
-    half = network.predict(replace(case, prescription=double), GRID)
-    np.testing.assert_allclose(2 * half, network.predict(case, GRID), rtol=1e-5)
+    half = network.predict(replace(case, prescription=double), GRID).dose.array
+    np.testing.assert_allclose(2 * half, network.predict(case, GRID).dose.array, rtol=1e-5)
 
 
 def blocks(network: UNet) -> list[torch.nn.Module]:
@@ -90,18 +96,19 @@ def test_a_ct_that_is_not_finite_gives_no_dose(tmp_path: Path) -> None:
 
 def test_windows_are_used_when_the_bundle_asks_and_cover_the_body(tmp_path: Path) -> None:
     windowed = SETTINGS.model_copy(update={"window": Window(patch=(16, 24, 30), overlap=(8, 8, 10))})
-    whole = predictor(tmp_path / "a", SETTINGS).predict(make_case(), GRID)
-    parts = predictor(tmp_path / "b", windowed).predict(make_case(), GRID)
+    whole = predictor(tmp_path / "a", SETTINGS).predict(make_case(), GRID).dose.array
+    parts = predictor(tmp_path / "b", windowed).predict(make_case(), GRID).dose.array
     assert np.abs(whole - parts).max() > 0.1  # its normalisation sees a patch, not the grid
     constant = predictor(tmp_path / "c", windowed, lambda n: torch.nn.init.zeros_(n.head.weight))
     body = encode(make_case(), GRID, CHANNELS).body >= 0.5
-    np.testing.assert_allclose(constant.predict(make_case(), GRID), np.where(body, 35.0, 0.0), rtol=1e-6)
+    np.testing.assert_allclose(constant.predict(make_case(), GRID).dose.array, np.where(body, 35.0, 0.0), rtol=1e-6)
 
 
 def test_a_window_larger_than_the_grid_is_the_whole_grid(tmp_path: Path) -> None:
     windowed = SETTINGS.model_copy(update={"window": Window()})
-    whole = predictor(tmp_path / "a", SETTINGS).predict(make_case(), GRID)
-    np.testing.assert_allclose(predictor(tmp_path / "b", windowed).predict(make_case(), GRID), whole, atol=1e-4)
+    whole = predictor(tmp_path / "a", SETTINGS).predict(make_case(), GRID).dose.array
+    windows = predictor(tmp_path / "b", windowed).predict(make_case(), GRID).dose.array
+    np.testing.assert_allclose(windows, whole, atol=1e-4)
 
 
 @pytest.mark.parametrize("window", [None, Window(patch=(24, 24, 24), overlap=(8, 8, 8))])
@@ -138,7 +145,10 @@ def test_a_network_that_corrects_a_prior(tmp_path: Path) -> None:
     torch.nn.init.zeros_(network.head.bias)
     predict = NetworkPredictor(pack_network(tmp_path, manifest(settings, channels), network), "cpu")
     prior_gy = np.random.default_rng(5).uniform(0, 70, GRID.shape).astype(np.float32)
-    dose = predict.predict(make_case(), GRID, prior_gy)
+    predicted = predict.predict(make_case(), GRID, prior_gy)
+    assert predicted.prior is not None
+    np.testing.assert_array_equal(predicted.prior.array, prior_gy)
+    dose = predicted.dose.array
     inside = encode(make_case(), GRID, CHANNELS).body >= 0.5
     np.testing.assert_allclose(dose, np.where(inside, prior_gy, 0), rtol=2**-11, atol=1e-5)
     with pytest.raises(ConfigError, match="prior"):
@@ -155,8 +165,39 @@ def test_a_prior_has_its_share_in_the_result(tmp_path: Path, coarsen: int) -> No
         for s in (alone, shared)
     ]
     prior_gy = np.random.default_rng(5).uniform(0, 70, GRID.shape).astype(np.float32)
-    network, both = (NetworkPredictor(bundle, "cpu").predict(make_case(), GRID, prior_gy) for bundle in bundles)
+    network, both = (
+        NetworkPredictor(bundle, "cpu").predict(make_case(), GRID, prior_gy).dose.array for bundle in bundles
+    )
     np.testing.assert_allclose(both, 0.75 * network + 0.25 * prior_gy, atol=1e-3)
+
+
+def test_a_prior_that_is_not_given_is_predicted(tmp_path: Path) -> None:
+    channels = Channels(names=("ct", "prior"), targets=CHANNELS.targets)
+    settings = SETTINGS.model_copy(update={"prior": "geometric_prostate"})
+    bundle = pack_network(tmp_path, manifest(settings, channels), trained(settings, channels))
+    prior_gy = np.random.default_rng(5).uniform(0, 70, GRID.shape).astype(np.float32)
+    predicted = NetworkPredictor(bundle, "cpu", prior=Constant(prior_gy)).predict(make_case(), GRID)
+    given = NetworkPredictor(bundle, "cpu").predict(make_case(), GRID, prior_gy)
+    assert predicted.prior is not None
+    np.testing.assert_array_equal(predicted.prior.array, prior_gy)
+    np.testing.assert_array_equal(predicted.dose.array, given.dose.array)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A prior that gives the same dose to everybody."""
+
+    dose_gy: FloatArray
+
+    def predict(self, case: Case, grid: Grid, prior_gy: FloatArray | None = None) -> PredictedDose:
+        return PredictedDose(Volume(grid, self.dose_gy))
+
+
+def test_a_network_without_a_prior_takes_none_and_names_none(tmp_path: Path) -> None:
+    network = predictor(tmp_path, SETTINGS)
+    assert network.predict(make_case(), GRID).prior is None
+    with pytest.raises(ConfigError, match="corrects no prior"):
+        network.predict(make_case(), GRID, np.zeros(GRID.shape, np.float32))
 
 
 def test_a_share_without_a_prior_is_refused() -> None:
@@ -173,8 +214,8 @@ def test_a_missing_device_is_refused_before_anything_is_read(tmp_path: Path) -> 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_cuda_agrees_with_the_cpu(tmp_path: Path) -> None:
     bundle = pack_network(tmp_path, manifest(SETTINGS), trained(SETTINGS))
-    on_cpu = NetworkPredictor(bundle, "cpu").predict(make_case(), GRID)
-    on_cuda = NetworkPredictor(bundle, "cuda", "float32").predict(make_case(), GRID)
+    on_cpu = NetworkPredictor(bundle, "cpu").predict(make_case(), GRID).dose.array
+    on_cuda = NetworkPredictor(bundle, "cuda", "float32").predict(make_case(), GRID).dose.array
     np.testing.assert_allclose(on_cuda, on_cpu, atol=0.05)
-    mixed = NetworkPredictor(bundle, "cuda").predict(make_case(), GRID)
+    mixed = NetworkPredictor(bundle, "cuda").predict(make_case(), GRID).dose.array
     assert np.abs(mixed - on_cpu).mean() < 0.3

@@ -1,3 +1,5 @@
+"""Networks packed and unpacked; bundles that are damaged or do not fit are refused."""
+
 from __future__ import annotations
 
 import json
@@ -122,11 +124,19 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     refused({"head.bias": torch.tensor([1])}, "head.bias holds values that are not finite")
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {**manifest(SETTINGS).settings, "widow": None}, {**manifest(SETTINGS).settings, "unet": {"width": -1}}],
+    ids=["none", "unknown key", "impossible value"],
+)
+def test_settings_that_no_network_has_are_refused(tmp_path: Path, settings: dict[str, object]) -> None:
+    changed = manifest(SETTINGS).model_copy(update={"settings": settings})
+    with pytest.raises(ModelError, match="tiny"):
+        unpack_network(write_bundle(tmp_path, changed, {WEIGHTS: b""}))
+
+
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     good = manifest(SETTINGS)
-    for settings in ({}, {**good.settings, "widow": None}, {**good.settings, "unet": {"width": -1}}):
-        with pytest.raises(ModelError, match="tiny"):
-            unpack_network(write_bundle(tmp_path, good.model_copy(update={"settings": settings}), {WEIGHTS: b""}))
     with pytest.raises(ModelError, match="geometric"):
         unpack_network(write_bundle(tmp_path, good.model_copy(update={"kind": "geometric"}), {WEIGHTS: b""}))
     with pytest.raises(ModelError, match="prior"):

@@ -56,7 +56,7 @@ def test_a_shipped_network_on_the_sample_study(bundle: Bundle) -> None:
     study, protocol, error_gy, gap_gy = SAMPLE[bundle.manifest.name]
     case = load_case(read_study(SAMPLES / study), load_protocol(protocol))
     assert case.reference_dose is not None
-    dose = predict_dose(case, bundle, "cpu")
+    dose = predict_dose(case, bundle, "cpu").dose
     reference = Volume(dose.grid, resample(case.reference_dose, dose.grid, 0.0, "cubic").array)
     error = dose_error(reference, dose, structure_fraction(case.body, dose.grid))
     assert error is not None

@@ -1,3 +1,5 @@
+"""The U-Net: shapes, settings and outputs."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Windows that cover a grid, and how their outputs are put together."""
+
 from __future__ import annotations
 
 import itertools

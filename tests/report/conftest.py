@@ -1,3 +1,5 @@
+"""A result that all parts of a report are drawn from."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Doses compared in a report."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""The DVH plot: its curves, names and colours."""
+
 from __future__ import annotations
 
 import csv

@@ -1,4 +1,7 @@
-"""Where things appear in the pictures: sides, shape and position are checked on the pixels themselves."""
+"""Where things appear in the pictures: sides, shape and position are checked on the pixels themselves.
+
+Covers vmat_rt.report.planes and vmat_rt.report.sampling.
+"""
 
 from __future__ import annotations
 

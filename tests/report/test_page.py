@@ -1,3 +1,8 @@
+"""The report of a case: complete in itself, and true to its numbers.
+
+Covers vmat_rt.report.document, vmat_rt.report.result and vmat_rt.report.tables.
+"""
+
 from __future__ import annotations
 
 import base64
@@ -66,12 +71,14 @@ def folder(result: CaseResult, tmp_path_factory: pytest.TempPathFactory) -> Path
     out = tmp_path_factory.mktemp("report")
     for name in ("rtdose.dcm", "rtplan.dcm"):
         (out / name).write_bytes(b"")
-    paths = write_report(result, out)
+    document = write_report(result, out)
+    paths = {kind: out / name for kind, name in document.files.items() if kind not in {"rtdose", "rtplan"}}
     assert paths == {
         "report_html": out / "report.html",
         "report_json": out / "report.json",
         "dvh_csv": out / "dvh.csv",
     }
+    assert document == ReportDocument.model_validate_json(paths["report_json"].read_text(encoding="utf-8"))
     return out
 
 

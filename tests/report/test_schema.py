@@ -1,3 +1,5 @@
+"""The published schemas of documents, and documents that follow them."""
+
 from __future__ import annotations
 
 import json

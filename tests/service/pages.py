@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,3 +100,24 @@ def run(journal: Journal, key: str, outcome: Outcome | None, destinations: tuple
     job = journal.claim("worker")
     assert job is not None
     return journal.finish(job.id, outcome, destinations) if outcome else job
+
+
+TOKEN = "a token of enough characters"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def serve(config: ServiceConfig, pulse: Pulse | None = None) -> Iterator[Served]:
+    pulse = pulse or Pulse()
+    server = StatusServer(config, pulse)
+    server.start()
+    try:
+        yield Served(config, pulse, server)
+    finally:  # it takes up to half a second to hear of it; the next test need not wait
+        threading.Thread(target=server.stop).start()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -12,15 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from tests.external import program
 from tests.patience import PATIENCE_SECONDS
-from vmat_rt_service.config import ServiceConfig, load_config
+from tests.service.conftest import Site
+from vmat_rt_service.config import Destination, ServiceConfig, load_config
 from vmat_rt_service.network.node import Node
+
+CT = (CTImageStorage, ExplicitVRLittleEndian)
+"""What most tests send."""
 
 
 def node_config(root: Path, **listen: Any) -> ServiceConfig:
@@ -160,3 +170,50 @@ def hidden(inbox: Path) -> list[Path]:
 
 def same_content(stored: Path, sent: Path) -> bool:
     return bool(pydicom.dcmread(stored) == pydicom.dcmread(sent))
+
+
+def events(caplog: pytest.LogCaptureFixture) -> dict[str, dict[str, Any]]:
+    return {record.msg: record.fields for record in caplog.records if record.name == "vmat_rt_service"}  # type: ignore[attr-defined]
+
+
+def encoded(ds: pydicom.Dataset) -> bytes:
+    """A dataset in explicit VR little endian, without file meta information."""
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_dataset
+
+    stream = DicomBytesIO()
+    stream.is_little_endian, stream.is_implicit_VR = True, False
+    write_dataset(stream, ds)
+    return bytes(stream.getvalue())
+
+
+def associations() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "AcceptorThread" in thread.name]
+
+
+def own_process(config: Any, module: str, **popen: Any) -> tuple[subprocess.Popen[bytes], int]:
+    """The node as the supervisor runs it, and its port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **popen
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(config.model_dump_json().encode() + b"\n")
+    process.stdin.flush()
+    return process, int(json.loads(process.stdout.readline())["listening"])
+
+
+def destination(port: int, *send: str, **more: Any) -> Destination:
+    return Destination(name="pacs", host="127.0.0.1", port=port, ae_title="PACS", send=send or ("rtdose",), **more)
+
+
+# ---- the program
+
+
+def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vmat_rt.cli", *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+
+
+def jobs(site: Site) -> str:
+    return run("jobs", "--state", site.config.state).stdout

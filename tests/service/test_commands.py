@@ -1,4 +1,7 @@
-"""The commands of the service, as a user types them."""
+"""The commands of the service, as a user types them.
+
+Covers vmat_rt.commands.audit, vmat_rt.commands.jobs, vmat_rt.commands.replay and vmat_rt.commands.watch.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 import tomllib
 import urllib.error
 import urllib.request
@@ -22,7 +21,7 @@ from click.testing import CliRunner
 
 from tests.dicom_phantom import write_study
 from tests.external import REPOSITORY, program
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, answered, wait_for
 from tests.ports import free_port
 from vmat_rt.cli import main
 from vmat_rt_service.config import ServiceConfig, load_config
@@ -98,9 +97,11 @@ def test_the_image_runs_as_nobody_special_and_reports_its_health() -> None:
 
 
 def test_the_image_is_built_from_what_is_here() -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    (torch,) = (need for need in project["dependencies"] if need.startswith("torch"))
-    assert f"pip install {torch} " in DOCKERFILE
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (installed,) = re.findall(r"^RUN pip install -c constraints\.txt \"\.\[(.+)\]\"$", DOCKERFILE, re.MULTILINE)
+    assert set(installed.split(",")) == {"network", "service"} <= set(extras)
+    assert "pip install -c constraints.txt torch " in DOCKERFILE
+    assert re.search(r"^torch==", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE)
     copied = [
         source
         for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
@@ -206,23 +207,11 @@ class Orthanc:
             process.wait()
 
 
-def eventually(condition: Any, seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if condition():
-                return
-        except OSError:
-            pass
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
     running = Orthanc(tmp_path)
     try:
-        eventually(lambda: running.get("/system")["DicomAet"] == "ORTHANC")
+        wait_for(answered(lambda: running.get("/system")["DicomAet"] == "ORTHANC"), every_seconds=0.1)
         yield running
     finally:
         running.stop()
@@ -233,13 +222,13 @@ def test_orthanc_forwards_a_study_once_and_never_sends_results_back(orthanc: Ort
     files = {path: pydicom.dcmread(path, stop_before_pixels=True) for path in (tmp_path / "study").rglob("*.dcm")}
     wanted = {str(d.SOPInstanceUID) for d in files.values() if d.Modality in {"CT", "RTSTRUCT", "RTPLAN"}}
     orthanc.store("SCANNER", *files)
-    eventually(lambda: orthanc.forwarded() == wanted)
+    wait_for(answered(lambda: orthanc.forwarded() == wanted), every_seconds=0.1)
     assert len(orthanc.get("/instances")) == len(files)
     shutil.rmtree(orthanc.received)
     orthanc.received.mkdir()
     orthanc.store("VMATRT", *(path for path, d in files.items() if d.Modality != "CT"))
     orthanc.store("SCANNER", next(path for path, d in files.items() if d.Modality == "RTSTRUCT"))
-    eventually(lambda: len(orthanc.forwarded()) == 1)
+    wait_for(answered(lambda: len(orthanc.forwarded()) == 1), every_seconds=0.1)
     with pytest.raises(urllib.error.HTTPError, match="401"):
         orthanc.get("/instances", password="wrong")
 

@@ -1,4 +1,8 @@
-"""Nothing is lost, partial or there twice: kills at named instants, limits, full disks, two services."""
+"""Nothing is lost, partial or there twice: kills at named instants, limits, full disks, two services.
+
+Covers vmat_rt_service.supervisor, vmat_rt_service.work.closing, vmat_rt_service.work.crew and
+vmat_rt_service.work.worker.
+"""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from pydicom.dataset import Dataset
 from tests.dicom_phantom import Drawn, Phantom, disc, edited, write_study
 from vmat_rt.errors import InputError
 from vmat_rt.report.schema import InspectedStudy
+from vmat_rt.study.choice import AS_FOUND
 from vmat_rt.study.inspection import inspect_folder
-from vmat_rt.study.predict import AS_FOUND, predict_study
+from vmat_rt.study.predict import predict_study
 
 
 def inspected(folder: Path) -> InspectedStudy:

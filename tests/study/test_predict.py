@@ -1,23 +1,25 @@
-"""The main line with a network: the same reading, grid and report, with the geometric baseline beside it."""
+"""The main line with a network: the same reading, grid and report, with the geometric baseline beside it.
+
+Covers vmat_rt.prediction, vmat_rt.study.review, vmat_rt.study.evaluate_dose, vmat_rt.study.outputs and
+vmat_rt.study.prediction; tests/test_api.py has the line for a case without a study.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from vmat_rt.bundle import Bundle, GridRule, Manifest, TrainingSummary
-from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError, ModelError
-from vmat_rt.grid import Grid
 from vmat_rt.nn.encode import channels_for
 from vmat_rt.nn.network_bundle import NetworkSettings, pack_network
 from vmat_rt.nn.unet import UNet, UNetSettings
-from vmat_rt.prediction import cut_to
 from vmat_rt.protocol import load_protocol
+from vmat_rt.report.schema import ReportDocument
+from vmat_rt.study.outputs import Outputs
 from vmat_rt.study.predict import predict_study
 
 STUDY = Path(__file__).resolve().parents[2] / "sample_data" / "head_neck_openkbp"
@@ -48,11 +50,37 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_a_network_is_reported_beside_the_geometric_baseline(untrained: Bundle, tmp_path: Path) -> None:
     published = predict_study(STUDY, tmp_path, model=str(untrained.folder), device="cpu")
+    assert published.folder is not None
     report = json.loads((published.folder / "report.json").read_text())
     assert report["model"]["name"] == "untrained"
     assert report["baseline"]["model"]["kind"] == "geometric"
     assert report["comparison_with_baseline"]["disagrees"], "a network that knows nothing must be flagged"
     assert report["case"]["dose_grid"]["spacing_mm"] == [4.0, 6.0, 6.0]
+    assert ReportDocument.model_validate(report) == published.report
+    assert (
+        list(report["seconds"]) == list(published.result.seconds) == ["read", "predict", "dvh and goals", "write DICOM"]
+    )
+    assert list(published.others) == ["geometric baseline", "clinical"]
+    assert published.document().paths == {
+        kind: str(tmp_path / published.folder.name / name) for kind, name in report["files"].items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("outputs", "kinds", "patient"),
+    [
+        (Outputs(plan=str(STUDY / "RTPLAN.dcm"), identify=True), {"rtdose"}, True),
+        (Outputs(isodose_percent=(95.0, 500.0)), {"rtdose", "rtplan", "isodoses"}, False),
+    ],
+    ids=["attached to a plan, identified", "isodoses"],
+)
+def test_outputs_are_as_asked_for(outputs: Outputs, kinds: set[str], patient: bool, tmp_path: Path) -> None:
+    made = predict_study(STUDY, tmp_path, outputs=outputs, model="head_neck_geometric")
+    assert set(made.files) == kinds | {"report_html", "report_json", "dvh_csv"}
+    assert (made.report.patient is not None) == patient
+    codes = [problem.code for problem in made.problems]
+    assert codes == ["ISODOSE_NOT_REACHED"] * len(outputs.isodose_percent[1:])
+    assert [problem.code for problem in made.report.problems] == codes
 
 
 def test_a_device_that_is_not_there_is_refused(untrained: Bundle, tmp_path: Path) -> None:
@@ -71,16 +99,3 @@ def test_a_bundle_that_changed_under_its_path_is_refused(untrained: Bundle, tmp_
     with pytest.raises(ModelError, match="SHA-256"):
         predict_study(STUDY, tmp_path / "out", model=str(copy), device="cpu")
     assert not (tmp_path / "out").exists()
-
-
-def test_cutting_to_the_ct_keeps_values_in_place() -> None:
-    grid = Grid((6, 7, 8), (2.0, 3.0, 4.0), (-4.0, -9.0, 0.0), "f")
-    dose = Volume(grid, np.arange(6 * 7 * 8, dtype=np.float32).reshape(grid.shape))
-    ct = Grid((4, 30, 5), (1.5, 1.0, 3.0), (-1.0, -5.0, 9.0), "f")
-    cut = cut_to(dose, ct)
-    low, high = ct.bounds_mm
-    for axis in range(3):
-        assert low[axis] <= cut.grid.origin_mm[axis] <= cut.grid.last_mm[axis] <= high[axis]
-    first = np.rint(grid.index_of(np.array(cut.grid.origin_mm))).astype(int)
-    assert cut.array[0, 0, 0] == dose.array[tuple(first)]
-    assert cut.grid.shape == (3, 5, 4)

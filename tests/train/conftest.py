@@ -1,22 +1,16 @@
+"""A tiny cohort to train on, and a folder whose runs share their encoded examples; all on one thread."""
+
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
+from tests.torch_threads import one_thread
 from tests.train.cohorts import make_cohort
 from vmat_rt.cohort.store import Cohort
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small convolutions gain nothing from more, and sums come out the same each time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,11 @@
-"""Training and inference encode the same array: through DICOM on one side and the cohort's store on the other."""
+"""Training and inference encode the same array: through DICOM on one side and the cohort's store on the other.
+
+Covers vmat_rt.train.batch and vmat_rt.train.package.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.system.workers import Deadly
 from tests.train.cohorts import SETTINGS, make_cohort, patient, split, tiny_recipe
 from vmat_rt.case import Case, Volume
 from vmat_rt.cohort.record import Origin, describe
@@ -27,9 +31,10 @@ from vmat_rt.nn.encode import channels_for
 from vmat_rt.nn.infer import NetworkPredictor
 from vmat_rt.prediction import load_predictor, predict_dose
 from vmat_rt.protocol import load_protocol
+from vmat_rt.system.processes import WorkerDiedError
 from vmat_rt.train.augment import Augmentation, AugmentationSettings
 from vmat_rt.train.batch import Batch, structure_table
-from vmat_rt.train.examples import Example, ExampleSettings, example_arrays
+from vmat_rt.train.examples import Example, ExampleSettings, example_arrays, mapped
 from vmat_rt.train.feed import part_of
 from vmat_rt.train.loop import train
 from vmat_rt.train.material import gather
@@ -45,6 +50,22 @@ def whole(case: Case, coarsen: int = 1) -> Batch:
     highest_gy = float(arrays.pop("highest_gy"))
     example = Example(key=case.key, highest_gy=highest_gy, spacing_mm=case.ct.grid.spacing_mm, **arrays)
     return part_of(example, None, np.random.default_rng(0)).to("cpu")
+
+
+@dataclass(frozen=True)
+class OfCase:
+    key: str
+    content: object = None
+
+
+def nothing(_: OfCase) -> None:
+    """Survives what its task holds only where that survives being unpickled."""
+
+
+def test_a_task_that_kills_its_worker_is_told_when_the_others_are_done() -> None:
+    with pytest.raises(WorkerDiedError, match="Case c2: The worker died"):
+        list(mapped(nothing, [OfCase("c1"), OfCase("c2", Deadly())], workers=2))
+    assert list(mapped(nothing, [OfCase("c1"), OfCase("c2")], workers=1)) == [None, None]
 
 
 @pytest.mark.parametrize("coarsen", [1, 2])

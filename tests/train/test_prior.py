@@ -34,8 +34,8 @@ def test_training_doses_are_out_of_fold_and_kept(tmp_path: Path) -> None:
         case = cohort.read(key)
         own = GeometricPredictor(load_bundle(here / (f"fold_{folds[key]}" if key in folds else "all")))
         dose = np.load(found.doses[key])
-        assert np.array_equal(dose, own.predict(case, case.ct.grid))
-        assert np.array_equal(dose, whole.predict(case, case.ct.grid)) == (key in validation)
+        assert np.array_equal(dose, own.predict(case, case.ct.grid).dose.array)
+        assert np.array_equal(dose, whole.predict(case, case.ct.grid).dose.array) == (key in validation)
     assert load_bundle(here / "fold_0").manifest.training.cases == 2
     assert found.files["prior/trees.txt.xz"] == (here / "all" / "trees.txt.xz").read_bytes()
 

@@ -1,4 +1,7 @@
-"""Whole runs on a tiny cohort: what they leave, whether they learn, and whether they go on as if never stopped."""
+"""Whole runs on a tiny cohort: what they leave, whether they learn, and whether they go on as if never stopped.
+
+Covers vmat_rt.commands.train, vmat_rt.train.loop and vmat_rt.train.run_folder.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ def test_a_run_validates_what_its_bundle_predicts(cohort: Cohort, runs: Path, pr
     errors = []
     for key in Splits.read(cohort).cases("validation"):
         stored, drawn = cohort.read(key), patient(int(key.removeprefix("tiny-")))
-        dose = predict_dose(drawn, bundle, "cpu")
+        dose = predict_dose(drawn, bundle, "cpu").dose
         assert dose.grid.shape == stored.ct.grid.shape
         assert stored.reference_dose is not None
         assert isinstance(stored.body.shape, Volume)
@@ -238,14 +241,16 @@ def test_it_stops_when_nothing_improves(cohort: Cohort, runs: Path) -> None:
     assert summary["epochs"] - summary["best_epoch"] == 2
 
 
-def test_what_a_recipe_gets_wrong_is_said_before_anything_is_fitted(cohort: Cohort, tmp_path: Path) -> None:
-    prior = {"folds": 2, "fit": FIT}
-    for wrong, said in (
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
         ({"losses": [{"name": "no_loss"}]}, "no_loss"),
         ({"unet": {"width": 2, "levels": 1, "positive": "softplus"}}, "clamp"),
-    ):
-        with pytest.raises(ConfigError, match=said):
-            train(tiny_recipe(prior=prior, **wrong), cohort, tmp_path / "run")
+    ],
+)
+def test_a_wrong_recipe_is_refused_before_any_fit(cohort: Cohort, tmp_path: Path, wrong: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(tiny_recipe(prior={"folds": 2, "fit": FIT}, **wrong), cohort, tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 

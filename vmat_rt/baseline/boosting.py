@@ -11,9 +11,11 @@ from vmat_rt.baseline.features import FeatureTable, features
 from vmat_rt.baseline.scene import FeatureSettings, highest_target_gy
 from vmat_rt.baseline.trees import Trees
 from vmat_rt.bundle import Bundle
-from vmat_rt.case import Case, FloatArray
-from vmat_rt.errors import ModelError
+from vmat_rt.case import Case, FloatArray, Volume
+from vmat_rt.errors import ConfigError, ModelError
 from vmat_rt.grid import Grid
+from vmat_rt.predictor import PredictedDose
+from vmat_rt.strict import reason
 from vmat_rt.system.threads import THREADS
 
 TREES = "trees.txt.xz"
@@ -47,20 +49,23 @@ class GeometricPredictor:
             text = lzma.decompress(bundle.read_bytes(TREES)).decode("ascii")
             self._trees = Trees.parse(text)
         except (KeyError, ValueError, lzma.LZMAError) as error:  # pydantic's and Unicode's are ValueErrors
-            raise ModelError(f"bundle {manifest.name} cannot be loaded: {error}") from error
+            raise ModelError(f"bundle {manifest.name} cannot be loaded: {reason(error)}") from error
         if self._trees.names != manifest.inputs:
             raise ModelError(f"bundle {manifest.name}: its trees were fitted on other features than it lists")
         self._name, self._inputs = manifest.name, manifest.inputs
 
-    def predict(self, case: Case, grid: Grid) -> FloatArray:
+    def predict(self, case: Case, grid: Grid, prior_gy: FloatArray | None = None) -> PredictedDose:
         """Dose (z, y, x) on the grid: float32 Gy in total, zero outside the body, never negative.
 
-        Raises InputError when no prescribed target or no body lies on the grid.
+        Trees correct no prior. Raises InputError when no prescribed target or no body lies on the grid, ConfigError
+        when a prior is given.
         """
+        if prior_gy is not None:
+            raise ConfigError(f"the geometric model {self._name} corrects no prior dose")
         table = features(case, grid, self.settings)
         if table.names != self._inputs:
             raise ModelError(f"bundle {self._name} was fitted on other features than this version computes")
         correction = self._trees.predict(table.matrix, THREADS)
         dose = np.zeros(grid.shape, np.float32)
         dose[table.body] = np.maximum(starting_dose(table) + correction, 0) * highest_target_gy(case)
-        return dose
+        return PredictedDose(Volume(grid, dose))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vmat_rt.baseline.boosting import starting_dose
 from vmat_rt.baseline.features import features, organ_columns
@@ -18,18 +18,17 @@ from vmat_rt.baseline.scene import FeatureSettings, highest_target_gy
 from vmat_rt.case import Case
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.resample import resample
+from vmat_rt.strict import Strict
 
 log = logging.getLogger("vmat_rt")
 
 
-class FitSettings(BaseModel):
+class FitSettings(Strict):
     """How the trees are grown. Every held_out-th case decides when to stop and is not fitted on.
 
     drop_organs: share of the voxels at which organs at risk, any number of them alike, count as not contoured: trees
     that have always seen an organ take one that is absent for one whose surface is everywhere.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     voxels_per_case: int = Field(10_000, gt=0)
     rounds: int = Field(400, gt=0)

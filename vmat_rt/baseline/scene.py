@@ -7,22 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from vmat_rt.case import Case, FloatArray, Volume
+from vmat_rt.case import AIR_HU, Case, FloatArray, Volume
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
-from vmat_rt.grid import Grid
+from vmat_rt.grid import Box, Grid
 from vmat_rt.naming import mirrored_name
 from vmat_rt.protocol import Protocol
-
-AIR_HU = -1000.0
+from vmat_rt.strict import Strict
 
 LEVELS = ("high", "middle", "low")
 
 
-class FeatureSettings(BaseModel):
+class FeatureSettings(Strict):
     """Which structures are looked at and how; stands in the bundle, since a model holds for its own settings only.
 
     organs: TG-263 names; pairs: organs of which the nearer and the farther one are told apart. level_bounds: a target
@@ -31,13 +30,11 @@ class FeatureSettings(BaseModel):
     angles where the case brings none. beams: whether beam geometry is used at all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     organs: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...] = ()
     level_bounds: tuple[float, float] = (0.95, 0.85)
     clip_mm: float = 80.0
-    importance: dict[str, float] = {}
+    importance: dict[str, float] = Field(default={})
     healthy_importance: float = 0.02
     angles_deg: tuple[float, ...]
     beams: bool = True
@@ -94,7 +91,7 @@ def _no_target() -> Problem:
     )
 
 
-def scene_of(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[Scene, tuple[slice, ...]]:
+def scene_of(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[Scene, Box]:
     levels, doses = _levels(case, grid, settings)
     body = structure_fraction(case.body, grid) >= 0.5
     if not levels:
@@ -104,7 +101,9 @@ def scene_of(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[Scene, 
             Problem("NO_BODY", "The body has no voxel on the model's grid.", "Check the External contour.")
         )
     outline = _outline(case, grid, body)
-    box, cropped = _box(body | outline | (np.max(list(levels.values()), axis=0) > 0), grid)
+    box = grid.box_of(body | outline | (np.max(list(levels.values()), axis=0) > 0))
+    assert box is not None, "there is a body"
+    cropped = grid.part(box)
     organs = {}
     for name in settings.organs:
         if name in case.structures and case.structures[name].shape is not None:
@@ -150,11 +149,3 @@ def _levels(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[dict[str
             doses[level] = max(doses.get(level, 0.0), dose_gy / highest)
             taken = np.maximum(taken, own)
     return levels, doses
-
-
-def _box(mask: NDArray[np.bool_], grid: Grid) -> tuple[tuple[slice, ...], Grid]:
-    """The smallest box that holds the mask, and its grid."""
-    ends = [np.flatnonzero(mask.any(axis=axes))[[0, -1]] for axes in ((1, 2), (0, 2), (0, 1))]
-    start = (int(ends[0][0]), int(ends[1][0]), int(ends[2][0]))
-    stop = (int(ends[0][1]) + 1, int(ends[1][1]) + 1, int(ends[2][1]) + 1)
-    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True)), grid.crop(start, stop)

@@ -32,10 +32,10 @@ from zarr.storage import WrapperStore
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.record import Sha256, StructureName
-from vmat_rt.cohort.settings import Stored
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.geometry.gridded import DOSE_STEP_GY, LEVELS, dose_of_steps, fraction_of_levels, steps_of_dose
 from vmat_rt.grid import Grid, Shape, Triple
+from vmat_rt.strict import Strict, reason
 
 LONGEST_CHUNK: Final = 80
 _LAYOUT: Final = "vmat_rt"
@@ -46,7 +46,7 @@ _UNITS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-class Layout(Stored):
+class Layout(Strict):
     """What stands in the attributes of a case's zarr group. names are those of the planes of `structures`.
 
     body is the plane that holds the body: a structure's, or one more at the end. sha256 by array, of its values.
@@ -243,8 +243,7 @@ def damage_named(key: str, what: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        message = f"Case {key} of the cohort: {what} cannot be read ({reason})."
+        message = f"Case {key} of the cohort: {what} cannot be read ({reason(error)})."
         raise InputError(
             Problem("CASE_DAMAGED", message, "Restore its folder from a copy, or add it again.")
         ) from error

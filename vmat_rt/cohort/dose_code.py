@@ -1,52 +1,43 @@
-"""A dose as few bytes: rounded to whole steps, each voxel predicted from those before it, xz. Reversible to the step.
+"""A dose as few bytes: rounded to whole steps, less its neighbours along z and x, xz. Reversible to the step.
 
-    8 bytes   magic
-    32 bytes  SHA-256 of everything after it
-    4 bytes   length of the header, little endian
-    header    JSON: version, step_gy, shape, spacing_mm, origin_mm (z, y, x), weights, planes, mask_bytes
-    mask      xz of one byte a voxel, in C order: 1 where the dose is not zero
-    planes    xz of what prediction leaves there: zig-zag coded, all low bytes first, then the next higher ones
+    an xz stream, whose check is SHA-256, of
+    header    a line of JSON: version, step_gy, shape, spacing_mm, origin_mm (z, y, x)
+    planes    the differences as whole numbers of 4 bytes, zig-zag coded: all lowest bytes first, then the next higher
 
-Unpacking is arithmetic in integers, the same on every machine.
+docs/decisions/dose-code.md says what other codecs make of the same doses.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import lzma
 import math
-import struct
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from vmat_rt.case import Volume
-from vmat_rt.cohort.dose_prediction import Integers, first_weights, fitted_weights, remainders, restored
 from vmat_rt.errors import ConfigError, GeometryError, InputError, Problem
 from vmat_rt.grid import Grid
+from vmat_rt.strict import Strict, reason
 
-VERSION: Final = 1
-MAGIC = b"VMATdose"
+VERSION: Final = 2
 MOST_STEPS = 1 << 22
 """Doses of more steps than this would not come back from float32 as the same number of steps."""
 
-_SHA = 32
+_START_OF_VERSION_1 = b"VMATdose"
+_AXES = (0, 2)
+"""Of the differences: along z and x. A third along y makes the files larger, see the decision."""
 
 
-class _Header(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    version: Literal[1]
+class _Header(Strict):
+    version: Literal[2]
     step_gy: float = Field(gt=0)
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
-    weights: tuple[tuple[int, ...], ...]
-    planes: int = Field(ge=1, le=8)
-    mask_bytes: int = Field(ge=0)
 
 
 def in_steps(volume: Volume, step_gy: float) -> NDArray[np.int64]:
@@ -66,24 +57,15 @@ def pack_dose(volume: Volume, step_gy: float = 0.01) -> bytes:
 
     Raises ConfigError when a value is not finite or has more than MOST_STEPS steps.
     """
-    steps = in_steps(volume, step_gy)
-    mask = steps != 0
-    packed_mask = _compressed(mask.tobytes())
-    weights = fitted_weights(steps, mask)
-    count, planes = _packed_planes(remainders(steps, mask, weights))
+    grid = volume.grid
+    rest = in_steps(volume, step_gy).astype(np.int32)
+    for axis in _AXES:
+        rest = np.diff(rest, axis=axis, prepend=np.int32(0))
     header = _Header(
-        version=VERSION,
-        step_gy=step_gy,
-        shape=volume.grid.shape,
-        spacing_mm=volume.grid.spacing_mm,
-        origin_mm=volume.grid.origin_mm,
-        weights=tuple(map(tuple, weights.tolist())),
-        planes=count,
-        mask_bytes=len(packed_mask),
+        version=VERSION, step_gy=step_gy, shape=grid.shape, spacing_mm=grid.spacing_mm, origin_mm=grid.origin_mm
     )
-    text = header.model_dump_json().encode("ascii")
-    content = struct.pack("<I", len(text)) + text + packed_mask + planes
-    return MAGIC + hashlib.sha256(content).digest() + content
+    content = header.model_dump_json().encode("ascii") + b"\n" + _planes(rest)
+    return lzma.compress(content, check=lzma.CHECK_SHA256, preset=6 | lzma.PRESET_EXTREME)
 
 
 def unpack_dose(data: bytes, frame_uid: str) -> Volume:
@@ -92,66 +74,51 @@ def unpack_dose(data: bytes, frame_uid: str) -> Volume:
     float32 Gy, the nearest to the number of steps times the step. Raises InputError (DOSE_CODE_DAMAGED) when the bytes
     are not those that were packed.
     """
-    header, packed = _opened(data)
+    header, planes = _opened(data)
     try:
         grid = Grid(header.shape, header.spacing_mm, header.origin_mm, frame_uid)
-        inside = np.frombuffer(lzma.decompress(packed[: header.mask_bytes]), np.uint8)
-        if min(header.shape) < 1 or len(inside) != math.prod(header.shape):
-            raise ValueError(f"a mask of {len(inside)} voxels for a grid of {header.shape}")
-        mask = (inside != 0).reshape(header.shape)
-        rest = _unpacked_planes(packed[header.mask_bytes :], header.planes)
-        weights = np.array(header.weights, np.int64)
-        if len(rest) != np.count_nonzero(mask) or weights.shape != first_weights().shape:
-            raise ValueError(f"{len(rest)} values for {np.count_nonzero(mask)} voxels, weights of {weights.shape}")
-    except (lzma.LZMAError, ValueError, GeometryError) as error:
+        if min(header.shape) < 1 or len(planes) != 4 * math.prod(header.shape):
+            raise ValueError(f"{len(planes)} bytes for a grid of {header.shape}")
+    except (ValueError, GeometryError) as error:
         raise _damaged(f"cannot be decoded ({error})") from error
-    return Volume(grid, (restored(rest, mask, weights) * header.step_gy).astype(np.float32))
+    steps = _from_planes(planes).reshape(header.shape)
+    for axis in reversed(_AXES):
+        steps = np.cumsum(steps, axis=axis, dtype=np.int32)
+    return Volume(grid, (steps * header.step_gy).astype(np.float32))
+
+
+def _planes(values: NDArray[np.int32]) -> bytes:
+    """The values zig-zag coded (0, -1, 1, -2, ... -> 0, 1, 2, 3, ...), lowest bytes first."""
+    folded = ((values << 1) ^ (values >> 31)).astype("<i4")
+    return folded.view(np.uint8).reshape(-1, 4).T.tobytes()
+
+
+def _from_planes(planes: bytes) -> NDArray[np.int32]:
+    folded = np.ascontiguousarray(np.frombuffer(planes, np.uint8).reshape(4, -1).T).view("<u4")
+    return (folded >> 1).astype(np.int32) ^ -(folded & 1).astype(np.int32)
 
 
 def _opened(data: bytes) -> tuple[_Header, bytes]:
-    """Header and what follows it, once the checksum agrees."""
-    start = len(MAGIC) + _SHA
-    if len(data) < start + 4 or not data.startswith(MAGIC):
-        raise _damaged(f"are no packed dose ({len(data)} bytes)")
-    content = data[start:]
-    if hashlib.sha256(content).digest() != data[len(MAGIC) : start]:
-        raise _damaged(f"are not the {len(data)} bytes that were packed (SHA-256 differs)")
-    (length,) = struct.unpack("<I", content[:4])
-    text = content[4 : 4 + length]
+    """Header and planes, once the checksum agrees."""
+    if data.startswith(_START_OF_VERSION_1):
+        raise _damaged(f"are of version 1; this program reads version {VERSION}")
+    stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    try:
+        text, _, planes = stream.decompress(data).partition(b"\n")
+    except lzma.LZMAError as error:
+        raise _damaged(f"are not the {len(data)} bytes that were packed ({error})") from error
+    if not stream.eof or stream.unused_data:
+        raise _damaged(f"are not the {len(data)} bytes that were packed (they end too soon or too late)")
     try:
         document: Any = json.loads(text)
         version = document.get("version") if isinstance(document, dict) else None
         if version != VERSION:
             raise _damaged(f"are of version {version}; this program reads version {VERSION}")
-        return _Header.model_validate(document), content[4 + length :]
+        return _Header.model_validate(document), planes
     except (ValueError, ValidationError) as error:
-        raise _damaged(f"have a header that cannot be read ({error})") from error
+        raise _damaged(f"have a header that cannot be read ({reason(error)})") from error
 
 
 def _damaged(what: str) -> InputError:
     remedy = "Take the file again from where it was packed."
     return InputError(Problem("DOSE_CODE_DAMAGED", f"The bytes of a packed dose {what}.", remedy))
-
-
-def _packed_planes(values: Integers) -> tuple[int, bytes]:
-    """Number of byte planes, and the zig-zag coded values (0, -1, 1, -2, ... -> 0, 1, 2, 3, ...) in them."""
-    folded = ((values << 1) ^ (values >> 63)).view(np.uint64)
-    count = max(1, (int(folded.max(initial=0)).bit_length() + 7) // 8)
-    planes = folded.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :count]
-    return count, _compressed(np.ascontiguousarray(planes.T).tobytes())
-
-
-def _unpacked_planes(packed: bytes, count: int) -> Integers:
-    planes = np.frombuffer(lzma.decompress(packed), np.uint8).reshape(count, -1)
-    folded = np.zeros(planes.shape[1], np.uint64)
-    for number, plane in enumerate(planes):
-        folded |= plane.astype(np.uint64) << np.uint64(8 * number)
-    return (folded >> np.uint64(1)).view(np.int64) ^ -(folded & np.uint64(1)).view(np.int64)
-
-
-def _compressed(content: bytes) -> bytes:
-    # No wider window than the content: the preset's would be 64 MB of memory to clear for every call.
-    window = min(max(len(content), 1 << 12), 1 << 26)
-    preset = 9 | lzma.PRESET_EXTREME
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": window, "lc": 4, "lp": 0, "pb": 0}]
-    return lzma.compress(content, check=lzma.CHECK_NONE, filters=filters)

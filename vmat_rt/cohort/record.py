@@ -8,11 +8,12 @@ import numpy as np
 from pydantic import Field, StrictFloat, StrictInt, StringConstraints
 
 from vmat_rt.case import Case, Prescription
-from vmat_rt.cohort.settings import Key, PlainText, Stored
+from vmat_rt.cohort.settings import Key, PlainText
 from vmat_rt.errors import Problem, warning
 from vmat_rt.geometry.rasterize import bounds_mm, volume_cc
+from vmat_rt.strict import Strict
 
-Source = Literal["dicom", "openkbp", "simulated"]
+Source = Literal["dicom", "images", "openkbp", "simulated"]
 PlanType = Literal["sib", "single_level"]
 PrescriptionSource = Literal["plan", "protocol default", "command line", "mixed", "OpenKBP", "SIMULATED", "other"]
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
@@ -29,7 +30,7 @@ _SOURCES: Final[dict[str, PrescriptionSource]] = {
 }
 
 
-class Origin(Stored):
+class Origin(Strict):
     """What the case itself does not know of where it comes from.
 
     patient is shared by all cases of one person, under a name that means nothing outside the cohort. flags say what is
@@ -46,7 +47,7 @@ class Origin(Stored):
     provenance: dict[Flag, PlainText | StrictInt | StrictFloat] = Field(default_factory=dict)
 
 
-class CtSlices(Stored):
+class CtSlices(Strict):
     """Where the CT had its slices: z of the first, distance between neighbours (LPS mm), and their number."""
 
     first_mm: float
@@ -54,7 +55,7 @@ class CtSlices(Stored):
     count: int = Field(gt=0)
 
 
-class CaseRecord(Stored):
+class CaseRecord(Strict):
     """One case, without its arrays. volumes_cc are those of the structures as read, before any grid.
 
     ct_slices are those of the CT as read, on which the structures were drawn: an export puts them there again.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 from vmat_rt.bundle import GridRule
+from vmat_rt.strict import Strict
 
 SCHEMA_VERSION: Final = 1
 
@@ -31,13 +32,7 @@ Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}
 """Names a case or patient in a cohort, and in its file names. Not taken from what a hospital calls them."""
 
 
-class Stored(BaseModel):
-    """Base of what is written to a cohort: frozen, and nothing that the schema does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Provenance(Stored):
+class Provenance(Strict):
     """Where a cohort's cases come from. command is what made it, without paths. limits: what its cases do not show,
     a sentence each; models that learn from them say so.
     """
@@ -49,7 +44,7 @@ class Provenance(Stored):
     limits: tuple[PlainText, ...] = ()
 
 
-class CohortSettings(Stored):
+class CohortSettings(Strict):
     """Fixed when the cohort is made. Every case is put on the grid that the rule gives it.
 
     protocol is the one that names the cohort's structures; a case may follow a narrower one of the same names (a

@@ -17,9 +17,10 @@ from pydantic import Field, ValidationError
 
 from vmat_rt.cohort.record import CaseRecord, Sha256
 from vmat_rt.cohort.rounding import allocate, exact_fractions
-from vmat_rt.cohort.settings import Key, Stored
+from vmat_rt.cohort.settings import Key
 from vmat_rt.cohort.store import Cohort, canonical_sha256
-from vmat_rt.errors import ConfigError, mistakes
+from vmat_rt.errors import ConfigError
+from vmat_rt.strict import Strict, YamlError, load_yaml, mistakes, reason
 
 FILE: Final = "splits.yaml"
 OUTLIERS: Final = frozenset({"hip_prosthesis", "rectal_spacer"})
@@ -29,7 +30,7 @@ Fraction3 = tuple[float, float, float]
 _TERTILES: Final = 3
 
 
-class SplitParameters(Stored):
+class SplitParameters(Strict):
     """What was asked for. fractions are of train, validation and test.
 
     locked: one test set for all seeds. outliers_apart: patients with a flag of OUTLIERS are in none of the parts.
@@ -43,7 +44,7 @@ class SplitParameters(Stored):
     outliers_apart: bool = True
 
 
-class Parts(Stored):
+class Parts(Strict):
     """The keys of one seed's parts, sorted."""
 
     train: tuple[Key, ...]
@@ -51,7 +52,7 @@ class Parts(Stored):
     test: tuple[Key, ...]
 
 
-class Splits(Stored):
+class Splits(Strict):
     """The content of splits.yaml. cohort_sha256 covers the contents of the cases that are listed."""
 
     schema_version: Literal[1] = 1
@@ -87,13 +88,15 @@ class Splits(Stored):
     def read(cohort: Cohort) -> Splits:
         """Raises ConfigError when there are none, when the file was changed by hand, or when its cases were since."""
         try:
-            document = yaml.safe_load(cohort.place.read_bytes(FILE))
+            document = load_yaml(cohort.place.read_bytes(FILE))
             written = document.pop("sha256")
             splits = Splits.model_validate(document)
         except FileNotFoundError:
             raise ConfigError(f"the cohort has no {FILE}; make it with `vmat-rt cohort split`") from None
-        except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValidationError) as error:
-            raise ConfigError(f"{FILE} is damaged: {error}") from error
+        except (YamlError, AttributeError, KeyError, TypeError, ValidationError) as error:
+            raise ConfigError(
+                f"{FILE} is damaged ({reason(error)}); make it again with `vmat-rt cohort split`"
+            ) from error
         if splits.sha256 != written:
             raise ConfigError(f"{FILE} was changed after it was written (SHA-256 differs); split again")
         absent = sorted(set(splits._keys()) - set(cohort.keys()))

@@ -27,11 +27,14 @@ from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
 from vmat_rt.grid import Shape
+from vmat_rt.strict import YamlError, load_yaml, reason
 
 HEAD: Final = "cohort.yaml"
 CASES: Final = "cases"
 RECORD: Final = "record.json"
 _SUFFIX: Final = ".zarr"
+_SHIPPED: Final = frozenset({"settings", "versions", "cases"})
+"""Keys of cohort.yaml in a cohort as it ships; see vmat_rt.curation.shipped."""
 
 
 class _Head(CohortSettings):
@@ -243,11 +246,16 @@ def _yaml(settings: CohortSettings, cases: dict[str, str]) -> bytes:
 
 def _read_head(place: Place, named: str) -> _Head:
     try:
-        document = yaml.safe_load(place.read_bytes(HEAD))
+        document = load_yaml(place.read_bytes(HEAD))
     except FileNotFoundError:
         raise ConfigError(f"{named} is not a cohort: it has no {HEAD}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{named}: {HEAD} is damaged: {error}") from error
+    except YamlError as error:
+        raise ConfigError(f"{named}: {HEAD} is damaged: {error}; restore it from a copy") from error
+    if isinstance(document, dict) and document.keys() >= _SHIPPED:
+        raise ConfigError(
+            f"{named} is a cohort as it ships (seeds and packed doses, no arrays); "
+            f"unpack it with `vmat-rt cohort restore {named} --cohort DIR`"
+        )
     version = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ConfigError(
@@ -257,7 +265,7 @@ def _read_head(place: Place, named: str) -> _Head:
     try:
         return _Head.model_validate_json(json.dumps(document))
     except (ValidationError, TypeError) as error:
-        raise ConfigError(f"{named}: {HEAD} is not that of a cohort: {error}") from error
+        raise ConfigError(f"{named}: {HEAD} is not that of a cohort: {reason(error)}") from error
 
 
 def _taken(key: str) -> str:

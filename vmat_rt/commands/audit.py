@@ -13,7 +13,7 @@ from vmat_rt.commands.jobs import journal_of, state_option
 _BROKEN = 4
 
 
-@click.group()
+@click.group(epilog="Example: vmat-rt audit verify --state OUTBOX/.vmat-rt")
 def command() -> None:
     """The service's log of what it did: every line holds the hash of the line before."""
 

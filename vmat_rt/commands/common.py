@@ -7,16 +7,19 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Never
 
 import click
 
 from vmat_rt.errors import ConfigError, InputError, VmatError
+from vmat_rt.gate.codes import ALLOWABLE
+from vmat_rt.system.extras import MissingExtraError, as_missing_extra, require
 
 SCHEMA_VERSION = 1
 INTERNAL_ERROR = 4
 STOPPED = 130
 """By Ctrl-C, as a shell has it: 128 and the number of the signal."""
+_AGAIN = "Correct that and run the command again."
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 protocol_option = click.option(
@@ -73,10 +76,14 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             problem = {"code": "STOPPED", "message": message, "remedy": remedy, "severity": "error"}
             _refuse([problem], STOPPED, as_json)
         except Exception as error:  # the boundary: what is not a VmatError is our own fault
+            if isinstance(error, ModuleNotFoundError) and (absent := as_missing_extra(error)) is not None:
+                _refuse(_problems_of(absent), absent.exit_code, as_json)
+            from vmat_rt.strict import reason
+
             logging.getLogger("vmat_rt").exception("internal error")
             problem = {
                 "code": "INTERNAL_ERROR",
-                "message": f"vmat-rt failed by its own fault: {type(error).__name__}: {error}",
+                "message": f"vmat-rt failed by its own fault: {type(error).__name__}: {reason(error)}",
                 "remedy": "Please report it with the text above; the input was not changed.",
                 "severity": "error",
             }
@@ -85,17 +92,49 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def needs(*extras: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Refuse the command in a sentence where an extra that it needs is not installed; stands below `guarded`."""
+
+    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            require(*extras, what=click.get_current_context().command_path)
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    return decorator
+
+
+def allow_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--allow CODE`, for errors of the gate that a person has looked at; the codes arrive as a frozenset."""
+    return click.option(
+        "--allow",
+        "allowed",
+        multiple=True,
+        type=click.Choice(ALLOWABLE),
+        metavar="CODE",
+        callback=lambda _context, _option, codes: frozenset(codes),
+        help="Take this error about the anatomy as a warning; its message names the code.",
+    )(function)
+
+
 def _problems_of(error: VmatError) -> list[dict[str, str]]:
     if isinstance(error, InputError):
         return [problem.as_dict() for problem in error.problems]
+    if isinstance(error, MissingExtraError):
+        remedy = f"Run: {error.command}"
+        return [{"code": "EXTRA_MISSING", "message": error.sentence, "remedy": remedy, "severity": "error"}]
     code = "CONFIGURATION" if isinstance(error, ConfigError) else type(error).__name__
-    remedy = "See --help." if isinstance(error, ConfigError) else "Please report it; the input was not changed."
+    remedy = _AGAIN if isinstance(error, ConfigError) else "Please report it; the input was not changed."
     return [{"code": code, "message": str(error), "remedy": remedy, "severity": "error"}]
 
 
-def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> None:
-    heading = {2: "Usage", 3: "Refused", STOPPED: "Ended"}.get(exit_code, "Failed")
+def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> Never:
+    # Not "Usage": that is for an option or argument, of which click says "Error" and how the command is used.
+    headings = {2: "Error", 3: "Refused", STOPPED: "Ended"}
     for problem in problems:
+        heading = "Not installed" if problem["code"] == "EXTRA_MISSING" else headings.get(exit_code, "Failed")
         said = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
         click.echo(f"{heading}: {said} {problem['remedy']} [{problem['code']}]", err=True)
     if as_json:

@@ -19,7 +19,9 @@ DEFAULT_METRICS = "D99%,D98%,D95%,D50%,D2%,D1%,D0.03cc,Dmin,Dmean,Dmax"
 
 
 @click.command(
-    epilog="Example: vmat-rt dvh STUDY_DIR --dose rtdose.dcm --metrics D95%,D0.03cc,Dmean,V70Gy --all-rois --json"
+    epilog="Example: vmat-rt dvh demo/study --dose demo/study/RTDOSE.dcm "
+    "--metrics D95%,D0.03cc,Dmean,V70Gy --all-rois --json"
+    "\n\nThe study is the one that vmat-rt demo leaves there."
 )
 @click.argument("study_dir", type=click.Path(exists=True, path_type=Path))
 @click.option(
@@ -50,7 +52,7 @@ def command(
     """
     from vmat_rt.metrics.grammar import parse_metrics
     from vmat_rt.protocol import load_protocol
-    from vmat_rt.study.predict import StudyChoice
+    from vmat_rt.study.choice import StudyChoice
     from vmat_rt.study.review import dvh_document, dvh_text
 
     choice = StudyChoice(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmat_rt.commands.common import guarded, json_option, print_json
+from vmat_rt.commands.common import guarded, json_option, needs, print_json
 from vmat_rt.commands.predict import device_option
+from vmat_rt.system.cores import usable_cores
 
 if TYPE_CHECKING:
     from vmat_rt.report.evaluation_schema import AggregateDocument
 
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _SPLITS = ("test", "validation", "train", "outliers", "all")
 _SHOWN = (
     "mae_gy",
@@ -42,7 +41,7 @@ _SHOWN = (
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
-    default=_CORES,
+    default=usable_cores,
     show_default="one a core",
     help="Processes at a time, of one thread and 1 to 2 GB each.",
 )
@@ -54,6 +53,7 @@ _SHOWN = (
 @device_option
 @json_option
 @guarded
+@needs("cohort")
 def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **options: Any) -> None:
     """Evaluate models on a cohort's cases, against clinical dose and the geometric baseline.
 
@@ -62,7 +62,10 @@ def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **optio
     """
     from vmat_rt.cohort.store import Cohort
     from vmat_rt.evaluate.run import Means, Question, evaluate, plans_against_prediction
+    from vmat_rt.system.extras import require
 
+    if options["scheduler"]:
+        require("cluster", what="--scheduler")
     question = Question(
         models=models,
         split=options["split"],

@@ -12,7 +12,11 @@ from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(epilog="Example: vmat-rt gamma clinical.dcm predicted.dcm --study STUDY_DIR --png gamma.png --json")
+@click.command(
+    epilog="Example: vmat-rt gamma demo/study/RTDOSE.dcm demo/out/*/rtdose.dcm "
+    "--study demo/study --png gamma.png --json"
+    "\n\nStudy and dose are those that vmat-rt demo leaves."
+)
 @click.argument("reference", type=_FILE)
 @click.argument("evaluation", type=_FILE)
 @click.option("--dose-percent", default=3.0, show_default=True, help="Dose criterion, % of the reference maximum.")
@@ -38,7 +42,7 @@ def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) ->
     """
     from vmat_rt.metrics.gamma.index import GammaCriteria
     from vmat_rt.protocol import load_protocol
-    from vmat_rt.study.predict import StudyChoice
+    from vmat_rt.study.choice import StudyChoice
     from vmat_rt.study.review import gamma_of_files
 
     criteria = GammaCriteria(

@@ -6,13 +6,23 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guarded, json_option, prescription_options, print_json, protocol_option
+from vmat_rt.commands.common import (
+    allow_option,
+    guarded,
+    json_option,
+    prescription_options,
+    print_json,
+    protocol_option,
+)
 
 
-@click.command(epilog="Example: vmat-rt inspect sample_data/prostate_simulated --json")
+@click.command(
+    epilog="Example: vmat-rt inspect demo/study --json\n\nThe study is the one that vmat-rt demo leaves there."
+)
 @click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @protocol_option
 @prescription_options
+@allow_option
 @json_option
 @guarded
 def command(
@@ -20,6 +30,7 @@ def command(
     protocol_name: str | None,
     prescription: dict[str, float],
     fractions: int | None,
+    allowed: frozenset[str],
     as_json: bool,
 ) -> None:
     """Say what is in a folder: series, structures, volumes, prescription and problems, for every study found.
@@ -27,13 +38,14 @@ def command(
     Needs neither target nor model. ROIs that no alias maps are listed, with a proposal where a name comes near.
     """
     from vmat_rt.protocol import load_protocol
+    from vmat_rt.study.choice import StudyChoice
     from vmat_rt.study.inspection import as_text, inspect_folder
-    from vmat_rt.study.predict import StudyChoice
 
     choice = StudyChoice(
         protocol=load_protocol(protocol_name) if protocol_name else None,
         prescription_gy=prescription,
         fractions=fractions,
+        allowed=allowed,
     )
     document = inspect_folder(study_dir, choice)
     if as_json:

@@ -11,7 +11,8 @@ from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_
 
 
 def _document() -> dict[str, Any]:
-    from vmat_rt.bundle import installed_bundles
+    from vmat_rt.bundle import installed_bundles, runs_here
+    from vmat_rt.system.extras import missing
 
     models = []
     for bundle in installed_bundles():
@@ -24,6 +25,7 @@ def _document() -> dict[str, Any]:
                 "protocol": m.protocol,
                 "also": list(m.also),
                 "default": m.default,
+                "missing": [] if runs_here(bundle) else list(missing("network")),
                 "sha256": bundle.identity.sha256,
                 "training": m.training.model_dump(mode="json"),
                 "limits": list(m.limits),
@@ -33,11 +35,18 @@ def _document() -> dict[str, Any]:
 
 
 def _text(model: dict[str, Any]) -> str:
+    from vmat_rt.system.extras import listed, pip_line
+
     training = model["training"]
     protocols = ", ".join([model["protocol"], *model["also"]])
     lines = [
         f"{model['name']} {model['version']} ({model['kind']}) for protocol{'s' if model['also'] else ''} {protocols}"
         + (", default" if model["default"] else ""),
+        *(
+            [f"  cannot run here, for want of {listed(model['missing'])}: {pip_line('network')}"]
+            if model["missing"]
+            else []
+        ),
         f"  trained on {training['cases']} cases: {training['data']}",
         f"  licence of the data: {training['licence']}",
         *(f"  {name}: {value:g}" for name, value in training["metrics"].items()),

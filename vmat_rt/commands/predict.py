@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vmat_rt.commands.common import (
+    allow_option,
     guarded,
     json_option,
     prescription_options,
@@ -17,10 +18,11 @@ from vmat_rt.commands.common import (
     series_option,
     structures_option,
 )
+from vmat_rt.errors import ConfigError
+from vmat_rt.system.devices import require_device_name
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _LONGEST_UID = 64
-_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 
 def _percentages(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[float, ...]:
@@ -42,10 +44,16 @@ def _uid(_context: click.Context, _option: click.Parameter, value: str | None) -
 
 
 def _device(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    if not _DEVICE.fullmatch(value):
-        raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda and cuda:<number>")
+    try:
+        require_device_name(value)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from error
     return value
 
+
+_NOTHING = ""
+"""The value of --nifti without a mapping file."""
+_DICOM_ONLY = ("structures_uid", "series_uid", "plan", "plan_uid", "isodose", "identify")
 
 device_option = click.option(
     "--device",
@@ -58,8 +66,10 @@ device_option = click.option(
 
 
 @click.command(
-    epilog="Example: vmat-rt predict sample_data/head_neck_openkbp --out out\n\n"
-    "Writes OUT/<case>/{rtdose.dcm, rtplan.dcm, report.html, report.json, dvh.csv}."
+    epilog="Example: vmat-rt predict demo/study --out out\n\n"
+    "Writes OUT/<case>/{rtdose.dcm, rtplan.dcm, report.html, report.json, dvh.csv}; with --nifti dose.nii.gz "
+    "instead of DICOM, e.g. vmat-rt predict patient_7 --nifti mapping.yaml --out out. The study is the one that "
+    "vmat-rt demo leaves there."
 )
 @click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
@@ -68,6 +78,7 @@ device_option = click.option(
 @structures_option
 @series_option
 @prescription_options
+@allow_option
 @click.option(
     "--plan", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Attach to this RTPLAN file."
 )
@@ -77,17 +88,30 @@ device_option = click.option(
 @click.option("--bits", type=click.Choice(["16", "32"]), default="16", show_default=True, help="Bits of a dose voxel.")
 @click.option("--isodose", metavar="95,50", callback=_percentages, help="Also write an RTSTRUCT of these isodoses (%).")
 @click.option("--identify", is_flag=True, help="Put the patient's name and ID into the report.")
+@click.option(
+    "--nifti",
+    "mapping_file",
+    is_flag=False,
+    flag_value=_NOTHING,
+    metavar="[MAP.yaml]",
+    help="STUDY_DIR holds NIfTI or NRRD. The mapping file says which is what; without it the files' TG-263 names do.",
+)
 @device_option
 @json_option
 @guarded
 def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Predict the dose of one study: RTDOSE, companion RTPLAN and report.
 
-    STUDY_DIR holds one patient's CT and RTSTRUCT (flat or nested; RTPLAN and RTDOSE are used when they are there).
+    STUDY_DIR holds one patient's CT and RTSTRUCT (flat or nested; RTPLAN and RTDOSE are used when they are there),
+    or, with --nifti, image files.
     """
     from vmat_rt.protocol import load_protocol
-    from vmat_rt.study.predict import Outputs, StudyChoice, predict_study
+    from vmat_rt.study.choice import StudyChoice
+    from vmat_rt.study.outputs import Outputs
+    from vmat_rt.study.predict import predict_study
 
+    if options["mapping_file"] is not None:
+        _refuse_dicom_options(options)
     if options["plan"] and options["plan_uid"]:
         raise click.UsageError("give --plan or --plan-uid, not both")
     name = options["protocol_name"]
@@ -97,7 +121,14 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         protocol=load_protocol(name) if name else None,
         prescription_gy=options["prescription"],
         fractions=options["fractions"],
+        allowed=options["allowed"],
     )
+    if options["mapping_file"] is not None:
+        from vmat_rt.study.predict_images import predict_images
+
+        mapping = Path(options["mapping_file"]) if options["mapping_file"] != _NOTHING else None
+        _print(predict_images(study_dir, out, mapping, choice, options["model"], options["device"]), as_json)
+        return
     outputs = Outputs(
         plan=options["plan"],
         plan_uid=options["plan_uid"],
@@ -105,8 +136,20 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         isodose_percent=options["isodose"],
         identify=options["identify"],
     )
-    published = predict_study(study_dir, out, choice, outputs, options["model"], options["device"])
+    _print(predict_study(study_dir, out, choice, outputs, options["model"], options["device"]), as_json)
+
+
+def _refuse_dicom_options(options: dict[str, Any]) -> None:
+    """Raises UsageError for an option that means nothing where no DICOM is read or written."""
+    given = [name for name in _DICOM_ONLY if options[name]] + (["bits"] if options["bits"] != "16" else [])
+    if given:
+        spelt = {"structures_uid": "structures", "series_uid": "series", "plan_uid": "plan-uid"}
+        named = ", ".join(f"--{spelt.get(name, name)}" for name in given)
+        raise click.UsageError(f"{named} and --nifti do not go together: no DICOM is read or written")
+
+
+def _print(prediction: Any, as_json: bool) -> None:
     if as_json:
-        print_json(published.document().model_dump(mode="json"))
+        print_json(prediction.document().model_dump(mode="json"))
         return
-    click.echo(published.summary())
+    click.echo(prediction.summary())

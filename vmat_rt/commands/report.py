@@ -35,7 +35,10 @@ def command(
     compared with. The page needs no network and no script.
     """
     from vmat_rt.evaluate.report import Asked, report_evaluations
+    from vmat_rt.system.extras import require
 
+    if cohort is not None:
+        require("cohort", what="--cohort")
     written = report_evaluations(Asked(evaluations, runs, cohort, model, device), out)
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "files": [str(path.relative_to(out)) for path in written]})

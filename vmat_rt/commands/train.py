@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guarded, json_option, print_json
+from vmat_rt.commands.common import guarded, json_option, needs, print_json
 
 
 @click.command(
@@ -24,6 +24,7 @@ from vmat_rt.commands.common import guarded, json_option, print_json
 @click.option("--resume", is_flag=True, help="Go on with the run in OUT, exactly where its last checkpoint stands.")
 @json_option
 @guarded
+@needs("train")
 def command(
     recipe: str,
     settings: tuple[str, ...],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guarded
+from vmat_rt.commands.common import guarded, needs
 
 _WORK_LEFT = 4
 
@@ -23,6 +23,7 @@ _WORK_LEFT = 4
 @click.option("--listen", "port", type=click.IntRange(0, 65535), help="Receive studies over DICOM on this port.")
 @click.option("--ae", "ae_title", help="AE title of the DICOM node. Default: VMATRT.")
 @guarded
+@needs("service")
 def command(
     inbox: Path | None,
     outbox: Path | None,

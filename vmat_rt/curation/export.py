@@ -20,6 +20,7 @@ _BODY_PART: Final = {"prostate": "PELVIS", "head and neck": "HEADNECK"}
 _DEIDENTIFIED: Final = {
     "openkbp": "by the makers of OpenKBP",
     "dicom": "vmat-rt cohort: arrays only, no header was kept",
+    "images": "vmat-rt cohort: arrays only, no header was kept",
 }
 
 

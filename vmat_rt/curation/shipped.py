@@ -13,14 +13,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from vmat_rt.cohort.plan_folder import PlanFolder
@@ -30,7 +29,8 @@ from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.simulate import treated
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
 from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient
-from vmat_rt.system.processes import one_thread_workers, result_of
+from vmat_rt.strict import Strict, YamlError, load_yaml, reason
+from vmat_rt.system.processes import WorkerDiedError, run_tasks
 from vmat_rt.system.publish import published_folder
 
 log = logging.getLogger("vmat_rt")
@@ -40,18 +40,14 @@ DOSES = "doses"
 DREW_WITH = ("vmat-rt", "numpy", "scipy", "numba", "SimpleITK")
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ShippedCase(_Model):
+class ShippedCase(Strict):
     """record: as it stood in the cohort, with seed and index in its provenance."""
 
     record: CaseRecord
     dose_sha256: str
 
 
-class ShippedCohort(_Model):
+class ShippedCohort(Strict):
     """The content of cohort.yaml. versions: of the programs that it was made with, for whoever finds a difference."""
 
     schema_version: Literal[1] = 1
@@ -108,12 +104,9 @@ def read_shipped(folder: Path) -> ShippedCohort:
     if not path.is_file():
         raise ConfigError(f"{folder} is no shipped cohort: it has no {DESCRIPTION}")
     try:
-        return ShippedCohort.model_validate(yaml.load(path.read_bytes(), Loader=_LOADER))
-    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return ShippedCohort.model_validate(load_yaml(path.read_bytes()))
+    except (OSError, YamlError, ValidationError) as error:
+        raise ConfigError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def restore_cohort(folder: Path, cohort: Cohort, workers: int = 2, progress: bool = True) -> RestoreSummary:
@@ -121,7 +114,7 @@ def restore_cohort(folder: Path, cohort: Cohort, workers: int = 2, progress: boo
 
     A case whose anatomy or packed dose is not what was shipped is refused, and the others go on. Create the cohort with
     `read_shipped(folder).settings`. Raises ConfigError when the folder holds no shipped cohort or the cohort's grid or
-    protocol is another one, VmatError when a worker dies; the next run goes on from there.
+    protocol is another one. A case over which its worker dies is one of the problems, and the next run tries it again.
     """
     if workers < 1:
         raise ConfigError(f"{workers} processes cannot restore a cohort: it takes 1 or more")
@@ -144,14 +137,17 @@ def _without_content(record: CaseRecord) -> CaseRecord:
 
 def _restored(tasks: list[_Task], workers: int, progress: bool) -> Iterator[tuple[str, Problem | None]]:
     """Key and problem of each task, as they come."""
-    hidden = None if progress else True
-    with one_thread_workers(workers) as pool, tqdm(total=len(tasks), unit="case", disable=hidden) as bar:
-        keys = {pool.submit(restore_case, task): task.case.record.key for task in tasks}
-        for future in as_completed(keys):
-            seconds, problem = result_of(future)
-            log.info("%s %s %.1f s", keys[future], problem.code if problem else "restored", seconds)
+    with tqdm(total=len(tasks), unit="case", disable=None if progress else True) as bar:
+        for case in run_tasks(restore_case, tasks, workers):
+            key = case.task.case.record.key
+            problem: Problem | None
+            if isinstance(case.error, WorkerDiedError):
+                seconds, problem = 0.0, case.error.of(key).problems[0]
+            else:
+                seconds, problem = case.result()
+            log.info("%s %s %.1f s", key, problem.code if problem else "restored", seconds)
             bar.update()
-            yield keys[future], problem
+            yield key, problem
 
 
 def restore_case(task: _Task) -> tuple[float, Problem | None]:

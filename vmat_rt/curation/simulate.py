@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass, replace
 
 from tqdm import tqdm
@@ -28,15 +27,12 @@ from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, ModelError, VmatError
 from vmat_rt.phantom.anatomy.patient import Patient, anatomy_sha256, simulate_patient
 from vmat_rt.phantom.planning.plan import SimulatedPlan, plan_patient
-from vmat_rt.system.processes import one_thread_workers, result_of
+from vmat_rt.system.processes import WorkerDiedError, run_tasks
 
 log = logging.getLogger("vmat_rt")
 
 MOST_REFUSED_IN_A_ROW = 20
 """So many refusals one after another are no bad luck."""
-
-NOT_THE_CASE = {"DISK_FULL", "OUTPUT_NOT_WRITABLE"}
-"""Failures to store that say nothing of the case: nobody may note them as its refusal."""
 
 Number = str | int | float
 
@@ -102,28 +98,30 @@ class Outcome:
 def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progress: bool = True) -> SimulationSummary:
     """Fill the cohort with the first n accepted cases of this seed; those that are there already count.
 
-    Raises ConfigError when n or workers is no positive number, VmatError when a worker dies or plan after plan is
-    refused, InputError when the disk is full. What was finished stays, and the next run goes on from there.
+    Raises ConfigError when n or workers is not a positive number, VmatError when plan after plan is refused or a worker
+    dies over one again and again, InputError when the disk is full. What was finished stays, and the next run goes on
+    from there.
     """
     if n < 1 or workers < 1:
         raise ConfigError(f"{n} cases by {workers} processes cannot be simulated: both must be 1 or more")
     plans = PlanFolder.of(cohort.place)
     known = _known(cohort, plans)
     outcomes: list[Outcome] = []
-    with one_thread_workers(workers) as pool, tqdm(total=n, unit="case", disable=None if progress else True) as bar:
 
-        def begin(index: int) -> Future[Outcome]:
-            task = Task(cohort.place.root, plans, seed, index)
-            if task.key not in known:
-                return pool.submit(simulate_case, task)
-            future: Future[Outcome] = Future()
-            future.set_result(known[task.key])
-            return future
+    def task(index: int) -> Task:
+        return Task(cohort.place.root, plans, seed, index)
 
-        for outcome in first_accepted(begin, n, workers):
+    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+        tasks = (None if index is None else task(index) for index in indices)
+        for case in run_tasks(simulate_case, tasks, workers):
+            if isinstance(case.error, WorkerDiedError):
+                raise case.error.of(case.task.key)
+            _note(case.result(), plans)
+            yield case.result()
+
+    with tqdm(total=n, unit="case", disable=None if progress else True) as bar:
+        for outcome in first_accepted(simulated, n, lambda index: known.get(task(index).key)):
             outcomes.append(outcome)
-            if outcome.new:
-                _settle(outcome, plans)
             bar.update(not outcome.refused)
     cohort.reindex()
     accepted = sorted((o for o in outcomes if not o.refused), key=lambda outcome: outcome.key)
@@ -134,22 +132,71 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
     )
 
 
-def first_accepted(begin: Callable[[int], Future[Outcome]], n: int, at_once: int) -> Iterator[Outcome]:
-    """Outcomes as they come, of the indices up to the one whose plan is the n-th to be accepted, and of no other."""
-    running: set[Future[Outcome]] = set()
-    index = accepted = in_a_row = 0
-    while accepted < n:
-        while accepted + len(running) < n and len(running) < at_once:
-            running.add(begin(index))
+def first_accepted(
+    simulated: Callable[[Iterator[int | None]], Iterator[Outcome]],
+    n: int,
+    known: Callable[[int], Outcome | None] = lambda _: None,
+) -> Iterator[Outcome]:
+    """Outcomes as they come, of the indices up to the one whose plan is the n-th to be accepted, and of no other.
+
+    simulated: begins the indices that it takes, and gives their outcomes; None among them stands for an index that may
+    begin only when the outcome of an earlier one is given. known: the outcome of an index that needs no simulation.
+    """
+    tally = _Tally(n, known)
+    for outcome in simulated(tally.indices()):
+        tally.count(outcome)
+        yield from tally.settled()
+        yield outcome
+        tally.require_acceptances()
+    yield from tally.settled()
+
+
+class _Tally:
+    """How many plans were accepted and are at work: an index may begin while n exceeds the two."""
+
+    def __init__(self, n: int, known: Callable[[int], Outcome | None]) -> None:
+        self._n, self._known = n, known
+        self._accepted = self._begun = self._refused_in_a_row = 0
+        self._last_reason = ""
+        self._settled: list[Outcome] = []
+
+    def indices(self) -> Iterator[int | None]:
+        """Each index that is not known, None while no further may begin."""
+        index = 0
+        while self._accepted < self._n:
+            if self._accepted + self._begun >= self._n:
+                yield None
+                continue
+            outcome = self._known(index)
+            if outcome is None:
+                self._begun += 1
+                yield index
+            else:
+                self._count(outcome)
+                self._settled.append(outcome)
+                self.require_acceptances()
             index += 1
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            outcome = result_of(future)
-            accepted += not outcome.refused
-            in_a_row = in_a_row + 1 if outcome.refused else 0
-            yield outcome
-            if in_a_row >= MOST_REFUSED_IN_A_ROW:
-                raise VmatError(f"{in_a_row} plans one after another were refused, the last because: {outcome.refused}")
+
+    def count(self, outcome: Outcome) -> None:
+        """One that was begun has ended."""
+        self._begun -= 1
+        self._count(outcome)
+
+    def settled(self) -> Iterator[Outcome]:
+        """The known outcomes that were passed since the last call."""
+        while self._settled:
+            yield self._settled.pop(0)
+
+    def require_acceptances(self) -> None:
+        """Raises VmatError after MOST_REFUSED_IN_A_ROW refusals."""
+        if self._refused_in_a_row >= MOST_REFUSED_IN_A_ROW:
+            count, reason = self._refused_in_a_row, self._last_reason
+            raise VmatError(f"{count} plans one after another were refused, the last because: {reason}")
+
+    def _count(self, outcome: Outcome) -> None:
+        self._accepted += not outcome.refused
+        self._refused_in_a_row = self._refused_in_a_row + 1 if outcome.refused else 0
+        self._last_reason = outcome.refused
 
 
 def _known(cohort: Cohort, plans: PlanFolder) -> dict[str, Outcome]:
@@ -158,7 +205,7 @@ def _known(cohort: Cohort, plans: PlanFolder) -> dict[str, Outcome]:
     return {key: Outcome(key, reasons, new=False) for key, reasons in {**plans.refused(), **stored}.items()}
 
 
-def _settle(outcome: Outcome, plans: PlanFolder) -> None:
+def _note(outcome: Outcome, plans: PlanFolder) -> None:
     log.info("%s %s %.1f s", outcome.key, "refused" if outcome.refused else "simulated", outcome.seconds)
     if outcome.refused:
         plans.refuse(outcome.key, outcome.refused)
@@ -170,7 +217,7 @@ def simulate_case(task: Task) -> Outcome:
     try:
         refused = _simulated(task)
     except InputError as refusal:
-        if any(problem.code in NOT_THE_CASE for problem in refusal.problems):
+        if refusal.is_of_the_machine:
             raise
         refused = str(refusal)
     except ModelError as failure:  # a plan that cannot be one; the next run would find the same

@@ -14,10 +14,11 @@ from pydicom.dataset import Dataset
 from vmat_rt.case import Volume
 from vmat_rt.dicom.attributes import readable_header
 from vmat_rt.dicom.files import DicomFile, Kind, read_whole
-from vmat_rt.dicom.orientation import canonical_volume, cosines, signed_axis
+from vmat_rt.dicom.orientation import cosines
 from vmat_rt.dicom.pixels import hounsfield
 from vmat_rt.dicom.slice_gaps import gap_problems, name_slices
 from vmat_rt.errors import InputError, Problem, raise_errors
+from vmat_rt.geometry.orientation import canonical_volume, signed_axis
 
 _READERS = 4
 _SAME_PROBLEMS = 3

@@ -13,9 +13,10 @@ from vmat_rt.case import Volume
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.dose_meaning import DoseMeaning, meaning_of
 from vmat_rt.dicom.files import Kind, kind_of, read_whole
-from vmat_rt.dicom.orientation import canonical_volume, cosines, signed_axis
+from vmat_rt.dicom.orientation import cosines
 from vmat_rt.dicom.pixels import stored_values
 from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.geometry.orientation import canonical_volume, signed_axis
 
 _FRAMES_LIMIT = 10_000
 _SAME_MM = 0.01

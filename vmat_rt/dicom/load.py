@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from vmat_rt.assembly.placement import placement_problems
+from vmat_rt.assembly.required import found_body, missing_structures, no_target
 from vmat_rt.case import Case, Contours, Prescription, Structure, Volume
 from vmat_rt.dicom.gantry import seen_supine
-from vmat_rt.dicom.placement import placement_problems
 from vmat_rt.dicom.prescription import Given, find_prescription
 from vmat_rt.dicom.structures import StructureSet
 from vmat_rt.dicom.study import Study
 from vmat_rt.errors import InputError, Problem, raise_errors, warning
-from vmat_rt.geometry.body import body_from_ct
-from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.naming import NameMap, agreed_names, map_names
 from vmat_rt.protocol import Protocol
-
-_CONTOUR_IT = "Contour it, or add the name it has here to the aliases of a site protocol (--protocol my.yaml)."
-
 
 NOTHING_GIVEN = Given()
 
@@ -46,17 +40,16 @@ def load_case(study: Study, protocol: Protocol, given: Given = NOTHING_GIVEN) ->
     problems = [*study.problems, *name_problems]
     problems += [problem for one in named for problem in (*one.problems, *_placement(one, ct))]
     structures = {s.name: s for s in (one.structure for one in named) if s.name is not None and s.shape is not None}
-    problems += _missing({one.structure.name for one in named}, protocol)
+    problems += missing_structures({one.structure.name for one in named}, protocol)
     problems += position_problems(study)
     prescribed, prescription_problems = find_prescription([one.structure for one in named], protocol, study.plan, given)
     problems += prescription_problems
     raise_errors(problems)
-    assert prescribed is not None  # a case without contoured target was refused by _missing
+    assert prescribed is not None  # a case without contoured target was refused by missing_structures
     body = structures.get(protocol.body_name)
     if body is None:
-        body = _body(ct, protocol.body_name, structures.values())
-        message = f"{protocol.body_name} is not contoured; the patient outline was found in the CT."
-        problems.append(warning("NO_EXTERNAL", message, "Check the outline in the report."))
+        body, told = found_body(ct, protocol.body_name, structures.values())
+        problems.append(told)
     return Case(
         key=study.key,
         ct=ct,
@@ -97,7 +90,7 @@ def prescription_for(
     """
     found, problems = find_prescription(structures, protocol, study.plan, given)
     if found is None:
-        raise InputError(problems or [_no_target(sorted(spec.name for spec in protocol.with_role("target")))])
+        raise InputError(problems or [no_target(sorted(spec.name for spec in protocol.with_role("target")))])
     return found
 
 
@@ -106,39 +99,6 @@ def structure_problems(study: Study, protocol: Protocol | None) -> tuple[Problem
     named, problems = _named(study.structure_set, protocol)
     placed = [] if study.ct is None else [p for one in named for p in _placement(one, study.ct.volume)]
     return (*problems, *(problem for one in named for problem in one.problems), *placed)
-
-
-def choose_protocol(roi_names: Iterable[str], protocols: Iterable[Protocol]) -> Protocol:
-    """The protocol whose required targets are all among the contoured ROIs and that maps the most of them.
-
-    Where none has all its targets, the one that maps the most ROIs of those that have one: what it misses is then told
-    by `load_case`. Raises InputError: TARGET_MISSING when no protocol finds a target, PROTOCOL_UNCLEAR when several
-    fit equally well.
-    """
-    names, protocols = list(roi_names), list(protocols)
-    found = {p.name: {name for name in map_names(names, p).names.values() if name is not None} for p in protocols}
-    any_target = [p for p in protocols if found[p.name] & {spec.name for spec in p.with_role("target")}]
-    if not any_target:
-        looked_for = "; ".join(f"{p.name}: {', '.join(_target_names(p))}" for p in protocols)
-        raise InputError(Problem("TARGET_MISSING", f"No target is contoured. Looked for {looked_for}.", _CONTOUR_IT))
-    whole = [p for p in any_target if set(_target_names(p)) <= found[p.name]]
-    fitting = whole or any_target
-    most = max(len(found[p.name]) for p in fitting)
-    best = [p for p in fitting if len(found[p.name]) == most]
-    if len(best) == 1:
-        return best[0]
-    candidates = ", ".join(f"{p.name} ({len(found[p.name])} ROIs)" for p in best)
-    why = "fit equally well" if whole else "fit equally well, but none has all its targets contoured"
-    raise InputError(
-        Problem("PROTOCOL_UNCLEAR", f"Which protocol holds is unclear: {candidates} {why}.", "Name it with --protocol.")
-    )
-
-
-def _target_names(protocol: Protocol) -> tuple[str, ...]:
-    """The required targets; every target where none is required."""
-    targets = protocol.with_role("target")
-    required = tuple(spec.name for spec in targets if spec.required)
-    return required or tuple(spec.name for spec in targets)
 
 
 def _named(structure_set: StructureSet, protocol: Protocol | None) -> tuple[list[_Named], list[Problem]]:
@@ -159,37 +119,6 @@ def _placement(one: _Named, ct: Volume) -> tuple[Problem, ...]:
         return ()
     problems = placement_problems(one.structure, ct.grid)
     return problems if one.structure.name is not None else tuple(_as_warning(problem) for problem in problems)
-
-
-def _missing(drawn: Container[str | None], protocol: Protocol) -> list[Problem]:
-    problems = []
-    for spec in protocol.structures:
-        if spec.required and spec.role != "body" and spec.name not in drawn:
-            code = "TARGET_MISSING" if spec.role == "target" else "STRUCTURE_MISSING"
-            kind = "target" if spec.role == "target" else "structure"
-            looked_for = ", ".join((spec.name, *spec.aliases))
-            message = f"The {kind} {spec.name} is not contoured. Looked for ROIs called {looked_for}."
-            problems.append(Problem(code, message, _CONTOUR_IT))
-    targets = [spec.name for spec in protocol.with_role("target")]
-    if not problems and not any(name in drawn for name in targets):
-        problems.append(_no_target(targets))
-    return problems
-
-
-def _no_target(looked_for: Iterable[str]) -> Problem:
-    message = f"No target is contoured. Looked for {', '.join(looked_for)}."
-    return Problem("TARGET_MISSING", message, _CONTOUR_IT)
-
-
-def _body(ct: Volume, name: str, structures: Iterable[Structure]) -> Structure:
-    """The outline found in the CT and what is contoured: a mapped structure is part of the patient, whatever its HU.
-
-    A CT that was blanked outside the treated region, or a bolus of air, must not cut structures off.
-    """
-    fraction = body_from_ct(ct).array
-    for structure in structures:
-        np.maximum(fraction, structure_fraction(structure, ct.grid), out=fraction)
-    return Structure("found in CT", name, Volume(ct.grid, fraction))
 
 
 def _angles_deg(study: Study) -> tuple[float, ...]:

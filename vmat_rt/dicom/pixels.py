@@ -12,7 +12,7 @@ from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.errors import InputError, Problem
 
 Stored = NDArray[np.signedinteger | np.unsignedinteger | np.floating]
-AIR_HU = -1024.0
+_PADDING_HU = -1024.0
 _HIGHEST_PLAUSIBLE_HU = 32767.0
 _SIDE_LIMIT = 8192
 _VOXEL_LIMIT = 2_000_000_000
@@ -36,7 +36,7 @@ def hounsfield(slice_: Attributes) -> NDArray[np.float32]:
         hu = hu * np.float32(slope) + np.float32(intercept)
     padding = _padding(slice_, stored)
     if padding is not None:
-        hu[padding & ((hu < AIR_HU) | (hu > _HIGHEST_PLAUSIBLE_HU))] = AIR_HU
+        hu[padding & ((hu < _PADDING_HU) | (hu > _HIGHEST_PLAUSIBLE_HU))] = _PADDING_HU
     return hu
 
 

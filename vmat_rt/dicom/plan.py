@@ -19,7 +19,6 @@ _ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
 _ARC_STEP_DEG = 10.0
 _TURNING = {"CW", "CC"}
 _ROUNDING_DEG = 0.05  # machines give angles to a tenth of a degree
-_Pass = tuple[float, float, str]  # gantry angle at its start, at its end, and the way of turning
 _IMAGING = {"SETUP", "TREATMENT_BEAM_DRR", "OPEN_PORTFILM", "TRMT_PORTFILM", "MACHINE_QA"}
 
 
@@ -107,6 +106,19 @@ def _couch_turned(beam: Attributes) -> bool:
     return angle is not None and abs((angle + 180) % 360 - 180) > 1.0
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """The gantry from one control point to the next. turning: CW, towards larger angles, or CC."""
+
+    start_deg: float
+    stop_deg: float
+    turning: str
+
+    @property
+    def swept_deg(self) -> float:
+        return (self.stop_deg - self.start_deg if self.turning == "CW" else self.start_deg - self.stop_deg) % 360.0
+
+
 def _directions(beam: Attributes) -> set[float]:
     """Gantry angles that stand for a beam: its own for each static one, those of `_arc_directions` for an arc.
 
@@ -122,7 +134,7 @@ def _directions(beam: Attributes) -> set[float]:
         if following is None:
             continue
         if turning in _TURNING and angle is not None:
-            passes.append((angle, following, turning))
+            passes.append(_Pass(angle, following, turning))
         elif onward not in _TURNING:
             angles.add(following)
         angle, turning = following, onward or turning
@@ -135,10 +147,10 @@ def _arc_directions(passes: list[_Pass]) -> set[float]:
     Coarse control points are what a plan was computed at; finer ones only cost time, coarser ones leave gaps.
     """
     low, high = COARSE_STEP_DEG
-    steps = [(b - a if turning == "CW" else a - b) % 360.0 for a, b, turning in passes]
+    steps = [one.swept_deg for one in passes]
     if len(steps) >= FEWEST_IN_ARC - 1 and low - _ROUNDING_DEG <= min(steps) and max(steps) <= high + _ROUNDING_DEG:
-        return {angle for start, stop, _ in passes for angle in (start, stop)}
-    return {angle for start, stop, turning in passes for angle in _passed(start, stop, turning)}
+        return {angle for one in passes for angle in (one.start_deg, one.stop_deg)}
+    return {angle for one in passes for angle in _passed(one)}
 
 
 def _first_direction(beam: Attributes) -> set[float]:
@@ -147,9 +159,9 @@ def _first_direction(beam: Attributes) -> set[float]:
     return {angle % 360.0 for angle in stated[:1] if angle is not None}
 
 
-def _passed(start_deg: float, stop_deg: float, turning: str) -> Iterator[float]:
-    """Multiples of 10 degrees passed from start to stop, both included; CW is towards larger angles."""
-    low, high = (start_deg, stop_deg) if turning == "CW" else (stop_deg, start_deg)
+def _passed(one: _Pass) -> Iterator[float]:
+    """Multiples of 10 degrees passed from start to stop, both included."""
+    low, high = (one.start_deg, one.stop_deg) if one.turning == "CW" else (one.stop_deg, one.start_deg)
     high += 360.0 if high < low else 0.0
     for step in np.arange(np.ceil(low / _ARC_STEP_DEG), np.floor(high / _ARC_STEP_DEG) + 1):
         yield float(step * _ARC_STEP_DEG % 360.0)

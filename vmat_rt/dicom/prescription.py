@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vmat_rt.assembly.prescription import COMMAND_LINE, PLAN, PROTOCOL, not_contoured, targets_meant
 from vmat_rt.case import Prescription, Structure
 from vmat_rt.dicom.dose_names import contradicts, names_dose, same_dose
 from vmat_rt.dicom.placed_doses import PlacedDoses, place_doses
@@ -20,14 +21,11 @@ from vmat_rt.dicom.prescription_problems import (
     contradicting,
     dose_unknown,
     fractions_unknown,
-    not_contoured,
     shorten,
 )
 from vmat_rt.errors import ConfigError, Problem
-from vmat_rt.naming import alias_table, fold
 from vmat_rt.protocol import Protocol
 
-_USER, _PLAN, _PROTOCOL = "command line", "plan", "protocol default"
 _LONGEST_NAME = 48
 
 
@@ -53,7 +51,7 @@ def find_prescription(
     told = _told(given.dose_gy, protocol)
     placed = PlacedDoses() if plan is None else place_doses(plan, protocol, structures, targets)
     defaults = _defaults(targets, protocol, plan, given, placed)
-    dose_gy, used = _chosen(targets, ((_USER, told), (_PLAN, placed.dose_gy), (_PROTOCOL, defaults)))
+    dose_gy, used = _chosen(targets, ((COMMAND_LINE, told), (PLAN, placed.dose_gy), (PROTOCOL, defaults)))
     fractions, said_by = _fractions(plan, protocol, given, dose_gy)
     without = [target for name, target in targets.items() if name not in dose_gy]
     problems = [dose_unknown(target, targets, plan, _why_no_default(target, given)) for target in without]
@@ -62,8 +60,8 @@ def find_prescription(
         problems.append(fractions_unknown(dose_gy, plan))
     if problems or not dose_gy or fractions is None:
         return None, tuple(problems)
-    problems += placed.problems if _PLAN in used else ()
-    if _PROTOCOL in used:
+    problems += placed.problems if PLAN in used else ()
+    if PROTOCOL in used:
         problems.append(assumed(defaults, protocol, "there is no plan" if plan is None else "the plan does not say it"))
     problems += [
         contradicting(targets[n], dose) for n, dose in dose_gy.items() if contradicts(targets[n].roi_name, dose)
@@ -89,15 +87,10 @@ def _chosen(
 
 
 def _told(given_gy: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
-    table = alias_table(protocol)
-    targets = {spec.name for spec in protocol.with_role("target")}
-    doses: dict[str, float] = {}
-    for label, dose in given_gy.items():
-        name = table.get(fold(label))
-        if name not in targets:
-            known = ", ".join(sorted(targets))
-            raise ConfigError(f"{label!r} is not a target of the protocol {protocol.name}; its targets are {known}")
-        doses[str(name)] = dose
+    doses, unknown = targets_meant(given_gy, protocol)
+    if unknown:
+        known = ", ".join(sorted(spec.name for spec in protocol.with_role("target")))
+        raise ConfigError(f"{unknown[0]!r} is not a target of the protocol {protocol.name}; its targets are {known}")
     return doses
 
 
@@ -132,9 +125,9 @@ def _fractions(
 ) -> tuple[int | None, str]:
     """The user's, the plan's; without a plan the protocol's, unless a dose is not the one that it gives."""
     if given.fractions is not None:
-        return given.fractions, _USER
+        return given.fractions, COMMAND_LINE
     if plan is not None:
-        return plan.fractions, _PLAN
+        return plan.fractions, PLAN
     defaults = protocol.default_prescription_gy()
     own = all(same_dose(dose, defaults.get(name, dose)) for name, dose in dose_gy.items())
-    return (protocol.fractions if own else None), _PROTOCOL
+    return (protocol.fractions if own else None), PROTOCOL

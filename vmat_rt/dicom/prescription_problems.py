@@ -72,9 +72,5 @@ def _spelled(doses_gy: Mapping[str, float]) -> str:
     return " ".join(f"--prescription {name}={dose:g}" for name, dose in doses_gy.items())
 
 
-def not_contoured(name: str) -> Problem:
-    return Problem("TARGET_MISSING", f"A dose is given for {name}, which is not contoured.", "Contour it or omit it.")
-
-
 def shorten(text: str) -> str:
     return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 3] + "..."

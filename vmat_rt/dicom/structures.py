@@ -86,6 +86,17 @@ def referenced_images(source: Attributes) -> dict[str, frozenset[str]]:
     return images
 
 
+@dataclass(frozen=True)
+class _Surroundings:
+    """What the CT and the other ROIs say of one: its frame of reference, and the thickness that a plane stands for
+    where the ROI has one plane or two; None where nothing tells it.
+    """
+
+    frame_uid: str
+    one_plane_mm: float | None
+    two_planes_mm: float | None
+
+
 def read_structures(source: Attributes, frame_uid: str | None = None, slice_mm: float | None = None) -> StructureSet:
     """The ROIs of an RTSTRUCT.
 
@@ -105,9 +116,9 @@ def read_structures(source: Attributes, frame_uid: str | None = None, slice_mm: 
     for number, _, contours, faults in gathered:
         faults.shared_number = number if contours and numbers.count(number) > 1 else None
     usual = _usual_spacing([_planes_z(contours) for _, _, contours, _ in gathered])
-    hints = (slice_mm or usual, usual or slice_mm)
+    surroundings = _Surroundings(frame, slice_mm or usual, usual or slice_mm)
     rois = tuple(
-        replace(_roi(number, roi, contours, faults, (frame, hints)), interpreted_type=types.get(number, ""))
+        replace(_roi(number, roi, contours, faults, surroundings), interpreted_type=types.get(number, ""))
         for number, roi, contours, faults in gathered
     )
     sop_uid, label = source.text("SOPInstanceUID"), source.text("StructureSetLabel")
@@ -192,34 +203,32 @@ def _roi(
     roi: _Declared,
     contours: list[PlanarContour],
     faults: RoiFaults,
-    frame_and_hints: tuple[str, tuple[float | None, float | None]],
+    surroundings: _Surroundings,
 ) -> Roi:
-    frame_uid, (for_one_plane, for_two_planes) = frame_and_hints
     planes = tuple(_one_plane(plane, faults) for plane in _planes(contours))
     if not planes:
         faults.nothing_left = True
         return Roi(number, roi.name, None, faults.problems())
     gaps = np.diff([plane.z_mm for plane in planes])
-    slab = _slab_mm(gaps, for_one_plane, for_two_planes)
+    slab = _slab_mm(gaps, surroundings)
     faults.unknown_thickness = slab is None
     usable = not faults.errors()
     if slab is not None and usable:
         faults.skipped_mm = [
             (planes[i].z_mm, planes[i + 1].z_mm) for i in np.flatnonzero(gaps > 1.5 * slab + PLANE_TOLERANCE_MM)
         ]
-    contours_found = Contours(planes, slab, frame_uid) if slab is not None and usable else None
+    contours_found = Contours(planes, slab, surroundings.frame_uid) if slab is not None and usable else None
     return Roi(number, roi.name, contours_found, faults.problems())
 
 
-def _slab_mm(
-    gaps: np.ndarray[tuple[int], np.dtype[np.float64]], for_one_plane: float | None, for_two_planes: float | None
-) -> float | None:
+def _slab_mm(gaps: np.ndarray[tuple[int], np.dtype[np.float64]], surroundings: _Surroundings) -> float | None:
     """The thickness that one plane stands for; two planes far apart are two islands, not one thick slab."""
     if gaps.size == 0:
-        return for_one_plane
+        return surroundings.one_plane_mm
     usual = _lower_median(gaps)
-    if gaps.size == 1 and for_two_planes is not None and usual > 1.5 * for_two_planes:
-        return for_two_planes
+    two_planes_mm = surroundings.two_planes_mm
+    if gaps.size == 1 and two_planes_mm is not None and usual > 1.5 * two_planes_mm:
+        return two_planes_mm
     return usual
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Never, TypeVar
 
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.ct import CtSeries, read_ct
@@ -229,5 +229,5 @@ def _optional(read: Callable[[], _T], what: str) -> tuple[_T | None, tuple[Probl
         )
 
 
-def _refuse(code: str, message: str, remedy: str) -> None:
+def _refuse(code: str, message: str, remedy: str) -> Never:
     raise InputError(Problem(code, message, remedy))

@@ -51,26 +51,22 @@ class Pair:
 
 def pairs_of(document: CaseDocument) -> list[Pair]:
     """Targets: coverage and hot spot; organs: mean and near-maximum dose; the metrics of the protocol's goals."""
-    found: dict[tuple[str, str], Pair] = {}
+    pairs: list[Pair] = []
     for structure in document.structures:
         prescribed = structure.prescription_gy is not None
         for metric, worse in (_TARGET if prescribed else _ORGAN).items():
-            values = structure.reference.get(metric), structure.predicted.get(metric)
-            _put(found, (structure.name, metric, "Gy", worse), values)
+            clinical, predicted = structure.reference.get(metric), structure.predicted.get(metric)
+            if clinical is not None and predicted is not None:
+                pairs.append(Pair(structure.name, metric, "Gy", worse, clinical, predicted))
     for goal in document.goals:
         direction: Worse = "higher" if goal.comparison in {"<", "<="} else "lower"
-        _put(found, (goal.structure, goal.metric, goal.unit, direction), (goal.reference, goal.predicted))
+        if goal.reference is not None and goal.predicted is not None:
+            pairs.append(Pair(goal.structure, goal.metric, goal.unit, direction, goal.reference, goal.predicted))
+    # Several goals may ask for one metric; it counts once, as it was asked for first.
+    found: dict[tuple[str, str], Pair] = {}
+    for pair in pairs:
+        found.setdefault(pair.name, pair)
     return list(found.values())
-
-
-def _put(
-    found: dict[tuple[str, str], Pair], what: tuple[str, str, str, Worse], values: tuple[float | None, float | None]
-) -> None:
-    """Several goals may ask for one metric; it counts once."""
-    clinical, predicted = values
-    structure, metric, unit, worse = what
-    if clinical is not None and predicted is not None:
-        found.setdefault((structure, metric), Pair(structure, metric, unit, worse, clinical, predicted))
 
 
 def against_clinical(

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from vmat_rt import __version__
 from vmat_rt.errors import ConfigError
-from vmat_rt.evaluate.local import alone
+from vmat_rt.system.processes import Finished, tried_alone
 
-Item = TypeVar("Item")
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 WAIT_SECONDS = 60.0
@@ -18,9 +18,9 @@ WAIT_SECONDS = 60.0
 
 
 def run_on_dask(
-    work: Callable[[Item], Result], tasks: Sequence[Item], address: str, wait_seconds: float = WAIT_SECONDS
-) -> Iterator[tuple[Item, Result | Exception]]:
-    """As run_local, over the workers of the scheduler at `address` (tcp://host:8786).
+    work: Callable[[Task], Result], tasks: Sequence[Task], address: str, wait_seconds: float = WAIT_SECONDS
+) -> Iterator[Finished[Task, Result]]:
+    """As run_tasks, over the workers of the scheduler at `address` (tcp://host:8786).
 
     A task that Dask gives up because workers died over it is tried again alone when all others are done. Raises
     ConfigError when no scheduler answers, it has no workers, or they run another version of vmat-rt.
@@ -33,31 +33,32 @@ def run_on_dask(
         raise ConfigError(f"no Dask scheduler answers at {address}: {error}") from error
     with client:
         _require_workers(client, address, wait_seconds)
-        suspects: list[Item] = []
-        futures = {client.submit(work, task, pure=False): task for task in tasks}
+        suspects: list[tuple[int, Task]] = []
+        futures = {client.submit(work, task, pure=False): (number, task) for number, task in enumerate(tasks)}
         for future in as_completed(list(futures), loop=client.loop):  # type: ignore[no-untyped-call]
-            task, result = futures.pop(future), _settled(future)
+            number, task = futures.pop(future)
+            finished = _finished(future, number, task)
             future.release()
-            if result is None:
-                suspects.append(task)
+            if finished is None:
+                suspects.append((number, task))
             else:
-                yield task, result
-        for task in suspects:
-            yield task, alone(partial(_tried, client, work, task))
+                yield finished
+        for number, task in suspects:
+            yield tried_alone(partial(_tried, client, work, number, task), number, task)
 
 
-def _tried(client: Any, work: Callable[[Item], Result], task: Item) -> Any:
-    return _settled(client.submit(work, task, pure=False))
+def _tried(client: Any, work: Callable[[Task], Result], number: int, task: Task) -> Finished[Task, Result] | None:
+    return _finished(client.submit(work, task, pure=False), number, task)
 
 
-def _settled(future: Any) -> Any:
+def _finished(future: Any, number: int, task: Task) -> Finished[Task, Any] | None:
     """What the task returned or raised, or None when Dask gave it up because workers died over it."""
     from distributed.scheduler import KilledWorker
 
     failure = future.exception()
     if isinstance(failure, KilledWorker):
         return None
-    return future.result() if failure is None else failure
+    return Finished(number, task, future.result()) if failure is None else Finished(number, task, error=failure)
 
 
 def _require_workers(client: Any, address: str, wait_seconds: float) -> None:

@@ -83,9 +83,9 @@ def measure(case: Case, dose: Volume, protocol: Protocol, *, with_gamma: bool, o
     metrics = _voxel_errors(reference, dose, body, targets)
     if with_gamma:
         metrics |= _gamma(reference, dose, body, targets)
-    dvhs = [_dvhs(case, structures, protocol, volume) for volume in (dose, reference)]
-    results = [_compared(structure, case, protocol, (dvhs[0], dvhs[1])) for structure in structures.values()]
-    goals = _goals(case, protocol, (dvhs[0], dvhs[1]))
+    dvhs = _BothDvhs(*(_dvhs(case, structures, protocol, volume) for volume in (dose, reference)))
+    results = [_compared(structure, case, protocol, dvhs) for structure in structures.values()]
+    goals = _goals(case, protocol, dvhs)
     scores = _openkbp(case, dose, protocol) if openkbp else None
     metrics |= _gaps(results) | _asymmetries(results) | _goal_shares(goals)
     if scores is not None:
@@ -93,6 +93,14 @@ def measure(case: Case, dose: Volume, protocol: Protocol, *, with_gamma: bool, o
         entries = list(scores.dvh_errors_gy.values())
         metrics["openkbp_dvh_score"] = float(np.mean(entries)) if entries else None
     return Measures(metrics, results, goals, scores)
+
+
+@dataclass(frozen=True)
+class _BothDvhs:
+    """By TG-263 name, in the predicted dose and in the reference."""
+
+    predicted: dict[str, Dvh]
+    reference: dict[str, Dvh]
 
 
 def reference_of(case: Case) -> Volume:
@@ -154,11 +162,9 @@ def _dvhs(case: Case, structures: Mapping[str, Structure], protocol: Protocol, d
     return {name: found[name] for name in structures}
 
 
-def _compared(
-    structure: Structure, case: Case, protocol: Protocol, dvhs: tuple[dict[str, Dvh], dict[str, Dvh]]
-) -> StructureResult:
+def _compared(structure: Structure, case: Case, protocol: Protocol, dvhs: _BothDvhs) -> StructureResult:
     name = structure.name or structure.roi_name
-    predicted, reference = dvhs[0][name], dvhs[1][name]
+    predicted, reference = dvhs.predicted[name], dvhs.reference[name]
     target = name in case.targets()
     metrics = TARGET_METRICS if target else STRUCTURE_METRICS
     roles = {spec.name: spec.role for spec in protocol.structures}
@@ -213,8 +219,9 @@ def _difference(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
 
 
-def _goals(case: Case, protocol: Protocol, dvhs: tuple[dict[str, Dvh], dict[str, Dvh]]) -> list[GoalOutcome]:
-    predicted, reference = (check_goal_sets(protocol, found.values(), case.prescription) for found in dvhs)
+def _goals(case: Case, protocol: Protocol, dvhs: _BothDvhs) -> list[GoalOutcome]:
+    predicted = check_goal_sets(protocol, dvhs.predicted.values(), case.prescription)
+    reference = check_goal_sets(protocol, dvhs.reference.values(), case.prescription)
     return [
         _goal(name, mine, theirs)
         for name in predicted

@@ -33,7 +33,7 @@ class LastDose:
             key = (bundle.identity.sha256, content)
             if self._found is None or self._key != key:
                 started = time.perf_counter()
-                dose = load_predictor(bundle, device).predict(case, grid)
+                dose = load_predictor(bundle, device).predict(case, grid).dose.array
                 dose.setflags(write=False)
                 self._key, self._found = key, Predicted(dose, time.perf_counter() - started)
                 return Predicted(dose, 0.0)
@@ -47,11 +47,7 @@ def predicted_gy(bundle: Bundle, case: Case, grid: Grid, content: str, device: s
     """Any bundle's dose of a case; geometric ones, alone or as a network's prior, are predicted once in a row."""
     if bundle.manifest.kind == "geometric":
         return _LAST.predict(bundle, case, grid, content, device)
-    predictor, prior = load_predictor(bundle, device), prior_bundle(bundle)
-    if prior is None:
-        return Predicted(predictor.predict(case, grid), 0.0)
-    from vmat_rt.nn.infer import CorrectingPredictor
-
-    assert isinstance(predictor, CorrectingPredictor)
-    known = _LAST.predict(prior, case, grid, content, device)
-    return Predicted(predictor.network.predict(case, grid, known.dose_gy), known.spared_s)
+    prior = prior_bundle(bundle)
+    known = None if prior is None else _LAST.predict(prior, case, grid, content, device)
+    predicted = load_predictor(bundle, device).predict(case, grid, None if known is None else known.dose_gy)
+    return Predicted(predicted.dose.array, 0.0 if known is None else known.spared_s)

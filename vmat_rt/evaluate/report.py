@@ -6,16 +6,13 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from vmat_rt.bundle import Bundle
 from vmat_rt.case import Case, Volume
-from vmat_rt.cohort.split import Part, Splits
-from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, VmatError
-from vmat_rt.evaluate.work import on_reference_grid
 from vmat_rt.grid import Grid
 from vmat_rt.protocol import load_protocol
 from vmat_rt.report.evaluation.exemplars import Choice, Exemplar, choose
@@ -25,6 +22,10 @@ from vmat_rt.report.evaluation.read import read_evaluations
 from vmat_rt.report.evaluation.runs import known_bundles, read_run
 from vmat_rt.report.evaluation.sections import Material
 from vmat_rt.system.publish import published_folder
+
+if TYPE_CHECKING:
+    # A report without --cohort needs no zarr.
+    from vmat_rt.cohort.store import Cohort
 
 _NO_COHORT = (
     "No cohort was given, so there is no CT to draw on: name it with --cohort. Doses are shown as evaluated where "
@@ -75,6 +76,8 @@ def gather(asked: Asked) -> Material:
     if asked.cohort is None:
         reasons.append(_NO_COHORT)
     else:
+        from vmat_rt.cohort.store import Cohort
+
         cohort = Cohort.open(asked.cohort)
         splits = _sizes(cohort)
         source = _Source(cohort, focus, bundles, asked.device)
@@ -92,6 +95,8 @@ def _focus(pooled: Pooled, name: str | None) -> Model:
 
 def _sizes(cohort: Cohort) -> dict[str, dict[str, int]]:
     """Number of cases by seed and part; empty for a cohort without splits."""
+    from vmat_rt.cohort.split import Part, Splits
+
     try:
         splits = Splits.read(cohort)
     except ConfigError:
@@ -142,6 +147,8 @@ class _Source:
                 "its dose was not saved and the model is not at hand: evaluate with --save-dose, or name its run "
                 "with --run"
             )
+        from vmat_rt.evaluate.work import on_reference_grid
+
         return on_reference_grid(case, bundle, self.cohort, self.device)[0]
 
 

@@ -15,12 +15,12 @@ from vmat_rt.evaluate.aggregate import aggregate, result_rows
 from vmat_rt.evaluate.clinical import against_clinical
 from vmat_rt.evaluate.cluster import run_on_dask
 from vmat_rt.evaluate.folder import CASES, SPREAD, EvaluationFolder
-from vmat_rt.evaluate.local import run_local
 from vmat_rt.evaluate.measures import METRICS
 from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for, unseen
 from vmat_rt.evaluate.work import Outcome, Task, evaluate_task, failed
 from vmat_rt.metrics.statistics.paired import FEW_CASES, NARROW
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, EvaluatedCohort
+from vmat_rt.system.processes import Finished, run_tasks
 
 log = logging.getLogger("vmat_rt")
 
@@ -125,18 +125,18 @@ def _settled(folder: EvaluationFolder, tasks: Sequence[Task], part: str, means: 
         return [documents[task] for task in tasks]
     bar = tqdm(total=len(open_tasks), desc=part, unit="case", disable=None if means.progress else True)
     with bar:
-        for task, result in _computed(open_tasks, means):
-            outcome = result if isinstance(result, Outcome) else failed(task, result)
-            folder.keep(task, outcome, part)
-            documents[task] = outcome.document
+        for finished in _computed(open_tasks, means):
+            outcome = finished.result() if finished.error is None else failed(finished.task, finished.error)
+            folder.keep(finished.task, outcome, part)
+            documents[finished.task] = outcome.document
             bar.update()
     return [documents[task] for task in tasks]
 
 
-def _computed(tasks: Sequence[Task], means: Means) -> Iterator[tuple[Task, Outcome | Exception]]:
+def _computed(tasks: Sequence[Task], means: Means) -> Iterator[Finished[Task, Outcome]]:
     if means.scheduler is not None:
         return run_on_dask(evaluate_task, tasks, means.scheduler)
-    return run_local(evaluate_task, tasks, means.workers)
+    return run_tasks(evaluate_task, tasks, means.workers)
 
 
 def _document(

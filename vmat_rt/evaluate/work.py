@@ -152,7 +152,7 @@ def on_reference_grid(case: Case, bundle: Bundle, cohort: Cohort, device: str) -
         found = predicted_gy(bundle, blind, grid, cohort.record(case.key).content_sha256, device)
         return Volume(grid, found.dose_gy), 100.0, found.spared_s
     raise_errors(cut_off_problems(case, model_grid(bundle.manifest.grid, case)))
-    dose = predict_dose(case, bundle, device)
+    dose = predict_dose(case, bundle, device).dose
     body = structure_fraction(case.body, grid)
     reached = resample(Volume(dose.grid, np.ones(dose.grid.shape, np.float32)), grid, 0.0, "nearest").array
     return resample(dose, grid, 0.0, "cubic"), float(100 * (body * reached).sum() / max(body.sum(), 1e-9)), 0.0

@@ -65,10 +65,10 @@ def contents_problems(measures: Measures) -> Iterator[Problem]:
             yield warning("CONTENTS_UNUSUAL", message, _ELSEWHERE)
 
 
-def placement_problems(measures: Measures, targets: tuple[str, ...]) -> Iterator[Problem]:
+def placement_problems(measures: Measures, targets: tuple[str, ...], outline: bool) -> Iterator[Problem]:
     """Targets outside the body, and an outline that is not the patient's: doubtful or, if gross, errors."""
     doubtful, gross = BODY_IN_AIR
-    if measures.body_in_air > doubtful:
+    if outline and measures.body_in_air > doubtful:
         message = f"{100 * measures.body_in_air:.0f} % of the contoured outline is air around the patient in the CT."
         yield _graded("BODY_NOT_PATIENT", message, measures.body_in_air > gross)
     for name in targets:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from vmat_rt.case import Case, Structure, Volume
+from vmat_rt.case import Case, Prescription, Structure, Volume
 from vmat_rt.errors import Problem, warning
 from vmat_rt.geometry.rasterize import volume_cc, volume_inside_cc
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
@@ -41,12 +41,22 @@ def dose_problems(case: Case) -> Iterator[Problem]:
         return
     dvhs = compute_dvhs(targets, dose, metrics=("D95%", "D50%"))
     ordered = list(zip(targets, dvhs.values(), strict=True))
-    wrong = _scale_problem(ordered[0], case)
+    wrong = scale_problem(*ordered[0], case.prescription)
     if wrong is not None:
         yield wrong
         return
     yield from _d95_problems(ordered, case)
     yield from _cut_off_dose(case, dose)
+
+
+def reference_problem(case: Case) -> Problem | None:
+    """What makes the case's reference dose another thing than the dose of its whole plan, if anything."""
+    name = next(iter(case.targets()), None)
+    if case.reference_dose is None or name is None:
+        return None
+    target = case.structures[name]
+    (dvh,) = compute_dvhs([target], case.reference_dose, metrics=("D95%", "D50%")).values()
+    return scale_problem(target, dvh, case.prescription)
 
 
 def _uncovered(targets: list[Structure], dose: Volume) -> Iterator[Problem]:
@@ -59,14 +69,16 @@ def _uncovered(targets: list[Structure], dose: Volume) -> Iterator[Problem]:
             yield Problem("TARGET_NOT_COVERED", message, "Compute the dose on a grid that holds all targets.")
 
 
-def _scale_problem(highest: tuple[Structure, Dvh], case: Case) -> Problem | None:
-    """By the median: that of one beam is spread over the target, so D95 alone would tell less."""
-    target, dvh = highest
-    prescribed_gy = case.targets()[str(target.name)]
+def scale_problem(target: Structure, dvh: Dvh, prescription: Prescription) -> Problem | None:
+    """Whether a dose is that of one fraction or beam, or in other units, by its median in the highest target.
+
+    That of one beam is spread over the target, so D95 alone would tell less.
+    """
+    prescribed_gy = prescription.dose_gy[str(target.name)]
     d50, d95 = dvh.value("D50%"), dvh.value("D95%")
     if d50 is None or d95 is None:
         return None
-    ratio, fractions = d50 / prescribed_gy, case.prescription.fractions
+    ratio, fractions = d50 / prescribed_gy, prescription.fractions
     gets = f"{target.name} gets {d50:.4g} Gy (median; D95 {d95:.4g} Gy)"
     if WHOLE_PLAN[0] <= ratio <= WHOLE_PLAN[1]:
         return None

@@ -7,26 +7,14 @@ from dataclasses import replace
 
 from vmat_rt.case import Case
 from vmat_rt.errors import Problem
+from vmat_rt.gate.codes import ANATOMY
 from vmat_rt.gate.contents import contents_problems, metal_problems, placement_problems
+from vmat_rt.gate.dose import dose_problems
 from vmat_rt.gate.measures import measure
 from vmat_rt.gate.relations import relation_problems
 from vmat_rt.gate.site import site_problems
 from vmat_rt.gate.volumes import volume_problems
 
-CODES = (
-    "TARGET_OUTSIDE_BODY",
-    "BODY_NOT_PATIENT",
-    "BODY_SITE",
-    "ANATOMY_IMPLAUSIBLE",
-    "ANATOMY_ORDER",
-    "SIDES_SWAPPED",
-    "SIDES_SAME",
-    "STRUCTURE_IN_AIR",
-    "CONTENTS_UNUSUAL",
-    "VOLUME_UNUSUAL",
-    "METAL",
-)
-"""Everything that the gate can say of the anatomy, gravest first."""
 _DOUBTS = {
     "ANATOMY_ORDER",
     "SIDES_SWAPPED",
@@ -39,16 +27,23 @@ _TOO_MANY = 5
 """So many independent doubts are no longer a patient's own peculiarity."""
 
 
-def examine(case: Case, site: str, allowed: Collection[str] = ()) -> tuple[Problem, ...]:
+def entry_problems(case: Case, site: str, outline: bool = True) -> tuple[Problem, ...]:
+    """Everything that stands against a case that shall teach a model, its dose included, errors first."""
+    found = [*dose_problems(case), *examine(case, site, outline=outline)]
+    return tuple(sorted(found, key=lambda problem: problem.severity != "error"))
+
+
+def examine(case: Case, site: str, allowed: Collection[str] = (), outline: bool = True) -> tuple[Problem, ...]:
     """What is wrong with the anatomy of a case, errors first.
 
-    site: of the case's protocol. allowed: codes of errors that the user takes as warnings.
+    site: of the case's protocol. allowed: codes of errors that the user takes as warnings. outline: whether the body of
+    the case is meant to be the patient's outline (that of OpenKBP is where dose may be).
     """
     measures = measure(case)
     targets = tuple(case.targets())
     found = [
         *site_problems(measures, site),
-        *placement_problems(measures, targets),
+        *placement_problems(measures, targets, outline),
         *relation_problems(case.structures, site, case.body, targets),
         *contents_problems(measures),
         *volume_problems(case.structures, site),
@@ -63,4 +58,4 @@ def examine(case: Case, site: str, allowed: Collection[str] = ()) -> tuple[Probl
         remedy = "Check image, structure set and names; if all is right, go on with --allow ANATOMY_IMPLAUSIBLE."
         found.append(Problem("ANATOMY_IMPLAUSIBLE", message, remedy))
     graded = [replace(p, severity="warning") if p.code in allowed else p for p in found]
-    return tuple(sorted(graded, key=lambda problem: (problem.severity != "error", CODES.index(problem.code))))
+    return tuple(sorted(graded, key=lambda problem: (problem.severity != "error", ANATOMY.index(problem.code))))

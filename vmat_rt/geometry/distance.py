@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import FloatArray
 from vmat_rt.errors import GeometryError
 from vmat_rt.geometry.itk import to_image
-from vmat_rt.grid import Grid, Shape
+from vmat_rt.grid import Grid
 from vmat_rt.system.threads import THREADS
 
 
@@ -30,9 +30,10 @@ def signed_distance_mm(fraction: FloatArray, grid: Grid, clip_mm: float) -> Floa
     if fraction.shape != grid.shape:
         raise GeometryError(f"fractions of shape {fraction.shape} on a grid of {grid.shape}")
     inside = _inside(fraction)
-    start, stop = _box_round(inside, grid, clip_mm)
-    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    image = to_image(inside[box].astype(np.uint8), grid.crop(start, stop))
+    z, y, x = (int(np.ceil(clip_mm / spacing)) + 1 for spacing in grid.spacing_mm)
+    box = grid.box_of(inside, (z, y, x))
+    assert box is not None, "the highest fraction is inside"
+    image = to_image(inside[box].astype(np.uint8), grid.part(box))
     result = np.full(grid.shape, clip_mm, np.float32)
     if inside[box].all():
         # Without a voxel outside there is no surface: the structure fills the grid.
@@ -50,17 +51,6 @@ def _inside(fraction: FloatArray) -> NDArray[np.bool_]:
     if not highest > 0:
         raise GeometryError("an empty structure has no distance")
     return np.asarray(fraction >= min(0.5, highest / 2))
-
-
-def _box_round(inside: NDArray[np.bool_], grid: Grid, margin_mm: float) -> tuple[Shape, Shape]:
-    """First and last-but-one voxel (z, y, x) of the structure's box grown by the margin and one voxel."""
-    first, end = [], []
-    for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
-        occupied = np.flatnonzero(inside.any(axis=others))
-        margin = int(np.ceil(margin_mm / grid.spacing_mm[axis])) + 1
-        first.append(max(0, int(occupied[0]) - margin))
-        end.append(min(grid.shape[axis], int(occupied[-1]) + 1 + margin))
-    return (first[0], first[1], first[2]), (end[0], end[1], end[2])
 
 
 def _maurer(image: sitk.Image) -> sitk.Image:

@@ -12,12 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.case import Case, FloatArray, Structure, Volume
+from vmat_rt.case import AIR_HU, Case, FloatArray, Structure, Volume
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid
 
-AIR_HU: Final = -1000.0
 LEVELS: Final = 255
 """A fraction is a multiple of 1 / LEVELS: it is wrong by 0.002 at most, less than contours are drawn."""
 

@@ -18,7 +18,7 @@ from vmat_rt.geometry.resample import resample
 from vmat_rt.geometry.solid import PlaneStack, SliceBlend, plane_stack, plane_weights_mm, slice_blend
 from vmat_rt.grid import Grid, Triple
 
-Box = tuple[tuple[float, float], tuple[float, float]]
+Rectangle = tuple[tuple[float, float], tuple[float, float]]
 Indices = NDArray[np.int64]
 
 # Slices are filled in groups of so many pixels, which bounds what is held beside the result.
@@ -63,7 +63,7 @@ def fraction(contours: Contours, grid: Grid) -> FloatArray:
     return result
 
 
-def _fill(result: FloatArray, slices: Indices, stack: PlaneStack, blend: SliceBlend, place: Box) -> None:
+def _fill(result: FloatArray, slices: Indices, stack: PlaneStack, blend: SliceBlend, place: Rectangle) -> None:
     """Write these slices of `result`, a window whose corner and pixel size are `place`, from the planes they need."""
     needed = np.unique(np.concatenate((blend.lower[slices], blend.upper[slices])))
     planes = scanline.coverage([stack.planes[i].polygons for i in needed], *place, result.shape[1:])
@@ -126,7 +126,7 @@ def volume_inside_cc(structure: Structure, grid: Grid) -> float:
     shape = _shape_of(structure)
     low, high = grid.bounds_mm
     if isinstance(shape, Contours):
-        _require_frame(shape.frame_uid, grid)
+        _require_frame(structure.frame_uid, grid)
         return _volume_cc(plane_stack(shape), low[1:], high[1:], (low[0], high[0]))
     shape.grid.require_same_frame(grid)
     within = [
@@ -149,11 +149,10 @@ def bounds_mm(structure: Structure) -> tuple[Triple, Triple]:
         low, high = _plane_box([plane.polygons for plane in stack.planes])
         half = stack.half_slab_mm
         return (float(stack.z_mm[0]) - half, *low), (float(stack.z_mm[-1]) + half, *high)
-    occupied = [np.flatnonzero(shape.array.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    if not len(occupied[0]):
+    box = shape.grid.box_of(shape.array != 0)
+    if box is None:
         raise GeometryError("a structure whose voxels are all empty has no bounds")
-    z, y, x = ((int(indices[0]), int(indices[-1]) + 1) for indices in occupied)
-    return shape.grid.crop((z[0], y[0], x[0]), (z[1], y[1], x[1])).bounds_mm
+    return shape.grid.part(box).bounds_mm
 
 
 def _volume_cc(
@@ -169,18 +168,18 @@ def _shape_of(structure: Structure) -> Contours | Volume:
     return structure.shape
 
 
-def _require_frame(frame_uid: str, grid: Grid) -> None:
+def _require_frame(frame_uid: str | None, grid: Grid) -> None:
     if frame_uid != grid.frame_uid:
         raise GeometryError("contours and grid lie in different frames of reference")
 
 
-def _corner_and_pixel(grid: Grid, row: int, column: int) -> Box:
+def _corner_and_pixel(grid: Grid, row: int, column: int) -> Rectangle:
     """Outer corner of the pixel (row, column) and the size of a pixel, both (y, x) mm."""
     _, sy, sx = grid.spacing_mm
     return (grid.origin_mm[1] + (row - 0.5) * sy, grid.origin_mm[2] + (column - 0.5) * sx), (sy, sx)
 
 
-def _plane_box(polygon_sets: Sequence[Sequence[Polygon]]) -> Box:
+def _plane_box(polygon_sets: Sequence[Sequence[Polygon]]) -> Rectangle:
     """The box (low, high), each (y, x) mm, round all vertices."""
     points = [polygon for polygons in polygon_sets for polygon in polygons if len(polygon)]
     if not points:

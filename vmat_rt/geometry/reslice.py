@@ -13,8 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.case import Case, FloatArray, Structure, Volume
-from vmat_rt.geometry.gridded import AIR_HU
+from vmat_rt.case import AIR_HU, Case, FloatArray, Structure, Volume
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid
 

@@ -7,10 +7,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from vmat_rt.grid import Box
+
 _TRACE: Final = 0.5 / 255
 """Training keeps fractions as bytes: less body than this is none there, so it is none in prediction either."""
-
-Box = tuple[slice, slice, slice]
 
 _FEWEST: Final = 3
 """Voxels a side at a network's lowest level, where the grid has them."""

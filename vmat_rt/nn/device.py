@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -12,11 +10,12 @@ from typing import Literal
 import torch
 
 from vmat_rt.errors import ConfigError
+from vmat_rt.system.cores import usable_cores
+from vmat_rt.system.devices import require_device_name
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
-_LOG = logging.getLogger("vmat_rt.nn")
-_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+log = logging.getLogger("vmat_rt")
 
 
 def choose_device(text: str) -> torch.device:
@@ -24,13 +23,12 @@ def choose_device(text: str) -> torch.device:
 
     Raises ConfigError for another word or a device that this machine lacks.
     """
+    require_device_name(text)
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if text == "auto":
         device = torch.device("cuda:0" if present else "cpu")
-        _LOG.info("device auto: %s", device if present else "cpu, for there is no CUDA device")
+        log.info("device auto: %s", device if present else "cpu, for there is no CUDA device")
         return device
-    if not _DEVICE.fullmatch(text):
-        raise ConfigError(f"no device is called {text!r}; there are auto, cpu, cuda and cuda:<number>")
     if text == "cpu":
         return torch.device("cpu")
     index = int(text.partition(":")[2] or 0)
@@ -67,11 +65,6 @@ def sixteen_bit_types(device: torch.device) -> tuple[torch.dtype, ...]:
         modern = torch.cuda.get_device_capability(device) >= (8, 0)
         return (torch.bfloat16, torch.float16) if modern else (torch.float16,)
     return (torch.bfloat16,) if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ()
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

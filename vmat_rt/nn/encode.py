@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.errors import ConfigError
@@ -15,18 +15,17 @@ from vmat_rt.naming import mirrored_name
 from vmat_rt.nn.channels import compute_channel, parse_channel
 from vmat_rt.nn.scene import Normalisation, Scene
 from vmat_rt.protocol import Protocol
+from vmat_rt.strict import Strict
 
 _DISTANCE: Final = "distance:"
 
 
-class Channels(BaseModel):
+class Channels(Strict):
     """What a network is told of a case: its input channels in order, its targets in order, and the normalisation.
 
     angles_deg are the gantry angles that beam maps are made for where no plan says better. Raises
     ConfigError for a channel that nobody computes, or a name that stands twice.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     names: tuple[str, ...]
     targets: tuple[str, ...]

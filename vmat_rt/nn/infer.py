@@ -6,14 +6,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol as Interface
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vmat_rt.bundle import Bundle
-from vmat_rt.case import Case, FloatArray
+from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.errors import ConfigError, ModelError
 from vmat_rt.grid import Grid
 from vmat_rt.nn.coarse import encode_coarsened, refined_gy
@@ -23,42 +22,58 @@ from vmat_rt.nn.encode import Channels, Encoded, Mirror, mirror
 from vmat_rt.nn.network_bundle import LoadedNetwork, NetworkSettings, unpack_network
 from vmat_rt.nn.scene import INSIDE
 from vmat_rt.nn.windows import Window, slide
+from vmat_rt.predictor import PredictedDose, Predictor
 
-_LOG = logging.getLogger("vmat_rt.nn")
+log = logging.getLogger("vmat_rt")
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 """(n, c, z, y, x) and (n, k) -> (n, 1, z, y, x), relative dose."""
 
 
 class NetworkPredictor:
-    """A network on a device, loaded once.
+    """A network on a device, loaded once, with the predictor of the prior dose that it corrects (None: it has none).
 
     Raises ConfigError for a device or precision that is not there, ModelError for a damaged bundle.
     """
 
     def __init__(
-        self, bundle: Bundle, device: str = "auto", precision: Precision = "auto", threads: int | None = None
+        self,
+        bundle: Bundle,
+        device: str = "auto",
+        precision: Precision = "auto",
+        threads: int | None = None,
+        prior: Predictor | None = None,
     ) -> None:
         self.device = choose_device(device)
         self.dtype = choose_dtype(self.device, precision)
         self.identity = bundle.identity
         self._threads = threads
+        self._prior = prior
         self._loaded: LoadedNetwork = unpack_network(bundle)
         self._loaded.unet.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._plan = Plan.of(self._loaded.settings, self._loaded.channels)
 
-    def predict(self, case: Case, grid: Grid, prior_gy: FloatArray | None = None) -> FloatArray:
+    def predict(self, case: Case, grid: Grid, prior_gy: FloatArray | None = None) -> PredictedDose:
         """Dose on the grid, float32 (z, y, x), Gy in total over all fractions; not negative, zero outside the body.
 
+        prior_gy: the prior's dose on the grid where it is known; else the predictor of the prior is asked for it.
         Raises what `encode` raises; ModelError when a voxel of the output is not finite, ConfigError when the device
         has too little memory.
         """
+        if prior_gy is not None and "prior" not in self._loaded.channels.names:
+            raise ConfigError(f"the network {self.identity.name} corrects no prior dose")
+        if prior_gy is None and self._prior is not None:
+            prior_gy = self._prior.predict(case, grid).dose.array
+        dose = Volume(grid, self._corrected(case, grid, prior_gy))
+        return PredictedDose(dose, None if prior_gy is None else Volume(grid, prior_gy))
+
+    def _corrected(self, case: Case, grid: Grid, prior_gy: FloatArray | None) -> FloatArray:
         started = time.perf_counter()
         settings = self._loaded.settings
         encoded = encode_coarsened(case, grid, self._loaded.channels, settings.coarsen, prior_gy)
         ready = time.perf_counter()
         relative = self._run(encoded)
-        _LOG.info(
+        log.info(
             "encoded in %.2f s, network in %.2f s on %s", ready - started, time.perf_counter() - ready, self.device
         )
         return finished_gy(relative, encoded, case, grid, settings, prior_gy)
@@ -74,29 +89,6 @@ class NetworkPredictor:
         except torch.OutOfMemoryError as error:
             shape = " x ".join(str(n) for n in encoded.body.shape)
             raise ConfigError(f"{self.device} has too little memory for {shape} voxels; use --device cpu") from error
-
-
-class Prior(Interface):
-    """Any predictor whose dose a network is shown."""
-
-    def predict(self, case: Case, grid: Grid) -> FloatArray: ...
-
-
-@dataclass(frozen=True)
-class CorrectingPredictor:
-    """A network together with the predictor of its prior dose."""
-
-    prior: Prior
-    network: NetworkPredictor
-
-    def predict(self, case: Case, grid: Grid) -> FloatArray:
-        """As NetworkPredictor.predict."""
-        return self.predict_both(case, grid)[0]
-
-    def predict_both(self, case: Case, grid: Grid) -> tuple[FloatArray, FloatArray]:
-        """The dose, and the one that was corrected."""
-        prior_gy = self.prior.predict(case, grid)
-        return self.network.predict(case, grid, prior_gy), prior_gy
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -19,11 +19,12 @@ from vmat_rt.nn.encode import Channels
 from vmat_rt.nn.scene import Normalisation
 from vmat_rt.nn.unet import UNet, UNetSettings
 from vmat_rt.nn.windows import Window
+from vmat_rt.strict import Strict, reason
 
 WEIGHTS: Final = "weights.safetensors"
 
 
-class NetworkSettings(BaseModel):
+class NetworkSettings(Strict):
     """The `settings` of a network's manifest; its `inputs` are the channel names.
 
     targets, normalisation, angles_deg: as in Channels. coarsen: voxels of the grid a side of a network's voxel.
@@ -31,8 +32,6 @@ class NetworkSettings(BaseModel):
     mirrored patient. crop: the network sees the box round the body only. prior: the bundle whose dose is the channel
     "prior": a folder within this bundle, or the name of an installed one. prior_share: its part in the result.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     unet: UNetSettings
     targets: tuple[str, ...]
@@ -97,7 +96,7 @@ def _built(manifest: Manifest) -> LoadedNetwork:
     try:
         settings = NetworkSettings.model_validate(manifest.settings)
     except ValidationError as error:
-        raise ModelError(f"bundle {manifest.name}: {error}") from error
+        raise ModelError(f"bundle {manifest.name}: settings: {reason(error)}") from error
     if settings.prior is None and "prior" in manifest.inputs:
         raise ModelError(
             f"bundle {manifest.name} has the channel prior, but settings.prior does not say whose dose it is"

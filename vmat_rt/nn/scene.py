@@ -6,21 +6,21 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from vmat_rt.case import Case, FloatArray, Structure, Volume
+from vmat_rt.case import AIR_HU, Case, FloatArray, Structure, Volume
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.geometry import beams
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid
+from vmat_rt.strict import Strict
 
-AIR_HU: Final = -1000.0
 INSIDE: Final = 0.5
 """Area fraction from which a voxel counts as inside a structure."""
 
 
-class Normalisation(BaseModel):
+class Normalisation(Strict):
     """The constants that bring every input to about [-1, 1]. They live here once and travel in the bundle's settings.
 
     hu_window: CT is clipped to it and mapped to [-1, 1]. distance_mm: signed distances are clipped to +- this and
@@ -28,8 +28,6 @@ class Normalisation(BaseModel):
     it is neither near nor far. chord_cm: divisor of the beam map that is a length. dose_gy and fractions: divisors of
     the condition vector's doses and fraction count.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hu_window: tuple[float, float] = (-1000.0, 1000.0)
     distance_mm: float = Field(default=50.0, gt=0)

@@ -17,18 +17,19 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vmat_rt.nn.attention import AttentionGate, SelfAttention
+from vmat_rt.strict import Strict
 
 _SHARPNESS = (
     10.0  # of the softplus: the bend at zero dose is then a few per cent of the prescription wide, not all of it
 )
 
 
-class UNetSettings(BaseModel):
+class UNetSettings(Strict):
     """What a network is built from, besides its number of channels and condition values.
 
     width: channels of the first level, doubled at each of `levels`. embedding: width of the FiLM embedding. groups: the
@@ -37,8 +38,6 @@ class UNetSettings(BaseModel):
     positive: how the output is kept from being negative. "softplus" always; "clamp" at inference only, so that
     gradients reach voxels of no dose in training.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(default=48, ge=1)
     levels: int = Field(default=4, ge=1, le=6)

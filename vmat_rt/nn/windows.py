@@ -11,19 +11,18 @@ import math
 from collections.abc import Callable, Iterator
 
 import torch
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 from torch import Tensor
 
 from vmat_rt.grid import Shape
+from vmat_rt.strict import Strict
 
 _SIGMA_SHARE = 1 / 8
 _LEAST_WEIGHT = 1e-4  # so that a corner that one patch alone covers is still divided by more than rounding
 
 
-class Window(BaseModel):
+class Window(Strict):
     """Size of a patch and how far neighbouring patches overlap at least, voxels (z, y, x)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     patch: Shape = (128, 128, 128)
     overlap: Shape = (64, 64, 64)

@@ -101,7 +101,7 @@ def _page(tiles: Sequence[Tile], sheet: Sheet, page: str) -> bytes:
         row, column = divmod(place, COLUMNS)
         left = _GAP_INCHES + column * (tile_width + _GAP_INCHES)
         top = height - _HEAD_INCHES - row * (tile_height + _CAPTION_INCHES + _GAP_INCHES)
-        _draw_tile(figure, tile, sheet, (left, top, tile_height))
+        _draw_tile(figure, tile, sheet, _TilePlace(left, top, tile_height))
     _draw_head(figure, sheet, page)
     _draw_legend(figure, tiles, sheet)
     bar_height = min(4.5, height - _HEAD_INCHES - _FOOT_INCHES - 0.4)
@@ -113,20 +113,28 @@ def _page(tiles: Sequence[Tile], sheet: Sheet, page: str) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_tile(figure: Figure, tile: Tile, sheet: Sheet, place: tuple[float, float, float]) -> None:
-    """place: left, top and height, inches. The picture keeps its proportions within the tile."""
+@dataclass(frozen=True)
+class _TilePlace:
+    """Left and upper edge of a tile and the height of its picture, inches from the figure's lower left corner."""
+
+    left: float
+    top: float
+    height: float
+
+
+def _draw_tile(figure: Figure, tile: Tile, sheet: Sheet, place: _TilePlace) -> None:
+    """The picture keeps its proportions within the tile."""
     width, height = _size_inches(figure)
     extent = _extent_mm(tile.plane)
-    x_inches, top, tile_height = place
-    scale = min(_TILE_INCHES / extent[1], tile_height / extent[0])
+    scale = min(_TILE_INCHES / extent[1], place.height / extent[0])
     across, down = extent[1] * scale, extent[0] * scale
-    left = x_inches + (_TILE_INCHES - across) / 2
-    low = top - (tile_height + down) / 2
+    left = place.left + (_TILE_INCHES - across) / 2
+    low = place.top - (place.height + down) / 2
     axes = figure.add_axes((left / width, low / height, across / width, down / height))
     picture = tile.dose if tile.dose is not None else np.full(_picture_shape(tile.plane), np.nan, np.float32)
     draw_plane(axes, tile.plane, picture, sheet.wash)
     draw_outlines(axes, tile.plane, sheet.colours, width=0.8)
-    x, y = x_inches / width, (top - tile_height) / height
+    x, y = place.left / width, (place.top - place.height) / height
     subtitle = tile.subtitle if tile.dose is not None else f"{tile.subtitle}, no dose"
     figure.text(x, y - 0.03 / height, tile.title, color=_TEXT, fontsize=8, fontweight="bold", va="top")
     figure.text(x, y - 0.18 / height, subtitle, color=_FAINT, fontsize=7, va="top")

@@ -8,13 +8,12 @@ aggregate.json. Every gap is predicted minus reference.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vmat_rt.report.schema import GoalStatus, Number, ProblemEntry, schema_text
+from vmat_rt.report.schema import GoalStatus, Number, ProblemEntry, main
+from vmat_rt.strict import Strict
 
 SCHEMA_VERSION: Final = 1
 
@@ -22,8 +21,8 @@ SubjectRole = Literal["model", "baseline"]
 Worse = Literal["higher", "lower"]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
+class _Document(Strict):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
 class SubjectEntry(_Document):
@@ -213,17 +212,5 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
 }
 
 
-def publish_schemas(folder: Path) -> tuple[Path, ...]:
-    """Write `<name>.schema.json` for every document."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, model in DOCUMENTS.items():
-        path = folder / f"{name}.schema.json"
-        path.write_text(schema_text(model), encoding="utf-8")
-        paths.append(path)
-    return tuple(paths)
-
-
 if __name__ == "__main__":
-    for written in publish_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schema")):
-        print(written)
+    main(DOCUMENTS)

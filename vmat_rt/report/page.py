@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +15,11 @@ from vmat_rt.report.colours import evaluated_structures, structure_colours
 from vmat_rt.report.document import report_document
 from vmat_rt.report.dvh_plot import all_doses, dvh_csv, dvh_figure
 from vmat_rt.report.figures import Wash, difference_wash, dose_wash, draw_row
+from vmat_rt.report.page_template import page_template
 from vmat_rt.report.planes import Plane, cut_planes
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import ReportDocument
-from vmat_rt.report.tables import doses_of, dvh_tables, goal_tables, number, target_tiles, volume
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from vmat_rt.report.tables import doses_of, dvh_tables, goal_tables, target_tiles
 
 REPORT_FILES: Mapping[str, str] = {"report_html": "report.html", "report_json": "report.json", "dvh_csv": "dvh.csv"}
 
@@ -46,10 +42,10 @@ class LegendEntry:
     colour: str
 
 
-def write_report(result: CaseResult, folder: Path) -> dict[str, Path]:
-    """Write report.html, report.json and dvh.csv into an existing folder; returns their paths by kind.
+def write_report(result: CaseResult, folder: Path) -> ReportDocument:
+    """Write report.html, report.json and dvh.csv into an existing folder; returns the content of report.json.
 
-    report.json also lists the other files that the folder already holds (the DICOM results), so it is written last.
+    Its `files` also list the other files that the folder already holds (the DICOM results), so it is written last.
     """
     document = report_document(result, _files_in(folder))
     structures = evaluated_structures(result.case, result.protocol)
@@ -57,7 +53,7 @@ def write_report(result: CaseResult, folder: Path) -> dict[str, Path]:
     paths["dvh_csv"].write_text(dvh_csv(result, structures), encoding="utf-8")
     paths["report_html"].write_text(render_page(result, document), encoding="utf-8")
     paths["report_json"].write_text(document.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return paths
+    return document
 
 
 def render_page(result: CaseResult, document: ReportDocument) -> str:
@@ -65,7 +61,7 @@ def render_page(result: CaseResult, document: ReportDocument) -> str:
     structures = evaluated_structures(result.case, result.protocol)
     colours = structure_colours(structures, result.protocol)
     planes = cut_planes(result.case, result.predicted.dose.grid)
-    return _template().render(
+    return page_template("report.html").render(
         doc=document,
         tiles=target_tiles(document),
         goal_tables=goal_tables(document),
@@ -84,25 +80,10 @@ def plotly_script() -> str:
     return (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
-@functools.cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("vmat_rt.report"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "volume": volume}
-    return environment.get_template("report.html")
-
-
 def _files_in(folder: Path) -> dict[str, str]:
-    """What the folder holds and will hold, by kind: the file's stem, or the report's own kinds."""
+    """What the folder holds and will hold, by kind: the file's name up to its first dot, or the report's own kinds."""
     others = {
-        path.stem: path.name
+        path.name.partition(".")[0]: path.name
         for path in sorted(folder.iterdir())
         if path.is_file() and not path.name.startswith(".") and path.name not in REPORT_FILES.values()
     }

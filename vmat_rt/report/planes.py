@@ -133,13 +133,12 @@ def _region_mm(case: Case, dose_grid: Grid) -> tuple[Triple, Triple]:
 def _round_section(body: Structure, grid: Grid, view: View) -> tuple[Triple, Triple]:
     """The part of the plane round the body's section: an axial picture of a head needs no room for the shoulders."""
     low, high = (list(corner) for corner in grid.bounds_mm)
-    section = fraction_on(body, grid) >= 0.5
-    if section.any():
+    box = grid.box_of(fraction_on(body, grid) >= 0.5)
+    if box is not None:
         for axis in (axis for axis in range(3) if axis != NORMAL_AXIS[view]):
-            inside = np.flatnonzero(section.any(axis=tuple(a for a in range(3) if a != axis)))
             centres = grid.axis_mm(axis)
-            low[axis] = max(low[axis], centres[inside[0]] - _MARGIN_MM)
-            high[axis] = min(high[axis], centres[inside[-1]] + _MARGIN_MM)
+            low[axis] = max(low[axis], float(centres[box[axis].start]) - _MARGIN_MM)
+            high[axis] = min(high[axis], float(centres[box[axis].stop - 1]) + _MARGIN_MM)
     return _triple(tuple(low)), _triple(tuple(high))
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from vmat_rt.strict import Strict
 
 SCHEMA_VERSION: Final = 1
 NOTICE: Final = "PREDICTED, NOT FOR TREATMENT"
@@ -31,8 +34,8 @@ Indices = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
+class _Document(Strict):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
 class ProblemEntry(_Document):
@@ -235,7 +238,7 @@ class DvhDocument(_Document):
     schema_version: Literal[1] = SCHEMA_VERSION
     structures: list[StructureMetrics]
     goals: list[GoalEntry]
-    problems: list[ProblemEntry] = []
+    problems: list[ProblemEntry] = Field(default=[])
 
 
 DOCUMENTS: dict[str, type[_Document]] = {
@@ -258,17 +261,22 @@ def schema_text(model: type[BaseModel]) -> str:
     return json.dumps(described, indent=2) + "\n"
 
 
-def publish_schemas(folder: Path) -> tuple[Path, ...]:
+def publish_schemas(folder: Path, documents: Mapping[str, type[BaseModel]] = DOCUMENTS) -> tuple[Path, ...]:
     """Write `<name>.schema.json` for every document."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name in DOCUMENTS:
+    for name, model in documents.items():
         path = folder / f"{name}.schema.json"
-        path.write_text(json_schema(name), encoding="utf-8")
+        path.write_text(schema_text(model), encoding="utf-8")
         paths.append(path)
     return tuple(paths)
 
 
-if __name__ == "__main__":
-    for written in publish_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schema")):
+def main(documents: Mapping[str, type[BaseModel]]) -> None:
+    """Publish the schemas in the folder that the command line names."""
+    for written in publish_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schema"), documents):
         print(written)
+
+
+if __name__ == "__main__":
+    main(DOCUMENTS)

@@ -14,7 +14,7 @@ from vmat_rt.naming import propose_aliases
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import prescription_entry, problem_entries, structure_entry
 from vmat_rt.report.schema import InspectDocument, InspectedCt, InspectedStudy
-from vmat_rt.study.predict import StudyChoice, case_of, protocol_for
+from vmat_rt.study.choice import StudyChoice, case_of, protocol_for
 
 WANTED_BY_A_PROTOCOL = {"TARGET_MISSING", "STRUCTURE_MISSING", "PROTOCOL_UNCLEAR", "PRESCRIPTION_UNKNOWN"}
 """Errors that stop a prediction but are no fault of the export: the study is whole, only none of our protocols."""
@@ -81,9 +81,11 @@ def _name_and_prescribe(found: _Found, study: Study, choice: StudyChoice) -> Non
     found.structures = commonly_named(study, [load_protocol(name) for name in packaged_protocols()])
     found.protocol = protocol_for(study, choice)
     found.structures = load_structures(study, found.protocol)
-    if study.ct is not None:
-        found.note(case_of(study, found.protocol, choice).problems)
-    found.prescription = prescription_for(study, found.protocol, found.structures, choice.given)
+    try:
+        found.prescription = prescription_for(study, found.protocol, found.structures, choice.given)
+    finally:
+        if study.ct is not None:
+            found.note(case_of(study, found.protocol, choice).problems)
 
 
 def as_text(document: InspectDocument) -> str:

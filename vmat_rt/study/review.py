@@ -9,35 +9,39 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.case import FloatArray, Prescription, Structure
+from vmat_rt.case import FloatArray, Prescription, Structure, Volume
 from vmat_rt.dicom.dose import DoseFile, in_frame, read_dose
-from vmat_rt.dicom.load import commonly_named, load_structures, prescription_for, structure_problems
+from vmat_rt.dicom.dose_meaning import DoseMeaning
+from vmat_rt.dicom.load import commonly_named, load_case, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
+from vmat_rt.gate.dose import scale_problem
+from vmat_rt.gate.examine import examine
+from vmat_rt.gate.relations import relation_problems
+from vmat_rt.gate.volumes import volume_problems
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh.compute import compute_dvhs, coverage_problems
 from vmat_rt.metrics.gamma.index import GammaCriteria, GammaResult, GammaSummary, gamma, grown_region, region_pass_rates
-from vmat_rt.metrics.goals import check_goal_sets
 from vmat_rt.metrics.grammar import Metric
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import goal_entries, problem_entries, structure_metrics
 from vmat_rt.report.schema import DvhDocument
-from vmat_rt.study.predict import StudyChoice, protocol_for
+from vmat_rt.study.choice import StudyChoice, protocol_for
+from vmat_rt.study.dose_review import DoseReview, review_dose
 
 
-def dvh_document(
-    folder: Path, dose_file: Path, metrics: Sequence[Metric], choice: StudyChoice, *, all_rois: bool
-) -> DvhDocument:
-    """Metrics of every mapped ROI (of every contoured one with all_rois) and the protocol's goals.
+def review_study(
+    folder: Path, dose: Volume | DoseFile, metrics: Sequence[Metric], choice: StudyChoice, *, all_rois: bool
+) -> DoseReview:
+    """Review a dose over every mapped ROI of a study (every contoured one with all_rois) and the protocol's goals.
 
-    CT is optional. Where no protocol fits the ROI names, all ROIs are listed, without goals, and a warning says so.
+    Goals are judged only on the physical dose of a whole plan at the scale of the prescription. CT is optional. Where
+    no protocol fits the ROI names, all ROIs are listed, without goals, and a warning says so.
     Raises InputError when structures or dose cannot be used or lie in different frames, ConfigError when
     a prescription names no ROI of the study.
     """
     study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
-    read = _in_frame_of(study, read_dose(dose_file))
-    dose = read.volume
+    read = _in_frame_of(study, dose)
     protocol, problems = _protocol(study, choice)
     structures = [structure for structure in _structures(study, protocol) if structure.shape is not None]
     if not all_rois and protocol is not None:
@@ -46,25 +50,24 @@ def dvh_document(
     doses_gy = dict(prescription.dose_gy) if prescription is not None else {}
     if protocol is None:
         doses_gy = _given_doses(choice, structures)
-    goal_metrics = protocol.goal_metrics() if protocol is not None else ()
-    dvhs = compute_dvhs(structures, dose, metrics=[*metrics, *goal_metrics], prescription_gy=doses_gy)
-    goals = {}
-    if protocol is not None and prescription is not None and read.meaning.is_whole_plan and read.meaning.is_physical:
-        goals = check_goal_sets(protocol, dvhs.values(), prescription)
+    judged = prescription if read.meaning.is_whole_plan and read.meaning.is_physical else None
+    review = review_dose(structures, read.volume, metrics, doses_gy, protocol, judged)
+    doubts = _doubts(study, protocol, structures, choice)
+    if judged is not None and (wrong := _wrong_scale(review, structures, judged)) is not None:
+        review, doubts = replace(review, goals={}), (wrong, *doubts)
+    before = (*doubts, *read.problems, *_without_ct_errors(study), *structure_problems(study, protocol), *problems)
+    return replace(review, problems=tuple(dict.fromkeys((*before, *review.problems))))
+
+
+def dvh_document(
+    folder: Path, dose_file: Path, metrics: Sequence[Metric], choice: StudyChoice, *, all_rois: bool
+) -> DvhDocument:
+    """The review of an RTDOSE file as JSON. Raises as review_study and read_dose."""
+    review = review_study(folder, read_dose(dose_file), metrics, choice, all_rois=all_rois)
     return DvhDocument(
-        structures=[structure_metrics(dvh, [str(metric) for metric in metrics], None) for dvh in dvhs.values()],
-        goals=goal_entries(goals),
-        problems=problem_entries(
-            dict.fromkeys(
-                [
-                    *read.problems,
-                    *_without_ct_errors(study),
-                    *structure_problems(study, protocol),
-                    *problems,
-                    *coverage_problems(dvhs),
-                ]
-            )
-        ),
+        structures=[structure_metrics(dvh, [str(metric) for metric in metrics], None) for dvh in review.values()],
+        goals=goal_entries(review.goals),
+        problems=problem_entries(review.problems),
     )
 
 
@@ -88,22 +91,51 @@ def _without_ct_errors(study: Study) -> tuple[Problem, ...]:
     return tuple(replace(problem, severity="warning") for problem in study.problems if problem.code != "NO_CT")
 
 
-def _in_frame_of(study: Study, dose: DoseFile) -> DoseFile:
+def _wrong_scale(review: DoseReview, structures: Sequence[Structure], prescription: Prescription) -> Problem | None:
+    """A warning where the dose in the highest target is not at the scale of its prescription."""
+    named = {structure.name: structure for structure in structures}
+    name = max(prescription.dose_gy, key=lambda target: prescription.dose_gy[target])
+    if name not in named or name not in review:
+        return None
+    wrong = scale_problem(named[name], review[name], prescription)
+    return wrong and warning(wrong.code, f"{wrong.message} Goals are not judged on it.", wrong.remedy)
+
+
+def _doubts(
+    study: Study, protocol: Protocol | None, structures: Sequence[Structure], choice: StudyChoice
+) -> tuple[Problem, ...]:
+    """What the gate says of the structures, as warnings: on the CT where there is one, else of names and places."""
+    if protocol is None:
+        return ()
+    if study.ct is not None:
+        try:
+            found = examine(load_case(study, protocol, choice.given), protocol.site)
+        except InputError:
+            found = ()
+        if found:
+            return tuple(replace(problem, severity="warning") for problem in found)
+    named = {structure.name: structure for structure in structures if structure.name is not None}
+    return (*relation_problems(named, protocol.site), *volume_problems(named, protocol.site))
+
+
+def _in_frame_of(study: Study, dose: Volume | DoseFile) -> DoseFile:
     """The dose, which must lie in the structure set's frame or, where it names none, belong to its plan."""
+    read = dose if isinstance(dose, DoseFile) else DoseFile(dose, "", DoseMeaning())
     frame_uid = study.structure_set.frame_uid
-    if dose.volume.grid.frame_uid == frame_uid:
-        return dose
-    if dose.volume.grid.frame_uid:
-        raise InputError(_dose_frames("The RTDOSE lies in another frame of reference than the structure set."))
+    if read.volume.grid.frame_uid == frame_uid:
+        return read
+    if read.volume.grid.frame_uid:
+        raise InputError(dose_frames("The RTDOSE lies in another frame of reference than the structure set."))
     plan = study.plan
-    if plan is None or dose.plan_uid != plan.sop_uid or plan.structure_set_uid != study.structure_set.sop_uid:
+    if plan is None or read.plan_uid != plan.sop_uid or plan.structure_set_uid != study.structure_set.sop_uid:
         message = "The RTDOSE names no frame of reference, and no plan in the folder links it to the structure set."
         remedy = "Add the RTPLAN that it belongs to, or export the dose with its FrameOfReferenceUID."
         raise InputError(Problem("DOSE_NO_FRAME", message, remedy))
-    return in_frame(dose, frame_uid)
+    return in_frame(read, frame_uid)
 
 
-def _dose_frames(message: str) -> Problem:
+def dose_frames(message: str) -> Problem:
+    """The problem of two things that lie in different frames of reference."""
     return Problem("DOSE_FRAME_MISMATCH", message, "Give doses that were computed on the same CT.")
 
 
@@ -158,16 +190,21 @@ def gamma_of_files(
 
     Raises InputError when a file cannot be used or two things lie in different frames of reference.
     """
-    reference, evaluation = read_dose(reference_file).volume, read_dose(evaluation_file).volume
-    if reference.grid.frame_uid != evaluation.grid.frame_uid:
-        raise InputError(_dose_frames("The two RTDOSE files lie in different frames of reference."))
-    result = gamma(reference, evaluation, **vars(criteria), device=device)
+    reference = read_dose(reference_file).volume
+    result = gamma_of_doses(reference, read_dose(evaluation_file).volume, criteria, device)
     if folder is None:
         return result, {}
     study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
-    _in_frame_of(study, read_dose(reference_file))
+    _in_frame_of(study, reference)
     protocol, _ = _protocol(study, choice)
     return result, region_pass_rates(result, _regions(study, protocol, reference.grid))
+
+
+def gamma_of_doses(reference: Volume, evaluation: Volume, criteria: GammaCriteria, device: str) -> GammaResult:
+    """Gamma of two doses. Raises InputError (DOSE_FRAME_MISMATCH) when they lie in different frames of reference."""
+    if reference.grid.frame_uid != evaluation.grid.frame_uid:
+        raise InputError(dose_frames("The two doses lie in different frames of reference."))
+    return gamma(reference, evaluation, **vars(criteria), device=device)
 
 
 def _regions(study: Study, protocol: Protocol | None, grid: Grid) -> dict[str, FloatArray | NDArray[np.bool_]]:

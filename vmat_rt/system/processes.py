@@ -1,23 +1,27 @@
-"""Worker processes for a cohort's cases: one thread each, and none outlives the process that started it."""
+"""Tasks over worker processes of one thread each. A process that dies takes its own task only."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import itertools
 import multiprocessing
 import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Generic, TypeVar
 
-from vmat_rt.errors import VmatError
+from vmat_rt.errors import InputError, Problem
+from vmat_rt.system.parent import watch_parent
 
+Task = TypeVar("Task")
 Result = TypeVar("Result")
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+TRIES_ALONE = 2
+"""A task in hand when a process died may be innocent, and later have bad luck of its own: two deaths alone convince."""
 
 ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -27,6 +31,86 @@ ONE_THREAD = (
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
 """Read by the libraries when they are loaded, so they must stand before a worker imports numpy."""
+
+
+class WorkerDiedError(InputError):
+    """A task ended its process whenever it was tried, the last times with nothing else beside it (WORKER_DIED)."""
+
+    exit_code = 4
+
+    @classmethod
+    def over_a_case(cls) -> WorkerDiedError:
+        message = "The worker died over this case, and again when it had nothing else to do (killed, or out of memory)."
+        remedy = "Use fewer workers or a machine with more memory; finished cases are kept."
+        return cls(Problem("WORKER_DIED", message, remedy))
+
+    def of(self, key: str) -> WorkerDiedError:
+        """The same with the name of the case, which who gave the task knows."""
+        return type(self)(replace(problem, message=f"Case {key}: {problem.message}") for problem in self.problems)
+
+
+@dataclass(frozen=True)
+class Finished(Generic[Task, Result]):
+    """A task that has ended. number: its place among the tasks, from 0. error: what it raised, or WorkerDiedError."""
+
+    number: int
+    task: Task
+    value: Result | None = None
+    error: Exception | None = None
+
+    @property
+    def died(self) -> bool:
+        return isinstance(self.error, WorkerDiedError)
+
+    def result(self) -> Result:
+        """What the task returned. Raises what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]  # a Result wherever there is no error; None may be one
+
+
+Pool = Callable[[int], AbstractContextManager[Executor]]
+
+
+def run_tasks(
+    work: Callable[[Task], Result],
+    tasks: Iterable[Task | None],
+    workers: int,
+    queued: int = 0,
+    pool: Pool | None = None,
+) -> Iterator[Finished[Task, Result]]:
+    """Do every task in one of `workers` processes, and yield each as it ends.
+
+    `work` and the tasks must pickle, and `work` must bear to be done twice over a task: when a process dies nobody
+    knows which of the tasks in hand it was at, so each of them is done again in a process of its own. One that dies
+    there TRIES_ALONE times is the guilty one; it ends with WorkerDiedError, and the others go on.
+
+    Tasks are taken from the iterator when there is room for them: `workers` in hand, and `queued` behind these. None
+    among them means that the next task depends on the end of one in hand: the iterator is asked again after that.
+    pool: makes the executor, by default `one_thread_workers`.
+    """
+    line = _Line(iter(tasks))
+    make = one_thread_workers if pool is None else pool
+    while not line.empty:
+        for task in (yield from _until_a_death(work, line, make(workers), workers + queued)):
+            yield tried_alone(partial(_in_own_process, work, task), task.number, task.task)
+
+
+def run_here(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Finished[Task, Result]]:
+    """As run_tasks, one task after another in this process. A task that ends it ends everything."""
+    for number, task in enumerate(tasks):
+        yield _ended(_Numbered(number, task), partial(work, task))
+
+
+def in_order(finished: Iterable[Finished[Task, Result]]) -> Iterator[Finished[Task, Result]]:
+    """The same in the order of the tasks; what ends early is kept until its turn."""
+    early: dict[int, Finished[Task, Result]] = {}
+    turn = 0
+    for one in finished:
+        early[one.number] = one
+        while turn in early:
+            yield early.pop(turn)
+            turn += 1
 
 
 @contextlib.contextmanager
@@ -39,7 +123,7 @@ def one_thread_workers(count: int) -> Iterator[ProcessPoolExecutor]:
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_die_with_parent)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=watch_parent)
     try:
         yield pool
     finally:
@@ -51,26 +135,74 @@ def one_thread_workers(count: int) -> Iterator[ProcessPoolExecutor]:
                 os.environ[name] = value
 
 
-def _die_with_parent() -> None:
-    """First act of a worker. Linux kills it at once; elsewhere a thread waits for the parent's end."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        # The thread also sees to a parent that died before it could be asked for.
-        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+@dataclass(frozen=True)
+class _Numbered(Generic[Task]):
+    number: int
+    task: Task
 
 
-def _exit_after(parent: multiprocessing.process.BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+class _Line(Generic[Task]):
+    """The tasks that nobody has taken yet."""
+
+    def __init__(self, tasks: Iterator[Task | None]) -> None:
+        self._tasks = tasks
+        self._numbers = itertools.count()
+        self.empty = False
+
+    def next(self) -> _Numbered[Task] | None:
+        """None where there is no task now, or none at all any more (`empty`)."""
+        try:
+            task = next(self._tasks)
+        except StopIteration:
+            self.empty = True
+            return None
+        return None if task is None else _Numbered(next(self._numbers), task)
 
 
-def result_of(future: Future[Result]) -> Result:
-    """What a worker returned or raised. Raises VmatError when the worker itself died."""
+def _until_a_death(
+    work: Callable[[Task], Result], line: _Line[Task], pool: AbstractContextManager[Executor], at_once: int
+) -> Generator[Finished[Task, Result], None, list[_Numbered[Task]]]:
+    """Yield what ends until the line is empty or a process died; returns the tasks over which it may have died."""
+    suspects: list[_Numbered[Task]] = []
+    in_hand: dict[Future[Result], _Numbered[Task]] = {}
+    with pool as executor:
+        while True:
+            while not suspects and len(in_hand) < at_once and (task := line.next()) is not None:
+                try:
+                    in_hand[executor.submit(work, task.task)] = task
+                except BrokenProcessPool:
+                    suspects.append(task)
+            if not in_hand:
+                if not suspects and not line.empty:
+                    raise RuntimeError("the tasks wait for the end of one, and none is in hand")
+                return suspects
+            for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
+                task = in_hand.pop(future)
+                if isinstance(future.exception(), BrokenProcessPool):
+                    suspects.append(task)
+                else:
+                    yield _ended(task, future.result)
+
+
+def tried_alone(
+    attempt: Callable[[], Finished[Task, Result] | None], number: int, task: Task
+) -> Finished[Task, Result]:
+    """What the first of TRIES_ALONE attempts gives that its process survives (None: it did not), or WorkerDiedError."""
+    for _ in range(TRIES_ALONE):
+        finished = attempt()
+        if finished is not None:
+            return finished
+    return Finished(number, task, error=WorkerDiedError.over_a_case())
+
+
+def _in_own_process(work: Callable[[Task], Result], task: _Numbered[Task]) -> Finished[Task, Result] | None:
+    with one_thread_workers(1) as pool:
+        future = pool.submit(work, task.task)
+        return None if isinstance(future.exception(), BrokenProcessPool) else _ended(task, future.result)
+
+
+def _ended(task: _Numbered[Task], result: Callable[[], Result]) -> Finished[Task, Result]:
     try:
-        return future.result()
-    except BrokenProcessPool as error:
-        message = "a worker process died (killed, or out of memory); what was finished is kept, so run it again"
-        raise VmatError(message) from error
+        return Finished(task.number, task.task, result())
+    except Exception as error:  # told to whoever asked for the task; the others go on
+        return Finished(task.number, task.task, error=error)

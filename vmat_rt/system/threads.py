@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-THREADS = min(2, os.cpu_count() or 1)
+from vmat_rt.system.cores import usable_cores
+
+THREADS = min(2, usable_cores())
 """Of one prediction. Results do not depend on it."""
 
 Item = TypeVar("Item")

@@ -15,20 +15,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from vmat_rt.case import AIR_HU
 from vmat_rt.errors import ConfigError
 from vmat_rt.naming import mirrored_name
 from vmat_rt.nn.encode import Channels, mirror
-from vmat_rt.nn.scene import AIR_HU
+from vmat_rt.strict import Strict
 from vmat_rt.train.batch import Batch, StructureTable, collate
 
 Shift = tuple[int, int, int]
 
 
-class AugmentationSettings(BaseModel):
+class AugmentationSettings(Strict):
     """flip: mirror half of the cases left to right, sides changing names. shift_mm: the most that a patient is moved
     along each axis, by whole voxels. rotate_deg: the most that one is turned about z, either way, beams and all.
     ct_noise_hu: the most standard deviation of white noise in the CT. All are drawn evenly for each case; 0 is off.
@@ -36,7 +37,7 @@ class AugmentationSettings(BaseModel):
     an organ gives absurd doses where a clinic did not contour it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     flip: bool = True
     shift_mm: float = Field(default=0.0, ge=0, le=1000)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vmat_rt.nn.crop import Box
+from vmat_rt.grid import Box
 from vmat_rt.protocol import Protocol
 
 Role = Literal["target", "oar"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,23 @@ from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
 from vmat_rt.metrics.dose_error import require_some_dose
 from vmat_rt.nn.coarse import body_average, encode_coarsened
-from vmat_rt.nn.device import usable_cores
 from vmat_rt.nn.encode import Channels, Encoded
-from vmat_rt.system.processes import one_thread_workers, result_of
+from vmat_rt.system.cores import usable_cores
+from vmat_rt.system.processes import WorkerDiedError, run_here, run_tasks
 from vmat_rt.system.publish import published_folder
 from vmat_rt.train.batch import StructureTable
 
 log = logging.getLogger("vmat_rt")
 
-Task = TypeVar("Task")
+
+class Keyed(Protocol):
+    """A task of one case."""
+
+    @property
+    def key(self) -> str: ...
+
+
+Task = TypeVar("Task", bound=Keyed)
 
 FORMAT = 2
 WORTH_A_POOL = 8
@@ -144,13 +152,15 @@ class _Request:
 
 
 def mapped(function: Callable[[Task], None], tasks: Sequence[Task], workers: int) -> Iterator[None]:
-    """Do the tasks in `workers` processes of one thread each, or here. `function` and tasks must pickle."""
-    if workers == 1:
-        yield from map(function, tasks)
-        return
-    with one_thread_workers(workers) as pool:
-        for future in [pool.submit(function, task) for task in tasks]:
-            yield result_of(future)
+    """Do the tasks in `workers` processes of one thread each, or here. `function` and tasks must pickle.
+
+    Raises what a task raised, WorkerDiedError for one that its process never survives; what was finished is kept.
+    """
+    done = run_here(function, tasks) if workers == 1 else run_tasks(function, tasks, workers, queued=workers)
+    for task in done:
+        if isinstance(task.error, WorkerDiedError):
+            raise task.error.of(task.task.key)
+        yield task.result()
 
 
 def _write(request: _Request) -> None:

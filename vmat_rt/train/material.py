@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.errors import ConfigError, mistakes
+from vmat_rt.errors import ConfigError
 from vmat_rt.nn.channels import require_known
 from vmat_rt.nn.encode import Channels, channels_for
 from vmat_rt.nn.infer import Plan
@@ -18,6 +16,7 @@ from vmat_rt.nn.network_bundle import NetworkSettings
 from vmat_rt.nn.unet import UNetSettings
 from vmat_rt.nn.windows import Window
 from vmat_rt.protocol import load_protocol
+from vmat_rt.strict import checked
 from vmat_rt.train.augment import Augmentation
 from vmat_rt.train.batch import StructureTable, structure_table
 from vmat_rt.train.examples import Examples, ExampleSettings
@@ -97,10 +96,7 @@ def network_settings(recipe: Recipe, channels: Channels) -> NetworkSettings:
     residual = recipe.prior is not None and recipe.prior.residual
     # Validated again, for a residual excludes some of the other settings.
     index = channels.names.index("prior") if residual else None
-    try:
-        unet = UNetSettings.model_validate({**recipe.unet.model_dump(), "residual_channel": index})
-    except ValidationError as error:
-        raise ConfigError(f"recipe {recipe.name}: {mistakes(error)}") from error
+    unet = checked(UNetSettings, {**recipe.unet.model_dump(), "residual_channel": index}, f"recipe {recipe.name}")
     window = None
     if recipe.patch is not None:
         z, y, x = recipe.patch.shape

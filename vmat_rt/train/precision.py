@@ -14,7 +14,7 @@ from vmat_rt.grid import Shape
 from vmat_rt.nn.device import sixteen_bit_types
 from vmat_rt.train.recipe import Recipe
 
-_LOG = logging.getLogger("vmat_rt")
+log = logging.getLogger("vmat_rt")
 _MIXED = {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
 _BROKEN_DEPTH = 2
 
@@ -27,7 +27,7 @@ def settle_precision(recipe: Recipe, device: torch.device) -> Recipe:
     there = [_MIXED[dtype] for dtype in sixteen_bit_types(device)]
     if recipe.precision == "auto":
         precision = there[0] if there else "32-true"
-        _LOG.info("precision auto: %s on this %s", precision, _name(device))
+        log.info("precision auto: %s on this %s", precision, _name(device))
         return recipe.model_copy(update={"precision": precision})
     if recipe.precision not in ("32-true", *there):
         remedy = " or ".join(f"precision={name}" for name in ("auto", *there, "32-true"))

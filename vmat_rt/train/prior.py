@@ -29,13 +29,13 @@ from vmat_rt.bundle import MANIFEST, Manifest, TrainingSummary, load_bundle, wri
 from vmat_rt.case import FloatArray
 from vmat_rt.cohort.store import Cohort, canonical_sha256
 from vmat_rt.errors import ConfigError
-from vmat_rt.nn.device import usable_cores
 from vmat_rt.protocol import load_protocol
+from vmat_rt.system.cores import usable_cores
 from vmat_rt.system.publish import published_folder
 from vmat_rt.train.examples import WORTH_A_POOL, locked, mapped
 from vmat_rt.train.recipe import PriorSettings
 
-_LOG = logging.getLogger("vmat_rt")
+log = logging.getLogger("vmat_rt")
 
 PRIOR_FOLDER: Final = "prior"
 """Where a run's bundle keeps the bundle of its prior."""
@@ -140,7 +140,7 @@ def _fit(
     """Trees on the samples of these cases, as a bundle here/name; every held_out-th case decides when to stop."""
     if (here / name).is_dir():
         return
-    _LOG.info("prior: trees %s, on %d cases", name, len(keys))
+    log.info("prior: trees %s, on %d cases", name, len(keys))
     fitted: list[Samples] = []
     held_out: list[Samples] = []
     for number, key in enumerate(keys, start=1):
@@ -190,13 +190,13 @@ def _predict_all(cohort: Cohort, names: Mapping[str, str], here: Path) -> dict[s
 def _predict(job: _Job) -> None:
     assert job.trees is not None
     case = Cohort.open(job.cohort).read(job.key)
-    dose = GeometricPredictor(load_bundle(job.trees)).predict(case, case.ct.grid)
-    _save(job.place, dose)
+    predicted = GeometricPredictor(load_bundle(job.trees)).predict(case, case.ct.grid)
+    _save(job.place, predicted.dose.array)
 
 
 def _run(function: Callable[[_Job], None], jobs: Sequence[_Job], what: str) -> None:
     if jobs:
-        _LOG.info("%s of %d cases", what, len(jobs))
+        log.info("%s of %d cases", what, len(jobs))
     workers = usable_cores() if len(jobs) >= WORTH_A_POOL else 1
     for _ in tqdm(mapped(function, jobs, workers), what, len(jobs), unit="case", disable=None if jobs else True):
         pass

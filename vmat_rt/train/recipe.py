@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from vmat_rt.baseline.fit import FitSettings
-from vmat_rt.errors import ConfigError, mistakes
+from vmat_rt.errors import ConfigError
 from vmat_rt.nn.unet import UNetSettings
+from vmat_rt.strict import Strict, YamlError, checked, load_mapping, load_yaml, read_text
 from vmat_rt.train.augment import AugmentationSettings
 from vmat_rt.train.losses import LossSpec
 from vmat_rt.train.losses.uncertainty import UncertaintySettings
@@ -23,8 +24,8 @@ FILE: Final = "recipe.yaml"
 Metric = Literal["mae_gy", "d95_abs_gap_gy", "openkbp_dose_score", "openkbp_dvh_score"]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class _Settings(Strict):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class ChannelSettings(_Settings):
@@ -89,7 +90,7 @@ class PriorSettings(_Settings):
     share: float = Field(default=0.0, ge=0, lt=1)
     folds: int = Field(default=5, ge=2)
     beams: bool = True
-    importance: dict[str, float] = {}
+    importance: dict[str, float] = Field(default={})
     fit: FitSettings = FitSettings.model_validate({})
 
 
@@ -151,18 +152,6 @@ class Recipe(_Settings):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
-class _EachKeyOnce(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, and not the first of them forgotten."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                line = node.value[place][0].start_mark.line + 1
-                raise ConfigError(f"the recipe's key {key} stands twice, again in line {line}")
-        return super().construct_mapping(node, deep)
-
-
 def packaged_recipes() -> Iterator[str]:
     """Names of the recipes that ship with the package, sorted."""
     folder = resources.files("vmat_rt") / "train" / "recipes"
@@ -174,24 +163,10 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     Raises ConfigError that says what is wrong.
     """
-    try:
-        document = yaml.load(_text(name_or_path), _EachKeyOnce)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"recipe {name_or_path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict):
-        raise ConfigError(f"recipe {name_or_path} must be a mapping of keys")
+    document = load_mapping(_text(name_or_path), f"recipe {name_or_path}")
     for override in overrides:
         _override(document, override)
-    try:
-        return Recipe.model_validate(document)
-    except ValidationError as error:
-        raise ConfigError(f"recipe {name_or_path}: {mistakes(error, _keys())}; docs/train.md tells recipes") from error
-
-
-def _keys() -> set[str]:
-    """Names of all keys of a recipe, at any depth."""
-    schema = Recipe.model_json_schema()
-    return {name for part in (schema, *schema["$defs"].values()) for name in part.get("properties", ())}
+    return checked(Recipe, document, f"recipe {name_or_path}", "docs/train.md explains recipes")
 
 
 def arguments_of(recipe: Recipe) -> tuple[str, ...]:
@@ -220,10 +195,7 @@ def _text(name_or_path: str | Path) -> str:
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
             raise ConfigError(f"there is no recipe file {path}")
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the recipe file {path} cannot be read as text: {error}") from error
+        return read_text(path, f"the recipe file {path}")
     known = tuple(packaged_recipes())
     if str(name_or_path) not in known:
         raise ConfigError(f"no recipe is called {name_or_path}; there are {', '.join(known)}, or give a .yaml file")
@@ -245,6 +217,6 @@ def _override(document: dict[str, Any], override: str) -> None:
             raise ConfigError(f"{dotted}: {part} has no keys of its own")
         place = inner
     try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{dotted}: {text!r} is not YAML") from error
+        place[last] = load_yaml(text)
+    except YamlError as error:
+        raise ConfigError(f"{dotted}: {text!r} is not YAML: {error}") from error

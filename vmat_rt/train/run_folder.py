@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.nn.device import usable_cores
+from vmat_rt.system.cores import usable_cores
 from vmat_rt.system.publish import refuse_foreign
 from vmat_rt.train.material import Material
 from vmat_rt.train.recipe import FILE, differences

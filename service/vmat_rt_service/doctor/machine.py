@@ -11,6 +11,7 @@ from pathlib import Path
 
 import vmat_rt
 from vmat_rt.errors import ConfigError
+from vmat_rt.system.extras import EXTRAS, listed, missing, pip_line
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
 
@@ -21,14 +22,18 @@ _CLOCK_SLACK_SECONDS = 60.0
 
 def check_device(name: str) -> Iterator[Finding]:
     """Whether the configured device is there and computes. Geometric models need none."""
+    status = warn if name in {"auto", "cpu"} else fail
+    if absent := missing("network"):
+        detail = f"{listed(absent)} not installed: geometric models work, networks do not"
+        yield status("device", detail, f"Run {pip_line('network')} for networks.")
+        return
     try:
         import torch
 
         from vmat_rt.nn.device import choose_device
     except ImportError as error:
         detail = f"torch cannot be loaded ({error}); geometric models work, networks do not"
-        status = warn if name in {"auto", "cpu"} else fail
-        yield status("device", detail, "Install the torch that pyproject.toml names.")
+        yield status("device", detail, f"Install it again: {pip_line('network')} --force-reinstall")
         return
     try:
         device = choose_device(name)
@@ -45,6 +50,19 @@ def check_device(name: str) -> Iterator[Finding]:
     free, whole = torch.cuda.mem_get_info(device)
     card = torch.cuda.get_device_name(device)
     yield ok("device", f"{name}: {card}, {free / 1e9:.0f} of {whole / 1e9:.0f} GB free")
+
+
+def check_extras(needed: tuple[str, ...] = ()) -> Iterator[Finding]:
+    """What is installed besides the base. Only what is needed here has to be."""
+    for extra in needed:
+        if absent := missing(extra):
+            yield fail("extras", f"{listed(absent)} not installed: the service cannot run", f"Run {pip_line(extra)}.")
+    present = [extra for extra in EXTRAS if not missing(extra)]
+    absent_too = [extra for extra in EXTRAS if extra not in present]
+    detail = f"installed: {', '.join(present) or 'none'}"
+    if absent_too:
+        detail += f"; not installed: {', '.join(absent_too)} ({pip_line(','.join(absent_too))})"
+    yield ok("extras", detail)
 
 
 def check_compiler() -> Iterator[Finding]:

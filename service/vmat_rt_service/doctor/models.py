@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from vmat_rt.bundle import Bundle, find_bundle, installed_bundles
+from vmat_rt.bundle import Bundle, find_bundle, installed_bundles, load_bundle
 from vmat_rt.errors import ConfigError, VmatError
 from vmat_rt.protocol import load_protocol, packaged_protocols
+from vmat_rt.system.extras import MissingExtraError
 from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
 
 
@@ -29,14 +31,19 @@ def check_models(protocol: str | None, model: str | None) -> Iterator[Finding]:
     """Every model's files are those that were packed, and the protocols in use have one."""
     bundles = {bundle.manifest.name: bundle for bundle in installed_bundles()}
     if model is not None and model not in bundles:
-        chosen = find_bundle("", model)
+        chosen = load_bundle(Path(model))
         bundles[chosen.manifest.name] = chosen
     for bundle in bundles.values():
         yield _whole(bundle)
     if not bundles:
         yield fail("models", "no model is installed", "Install a release with its bundles, or set `model` to a folder.")
         return
-    if model is None:
+    if model is not None:
+        try:
+            find_bundle("", model)
+        except MissingExtraError as error:
+            yield fail("models", f"{error.sentence}, not installed: every study is refused", f"Run {error.command}.")
+    else:
         yield from _protocols_served(
             [load_protocol(protocol).name] if protocol else [*packaged_protocols()], bool(protocol)
         )
@@ -55,7 +62,7 @@ def _whole(bundle: Bundle) -> Finding:
 def _protocols_served(names: list[str], configured: bool) -> Iterator[Finding]:
     for name in names:
         try:
-            find_bundle(name)
+            yield from (warn("models", f"{name}: {p.message}", p.remedy) for p in find_bundle(name).problems)
         except VmatError:
             detail = f"no model predicts for {name}: such studies are refused"
             remedy = "Set `model` to a bundle for it."

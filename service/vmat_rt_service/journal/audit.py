@@ -107,10 +107,18 @@ def head_of(journal: Journal) -> str:
 
 
 def versions() -> dict[str, str]:
-    """What computes: packages that can change a dose, the interpreter and the machine's kind."""
+    """What computes: installed packages that can change a dose, the interpreter and the machine's kind."""
     packages = ("vmat-rt", "numpy", "scipy", "lightgbm", "torch", "SimpleITK", "pydicom", "numba")
-    found = {name: metadata.version(name) for name in packages}
+    found = {name: version for name in packages if (version := _version(name)) is not None}
     return {**found, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+
+
+def _version(package: str) -> str | None:
+    """None for what an installation without networks leaves out."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _mend(stream: Any) -> str:

@@ -65,13 +65,15 @@ def replay(config: ServiceConfig, number: int) -> Replay:
 
 def _dose_sha256(config: ServiceConfig, inputs: Path, out: Path, entry: dict[str, Any]) -> str:
     from vmat_rt.protocol import load_protocol
-    from vmat_rt.study.predict import Outputs, StudyChoice, predict_study
+    from vmat_rt.study.choice import StudyChoice
+    from vmat_rt.study.outputs import Outputs
+    from vmat_rt.study.predict import predict_study
 
     protocol = load_protocol(config.protocol) if config.protocol else None
     outputs = Outputs(isodose_percent=config.isodose_percent)
     made = predict_study(inputs, out, StudyChoice(protocol=protocol), outputs, config.model, config.device)
-    model = made.report.predicted.model
-    assert model is not None
+    model = made.model
+    assert made.folder is not None
     if model.sha256 != entry["model"]["sha256"]:
         raise ConfigError(
             f"the job was computed by {entry['model']['name']} {entry['model']['version']}, "

@@ -23,8 +23,6 @@ from vmat_rt_service.lock import turn
 from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, hashes, publish, published
 from vmat_rt_service.work import closing
 
-_NOT_ITS_FAULT = {"DISK_FULL", "OUTPUT_NOT_WRITABLE"}
-
 
 class Worker:
     """One process's work. name stands in the journal while a job runs."""
@@ -54,7 +52,7 @@ class Worker:
         try:
             return closing.complete(config, journal, job, self._predicted(job, staged), fresh=True)
         except InputError as error:
-            if {problem.code for problem in error.problems} <= _NOT_ITS_FAULT:
+            if error.is_of_the_machine:
                 logs.event("no room for results", job=job.id, key=job.key, code=error.problems[0].code)
                 return journal.give_back(job.id, "no room for results", counted=False)
             return closing.give_up(config, journal, job, State.REFUSED, error.problems, _identity(staged))
@@ -67,7 +65,9 @@ class Worker:
     def _predicted(self, job: Job, staged: Path) -> Record:
         """Predict into a hidden folder beside the results, then publish by one rename."""
         from vmat_rt.protocol import load_protocol
-        from vmat_rt.study.predict import Outputs, StudyChoice, predict_study
+        from vmat_rt.study.choice import StudyChoice
+        from vmat_rt.study.outputs import Outputs
+        from vmat_rt.study.predict import predict_study
 
         config = self._config
         protocol = load_protocol(config.protocol) if config.protocol else None
@@ -77,8 +77,8 @@ class Worker:
         begun = time.perf_counter()
         with device_turn(config):
             made = predict_study(staged, work, StudyChoice(protocol=protocol), outputs, config.model, config.device)
-        model = made.report.predicted.model
-        assert model is not None
+        model = made.model
+        assert made.folder is not None
         record = Record(
             content_hash=job.content_hash or "",
             key=job.key,

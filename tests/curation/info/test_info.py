@@ -1,4 +1,8 @@
-"""What is said of a cohort: against the cases themselves, and outliers in closed form."""
+"""What is said of a cohort: against the cases themselves, and outliers in closed form.
+
+Covers vmat_rt.curation.info.describe, vmat_rt.curation.info.outliers, vmat_rt.curation.info.ranges,
+vmat_rt.curation.info.survey and vmat_rt.curation.info.text.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,15 @@ import numpy as np
 import pytest
 
 from tests.cohort.cases import SETTINGS, ellipse, pelvis
+from tests.system.workers import Deadly
 from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.info.describe import CohortInfo, cohort_info, statistics
+from vmat_rt.curation.info.describe import CohortInfo, _surveys, cohort_info, statistics
 from vmat_rt.curation.info.outliers import FEWEST, Quantity, find_outliers
 from vmat_rt.curation.info.ranges import clinical_ranges
+from vmat_rt.curation.info.survey import Task
 from vmat_rt.curation.info.text import as_text
 from vmat_rt.curation.intake.refusals import Refusal, write_refusals
 from vmat_rt.errors import ConfigError, Problem
@@ -161,6 +167,17 @@ def test_a_damaged_case_is_told_of_and_a_simulated_cohort_says_so(tmp_path: Path
     assert found.dvh()["PTV_7000"]["D95%"]["n"] == 1
     assert "(SIMULATED)" in as_text(found)
     assert found.outliers == ()
+
+
+def test_a_case_that_kills_its_worker_is_one_that_could_not_be_read(folder: Path) -> None:
+    uri = str(folder / "cohort")
+    tasks = [Task(uri, "c0", 10, False), Task(Deadly(), "c1", 10, False), Task(uri, "c2", 10, False)]  # type: ignore[arg-type]
+    surveys = _surveys(tasks, workers=2, progress=False)
+    assert [survey.key for survey in surveys] == ["c0", "c1", "c2"]
+    assert [survey.problem and survey.problem.code for survey in surveys] == [None, "WORKER_DIED", None]
+    assert surveys[1].problem is not None
+    assert "Case c1" in surveys[1].problem.message
+    assert surveys[2].metrics
 
 
 def test_a_case_without_dose_and_an_empty_cohort(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from pydicom.dataset import FileDataset
 from tests.dicom_phantom import Drawn, Phantom, ct_slice, disc, dose, phantom_hu, save, write_study
 from vmat_rt.bundle import GridRule
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.intake.dicom import IntakeOptions, add_studies
+from vmat_rt.curation.intake.dicom import add_studies
+from vmat_rt.curation.intake.run import IntakeOptions
 from vmat_rt.curation.intake.settings import NewCohort
 from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.grid import Grid

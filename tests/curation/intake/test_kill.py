@@ -1,4 +1,7 @@
-"""What outlives a power cut, a second run, and a worker that dies."""
+"""What outlives a power cut, a second run, and a worker that dies.
+
+Covers vmat_rt.curation.intake.batch.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from tests.curation.intake.clinic import added, states, study
 from tests.patience import wait_for
+from tests.system.workers import Deadly
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.intake.batch import as_they_come
+from vmat_rt.curation.intake.dicom import _outcomes
 from vmat_rt.curation.intake.keys import KeyFile
+from vmat_rt.curation.intake.scan import FolderIndex
+from vmat_rt.curation.intake.settings import protocols_of
+from vmat_rt.curation.intake.study import Job
 from vmat_rt.errors import ConfigError, InputError
 
 GRID = "10x24x30@3.5x3.5x3.5"
@@ -63,15 +71,26 @@ def test_a_second_run_with_the_same_keys_is_refused(tmp_path: Path) -> None:
     assert states(added(tmp_path / "in", tmp_path / "c")) == [("added",)]
 
 
-def doubled(number: int) -> int:
-    if number == 3:
-        os._exit(9)
-    return 2 * number
-
-
-def test_a_worker_that_dies_takes_only_its_own_task() -> None:
-    found = sorted(as_they_come(doubled, range(6), workers=2))
-    assert found == [(number, None if number == 3 else 2 * number) for number in range(6)]
+def test_a_study_that_kills_its_worker_is_refused_and_the_others_go_on(tmp_path: Path) -> None:
+    for number in range(2):
+        study(tmp_path / "in" / f"s{number}", f"P{number}")
+    added(tmp_path / "in" / "s0", tmp_path / "c")
+    keys = KeyFile(tmp_path / "k.csv")
+    cohort = Cohort.open(tmp_path / "c")
+    with FolderIndex() as index, keys.in_use():
+        index.fill(tmp_path / "in", workers=2, progress=False)
+        first, second = index.groups()
+        protocols = protocols_of(cohort.settings.protocol, ())
+        jobs = [
+            Job(first, cohort.place.root, keys, Deadly()),  # type: ignore[arg-type]
+            Job(second, cohort.place.root, keys, protocols),
+        ]
+        with tqdm(disable=True) as bar:
+            outcomes = list(_outcomes(iter(jobs), keys, 2, bar))
+    assert sorted(outcome.state for outcome in outcomes) == ["added", "refused"]
+    (refused,) = (outcome for outcome in outcomes if outcome.state == "refused")
+    assert [problem.code for problem in refused.problems] == ["WORKER_DIED"]
+    assert keys.entries()[refused.key].PatientID == first.files[0].patient_id
 
 
 def test_failures_to_write_end_the_run(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from vmat_rt.errors import ConfigError, InputError
 
 @pytest.fixture(scope="module")
 def samples() -> Path:
-    return shared_folder("openkbp") / "csv_sample"
+    return shared_folder("openkbp/csv_sample")
 
 
 def test_the_samples_are_added_as_they_are(samples: Path, tmp_path: Path) -> None:

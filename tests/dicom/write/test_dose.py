@@ -1,4 +1,7 @@
-"""RTDOSE: closed form from PS3.3, then the readers and validators of others."""
+"""RTDOSE: closed form from PS3.3, then the readers and validators of others.
+
+Covers vmat_rt.dicom.write.layout.
+"""
 
 from __future__ import annotations
 
@@ -115,7 +118,7 @@ def test_dciodvfy_would_have_found_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["STS_002", "STS_006", "STS_042"])
 def test_studies_of_real_scanners_get_valid_outputs_in_place(tmp_path: Path, name: str) -> None:
-    study = read_study(shared_folder("real_dicom") / name)
+    study = read_study(shared_folder(f"real_dicom/{name}"))
     assert study.ct is not None
     header, ct = header_from(study), study.ct.volume.grid
     dose = written.dose(centred_grid((20, 30, 40), (2.5, 2.4, 2.3), ct.centre_mm, ct.frame_uid))

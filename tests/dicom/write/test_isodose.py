@@ -1,4 +1,7 @@
-"""Isodose structures: closed form for a sphere, then dciodvfy and rt-utils."""
+"""Isodose structures: closed form for a sphere, then dciodvfy and rt-utils.
+
+Covers vmat_rt.dicom.write.trace.
+"""
 
 from __future__ import annotations
 

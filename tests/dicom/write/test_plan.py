@@ -1,4 +1,7 @@
-"""Companion RTPLAN and what every output inherits."""
+"""Companion RTPLAN and what every output inherits.
+
+Covers vmat_rt.dicom.write.header.
+"""
 
 from __future__ import annotations
 

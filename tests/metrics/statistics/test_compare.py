@@ -1,4 +1,7 @@
-"""From results files to the table and its tests."""
+"""From results files to the table and its tests.
+
+Covers vmat_rt.metrics.statistics.results_file.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,10 @@
 
 Margins are checked against Euclidean distance maps of finely resampled masks and against bounding boxes, which share no
 code with the growing under test.
+
+Covers vmat_rt.phantom.anatomy.bones, vmat_rt.phantom.anatomy.bowel, vmat_rt.phantom.anatomy.lattice,
+vmat_rt.phantom.anatomy.organs, vmat_rt.phantom.anatomy.prosthesis, vmat_rt.phantom.anatomy.scene,
+vmat_rt.phantom.anatomy.soft and vmat_rt.phantom.anatomy.tissue.
 """
 
 from __future__ import annotations
@@ -18,10 +22,7 @@ from scipy import ndimage
 
 from vmat_rt.case import Volume
 from vmat_rt.geometry.body import body_from_ct
-from vmat_rt.phantom.anatomy.lattice import STEP_MM
 from vmat_rt.phantom.anatomy.patient import Patient, anatomy_sha256, simulate_patient
-from vmat_rt.phantom.anatomy.shapes import Points, cone, sphere
-from vmat_rt.phantom.anatomy.targets import grown
 from vmat_rt.phantom.anatomy.traits import sizes_of
 from vmat_rt.protocol import load_protocol
 
@@ -249,28 +250,6 @@ def test_the_outline_that_is_found_in_the_ct_is_the_outline() -> None:
     found = body_from_ct(patient(PLAIN).case.ct).array > 0.5
     known = fractions(PLAIN, "External") >= 0.5
     assert 2 * (found & known).sum() / (found.sum() + known.sum()) > 0.985
-
-
-def test_growing_a_ball_gives_the_larger_ball() -> None:
-    axis = (np.arange(41, dtype=np.float32) - 20.3) * np.float32(STEP_MM)
-    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
-    radius = np.sqrt(z * z + y * y + x * x)
-    result = grown(np.asarray(radius - 18, np.float32), 7.0)
-    shell = np.abs(radius - 25) < 4
-    np.testing.assert_allclose(result[shell], (radius - 25)[shell], atol=0.25)
-    # Half an ellipsoid behind: 5 mm straight back, 7 mm elsewhere.
-    behind = grown(np.asarray(radius - 18, np.float32), 7.0, 5.0)
-    middle = behind[20, :, 20]
-    crossings = np.interp(0, middle[20:35], axis[20:35]), -np.interp(0, middle[:20][::-1], -axis[:20][::-1])
-    assert crossings[0] == pytest.approx(23, abs=0.35)
-    assert crossings[1] == pytest.approx(-25, abs=0.35)
-
-
-def test_a_rod_without_length_is_a_ball() -> None:
-    axis = np.linspace(-9, 9, 7, dtype=np.float32)
-    points = Points(*np.meshgrid(axis, axis, axis, indexing="ij"))
-    rod = cone(points, (1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0))
-    np.testing.assert_allclose(rod, sphere(points, (1.0, 2.0, 3.0), 4.0), atol=1e-5)
 
 
 def test_regression_a_patient_is_the_same_everywhere() -> None:

@@ -1,4 +1,7 @@
-"""Who is simulated: shares of plan types, nodes and implants. No image is drawn."""
+"""Who is simulated: shares of plan types, nodes and implants. No image is drawn.
+
+Covers vmat_rt.phantom.anatomy.traits.
+"""
 
 from __future__ import annotations
 

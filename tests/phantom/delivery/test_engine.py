@@ -1,3 +1,8 @@
+"""Doses of the engine against direct summation, in water and in patients.
+
+Covers vmat_rt.phantom.delivery.compiled and vmat_rt.phantom.delivery.planes.
+"""
+
 from __future__ import annotations
 
 import numpy as np
@@ -162,10 +167,12 @@ class TestLinearMap:
         far = np.array([[3000, 0, 0], [8, -988, -9], [8, -1200, -9], [8, -2000, 400]], float)
         assert not patient.influence(far).forward(np.ones(patient.bixels)).any()
 
-    def test_points_must_be_places(self, patient: DoseEngine) -> None:
-        for points in (np.full((2, 3), np.nan), np.zeros((3, 2)), np.zeros(3)):
-            with pytest.raises(GeometryError, match="points"):
-                patient.influence(points)
+    @pytest.mark.parametrize(
+        "points", [np.full((2, 3), np.nan), np.zeros((3, 2)), np.zeros(3)], ids=["nan", "2-D", "1"]
+    )
+    def test_points_must_be_places(self, patient: DoseEngine, points: np.ndarray) -> None:
+        with pytest.raises(GeometryError, match="points"):
+            patient.influence(points)
 
     def test_no_points(self, patient: DoseEngine) -> None:
         influence = patient.influence(np.zeros((0, 3)))
@@ -265,10 +272,12 @@ class TestRefusals:
         with pytest.raises(GeometryError, match="frames"):
             plate_engine().dose(np.ones(plate_engine().bixels), other, np.ones(other.shape, bool))
 
-    def test_needs_an_angle_and_matter(self) -> None:
-        for density, angles in ((everywhere(SLAB), []), (everywhere(SLAB, 0.0), [0.0])):
-            with pytest.raises(GeometryError):
-                DoseEngine(MACHINE, density, everywhere(PLATE), ISOCENTRE, angles)
+    @pytest.mark.parametrize(
+        ("density", "angles"), [(everywhere(SLAB), []), (everywhere(SLAB, 0.0), [0.0])], ids=["no angle", "no matter"]
+    )
+    def test_needs_an_angle_and_matter(self, density: Volume, angles: list[float]) -> None:
+        with pytest.raises(GeometryError):
+            DoseEngine(MACHINE, density, everywhere(PLATE), ISOCENTRE, angles)
 
     @pytest.mark.parametrize("values", [(0.0, 7, 3), (7.0, -1, 3), (7.0, 7, 0)])
     def test_settings(self, values: tuple[float, float, int]) -> None:

@@ -1,3 +1,8 @@
+"""The machine: depth doses, output factors and kernels.
+
+Covers vmat_rt.phantom.delivery.kernels.
+"""
+
 from __future__ import annotations
 
 import json
@@ -16,7 +21,7 @@ MACHINE = load_machine()
 
 
 def test_source_and_licence_travel_with_the_data() -> None:
-    facts = json.loads(files("vmat_rt.phantom").joinpath("photons_6mv.json").read_text("utf-8"))
+    facts = json.loads(files("vmat_rt.phantom.delivery").joinpath("photons_6mv.json").read_text("utf-8"))
     assert "pyRadPlan" in facts["source"]
     text = "\n".join(facts["licence"])
     assert "BSD 3-Clause" in text

@@ -1,4 +1,7 @@
-"""Penalties and fluence: derivatives against differences, the optimum against an independent solver."""
+"""Penalties and fluence: derivatives against differences, the optimum against an independent solver.
+
+Covers vmat_rt.phantom.planning.fluence and vmat_rt.phantom.planning.points.
+"""
 
 from __future__ import annotations
 

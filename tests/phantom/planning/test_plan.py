@@ -1,4 +1,7 @@
-"""Plans of a small pelvis: coverage, repeatability, style, and what becomes of a refused plan."""
+"""Plans of a small pelvis: coverage, repeatability, style, and what becomes of a refused plan.
+
+Covers vmat_rt.phantom.planning.goals and vmat_rt.phantom.planning.style.
+"""
 
 from __future__ import annotations
 

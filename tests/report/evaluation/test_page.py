@@ -1,4 +1,8 @@
-"""The page: complete in itself, says what its numbers are, and never falls over what is not there."""
+"""The page: complete in itself, says what its numbers are, and never falls over what is not there.
+
+Covers vmat_rt.commands.report, vmat_rt.report.evaluation.curves, vmat_rt.report.evaluation.drawing,
+vmat_rt.report.evaluation.sections, vmat_rt.report.evaluation.spread and vmat_rt.report.evaluation.structure_figures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Evaluations as one table: what is put together, what stays apart, and the numbers over seeds."""
+"""Evaluations as one table: what is put together, what stays apart, and the numbers over seeds.
+
+Covers vmat_rt.report.evaluation.case_tables, vmat_rt.report.evaluation.exemplars, vmat_rt.report.evaluation.goal_map,
+vmat_rt.report.evaluation.labels, vmat_rt.report.evaluation.provenance, vmat_rt.report.evaluation.read,
+vmat_rt.report.evaluation.runs and vmat_rt.report.evaluation.tables.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""`vmat-rt doctor` on real folders, ports and DICOM nodes, sound and broken."""
+"""`vmat-rt doctor` on real folders, ports and DICOM nodes, sound and broken.
+
+Covers vmat_rt.commands.doctor, vmat_rt_service.doctor.findings, vmat_rt_service.doctor.folders,
+vmat_rt_service.doctor.machine, vmat_rt_service.doctor.models and vmat_rt_service.doctor.network.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +45,7 @@ def config_of(root: Path, **values: Any) -> ServiceConfig:
     return load_config(None, **values)
 
 
-def named(findings: Iterator[Finding], name: str, status: str) -> Finding:
+def named(findings: Iterable[Finding], name: str, status: str) -> Finding:
     found = list(findings)
     matching = [finding for finding in found if finding.name == name and finding.status == status]
     assert matching, f"no {name} {status} among {found}"
@@ -104,7 +108,7 @@ def test_a_wrong_configuration_is_no_finding_but_exit_2(tmp_path: Path) -> None:
 
 def test_without_a_configuration_it_looks_at_the_machine_only() -> None:
     names = {finding.name for finding in examine_machine()}
-    assert names == {"device", "compiler", "protocols", "models", "clock"}
+    assert names == {"extras", "device", "compiler", "protocols", "models", "clock"}
 
 
 # ---- machine and models

@@ -1,4 +1,8 @@
-"""From files to ready jobs, with real files and the real reader."""
+"""From files to ready jobs, with real files and the real reader.
+
+Covers vmat_rt_service.intake.examine, vmat_rt_service.intake.reader, vmat_rt_service.intake.reader_process and
+vmat_rt_service.intake.survey.
+"""
 
 from __future__ import annotations
 

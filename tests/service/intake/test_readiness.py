@@ -1,4 +1,7 @@
-"""Readiness by reference, on headers alone."""
+"""Readiness by reference, on headers alone.
+
+Covers vmat_rt_service.intake.catalogue and vmat_rt_service.intake.headers.
+"""
 
 from __future__ import annotations
 

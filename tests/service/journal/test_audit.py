@@ -1,4 +1,7 @@
-"""The chain of the audit log, and a job computed again."""
+"""The chain of the audit log, and a job computed again.
+
+Covers vmat_rt_service.work.replay.
+"""
 
 from __future__ import annotations
 

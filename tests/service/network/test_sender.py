@@ -1,13 +1,12 @@
-"""Results on their way: to dcmtk's storescp, and where that cannot play the part to a node with answers of its own."""
+"""Results on their way: to dcmtk's storescp, and where that cannot play the part to a node with answers of its own.
+
+Covers vmat_rt_service.journal.sends.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,15 @@ from pydicom.uid import CTImageStorage, RTDoseStorage, RTPlanStorage
 from pynetdicom import AE, evt
 
 from tests.dicom_phantom import write_study
-from tests.patience import PATIENCE_SECONDS, wait_for
 from tests.ports import free_port
 from tests.service.conftest import QUICK, Site
-from tests.service.peers import certificate, modalities, same_content, storescp
-from vmat_rt.errors import ConfigError
-from vmat_rt_service.config import Destination, WebConfig, load_config
+from tests.service.peers import certificate, destination, jobs, modalities, run, same_content, storescp
+from vmat_rt_service.config import load_config
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.sends import Ledger, SendStatus
-from vmat_rt_service.network.companion import network
 from vmat_rt_service.network.sender import Backoff, Dispatcher
 
 RESULTS = (RTPlanStorage, RTDoseStorage)
-NO_PAGE = WebConfig(enabled=False)
 
 
 class Clock:
@@ -41,10 +36,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def destination(port: int, *send: str, **more: Any) -> Destination:
-    return Destination(name="pacs", host="127.0.0.1", port=port, ae_title="PACS", send=send or ("rtdose",), **more)
 
 
 @pytest.fixture(scope="module")
@@ -260,75 +251,8 @@ def test_tls_to_a_destination_whose_certificate_is_known(done: Site, tmp_path: P
     assert the_send(ledger).status is SendStatus.SENT
 
 
-def test_an_unusable_certificate_is_said_at_the_start(done: Site) -> None:
-    done.reconfigure(destinations=(destination(1, tls={"ca": "/nowhere/ca.pem"}),))
-    with pytest.raises(ConfigError, match=r"destinations\.tls"):
-        network(done.config)
-
-
 def test_backoff_doubles_up_to_a_cap_and_never_comes_at_once() -> None:
     backoff = Backoff(first_seconds=2.0, cap_seconds=60.0)
     for failures, whole in [(1, 2.0), (2, 4.0), (5, 32.0), (6, 60.0), (10_000, 60.0)]:
         drawn = [backoff.after(failures) for _ in range(200)]
         assert whole / 2 <= min(drawn) < max(drawn) <= whole
-
-
-def test_relative_certificates_are_below_the_configuration(tmp_path: Path) -> None:
-    (tmp_path / "service.yaml").write_text(
-        "inbox: in\noutbox: out\nlisten: {tls: {certificate: a.crt, key: a.key}}\n"
-        "destinations: [{name: p, host: h, port: 1, ae_title: A, tls: {ca: /etc/ca.crt}}]\n"
-    )
-    config = load_config(tmp_path / "service.yaml", listen={"port": 5, "ae_title": None})
-    assert config.listen is not None
-    assert config.listen.tls is not None
-    assert config.listen.port == 5
-    assert config.listen.tls.certificate == tmp_path / "a.crt"
-    assert config.destinations[0].tls is not None
-    assert config.destinations[0].tls.ca == Path("/etc/ca.crt")
-
-
-# ---- the program
-
-
-def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vmat_rt.cli", *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-
-
-def jobs(site: Site) -> str:
-    return run("jobs", "--state", site.config.state).stdout
-
-
-def test_a_service_that_is_killed_sends_after_the_restart(site: Site, tmp_path: Path) -> None:
-    port = free_port()
-    site.reconfigure(destinations=(destination(port, "rtplan", "rtdose"),), web=NO_PAGE)
-    write_study(site.inbox, seed="send")
-    service = site.watch()
-    ledger = Ledger(site.config.journal)
-    wait_for(lambda: any(send.attempts for (send,) in ledger.by_job().values()))
-    service.send_signal(signal.SIGKILL)
-    service.wait(PATIENCE_SECONDS)
-    with storescp(tmp_path / "pacs", port) as log:
-        assert site.watch("--once").wait(PATIENCE_SECONDS) == 0
-        assert modalities(log) == ["RP", "RD"]
-        assert "to pacs: sent" in jobs(site)
-        assert site.watch("--once").wait(PATIENCE_SECONDS) == 0
-        assert modalities(log) == ["RP", "RD"]
-    found = json.loads(run("jobs", "--json", "--state", site.config.state).stdout)
-    assert found["jobs"][0]["sends"][0]["status"] == "sent"
-
-
-def test_once_ends_though_a_destination_is_down(site: Site) -> None:
-    site.reconfigure(destinations=(destination(free_port()),), web=NO_PAGE)
-    write_study(site.inbox, seed="send")
-    assert site.watch("--once").wait(PATIENCE_SECONDS) == 0
-    assert "pending, 1 attempts failed: no connection" in jobs(site)
-    assert "not sent" in {line["event"] for line in site.log()}
-
-
-def test_options_that_contradict_each_other(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    both = run("watch", tmp_path / "in", "--out", tmp_path / "out", "--once", "--listen", 0)
-    assert both.returncode == 2
-    alone = run("watch", tmp_path / "in", "--out", tmp_path / "out", "--ae", "NODE")
-    assert alone.returncode == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import click
 
@@ -15,14 +15,15 @@ from vmat_rt.commands.cohort.options import (
     new_cohort_options,
     workers_option,
 )
-from vmat_rt.commands.common import guarded, json_option, print_json
+from vmat_rt.commands.common import guarded, json_option, needs, print_json
 
 
 @click.command(
-    short_help="Add DICOM studies, thousands of them, nested anyhow.",
-    epilog="Example: vmat-rt cohort add /exports --cohort clinic --workers 8",
+    short_help="Add DICOM studies or image files, thousands of them.",
+    epilog="Example: vmat-rt cohort add /exports --cohort clinic --workers 8\n\n"
+    "NIfTI or NRRD, a folder per patient: vmat-rt cohort add patients --nifti mapping.yaml --cohort clinic",
 )
-@click.argument("dicom_root", type=EXISTING_FOLDER)
+@click.argument("root", type=EXISTING_FOLDER)
 @cohort_option
 @click.option(
     "--protocol",
@@ -38,16 +39,26 @@ from vmat_rt.commands.common import guarded, json_option, print_json
     help="Who is who; outside the cohort. Default: COHORT.keys.csv beside it.",
 )
 @new_cohort_options
+@click.option(
+    "--nifti",
+    "mapping_file",
+    is_flag=False,
+    flag_value="",
+    metavar="[MAP.yaml]",
+    help="ROOT holds a folder of NIfTI or NRRD per patient. The mapping file says which is what; a folder's own "
+    "mapping.yaml goes before it; without either the files' TG-263 names do.",
+)
 @click.option("--replace", is_flag=True, help="Add studies again whose files changed since they were added.")
 @json_option
 @guarded
-def add(dicom_root: Path, uri: str, as_json: bool, **options: Any) -> None:
-    """Add every study below DICOM_ROOT: CT, RTSTRUCT and RTDOSE (and RTPLAN) nested anyhow, thousands of them.
+@needs("cohort")
+def add(root: Path, uri: str, as_json: bool, **options: Any) -> None:
+    """Add every study below ROOT: CT, RTSTRUCT and RTDOSE (and RTPLAN) nested anyhow, thousands of them.
 
     What cannot be used stands in COHORT/refused.csv with its reason. Run it again after a crash or a power cut: what
     was added is skipped, what was refused is tried again.
     """
-    from vmat_rt.curation.intake.dicom import IntakeOptions, add_studies
+    from vmat_rt.curation.intake.run import IntakeOptions
     from vmat_rt.curation.intake.settings import NewCohort, parse_grid
     from vmat_rt.protocol import load_protocol
 
@@ -60,7 +71,16 @@ def add(dicom_root: Path, uri: str, as_json: bool, **options: Any) -> None:
         progress=not as_json,
         replace=options["replace"],
     )
-    _print_intake(add_studies(dicom_root, uri, chosen), as_json)
+    mapping_file = options["mapping_file"]
+    if mapping_file is None:
+        from vmat_rt.curation.intake.dicom import add_studies
+
+        summary = add_studies(root, uri, chosen)
+    else:
+        from vmat_rt.curation.intake.images import add_images
+
+        summary = add_images(root, uri, chosen, Path(mapping_file) if mapping_file else None)
+    _print_intake(summary, as_json)
 
 
 @click.command(
@@ -73,6 +93,7 @@ def add(dicom_root: Path, uri: str, as_json: bool, **options: Any) -> None:
 @new_cohort_options
 @json_option
 @guarded
+@needs("cohort")
 def openkbp(csv_root: Path, uri: str, workers: int, name: str, grid_text: str | None, as_json: bool) -> None:
     """Add OpenKBP patients in the published CSV layout: folders pt_N below CSV_ROOT, nested anyhow."""
     from vmat_rt.curation.intake.openkbp import add_openkbp
@@ -82,7 +103,7 @@ def openkbp(csv_root: Path, uri: str, workers: int, name: str, grid_text: str | 
     _print_intake(add_openkbp(csv_root, uri, new, workers, progress=not as_json), as_json)
 
 
-def _print_intake(summary: Any, as_json: bool) -> None:
+def _print_intake(summary: Any, as_json: bool) -> Never:
     exit_code = NOTHING_USABLE if summary.nothing_usable else 0
     if as_json:
         print_json({**summary.document(), "exit_code": exit_code})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+from vmat_rt.system.cores import usable_cores
 
 NOTHING_USABLE = 3
 """Exit code of a batch of which nothing is in the cohort."""
@@ -20,11 +21,10 @@ EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return click.option(
         "--workers",
         type=click.IntRange(1, 256),
-        default=cores,
+        default=usable_cores,
         show_default="one a core",
         help="Processes at a time, of one thread and 1 to 2 GB each.",
     )(function)

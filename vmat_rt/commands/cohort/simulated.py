@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Never
 
 import click
 
 from vmat_rt.commands.cohort.options import EXISTING_FOLDER, NOTHING_USABLE, cohort_option, workers_option
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, needs, print_json
 
 
 @click.command(
@@ -21,6 +22,7 @@ from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_
 @workers_option
 @json_option
 @guarded
+@needs("cohort")
 def simulate(number: int, seed: int, uri: str, workers: int, as_json: bool) -> None:
     """Make prostate patients up: anatomy, arc, dose. SIMULATED, and said so everywhere. Goes on where it stopped."""
     from vmat_rt.cohort.store import Cohort
@@ -46,15 +48,17 @@ def simulate(number: int, seed: int, uri: str, workers: int, as_json: bool) -> N
 @workers_option
 @json_option
 @guarded
+@needs("cohort")
 def restore(shipped: Path | None, uri: str, workers: int, as_json: bool) -> None:
-    """Make a simulated cohort again from its seeds and packed doses: SHIPPED, by default sample_data/prostate_cohort.
+    """Make a simulated cohort again from its seeds and packed doses: SHIPPED, by default the one that is installed.
 
     Every case is compared with what was shipped, by hash. Goes on where it stopped.
     """
     from vmat_rt.cohort.store import Cohort
     from vmat_rt.curation.shipped import read_shipped, restore_cohort
+    from vmat_rt.system.samples import COHORT, sample
 
-    folder = shipped or _sample_cohort()
+    folder = shipped or sample(COHORT)
     cohort = Cohort.open(uri) if Cohort.exists(uri) else Cohort.create(uri, read_shipped(folder).settings)
     done = restore_cohort(folder, cohort, workers, progress=not as_json)
     refused = [key for key, problem in done.problems.items() if problem.severity == "error"]
@@ -62,17 +66,7 @@ def restore(shipped: Path | None, uri: str, workers: int, as_json: bool) -> None
     _print_batch(cohort.settings.name, counts, [problem.as_dict() for problem in done.problems.values()], as_json)
 
 
-def _sample_cohort() -> Path:
-    import vmat_rt
-    from vmat_rt.errors import ConfigError
-
-    folder = Path(vmat_rt.__file__).resolve().parent.parent / "sample_data" / "prostate_cohort"
-    if not folder.is_dir():
-        raise ConfigError("sample_data/prostate_cohort is not beside this installation; give its folder as SHIPPED")
-    return folder
-
-
-def _print_batch(name: str, counts: dict[str, int], problems: list[dict[str, str]], as_json: bool) -> None:
+def _print_batch(name: str, counts: dict[str, int], problems: list[dict[str, str]], as_json: bool) -> Never:
     exit_code = 0 if counts["added"] + counts["present"] else NOTHING_USABLE
     if as_json:
         document = {"schema_version": SCHEMA_VERSION, "cohort": name, "counts": counts, "problems": problems}

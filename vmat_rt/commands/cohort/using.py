@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from vmat_rt.commands.cohort.options import existing_option, workers_option
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, needs, print_json
 
 _PICTURES = ("contact_sheet_", "dvh_fan")
 
@@ -27,6 +27,7 @@ _PICTURES = ("contact_sheet_", "dvh_fan")
 )
 @json_option
 @guarded
+@needs("cohort")
 def export(case_key: str, uri: str, folder: Path, as_json: bool) -> None:
     """Write one case as DICOM: CT, RTSTRUCT, RTPLAN and RTDOSE under a made-up identity."""
     from vmat_rt.cohort.store import Cohort
@@ -54,6 +55,7 @@ def export(case_key: str, uri: str, folder: Path, as_json: bool) -> None:
 @workers_option
 @json_option
 @guarded
+@needs("cohort")
 def info(uri: str, out: Path | None, workers: int, as_json: bool) -> None:
     """Say what is in a cohort: counts, volumes, dose-volume statistics, goals met, outliers; with --out pictures."""
     from vmat_rt.cohort.store import Cohort
@@ -107,6 +109,7 @@ def _fractions(_context: click.Context, _option: click.Parameter, value: str) ->
 @click.option("--outliers-too", is_flag=True, help="Divide outliers (prosthesis, spacer) too; else they stand apart.")
 @json_option
 @guarded
+@needs("cohort")
 def split(
     uri: str,
     seeds: tuple[int, ...],

@@ -27,7 +27,7 @@ from vmat_rt.report.colours import structure_colours
 from vmat_rt.report.contact_sheet import Sheet, contact_sheets
 from vmat_rt.report.dvh_fan import Fan, dvh_fan
 from vmat_rt.report.figures import dose_wash
-from vmat_rt.system.processes import one_thread_workers
+from vmat_rt.system.processes import WorkerDiedError, in_order, run_tasks
 from vmat_rt.system.publish import published_folder
 
 SCHEMA_VERSION: Final = 1
@@ -142,7 +142,7 @@ def cohort_info(cohort: Cohort, out: Path | None = None, workers: int = 2, progr
     if workers < 1:
         raise ConfigError(f"{workers} processes cannot examine a cohort: it takes 1 or more")
     records = cohort.records()
-    surveys = _surveys(cohort, records, out is not None, (workers, progress))
+    surveys = _surveys(_tasks(cohort, records, out is not None), workers, progress)
     info = CohortInfo(
         settings=cohort.settings,
         records=records,
@@ -157,24 +157,22 @@ def cohort_info(cohort: Cohort, out: Path | None = None, workers: int = 2, progr
     return info
 
 
-def _surveys(
-    cohort: Cohort, records: Sequence[CaseRecord], with_tiles: bool, running: tuple[int, bool]
-) -> tuple[CaseSurvey, ...]:
-    """running: processes, and whether a progress bar is shown."""
-    workers, progress = running
+def _tasks(cohort: Cohort, records: Sequence[CaseRecord], with_tiles: bool) -> list[Task]:
     highest = max((dose for record in records for dose in record.prescription.values()), default=0.0)
     levels = int(np.ceil(_CURVE_END * highest / CURVE_STEP_GY)) + 1
-    tasks = [Task(cohort.place.root, record.key, levels, with_tiles) for record in records]
-    if not tasks:
-        return ()
-    hidden = None if progress else True
-    with (
-        one_thread_workers(min(workers, len(tasks))) as pool,
-        tqdm(total=len(tasks), unit="case", disable=hidden) as bar,
-    ):
-        surveys = []
-        for survey in pool.map(survey_case, tasks):
-            surveys.append(survey)
+    return [Task(cohort.place.root, record.key, levels, with_tiles) for record in records]
+
+
+def _surveys(tasks: Sequence[Task], workers: int, progress: bool) -> tuple[CaseSurvey, ...]:
+    """In the order of the tasks. A case over which its worker died is one that could not be read."""
+    surveys = []
+    with tqdm(total=len(tasks), unit="case", disable=None if progress else True) as bar:
+        for case in in_order(run_tasks(survey_case, tasks, workers, queued=workers)):
+            if isinstance(case.error, WorkerDiedError):
+                key = case.task.key
+                surveys.append(CaseSurvey.unread(key, case.error.of(key).problems[0]))
+            else:
+                surveys.append(case.result())
             bar.update()
     return tuple(surveys)
 

@@ -45,6 +45,11 @@ class CaseSurvey:
     tile: Tile | None
     problem: Problem | None = None
 
+    @classmethod
+    def unread(cls, key: str, problem: Problem) -> CaseSurvey:
+        """Of a case of which nothing is known but what is wrong with it."""
+        return cls(key, {}, {}, {}, {}, 0.0, None, problem)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -62,7 +67,7 @@ def survey_case(task: Task) -> CaseSurvey:
     try:
         record, case = cohort.record(task.key), cohort.read(task.key)
     except InputError as damage:
-        return CaseSurvey(task.key, {}, {}, {}, {}, 0.0, None, damage.problems[0])
+        return CaseSurvey.unread(task.key, damage.problems[0])
     protocol = load_protocol(record.protocol)
     dvhs = _dvhs(case, protocol)
     levels = CURVE_STEP_GY * np.arange(task.levels, dtype=np.float64)

@@ -11,20 +11,20 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from vmat_rt.case import Case
-from vmat_rt.cohort.checks import entry_problems
 from vmat_rt.cohort.duplicates import image_sha256
 from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, read_csv_patient
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.intake.batch import as_they_come
+from vmat_rt.curation.intake.entering import Outcome
 from vmat_rt.curation.intake.people import join_people
 from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
 from vmat_rt.curation.intake.settings import NewCohort, created, opened
-from vmat_rt.curation.intake.study import NOT_THE_STUDY, Outcome
 from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
+from vmat_rt.gate.examine import entry_problems
 from vmat_rt.protocol import load_protocol
+from vmat_rt.system.processes import run_here, run_tasks
 
 SITE: Final = "head and neck"
 PROVENANCE: Final = Provenance(
@@ -112,8 +112,10 @@ def _add(tasks: Iterable[_Task], total: int | None, cohort: Cohort, workers: int
     refusals, outcomes = read_refusals(cohort.place), []
     try:
         with tqdm(total=total, unit="patient", disable=None if progress else True) as bar:
-            for task, found in as_they_come(take_patient, tasks, workers):
-                outcome = found or _died(task.key)
+            here = workers == 1
+            done = run_here(take_patient, tasks) if here else run_tasks(take_patient, tasks, workers, queued=workers)
+            for patient in done:
+                outcome = _died(patient.task.key) if patient.died else patient.result()
                 outcomes.append(outcome)
                 refusals.pop(outcome.key, None)
                 if outcome.state == "refused":
@@ -135,11 +137,11 @@ def take_patient(task: _Task) -> Outcome:
     try:
         patient = read_csv_patient(task.source) if isinstance(task.source, Path) else task.source
         case = case_from_openkbp(patient, task.key)
-        found = entry_problems(case, SITE)
+        found = entry_problems(case, SITE, outline=False)
         raise_errors(found)
         cohort.add(case, describe(case, _origin(case), tuple(problem.code for problem in found)))
     except InputError as refusal:
-        if any(problem.code in NOT_THE_STUDY for problem in refusal.problems):
+        if refusal.is_of_the_machine:
             raise
         return Outcome(task.key, "refused", refusal.problems)
     except ValueError as damage:
@@ -161,5 +163,5 @@ def _is_stored(cohort: Cohort, key: str) -> bool:
 
 
 def _died(key: str) -> Outcome:
-    message = "The process that read this patient's files died twice, most likely out of memory."
+    message = "The process that read this patient's files died each time, most likely out of memory."
     return Outcome(key, "refused", (Problem("WORKER_DIED", message, "Give the machine more memory."),))

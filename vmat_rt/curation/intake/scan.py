@@ -17,10 +17,9 @@ from typing import Final
 from tqdm import tqdm
 
 from vmat_rt.cohort.joining import joined
-from vmat_rt.curation.intake.batch import in_order
 from vmat_rt.dicom.files import DicomFile, Kind, identify, regular_files
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.system.processes import one_thread_workers
+from vmat_rt.system.processes import in_order, run_tasks
 
 _BATCH: Final = 64
 _FEW: Final = 16
@@ -159,11 +158,8 @@ def paths_in_batches(root: Path) -> Iterator[Paths]:
 def _identified(
     batches: Iterator[tuple[Path, ...]], workers: int
 ) -> Iterator[tuple[tuple[Path, ...], tuple[Found, ...]]]:
-    first = next(batches, None)
-    if first is None:
-        return
-    with one_thread_workers(workers) as pool:
-        yield from in_order(pool, identify_all, itertools.chain([first], batches), 4 * workers)
+    for batch in in_order(run_tasks(identify_all, batches, workers, queued=3 * workers)):
+        yield batch.task, batch.result()
 
 
 def identify_all(paths: Paths) -> tuple[Found, ...]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.bundle import GridRule
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.refusals import without_identity
-from vmat_rt.dicom.files import DicomFile, read_whole
-from vmat_rt.dicom.load import choose_protocol
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
+from vmat_rt.strict import reason
 
 GRIDS: Final = {
     "prostate": GridRule(kind="fixed", shape=(96, 160, 192), spacing_mm=(2.5, 2.5, 2.5)),
@@ -77,7 +77,7 @@ def created(uri: str | Path, protocol: Protocol, new: NewCohort) -> Cohort:
     try:
         return Cohort.create(uri, CohortSettings.model_validate(settings))
     except ValueError as error:
-        raise ConfigError(f"a cohort called {name!r} cannot be made: {error}") from error
+        raise ConfigError(f"a cohort called {name!r} cannot be made: {reason(error)}") from error
 
 
 def protocols_of(cohort_protocol: str, given: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
@@ -95,19 +95,18 @@ def protocols_of(cohort_protocol: str, given: tuple[Protocol, ...]) -> tuple[Pro
     return given or tuple(p for p in packaged if p.site == own.site)
 
 
-def fitting_protocol(structure_sets: Iterable[DicomFile]) -> Protocol:
+def fitting_protocol(name_sets: Iterable[Callable[[], Iterable[str]]], none: Problem) -> Protocol:
     """The packaged protocol with the most targets, of the site that fits most of these.
 
-    Raises InputError: NO_STRUCTURES when there are none, else why none of them fits.
+    name_sets: each gives the structure names of one study, or raises InputError. Raises InputError: `none` when there
+    are no studies, else why no protocol fits.
     """
     packaged = [load_protocol(name) for name in packaged_protocols()]
     sites: Counter[str] = Counter()
-    why: tuple[Problem, ...] = (Problem("NO_STRUCTURES", "There is no RTSTRUCT.", "Add the RTSTRUCT of each study."),)
-    for file in structure_sets:
+    why: tuple[Problem, ...] = (none,)
+    for names_of in name_sets:
         try:
-            source = read_whole(file.path, "RTSTRUCT")
-            names = [item.text("ROIName") for item in source.items("StructureSetROISequence")]
-            sites[choose_protocol(names, packaged).site] += 1
+            sites[choose_protocol(names_of(), packaged).site] += 1
         except InputError as refusal:
             why = refusal.problems
     if not sites:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vmat_rt.cohort.checks import CHECKS
+from vmat_rt.curation.intake.entering import Outcome
 from vmat_rt.curation.intake.people import People
-from vmat_rt.curation.intake.study import Outcome
+from vmat_rt.gate.codes import CHECKS
 
 SCHEMA_VERSION: Final = 1
 _SHOWN: Final = 20

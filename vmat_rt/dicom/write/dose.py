@@ -11,10 +11,11 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import RTDoseStorage, RTPlanStorage
 
-from vmat_rt.case import FloatArray, ModelIdentity, Volume
+from vmat_rt.case import ModelIdentity, Volume
 from vmat_rt.dicom.write.header import SIMULATED, Origin, OutputHeader, new_object, origin_of, save_object
 from vmat_rt.dicom.write.layout import decimal_string, decimal_strings, layout_for
-from vmat_rt.errors import ConfigError, ModelError
+from vmat_rt.errors import ConfigError
+from vmat_rt.predictor import require_dose
 
 Bits = Literal[16, 32]
 # 32-bit doses stop at 31 bits: some readers take the pixels for signed, and float32 has no more than 24 to give.
@@ -59,15 +60,6 @@ def rtdose_dataset(dose: Volume, header: OutputHeader, origin: Origin, plan_uid:
     plan.ReferencedSOPInstanceUID = plan_uid
     dataset.ReferencedRTPlanSequence = [plan]
     return dataset
-
-
-def require_dose(dose_gy: FloatArray) -> None:
-    """Raise ModelError, with the counts, unless every value can be a dose: finite and not negative."""
-    unknown = int(np.count_nonzero(~np.isfinite(dose_gy)))
-    negative = int(np.count_nonzero(dose_gy < 0))
-    if unknown or negative:
-        counts = f"of {dose_gy.size} voxels, {unknown} have no finite dose and {negative} a negative one"
-        raise ModelError(f"{counts}; nothing was written")
 
 
 def grid_scaling(highest_gy: float, bits: Bits) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from vmat_rt.case import ContourPlane, Contours, FloatArray, ModelIdentity, Volume
-from vmat_rt.dicom.write.dose import require_dose
 from vmat_rt.dicom.write.header import NOT_FOR_TREATMENT, CtReference, OutputHeader, origin_of, save_object
 from vmat_rt.dicom.write.structures import Roi, structure_set_dataset
 from vmat_rt.dicom.write.trace import trace_level
 from vmat_rt.errors import ConfigError, GeometryError, Problem, warning
+from vmat_rt.predictor import require_dose
 
 _LABEL = "PREDICTED ISODOS"  # StructureSetLabel holds 16 characters
 

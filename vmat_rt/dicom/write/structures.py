@@ -1,8 +1,4 @@
-"""Contours -> RTSTRUCT (PS3.3 A.19, C.8.8.5 to C.8.8.8).
-
-rt-utils lays out the sequences (references to the CT, ROI, contour and observation items), from slices that we sorted
-ourselves; the contours are ours, as its own tracer cuts half a pixel off every side (see `trace`).
-"""
+"""Contours -> RTSTRUCT (PS3.3 A.19, C.8.8.5 to C.8.8.8)."""
 
 from __future__ import annotations
 
@@ -14,8 +10,6 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import RTStructureSetStorage
-from rt_utils import ds_helper
-from rt_utils.utils import ROIData
 
 from vmat_rt.case import Contours
 from vmat_rt.dicom.write.header import CtReference, Origin, OutputHeader, new_object
@@ -24,6 +18,15 @@ from vmat_rt.errors import GeometryError
 
 # Micrometres, so that vertices take few characters.
 _DECIMALS = 3
+
+_DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
+"""SOP class of the item that stands for the study; retired, and what planning systems still look for."""
+
+_COLOURS = (
+    (0, 119, 187), (238, 119, 51), (0, 153, 136), (204, 51, 17), (51, 187, 238), (238, 51, 119),
+    (17, 119, 51), (136, 34, 85), (221, 204, 119), (51, 34, 136), (153, 153, 51), (170, 68, 153),
+)  # fmt: skip
+"""Hues after Paul Tol's colour-blind-safe sets ("Colour Schemes", SRON/EPS/TN/09-002): vibrant, then muted."""
 
 
 @dataclass(frozen=True)
@@ -45,48 +48,68 @@ def structure_set_dataset(rois: Sequence[Roi], label: str, header: OutputHeader,
     """
     if header.ct is None:
         raise GeometryError("an RTSTRUCT refers to the slices of a CT series, and there is none")
-    slices = _slice_headers(header, header.ct)
     dataset = new_object(header, origin, RTStructureSetStorage)
     dataset.StructureSetLabel = label
     dataset.StructureSetName = origin.description
     dataset.StructureSetDate, dataset.StructureSetTime = header.date, header.time
     dataset.ApprovalStatus = "UNAPPROVED"
-    ds_helper.add_refd_frame_of_ref_sequence(dataset, slices)
-    ds_helper.add_sequence_lists_to_ds(dataset)
+    dataset.ReferencedFrameOfReferenceSequence = [_frame_item(header, header.ct)]
     for roi in rois:
-        _add_roi(dataset, roi, slices, header.ct)
+        if roi.contours.frame_uid != header.frame_uid:
+            raise GeometryError("an ROI to be written lies in another frame of reference than the CT")
+    dataset.StructureSetROISequence = [_roi_item(roi) for roi in rois]
+    dataset.ROIContourSequence = [_contours_item(roi, header.ct) for roi in rois]
+    dataset.RTROIObservationsSequence = [_observation_item(roi) for roi in rois]
     return dataset
 
 
-def _slice_headers(header: OutputHeader, ct: CtReference) -> list[Dataset]:
-    """What rt-utils needs to know of each CT slice, ascending in z."""
-    slices = []
-    for sop_uid in ct.sop_uids:
-        item = Dataset()
-        item.SOPClassUID, item.SOPInstanceUID = ct.sop_class_uid, sop_uid
-        item.SeriesInstanceUID = ct.series_uid
-        item.StudyInstanceUID = header.inherited.StudyInstanceUID
-        item.FrameOfReferenceUID = header.frame_uid
-        slices.append(item)
-    return slices
+def _frame_item(header: OutputHeader, ct: CtReference) -> Dataset:
+    """The frame, its study, and every slice of the CT series, ascending in z (PS3.3 C.8.8.5)."""
+    series = Dataset()
+    series.SeriesInstanceUID = ct.series_uid
+    series.ContourImageSequence = [_slice_item(ct, index) for index in range(len(ct.sop_uids))]
+    study = Dataset()
+    study.ReferencedSOPClassUID = _DETACHED_STUDY
+    study.ReferencedSOPInstanceUID = header.inherited.StudyInstanceUID
+    study.RTReferencedSeriesSequence = [series]
+    frame = Dataset()
+    frame.FrameOfReferenceUID = header.frame_uid
+    frame.RTReferencedStudySequence = [study]
+    return frame
 
 
-def _add_roi(dataset: Dataset, roi: Roi, slices: list[Dataset], ct: CtReference) -> None:
-    frame_uid = slices[0].FrameOfReferenceUID
-    if roi.contours.frame_uid != frame_uid:
-        raise GeometryError("an ROI to be written lies in another frame of reference than the CT")
-    # rt-utils gives the colour; the mask that its own tracer would want is not needed.
-    data = ROIData(None, None, roi.number, roi.name, frame_uid, roi.description)
-    dataset.StructureSetROISequence.append(ds_helper.create_structure_set_roi(data))
+def _slice_item(ct: CtReference, index: int) -> Dataset:
     item = Dataset()
-    item.ROIDisplayColor = data.color
-    item.ContourSequence = _contour_items(roi.contours, slices, ct)
+    item.ReferencedSOPClassUID = ct.sop_class_uid
+    item.ReferencedSOPInstanceUID = ct.sop_uids[index]
+    return item
+
+
+def _roi_item(roi: Roi) -> Dataset:
+    item = Dataset()
+    item.ROINumber = roi.number
+    item.ReferencedFrameOfReferenceUID = roi.contours.frame_uid
+    item.ROIName = roi.name
+    item.ROIDescription = roi.description
+    item.ROIGenerationAlgorithm = "AUTOMATIC"
+    return item
+
+
+def _contours_item(roi: Roi, ct: CtReference) -> Dataset:
+    item = Dataset()
+    item.ROIDisplayColor = list(_COLOURS[(roi.number - 1) % len(_COLOURS)])
+    item.ContourSequence = _contour_items(roi.contours, ct)
     item.ReferencedROINumber = roi.number
-    dataset.ROIContourSequence.append(item)
-    observation = ds_helper.create_rtroi_observation(data)
-    observation.RTROIInterpretedType = roi.interpreted_type
-    del observation.ROIObservationDescription
-    dataset.RTROIObservationsSequence.append(observation)
+    return item
+
+
+def _observation_item(roi: Roi) -> Dataset:
+    item = Dataset()
+    item.ObservationNumber = roi.number
+    item.ReferencedROINumber = roi.number
+    item.RTROIInterpretedType = roi.interpreted_type
+    item.ROIInterpreter = ""
+    return item
 
 
 def _contour_data(text: str) -> RawDataElement:
@@ -95,7 +118,7 @@ def _contour_data(text: str) -> RawDataElement:
     return RawDataElement(Tag("ContourData"), "DS", len(value), value, 0, True, True)
 
 
-def _contour_items(contours: Contours, slices: list[Dataset], ct: CtReference) -> list[Dataset]:
+def _contour_items(contours: Contours, ct: CtReference) -> list[Dataset]:
     z_mm = np.asarray(ct.z_mm)
     half_slice_mm = float(np.median(np.diff(z_mm))) / 2 if z_mm.size > 1 else contours.slab_mm / 2
     items = []
@@ -107,10 +130,11 @@ def _contour_items(contours: Contours, slices: list[Dataset], ct: CtReference) -
             points = np.round(polygon, _DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0
             if len(np.unique(points, axis=0)) < 3:
                 continue
-            item = ds_helper.create_contour(slices[nearest], [])
+            item = Dataset()
+            if in_slice:
+                item.ContourImageSequence = [_slice_item(ct, nearest)]
+            item.ContourGeometricType = "CLOSED_PLANAR"
             item.NumberOfContourPoints = len(points)
-            item.add(_contour_data("\\".join(f"{x}\\{y}\\{z}" for y, x in points.tolist())))
-            if not in_slice:
-                del item.ContourImageSequence
+            item[Tag("ContourData")] = _contour_data("\\".join(f"{x}\\{y}\\{z}" for y, x in points.tolist()))
             items.append(item)
     return items

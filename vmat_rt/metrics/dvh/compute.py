@@ -17,7 +17,7 @@ from vmat_rt.case import Contours, Structure, Volume
 from vmat_rt.errors import GeometryError, Problem, raise_errors, warning
 from vmat_rt.geometry.rasterize import bounds_mm, volume_cc, volume_inside_cc
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh.convergence import Accuracy, GridInvariance, refined_curve
+from vmat_rt.metrics.dvh.convergence import Accuracy, Extent, GridInvariance, MetricRequest, refined_curve
 from vmat_rt.metrics.dvh.coverage import LEAST, WHOLE, Outside, hottest_crossed_face_gy, read_with_outside
 from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
 from vmat_rt.metrics.dvh.evaluation import Reading, read_metric
@@ -182,17 +182,27 @@ def compute_dvhs(
     return dvhs
 
 
+def by_structure_name(dvhs: Mapping[str, Dvh]) -> dict[str, Dvh]:
+    """The same DVHs, in order, by TG-263 name where there is one. dvhs by compute_dvhs.
+
+    An ROI without such a name keeps its key, and so does a second one of the same name; where that is the name of
+    another structure, " (as found)" stands behind it.
+    """
+    first = {dvh.name: key for key, dvh in reversed(list(dvhs.items())) if dvh.name is not None}
+    labels = {key: name for name, key in first.items()}
+    return {labels.get(key, f"{key} (as found)" if key in first else key): dvh for key, dvh in dvhs.items()}
+
+
 def isodose_volume_cc(dose: Volume, level_gy: float) -> float:
     """Volume of the dose grid that gets at least level_gy, cm^3, sampled at about 1 mm."""
     reached = dose.array >= level_gy * (1 - 1e-6)
-    if not reached.any():
-        return 0.0
-    occupied = [np.flatnonzero(reached.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     # One voxel more on every side: between centres the isodose reaches into voxels that are below the level.
-    z, y, x = ((max(0, int(i[0]) - 1), min(n, int(i[-1]) + 2)) for i, n in zip(occupied, dose.grid.shape, strict=True))
-    grid = dose.grid.crop((z[0], y[0], x[0]), (z[1], y[1], x[1]))
-    box = Structure("isodose", None, Volume(grid, np.ones(grid.shape, np.float32)))
-    samples = sample_structure(box, dose, _ISODOSE_STEP_MM, Detail())
+    box = dose.grid.box_of(reached, (1, 1, 1))
+    if box is None:
+        return 0.0
+    grid = dose.grid.part(box)
+    whole = Structure("isodose", None, Volume(grid, np.ones(grid.shape, np.float32)))
+    samples = sample_structure(whole, dose, _ISODOSE_STEP_MM, Detail())
     above = samples.doses_gy >= level_gy * (1 - 1e-6)
     return float(samples.weights_cc[above].sum(dtype=np.float64))
 
@@ -203,8 +213,7 @@ def _one_dvh(
     shape = structure.shape
     if shape is None:
         return _empty(structure, 0.0, "it has no closed contours")
-    frame = shape.frame_uid if isinstance(shape, Contours) else shape.grid.frame_uid
-    if frame != dose.grid.frame_uid:
+    if structure.frame_uid != dose.grid.frame_uid:
         raise GeometryError("structure and dose lie in different frames of reference")
     whole = volume_cc(structure) if not isinstance(shape, Contours) or shape.planes else 0.0
     if not whole > 0:
@@ -212,7 +221,7 @@ def _one_dvh(
     covered = _covered_fraction(structure, dose.grid, whole)
     if covered * whole <= 1e-9:
         return _empty(structure, whole, "it lies outside the dose grid")
-    curve, invariance = refined_curve(structure, dose, (whole, covered), (metrics, level), accuracy)
+    curve, invariance = refined_curve(structure, dose, Extent(whole, covered), MetricRequest(metrics, level), accuracy)
     dvh = Dvh(structure.roi_name, structure.name, whole, covered, curve, invariance)
     if covered >= WHOLE:
         return dvh

@@ -65,36 +65,54 @@ class GridInvariance:
         return dict(vars(self))
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How large a structure is, cm^3, and the fraction of it inside the dose grid (above 0)."""
+
+    whole_cc: float
+    covered_fraction: float
+
+    @property
+    def inside_cc(self) -> float:
+        return self.whole_cc * self.covered_fraction
+
+
+@dataclass(frozen=True)
+class MetricRequest:
+    """The metrics that a curve is for, and the prescription that they refer to, Gy."""
+
+    metrics: tuple[Metric, ...]
+    prescription_gy: float | None
+
+
 def refined_curve(
     structure: Structure,
     dose: Volume,
-    volume: tuple[float, float],
-    question: tuple[tuple[Metric, ...], float | None],
+    extent: Extent,
+    request: MetricRequest,
     accuracy: Accuracy,
 ) -> tuple[DoseVolumeCurve, GridInvariance]:
-    """The curve of a structure, fine enough for the question, and how far it still moves.
+    """The curve of a structure, fine enough for the request, and how far it still moves.
 
-    volume: of the whole structure, cm^3, and the fraction inside the dose grid (above 0). question: the metrics and the
-    prescription in Gy that they refer to. Raises GeometryError when structure and dose lie in different frames.
+    Raises GeometryError when structure and dose lie in different frames.
     """
-    whole, covered = volume
     hottest_gy = float(dose.array.max())
     ends_gy = extremes_gy(structure, dose)
-    steps = _steps_mm(whole, dose.grid, accuracy.most_cells)
+    steps = _steps_mm(extent.whole_cc, dose.grid, accuracy.most_cells)
 
     def sampled(step_mm: float, detail: Detail) -> tuple[DoseVolumeCurve, int]:
         samples = sample_structure(structure, dose, step_mm, detail)
         ends = ends_gy
         if ends[0] > ends[1]:
             ends = float(samples.doses_gy.min()), float(samples.doses_gy.max())
-        return curve_from_samples(samples.doses_gy, samples.weights_cc, whole * covered, ends), len(samples.doses_gy)
+        return curve_from_samples(samples.doses_gy, samples.weights_cc, extent.inside_cc, ends), len(samples.doses_gy)
 
     curve, _ = sampled(next(steps), Detail(quantum_gy=_QUANTUM * hottest_gy or math.inf))
     for step in steps:
         previous = curve
         floor_gy = _FLOOR * hottest_gy
         curve, count = sampled(step, _detail(previous, floor_gy))
-        change_gy, change_percent = _changes(previous, curve, question)
+        change_gy, change_percent = _changes(previous, curve, request)
         allowed_gy = accuracy.dose_percent / 100 * max(curve.highest_gy, floor_gy)
         within = change_gy <= allowed_gy and change_percent <= accuracy.volume_percent
         invariance = GridInvariance(step, count, change_gy, change_percent, within)
@@ -125,17 +143,14 @@ def _steps_mm(volume_cc: float, dose: Grid, most_cells: int) -> Iterator[float]:
         yield step
 
 
-def _changes(
-    before: DoseVolumeCurve, after: DoseVolumeCurve, question: tuple[tuple[Metric, ...], float | None]
-) -> tuple[float, float]:
+def _changes(before: DoseVolumeCurve, after: DoseVolumeCurve, request: MetricRequest) -> tuple[float, float]:
     """Largest change of a dose metric, Gy, and of a volume metric or index, percent."""
-    metrics, prescription_gy = question
     change_gy, change_percent = abs(after.mean_gy - before.mean_gy), 0.0
-    for metric in metrics:
+    for metric in request.metrics:
         asked = replace(metric, unit="Gy") if metric.is_dose else replace(metric, unit="%")
         # The volume of the prescription isodose does not depend on the step; the structure's own stands for it.
-        old = read_metric(asked, before, prescription_gy, before.volume_cc).value
-        new = read_metric(asked, after, prescription_gy, after.volume_cc).value
+        old = read_metric(asked, before, request.prescription_gy, before.volume_cc).value
+        new = read_metric(asked, after, request.prescription_gy, after.volume_cc).value
         if old is None or new is None:
             continue
         if metric.is_dose:

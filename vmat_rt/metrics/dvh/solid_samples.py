@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import Contours, FloatArray, Structure, Volume
 from vmat_rt.geometry.rasterize import bounds_mm, even_odd_mask, fraction, structure_fraction
 from vmat_rt.geometry.solid import plane_stack
-from vmat_rt.grid import Grid, Shape
+from vmat_rt.grid import Box, Grid, box_of
 from vmat_rt.metrics.dvh.sampling import Detail, Samples, dose_at_points, joined, sample_cells
 
 _CHUNK_CELLS = 4_000_000
@@ -38,12 +39,15 @@ def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail:
     cells = _cells(structure, structure.shape.slab_mm, dose.grid, step_mm)
     detail = replace(detail, blocks=_blocks(cells, dose.grid))
     slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2]))
-    pieces = []
+    pieces = [sample_cells(fraction(structure.shape, slab), slab, dose, detail) for _, slab in _slabs(cells, slices)]
+    return joined(pieces)
+
+
+def _slabs(cells: Grid, slices: int) -> Iterator[tuple[slice, Grid]]:
+    """The cells in pieces of so many slices, each with the place of its slices among them."""
     for first in range(0, cells.shape[0], slices):
         last = min(first + slices, cells.shape[0])
-        part = cells.crop((first, 0, 0), (last, *cells.shape[1:]))
-        pieces.append(sample_cells(fraction(structure.shape, part), part, dose, detail))
-    return joined(pieces)
+        yield slice(first, last), cells.crop((first, 0, 0), (last, *cells.shape[1:]))
 
 
 def _blocks(cells: Grid, dose: Grid) -> tuple[int, ...]:
@@ -81,20 +85,15 @@ def _cells(structure: Structure, slab_mm: float, dose: Grid, step_mm: float) -> 
 
 def _sample_voxels(volume: Volume, dose: Volume, step_mm: float, detail: Detail) -> Samples:
     """Samples in a structure of voxels: voxels larger than the step are cut, smaller ones averaged in blocks."""
-    start, stop = _occupied(volume.array > 0)
-    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    cells = volume.grid.crop(start, stop)
+    box = volume.grid.box_of(volume.array > 0)
+    assert box is not None, "something must be inside"
+    cells = volume.grid.part(box)
     array, cells = _in_blocks(volume.array[box], cells, step_mm)
     part_mm = _PARTS_PER_STEP * step_mm
     points = math.prod(math.ceil(size / part_mm) for size in cells.spacing_mm)
     slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2] * points))
     detail = replace(detail, part_mm=part_mm, blocks=_blocks(cells, dose.grid))
-    pieces = []
-    for first in range(0, cells.shape[0], slices):
-        last = min(first + slices, cells.shape[0])
-        part = cells.crop((first, 0, 0), (last, *cells.shape[1:]))
-        pieces.append(sample_cells(array[first:last], part, dose, detail))
-    return joined(pieces)
+    return joined([sample_cells(array[held], slab, dose, detail) for held, slab in _slabs(cells, slices)])
 
 
 def _in_blocks(array: FloatArray, cells: Grid, step_mm: float) -> tuple[FloatArray, Grid]:
@@ -124,32 +123,25 @@ def extremes_gy(structure: Structure, dose: Volume) -> tuple[float, float]:
     box = _dose_box(structure, dose.grid)
     array = dose.array[box]
     beyond = (array < low) | (array > high)
-    if not beyond.any():
+    inner = box_of(beyond)
+    if inner is None:
         return low, high
-    start, stop = _occupied(beyond)
-    first = tuple(a.start + b for a, b in zip(box, start, strict=True))
-    last = tuple(a.start + b for a, b in zip(box, stop, strict=True))
-    cells = dose.grid.crop((first[0], first[1], first[2]), (last[0], last[1], last[2]))
+    z, y, x = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, inner, strict=True))
+    cells = dose.grid.part((z, y, x))
     if isinstance(shape, Contours):
         inside = even_odd_mask(shape, cells)
     else:
         inside = structure_fraction(structure, cells) >= _INNER_FRACTION
-    within = array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))][inside]
+    within = array[inner][inside]
     return float(within.min(initial=low)), float(within.max(initial=high))
 
 
-def _dose_box(structure: Structure, dose: Grid) -> tuple[slice, slice, slice]:
+def _dose_box(structure: Structure, dose: Grid) -> Box:
     """The voxels of the dose grid whose centres can lie in the structure."""
     low, high = (dose.index_of(np.asarray(corner)) for corner in bounds_mm(structure))
     first = np.clip(np.ceil(low), 0, dose.shape).astype(int)
     last = np.clip(np.floor(high) + 1, first, dose.shape).astype(int)
     return slice(int(first[0]), int(last[0])), slice(int(first[1]), int(last[1])), slice(int(first[2]), int(last[2]))
-
-
-def _occupied(mask: NDArray[np.bool_]) -> tuple[Shape, Shape]:
-    """First voxel and the one past the last, (z, y, x), of the box round what is true; something must be."""
-    z, y, x = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
-    return (int(z[0]), int(y[0]), int(x[0])), (int(z[-1]) + 1, int(y[-1]) + 1, int(x[-1]) + 1)
 
 
 def _surface_points_mm(contours: Contours) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import FloatArray, Volume
 from vmat_rt.errors import ConfigError, GeometryError, Problem, warning
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.gamma.samples import Doubles, prepare
+from vmat_rt.metrics.gamma.samples import Doubles, SearchScale, prepare
 
 Status = Literal["evaluated", "not evaluable"]
 PASS = 1.0
@@ -232,10 +232,10 @@ def _search(
     highest = reference.array.max()
     reach_mm = criteria.distance_mm * criteria.max_gamma
     search = prepare(
-        (reference.grid, np.asarray(reference.array, np.float32) / highest),
-        (evaluation.grid, np.asarray(evaluation.array, np.float32) / highest),
+        Volume(reference.grid, np.asarray(reference.array, np.float32) / highest),
+        Volume(evaluation.grid, np.asarray(evaluation.array, np.float32) / highest),
         index,
-        (criteria.distance_mm, criteria.step_mm, reach_mm),
+        SearchScale(criteria.distance_mm, criteria.step_mm, reach_mm),
     )
     fraction = criteria.dose_percent / 100
     if device == "cpu":

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError
 from vmat_rt.grid import Grid
 
@@ -197,28 +198,36 @@ def _with_margin(axis: Axis, first: int, last: int, voxels: int) -> Axis:
     return axis._replace(reachable=reachable, before=before, after=after)
 
 
+@dataclass(frozen=True)
+class SearchScale:
+    """Distance criterion, sampling step, and how far from a point is searched."""
+
+    distance_mm: float
+    step_mm: float
+    reach_mm: float
+
+
 def prepare(
-    reference: tuple[Grid, Floats],
-    evaluation: tuple[Grid, Floats],
+    reference: Volume,
+    evaluation: Volume,
     index: Integers,
-    criteria: tuple[float, float, float],
+    scale: SearchScale,
 ) -> Search:
     """Lay out the search. Doses (z, y, x) are normalised; `index` holds the flat reference points to examine.
 
-    criteria: distance criterion, sampling step and reach, all mm. Raises ConfigError when the search is too fine.
+    Raises ConfigError when the search is too fine.
     """
-    distance_mm, step_mm, reach_mm = criteria
-    (grid, dose), (eval_grid, eval_dose) = reference, evaluation
+    grid, eval_grid = reference.grid, evaluation.grid
     axes = [_axis(grid, eval_grid, axis) for axis in range(3)]
     aligned = all(np.ptp(axis.phase) < SNAP for axis in axes)
     phase = np.array([axis.phase[0] if aligned else 0.0 for axis in axes])
-    offsets = shell_offsets(step_mm, reach_mm, staggered=min(eval_grid.shape) > 1)
-    samples = sort_into_cells(offsets, np.asarray(eval_grid.spacing_mm), phase, distance_mm)
+    offsets = shell_offsets(scale.step_mm, scale.reach_mm, staggered=min(eval_grid.shape) > 1)
+    samples = sort_into_cells(offsets, np.asarray(eval_grid.spacing_mm), phase, scale.distance_mm)
     first, last = samples.cell.min(axis=0), samples.cell.max(axis=0) + (0 if aligned else 1)
     axes = [_with_margin(a, int(first[i]), int(last[i]), eval_grid.shape[i]) for i, a in enumerate(axes)]
-    field = _field(eval_dose, axes, aligned)
+    field = _field(evaluation.array, axes, aligned)
     strides = (field.stride_z, field.stride_y, 1)
     bases = [np.where(a.reachable, (a.cell + a.before) * s, -1) for a, s in zip(axes, strides, strict=True)]
     phases = [axis.phase.astype(np.float32) for axis in axes]
-    points = Points(index, dose.ravel(), grid.shape[1], grid.shape[2], *bases, *phases)
+    points = Points(index, reference.array.ravel(), grid.shape[1], grid.shape[2], *bases, *phases)
     return Search(points, field, samples, aligned)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numba import njit
 
 from vmat_rt.metrics.gamma.samples import SNAP, Field, Floats, Integers, Points, Samples, Search
+from vmat_rt.system.cores import usable_cores
 
 # Reordering is welcome (it lets the minimum run in SIMD lanes); infinities must keep their meaning.
 _FAST = {"nnan", "nsz", "arcp", "contract", "reassoc"}
@@ -109,12 +109,6 @@ def search_on_cpu(search: Search, dose_fraction: float, local: bool, max_gamma: 
         stop = min(start + _POINTS_PER_TASK, count)
         _search(points, field, samples, offsets, search.aligned, scale, local, cap, start, stop, squared)
 
-    with ThreadPoolExecutor(_usable_cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         list(pool.map(task, range(0, count, _POINTS_PER_TASK)))
     return np.sqrt(squared)
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

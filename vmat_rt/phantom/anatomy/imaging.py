@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vmat_rt.case import FloatArray
-from vmat_rt.grid import Grid, Triple
+from vmat_rt.case import AIR_HU, FloatArray
+from vmat_rt.grid import Box, Grid, Triple
 from vmat_rt.phantom.anatomy.fields import BELL_SPREAD, Draws
-from vmat_rt.phantom.anatomy.lattice import Box, Lattice, Sampler, near_box
+from vmat_rt.phantom.anatomy.lattice import Lattice, Sampler, near_box
 from vmat_rt.phantom.anatomy.shapes import f32
 
-AIR_HU = -1000.0
 BLUR_MM = 2.2
 """Width over which a scanner spreads an edge, beyond the voxel."""
 

@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray
-from vmat_rt.grid import Grid, Shape, Triple
+from vmat_rt.grid import Box, Grid, Shape, Triple, box_of
 from vmat_rt.phantom.anatomy.fields import Draws, lerp_axis, smooth_noise
 from vmat_rt.phantom.anatomy.shapes import FAR, Points, f32
 
 STEP_MM = 2.5
 CELL_CC = STEP_MM**3 / 1000
-
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -91,14 +89,7 @@ def true_distance(field: FloatArray) -> FloatArray:
 
 def near_box(field: FloatArray, below: float) -> Box | None:
     """The smallest box, grown by a point, of what lies below a value; None where nothing does."""
-    inside = field < f32(below)
-    box = []
-    for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
-        found = np.flatnonzero(inside.any(axis=others))
-        if found.size == 0:
-            return None
-        box.append(slice(max(0, int(found[0]) - 1), min(field.shape[axis], int(found[-1]) + 2)))
-    return (box[0], box[1], box[2])
+    return box_of(field < f32(below), (1, 1, 1))
 
 
 class Sampler:

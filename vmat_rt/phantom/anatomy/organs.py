@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vmat_rt.case import FloatArray
-from vmat_rt.grid import Triple
+from vmat_rt.grid import Box, Triple
 from vmat_rt.phantom.anatomy.bones import Bones
 from vmat_rt.phantom.anatomy.fields import DECIMALS, Draws
-from vmat_rt.phantom.anatomy.lattice import Box, Lattice, count_cc, true_distance
+from vmat_rt.phantom.anatomy.lattice import Lattice, count_cc, true_distance
 from vmat_rt.phantom.anatomy.shapes import FAR, Knot, Points, ellipsoid, f32, tube, union, without
 from vmat_rt.phantom.anatomy.targets import prostate_target
 from vmat_rt.phantom.anatomy.traits import SURFACE, Sizes, Traits

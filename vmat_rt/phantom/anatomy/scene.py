@@ -81,7 +81,7 @@ def _targets_and_bag(
         (soft.vessels[box], 7.5),
         (ctv[box], sizes.margin_low),
     ]
-    bag = lattice.built(box, lambda p: peritoneal_space(p, (soft.fascia[box], soft.bulk[box]), keep_out))
+    bag = lattice.built(box, lambda p: peritoneal_space(p, soft.fascia[box], soft.bulk[box], keep_out))
     if traits.plan_type == "single_level":
         return {"PTV_7000": high}, bag
     low = union(grown(ctv, sizes.margin_low), high)

@@ -225,10 +225,9 @@ def nodal_chain(p: Points, top_z: float) -> FloatArray:
 
 
 def peritoneal_space(
-    p: Points, soft: tuple[FloatArray, FloatArray], keep_out: list[tuple[FloatArray, float]]
+    p: Points, fascia: FloatArray, muscle: FloatArray, keep_out: list[tuple[FloatArray, float]]
 ) -> FloatArray:
-    """Bag_Bowel: the abdominal cavity above the bladder, inside the wall (soft is fascia, muscle), without keep_out."""
-    fascia, muscle = soft
+    """Bag_Bowel: the abdominal cavity above the bladder, inside the wall of fascia and muscle, without keep_out."""
     bag = ellipsoid(p, (145, -28, 0), (115, 82, 112))
     bag = common(bag, fascia + f32(14), 10)
     bag = without(bag, muscle, 1.5, 4)

@@ -46,6 +46,16 @@ def locate(seen, physics, planes):
 
 
 @njit(cache=True, nogil=True)
+def _nodes(v, u):
+    """The lowest of the four nodes round a place, and the shares of (0, 0), (0, 1), (1, 0) and (1, 1)."""
+    a, b = int(v), int(u)
+    fv, fu = v - np.float32(a), u - np.float32(b)
+    far = fv * fu
+    w01, w10 = fu - far, fv - far
+    return a, b, _ONE - fv - w01, w01, w10, far
+
+
+@njit(cache=True, nogil=True)
 def gather(located, coarse, fine, corner, ratio, dose):
     """Add to `dose` (points) what one beam's planes bring to its located points."""
     top, left = fine.shape[0] - 1, fine.shape[1] - 1
@@ -53,11 +63,7 @@ def gather(located, coarse, fine, corner, ratio, dose):
         v, u = located[n, 0], located[n, 1]
         if v < 0:
             continue
-        a, b = int(v), int(u)
-        fv, fu = v - np.float32(a), u - np.float32(b)
-        far = fv * fu
-        w01, w10 = fu - far, fv - far
-        w00 = _ONE - fv - w01
+        a, b, w00, w01, w10, far = _nodes(v, u)
         total = np.float32(0)
         for c in range(COMPONENTS):
             total += located[n, 3 + c] * (
@@ -84,11 +90,7 @@ def scatter(located, values, corner, ratio, coarse, fine):
         v, u = located[n, 0], located[n, 1]
         if v < 0:
             continue
-        a, b = int(v), int(u)
-        fv, fu = v - np.float32(a), u - np.float32(b)
-        far = fv * fu
-        w01, w10 = fu - far, fv - far
-        w00 = _ONE - fv - w01
+        a, b, w00, w01, w10, far = _nodes(v, u)
         for c in range(COMPONENTS):
             value = located[n, 3 + c] * values[n]
             coarse[a, b, c] += w00 * value

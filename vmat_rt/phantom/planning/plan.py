@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.case import Case, Volume
+from vmat_rt.case import AIR_HU, Case, Volume
 from vmat_rt.errors import ModelError
-from vmat_rt.geometry.gridded import AIR_HU
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.rays import voxel_points
 from vmat_rt.geometry.resample import resample

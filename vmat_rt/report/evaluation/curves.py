@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vmat_rt.report.evaluation.drawing import DASHES, PALETTE, Drawing, Style, dress, finish, legend, new_figure
@@ -41,7 +42,7 @@ def training_curves(runs: Sequence[RunRecord], style: Style) -> Drawing | None:
     seeds = sorted({run.seed for run in told}, key=seed_order)
     handles = []
     for run, label in zip(told, labels, strict=True):
-        look = PALETTE[names.index(label) % len(PALETTE)], DASHES[seeds.index(run.seed) % len(DASHES)]
+        look = _Look(PALETTE[names.index(label) % len(PALETTE)], DASHES[seeds.index(run.seed) % len(DASHES)])
         said = f"{label}, seed {run.seed}"
         drawn = [_line(panel, run, name, said, look) for panel, name in zip(axes, panels, strict=False)]
         handles.append(drawn[0])
@@ -56,8 +57,14 @@ def training_curves(runs: Sequence[RunRecord], style: Style) -> Drawing | None:
     return finish(figure, "training_curves", "Training by epoch: colour by recipe, line style by seed.", style)
 
 
-def _line(panel: Axes, run: RunRecord, name: str, label: str, look: tuple[str, str]) -> object:
+@dataclass(frozen=True)
+class _Look:
+    colour: str
+    dashes: str
+
+
+def _line(panel: Axes, run: RunRecord, name: str, label: str, look: _Look) -> object:
     points = [(row["epoch"] + 1, row[name]) for row in run.history if name in row and "epoch" in row]
     x, y = zip(*points, strict=True) if points else ((), ())
     alone = "o" if len(points) == 1 else ""
-    return panel.plot(x, y, color=look[0], linestyle=look[1], marker=alone, linewidth=1.5, label=label)[0]
+    return panel.plot(x, y, color=look.colour, linestyle=look.dashes, marker=alone, linewidth=1.5, label=label)[0]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vmat_rt.report.evaluation.labels import quantity
 from vmat_rt.report.evaluation.pooled import Model
 from vmat_rt.report.evaluation.sections import Material, Section, sections
+from vmat_rt.report.page_template import page_template
 from vmat_rt.report.schema import NOTICE
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 PAGE = "report.html"
 FIGURES = "figures"
@@ -48,7 +44,7 @@ def render(material: Material, found: Sequence[Section]) -> str:
     """The HTML. Every text is escaped."""
     pooled = material.pooled
     notes = [note for evaluation in pooled.evaluations for note in evaluation.aggregate.notes]
-    return _template().render(
+    return page_template("evaluation.html").render(
         notice=NOTICE,
         simulated=material.simulated,
         title=", ".join(dict.fromkeys(model.name for model in pooled.models if not model.is_baseline)) or "Evaluation",
@@ -73,17 +69,3 @@ def _tiles(focus: Model) -> list[Tile]:
             seeds = f"mean of {len(by_seed)} seeds" if len(by_seed) > 1 else "mean over cases"
             tiles.append(Tile(f"{mean} {what.unit}".strip(), what.label, seeds))
     return tiles
-
-
-@functools.cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("vmat_rt.report"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("evaluation.html")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from vmat_rt.errors import InputError, Problem, raise_errors
 from vmat_rt.metrics.statistics.results_file import ResultRow, read_results
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument
+from vmat_rt.strict import reason
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -70,13 +71,5 @@ def _document(path: Path, kind: type[Document]) -> Document:
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        reason = _first_line(error)
-        message = f"{path.parent.name}/{path.name} cannot be read: {reason}."
+        message = f"{path.parent.name}/{path.name} cannot be read: {reason(error)}."
         raise InputError(Problem("EVALUATION_DAMAGED", message, _AGAIN)) from error
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}"
-    return str(error)

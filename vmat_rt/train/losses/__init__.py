@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from vmat_rt.errors import ConfigError, mistakes
+from vmat_rt.errors import ConfigError
+from vmat_rt.strict import checked
 from vmat_rt.train.batch import Batch, StructureTable
 from vmat_rt.train.losses.dvh import Dvh, OpenKbpDvh
 from vmat_rt.train.losses.structure import Asymmetric, StructureWeighted
@@ -85,7 +86,4 @@ def _built(spec: LossSpec, table: StructureTable) -> nn.Module:
     kind = LOSSES.get(spec.name)
     if kind is None:
         raise ConfigError(f"no loss is called {spec.name!r}; there are {', '.join(LOSSES)}")
-    try:
-        return kind(kind.Settings.model_validate(spec.own), table)
-    except ValidationError as error:
-        raise ConfigError(f"loss {spec.name}: {mistakes(error, kind.Settings.model_fields)}") from error
+    return kind(checked(kind.Settings, spec.own, f"loss {spec.name}"), table)

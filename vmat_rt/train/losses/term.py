@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from vmat_rt.strict import Strict
 from vmat_rt.train.batch import Batch, Role, StructureTable
 
 
@@ -24,10 +25,10 @@ class Term(nn.Module):
         self.settings, self.table = settings, table
 
 
-class TermSettings(BaseModel):
+class TermSettings(Strict):
     """Settings of a loss; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class NoSettings(TermSettings):

@@ -10,19 +10,18 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from vmat_rt.errors import ConfigError
+from vmat_rt.strict import Strict
 
 
-class UncertaintySettings(BaseModel):
+class UncertaintySettings(Strict):
     """calibrate: for each term the first batches in which it is not zero. Their mean gives its start, s = log(mean), so
     that all begin with equal contributions (times their weights in the recipe). starts: values by the name of the loss
     that are taken instead. limit: s stays within this of its start, a factor of exp(limit) either way.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     calibrate: int = Field(default=8, ge=0)
     starts: Mapping[str, float] = {}

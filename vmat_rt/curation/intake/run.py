@@ -1,0 +1,150 @@
+"""A run of an intake: its tasks by worker processes, each study stored or refused, refused.csv, patients joined.
+
+A run that is killed leaves whole cases and their keys; the next one skips them by what the key file notes of their
+files. Refused studies are tried again: what stood against them may have been mended.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from tqdm import tqdm
+
+from vmat_rt.cohort.place import Place
+from vmat_rt.cohort.store import CASES, Cohort
+from vmat_rt.curation.intake.entering import Outcome
+from vmat_rt.curation.intake.keys import Entry, KeyFile
+from vmat_rt.curation.intake.people import join_people
+from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
+from vmat_rt.curation.intake.settings import NewCohort
+from vmat_rt.curation.intake.summary import IntakeSummary
+from vmat_rt.errors import ConfigError, Problem
+from vmat_rt.protocol import Protocol
+from vmat_rt.system.processes import Finished, run_here, run_tasks
+
+log = logging.getLogger("vmat_rt")
+
+_NOTED_TOGETHER: Final = 25
+Task = TypeVar("Task")
+
+
+@dataclass(frozen=True)
+class IntakeOptions:
+    """What the user says of an intake.
+
+    protocols: the first names a new cohort, each case takes the one that fits; by default those that ship. keys: the
+    key file, by default beside the cohort. replace: add studies again whose files changed since.
+    """
+
+    protocols: tuple[Protocol, ...] = ()
+    new: NewCohort = field(default_factory=NewCohort)
+    keys: Path | None = None
+    workers: int = 1
+    progress: bool = True
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run works on. root: the folder that the studies come from. total: studies to come, for the bar."""
+
+    cohort: Cohort
+    keys: KeyFile
+    root: Path
+    total: int
+    options: IntakeOptions
+
+
+def run_intake(
+    run: Run,
+    work: Callable[[Task], tuple[Outcome, ...]],
+    tasks: Iterable[Task],
+    entry_of: Callable[[Task], Entry],
+) -> IntakeSummary:
+    """Do every task in a worker process and note what came of it. entry_of: whose a task is that killed its worker.
+
+    Raises ConfigError (key file, another run at work), InputError when the disk is full.
+    """
+    keys, cohort = run.keys, run.cohort
+    with keys.in_use():
+        _sweep(cohort, keys)
+        with tqdm(total=run.total, unit="study", disable=_hidden(run.options)) as bar:
+            workers = run.options.workers
+            done = run_here(work, tasks) if workers == 1 else run_tasks(work, tasks, workers, queued=workers)
+            found = _outcomes(done, keys, entry_of, bar)
+            outcomes = _noted(found, cohort, keys, run.root)
+        people = join_people(cohort, keys)
+    cohort.reindex()
+    return IntakeSummary(cohort.settings.name, outcomes, len(cohort.keys()), people)
+
+
+def _hidden(options: IntakeOptions) -> bool | None:
+    """For tqdm: None hides the bar where there is no terminal."""
+    return None if options.progress else True
+
+
+def key_file_path(keys: Path | None, cohort_uri: str | Path) -> Path:
+    """Where the key file lies. Raises ConfigError when that is within the cohort, which may be passed on."""
+    place = Place.at(cohort_uri)
+    if not place.is_local:
+        if keys is None:
+            raise ConfigError("a cohort in an object store needs --keys FILE: where on this machine its keys lie")
+        return keys.resolve()
+    folder = Path(place.root).resolve()
+    keys = (keys or KeyFile.beside(folder)).resolve()
+    if keys.is_relative_to(folder):
+        raise ConfigError(f"the key file {keys} would lie within the cohort; keep it outside, it says who is who")
+    return keys
+
+
+def _sweep(cohort: Cohort, keys: KeyFile) -> None:
+    """Remove what a run that was killed had not yet published. Nobody else writes under keys of this file."""
+    if not cohort.place.is_local:
+        return
+    ours = keys.entries().keys()
+    for folder in (Path(cohort.place.root) / CASES).glob(".case-*"):
+        if folder.name[1:].partition(".")[0] in ours:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _outcomes(
+    done: Iterator[Finished[Task, tuple[Outcome, ...]]],
+    keys: KeyFile,
+    entry_of: Callable[[Task], Entry],
+    bar: Any,
+) -> Iterator[Outcome]:
+    for study in done:
+        for outcome in (_died(entry_of(study.task), keys),) if study.died else study.result():
+            log.info("%s %s %s", outcome.key, outcome.state, " ".join(problem.code for problem in outcome.problems))
+            bar.update()
+            yield outcome
+
+
+def _died(seen: Entry, keys: KeyFile) -> Outcome:
+    message = "The process that read this patient's files died each time: out of memory, or by a damaged image."
+    problem = Problem("WORKER_DIED", message, "Give the machine more memory, or take the files apart to find which.")
+    return Outcome(keys.register(seen).key, "refused", (problem,))
+
+
+def _noted(outcomes: Iterator[Outcome], cohort: Cohort, keys: KeyFile, root: Path) -> tuple[Outcome, ...]:
+    """The outcomes, by key, with refused.csv kept up to them as they come, also when something ends the run."""
+    refusals, seen = read_refusals(cohort.place), dict[str, Outcome]()
+    try:
+        for number, outcome in enumerate(outcomes, 1):
+            seen[outcome.key] = outcome
+            refusals.pop(outcome.key, None)
+            if outcome.state in ("refused", "duplicate"):
+                refusals[outcome.key] = Refusal(outcome.key, outcome.problems)
+            if number % _NOTED_TOGETHER == 0:
+                write_refusals(cohort.place, refusals)
+        places = {entry.key: entry.place for entry in keys.entries().values()}
+        gone = {key for key in refusals.keys() - seen.keys() if Path(places.get(key, "/")).is_relative_to(root)}
+        refusals = {key: refusal for key, refusal in refusals.items() if key not in gone}
+    finally:
+        write_refusals(cohort.place, refusals)
+    return tuple(outcome for _, outcome in sorted(seen.items()))
