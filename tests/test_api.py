@@ -131,7 +131,7 @@ class TestPredictOfACase:
         assert made.report.prescription.fractions == 20
 
     def test_the_clinical_dose_stands_beside(self, case: Case) -> None:
-        clinical = Volume(case.ct.grid, np.full(case.ct.grid.shape, 20.0, np.float32))
+        clinical = Volume(case.ct.grid, np.full(case.ct.grid.shape, 60.0, np.float32))
         made = predict(replace(case, reference_dose=clinical), model=TREES)
         assert made.others == {"clinical": clinical}
         assert made.report.comparison_with_clinical is not None

@@ -12,7 +12,7 @@ from tests.dicom_phantom import Drawn, beam, disc, edited, write_study
 from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.case import Case, Contours, Volume
 from vmat_rt.dicom.load import load_case, load_structures, prescription_for, structure_problems
-from vmat_rt.dicom.prescription import Given
+from vmat_rt.dicom.prescription.find import Given
 from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction

@@ -16,7 +16,7 @@ from tests.dicom_phantom import Drawn, Phantom, disc, write_study
 from vmat_rt.dicom.dose import read_dose
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.plan import read_plan
-from vmat_rt.dicom.prescription import Given
+from vmat_rt.dicom.prescription.find import Given
 from vmat_rt.dicom.study import find_studies, read_files, read_study
 from vmat_rt.dicom.write.header import header_from
 from vmat_rt.errors import InputError, Problem

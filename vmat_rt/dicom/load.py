@@ -9,7 +9,7 @@ from vmat_rt.assembly.placement import placement_problems
 from vmat_rt.assembly.required import found_body, missing_structures, no_target
 from vmat_rt.case import Case, Contours, Prescription, Structure, Volume
 from vmat_rt.dicom.gantry import seen_supine
-from vmat_rt.dicom.prescription import Given, find_prescription
+from vmat_rt.dicom.prescription.find import Given, find_prescription
 from vmat_rt.dicom.structures import StructureSet
 from vmat_rt.dicom.study import Study
 from vmat_rt.errors import InputError, Problem, raise_errors, warning

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from vmat_rt.dicom.attributes import Attributes, readable_header
 from vmat_rt.dicom.files import Kind, kind_of, read_whole
 from vmat_rt.dicom.gantry import COARSE_STEP_DEG, FEWEST_IN_ARC
-from vmat_rt.dicom.planned_doses import PlannedDoses, read_planned_doses
+from vmat_rt.dicom.prescription.planned import PlannedDoses, read_planned_doses
 from vmat_rt.errors import InputError, Problem, warning
 
 _ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"

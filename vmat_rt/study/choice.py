@@ -9,7 +9,7 @@ from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.bundle import Bundle, find_bundle
 from vmat_rt.case import Case, Prescription
 from vmat_rt.dicom.load import load_case
-from vmat_rt.dicom.prescription import Given
+from vmat_rt.dicom.prescription.find import Given
 from vmat_rt.dicom.study import Study
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors, warning
 from vmat_rt.gate.dose import reference_problem

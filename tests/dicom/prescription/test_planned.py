@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 
 from vmat_rt.dicom.attributes import Attributes
-from vmat_rt.dicom.planned_doses import PlannedDoses, read_planned_doses
+from vmat_rt.dicom.prescription.planned import PlannedDoses, read_planned_doses
 
 
 def reference(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vmat_rt.case import Structure
-from vmat_rt.dicom.dose_names import named_doses_gy
 from vmat_rt.dicom.plan import Plan
-from vmat_rt.dicom.planned_doses import DoseReference
+from vmat_rt.dicom.prescription.names import named_doses_gy
+from vmat_rt.dicom.prescription.planned import DoseReference
 from vmat_rt.errors import Problem, warning
 from vmat_rt.protocol import Protocol
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmat_rt.dicom.dose_names import contradicts, named_doses_gy, names_dose
+from vmat_rt.dicom.prescription.names import contradicts, named_doses_gy, names_dose
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pydicom.dataset import Dataset
 
 from vmat_rt.case import ContourPlane, Contours, Prescription, Structure
 from vmat_rt.dicom.plan import Plan
-from vmat_rt.dicom.planned_doses import DoseReference, PlannedDoses
-from vmat_rt.dicom.prescription import Given, find_prescription
+from vmat_rt.dicom.prescription.find import Given, find_prescription
+from vmat_rt.dicom.prescription.planned import DoseReference, PlannedDoses
 from vmat_rt.errors import Problem
 from vmat_rt.protocol import load_protocol
 

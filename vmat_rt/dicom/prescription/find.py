@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from vmat_rt.assembly.prescription import COMMAND_LINE, PLAN, PROTOCOL, not_contoured, targets_meant
 from vmat_rt.case import Prescription, Structure
-from vmat_rt.dicom.dose_names import contradicts, names_dose, same_dose
-from vmat_rt.dicom.placed_doses import PlacedDoses, place_doses
 from vmat_rt.dicom.plan import Plan
-from vmat_rt.dicom.prescription_problems import (
+from vmat_rt.dicom.prescription.names import contradicts, names_dose, same_dose
+from vmat_rt.dicom.prescription.placed import PlacedDoses, place_doses
+from vmat_rt.dicom.prescription.problems import (
     assumed,
     contradicting,
     dose_unknown,

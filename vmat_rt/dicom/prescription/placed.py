@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vmat_rt.case import Structure
-from vmat_rt.dicom.dose_names import contradicts, names_dose, same_dose
 from vmat_rt.dicom.plan import Plan
-from vmat_rt.dicom.planned_doses import DoseReference
-from vmat_rt.dicom.prescription_problems import placed_elsewhere
+from vmat_rt.dicom.prescription.names import contradicts, names_dose, same_dose
+from vmat_rt.dicom.prescription.planned import DoseReference
+from vmat_rt.dicom.prescription.problems import placed_elsewhere
 from vmat_rt.errors import Problem
 from vmat_rt.naming import alias_table, fold
 from vmat_rt.protocol import Protocol
