@@ -12,6 +12,7 @@ import copy
 import hashlib
 import io
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,6 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, ImplicitVRLittleEndian, RTDoseStorage, RTPlanStorage, RTStructureSetStorage
 from pydicom.valuerep import validate_value
 
-from vmat_rt import __version__
 from vmat_rt.case import ModelIdentity
 from vmat_rt.dicom.write.layout import HEAD_FIRST_SUPINE, Cosines
 from vmat_rt.dicom.write.uids import IMPLEMENTATION_UID, derived_uid
@@ -141,7 +141,7 @@ class Origin:
 def origin_of(identity: ModelIdentity) -> Origin:
     """The origin of what this model predicts."""
     bundle = _text(f"{identity.name} {identity.version}")
-    software = (f"vmat-rt {__version__}", bundle, f"sha256 {identity.sha256[:16]}")
+    software = (f"vmat-rt {version('vmat-rt')}", bundle, f"sha256 {identity.sha256[:16]}")
     return Origin(NOT_FOR_TREATMENT, bundle, software, (identity.sha256,), predicted=True)
 
 
