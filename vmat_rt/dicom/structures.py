@@ -12,6 +12,7 @@ from vmat_rt.case import ContourPlane, Contours
 from vmat_rt.dicom.attributes import Attributes, readable_header
 from vmat_rt.dicom.polygons import PlanarContour, RoiFaults, planar_contour
 from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.geometry.plane_regions import resolve_plane
 
 PLANE_TOLERANCE_MM = 0.1
 """Contours closer than this in z lie in one plane; CT slices are never that thin."""
@@ -233,12 +234,14 @@ def _slab_mm(gaps: np.ndarray[tuple[int], np.dtype[np.float64]], surroundings: _
 
 
 def _one_plane(contours: list[PlanarContour], faults: RoiFaults) -> ContourPlane:
-    """The polygons of one plane. A polygon that stands twice would cancel itself under even-odd, so it counts once."""
-    kept: list[PlanarContour] = []
-    for contour in contours:
-        if any(np.array_equal(contour.polygon, other.polygon) for other in kept):
-            faults.repeated.append(contour.number)
-        else:
-            kept.append(contour)
-    z_mm = float(np.mean([contour.z_mm for contour in kept]))
-    return ContourPlane(z_mm, tuple(contour.polygon for contour in kept))
+    """One plane, its polygons made to combine by even-odd; `faults` learns what was not simple."""
+    exclusive = any(contour.exclusive for contour in contours)
+    plane = resolve_plane([contour.polygon for contour in contours], exclusive)
+    faults.repeated += [contours[k].number for k in plane.repeated]
+    faults.wound += [contours[k].number for k in plane.wound]
+    z_mm = float(np.mean([contour.z_mm for k, contour in enumerate(contours) if k not in plane.repeated]))
+    if plane.united:
+        faults.united_mm.append(z_mm)
+    if plane.cancelled:
+        faults.cancelled.append((z_mm, *plane.cancelled))
+    return ContourPlane(z_mm, plane.polygons)
