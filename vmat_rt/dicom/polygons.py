@@ -53,6 +53,7 @@ class RoiFaults:
     cancelled: list[tuple[float, float, float]] = field(default_factory=list)
     invalid: list[tuple[int, str]] = field(default_factory=list)
     not_axial: list[tuple[int, float]] = field(default_factory=list)
+    uneven_mm: list[float] = field(default_factory=list)
     skipped_mm: list[tuple[float, float]] = field(default_factory=list)
 
     def problems(self) -> tuple[Problem, ...]:
@@ -95,6 +96,13 @@ class RoiFaults:
             message = f"ROI {self.roi_name!r} holds {len(self.repeated)} contours twice; each counts once."
             found.append(warning("CONTOUR_REPEATED", message, _CHECK))
         found += self._count_warnings() + self._shape_warnings()
+        if self.uneven_mm:
+            listed = _some([f"{gap:.1f}" for gap in self.uneven_mm])
+            message = (
+                f"A part of ROI {self.roi_name!r} has planes {listed} mm apart, further than usual for it; without "
+            )
+            message += "the slices of a CT it was taken as contoured on every slice there."
+            found.append(warning("ROI_UNEVEN_PLANES", message, "Add the CT to the folder."))
         if self.skipped_mm:
             gaps = ", ".join(f"{low:.1f} to {high:.1f} mm" for low, high in self.skipped_mm[:_NAMED])
             message = f"ROI {self.roi_name!r} has no contour between z {gaps}; nothing is filled in there."
