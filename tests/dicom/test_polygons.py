@@ -96,6 +96,14 @@ def test_a_damaged_contour_is_an_error_that_names_it(change: dict[str, object], 
     assert said in problem.message
 
 
+def test_a_tangle_is_an_error() -> None:
+    found, faults = read(contour(np.random.default_rng(2).normal(0, 40, (2000, 2)), 1.0))
+    assert found is None
+    (problem,) = faults.problems()
+    assert problem.code == "CONTOUR_INVALID"
+    assert "contour 7 crosses itself thousands of times" in problem.message
+
+
 @pytest.mark.parametrize("stated", [3, 5])
 def test_a_count_that_is_one_off_is_told_and_the_points_are_used(stated: int) -> None:
     item = contour(SQUARE, 1.0)

@@ -9,8 +9,8 @@ import pytest
 
 from tests.geometry.shapes import box, disc, disc_area, shoelace
 from vmat_rt.case import Polygon
+from vmat_rt.geometry.regions import is_tangled, region_of, shared_mm2, united
 from vmat_rt.geometry.regions import paths_area_mm2 as area_of
-from vmat_rt.geometry.regions import region_of, shared_mm2, united
 from vmat_rt.geometry.scanline import areas_mm2
 
 OUTER, INNER = disc(8.0, (31.0, -12.0)), disc(3.5, (31.0, -12.0))
@@ -92,3 +92,16 @@ def test_union_and_intersection_do_not_ask_for_a_direction() -> None:
         regions = region_of(one), region_of(second)
         assert shared_mm2(*regions) == pytest.approx(25.0, rel=1e-6)
         assert area_of(united(regions)) == pytest.approx(175.0, rel=1e-6)
+
+
+def test_a_tangle_is_known_before_it_is_resolved() -> None:
+    rng = np.random.default_rng(1)
+    assert is_tangled(rng.normal(0, 30, (2000, 2)))
+    angle = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
+    radius = 40 + rng.normal(0, 0.3, 20_000)
+    noisy = np.stack((radius * np.sin(angle), radius * np.cos(angle)), axis=1)
+    for outline in (noisy, spiral(2.75), np.tile(OUTER, (3, 1)), rng.normal(0, 30, (100, 2))):
+        assert not is_tangled(outline)
+        start = time.process_time()
+        region_of(outline)
+        assert time.process_time() - start < 3.0

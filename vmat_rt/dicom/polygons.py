@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import Polygon
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.geometry.regions import is_tangled
 
 _EXCLUSIVE = "CLOSEDPLANAR_XOR"
 _CLOSED = {"CLOSED_PLANAR", _EXCLUSIVE}
@@ -166,6 +167,9 @@ def planar_contour(item: Attributes, number: int, faults: RoiFaults) -> PlanarCo
     polygon = _without_repeats(points[:, 1::-1])
     if not _encloses_area(polygon):
         faults.degenerate.append(number)
+        return None
+    if is_tangled(polygon):
+        faults.invalid.append((number, "crosses itself thousands of times"))
         return None
     if stated is not None and stated != len(points):
         faults.miscounted.append((number, stated, len(points)))

@@ -21,6 +21,8 @@ Path = Sequence[Sequence[int]]
 _PER_MM = 2.0**20
 _MOST_VERTICES = 4000
 """Clipper's time grows with the square of the vertices; an outline that has more is judged by some of them."""
+_TANGLED = 10_000
+_MARGIN_MM = 1.0
 _SAME_AREA = 1e-3
 _SAME_AREA_MM2 = 1e-3
 _PEN_MM = 0.05
@@ -86,6 +88,16 @@ def region_of(polygon: Polygon) -> Region:
             return surrounded
     by_even_odd = paths_area_mm2(pyclipper.SimplifyPolygon(path, pyclipper.PFT_EVENODD))
     return Region(polygon, paths, rewritten=not _same(by_even_odd, region.area_mm2))
+
+
+def is_tangled(polygon: Polygon) -> bool:
+    """Whether an outline is so long for the room it takes that it must cross itself thousands of times.
+
+    A line of random directions crosses itself length^2 / (pi * area) times (Buffon); drawn outlines stay below 200.
+    """
+    outline = _thinned(polygon)
+    high, wide = np.ptp(outline, axis=0) + _MARGIN_MM
+    return bool(_length_mm(outline) ** 2 > _TANGLED * np.pi * high * wide)
 
 
 def united(regions: Iterable[Region]) -> tuple[Path, ...]:
