@@ -49,13 +49,16 @@ class Contours:
     """A structure as planar contours, axial, ascending in z, in one frame of reference.
 
     slab_mm is the thickness that one plane stands for: the usual distance between neighbouring planes of this
-    structure (or, for a single plane, of the CT or the other structures). Planes further apart than 1.5 slabs are
-    not connected. The solid is: linear interpolation of the area between connected planes, half a slab at each end.
+    structure (or, for a single plane, of the CT or the other structures). connected tells whether planes i and i + 1
+    belong together where that is known better (from the CT's slices); else planes further apart than 1.5 slabs do
+    not. The solid is: linear interpolation of the area between connected planes, half a slab at each end (half the
+    distance between planes there, where it is another).
     """
 
     planes: tuple[ContourPlane, ...]
     slab_mm: float
     frame_uid: str
+    connected: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True)

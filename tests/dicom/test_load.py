@@ -284,3 +284,19 @@ def test_an_unclear_protocol_is_refused_with_the_candidates(rois: list[str], cod
     (problem,) = caught.value.problems
     assert problem.code == code
     assert text in problem.message
+
+
+@pytest.mark.parametrize(("gapped", "severity"), [("PTV_7000", "error"), ("Rectum", "warning")])
+def test_slices_left_out_are_refused_in_a_target_and_told_elsewhere(tmp_path: Path, gapped: str, severity: str) -> None:
+    names = ("PTV_7000", "Rectum")
+    planes = {name: [z for z in Z_MM[1:9] if name != gapped or z != Z_MM[4]] for name in names}
+    rois = tuple(squares(name, number, z_mm=planes[name]) for number, name in enumerate(names, start=1))
+    write_study(tmp_path, rois=rois)
+    found = {problem.code: problem for problem in structure_problems(read_study(tmp_path), protocol())}
+    assert found["ROI_SKIPPED_SLICES"].severity == "warning"
+    if severity == "error":
+        assert found["TARGET_SLICES_MISSING"].severity == "error"
+        assert "TARGET_SLICES_MISSING" in refusal(tmp_path, {"PTV_7000": 70.0})
+    else:
+        assert "TARGET_SLICES_MISSING" not in found
+        assert "Rectum" in loaded(tmp_path, {"PTV_7000": 70.0}).structures

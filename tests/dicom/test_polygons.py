@@ -78,7 +78,8 @@ def test_what_is_not_axial_is_an_error_with_its_extent(tilt_mm: float) -> None:
     ("change", "said"),
     [
         ({"ContourData": [1, 2, 3, 4]}, "4 coordinates, not three a point"),
-        ({"NumberOfContourPoints": 5}, "says that it has 5 points but holds 4"),
+        ({"NumberOfContourPoints": 6}, "says that it has 6 points but holds 4"),
+        ({"NumberOfContourPoints": 2}, "says that it has 2 points but holds 4"),
         ({"ContourData": [0, 0, 0, 0, 10_001, 0, 3, 3, 0, 1, 1, 0]}, "reaches 1e+04 mm"),
         ({"ContourGeometricType": ""}, "does not say whether it is closed"),
     ],
@@ -93,6 +94,37 @@ def test_a_damaged_contour_is_an_error_that_names_it(change: dict[str, object], 
     assert problem.code == "CONTOUR_INVALID"
     assert "contour 7" in problem.message
     assert said in problem.message
+
+
+def test_a_tangle_is_an_error() -> None:
+    found, faults = read(contour(np.random.default_rng(2).normal(0, 40, (2000, 2)), 1.0))
+    assert found is None
+    (problem,) = faults.problems()
+    assert problem.code == "CONTOUR_INVALID"
+    assert "contour 7 crosses itself thousands of times" in problem.message
+
+
+@pytest.mark.parametrize("stated", [3, 5])
+def test_a_count_that_is_one_off_is_told_and_the_points_are_used(stated: int) -> None:
+    item = contour(SQUARE, 1.0)
+    item.NumberOfContourPoints = stated
+    found, faults = read(item)
+    assert found is not None
+    np.testing.assert_array_equal(found.polygon, SQUARE)
+    (problem,) = faults.problems()
+    assert (problem.code, problem.severity) == ("CONTOUR_POINT_COUNT", "warning")
+    assert f"'a': contour 7 says {stated} points and holds 4" in problem.message
+
+
+def test_messages_stay_short_however_many_contours_are_at_fault() -> None:
+    many = list(range(100_000, 100_400))
+    faults = RoiFaults("a" * 64, repeated=many, wound=many, united_mm=[-1000.0 - k for k in many])
+    faults.miscounted = [(k, k, k + 1) for k in many]
+    faults.cancelled = [(-1000.0 - k, k * 1e-3, k * 1e3) for k in many]
+    problems = faults.problems()
+    assert len(problems) == 5
+    assert all("400" in problem.message or "395 more" in problem.message for problem in problems)
+    assert max(len(problem.message) for problem in problems) < 600
 
 
 def test_an_roi_of_which_nothing_is_left_is_empty() -> None:

@@ -11,9 +11,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from tests.dicom_phantom import Drawn, Phantom, contour, disc, edited, write_study
-from vmat_rt.case import Polygon
+from vmat_rt.case import Polygon, Structure
 from vmat_rt.dicom.structures import Roi, StructureSet
 from vmat_rt.dicom.study import read_study
+from vmat_rt.geometry.rasterize import volume_cc
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 10.0], [8.0, 10.0], [8.0, 0.0]])
 
@@ -139,6 +140,29 @@ def test_a_contour_written_twice_does_not_cancel_itself(tmp_path: Path) -> None:
     assert codes(roi) == {"CONTOUR_REPEATED"}
 
 
+@pytest.mark.parametrize(
+    ("polygons", "kind", "code", "area_mm2"),
+    [
+        ([SQUARE, np.roll(SQUARE[::-1], 1, axis=0) + 0.1], "CLOSED_PLANAR", "CONTOUR_REPEATED", 80.0),
+        ([np.tile(SQUARE, (2, 1))], "CLOSED_PLANAR", "CONTOUR_WOUND_TWICE", 80.0),
+        ([SQUARE, np.add(SQUARE, (4.0, 5.0))], "CLOSED_PLANAR", "CONTOURS_OVERLAP", 140.0),
+        ([SQUARE, np.add(SQUARE, (4.0, 5.0))], "CLOSEDPLANAR_XOR", "", 120.0),
+        ([SQUARE, np.add(SQUARE, (0.0, 1.0))], "CLOSEDPLANAR_XOR", "CONTOURS_CANCEL", 16.0),
+        ([SQUARE, SQUARE / 2 + 1], "CLOSED_PLANAR", "", 60.0),
+    ],
+    ids=["copy", "twice round", "overlap", "exclusive", "cancelled", "hole"],
+)
+def test_what_contours_of_one_plane_enclose(
+    tmp_path: Path, polygons: list[Polygon], kind: str, code: str, area_mm2: float
+) -> None:
+    write_study(tmp_path, rois=(Drawn("A", 1, {-16.5: polygons}, "", kind),))
+    (roi,) = read_study(tmp_path).structure_set.rois
+    assert roi.contours is not None
+    assert codes(roi) == ({code} if code else set())
+    volume = volume_cc(Structure("A", None, roi.contours))
+    assert volume == pytest.approx(area_mm2 * roi.contours.slab_mm / 1000, rel=1e-5)
+
+
 def _tilt(item: Dataset) -> None:
     item.ContourData = [0, 0, -18, 10, 0, -18, 10, 8, -12, 0, 8, -12]
 
@@ -147,8 +171,8 @@ def _one_number_less(item: Dataset) -> None:
     item.ContourData = list(item.ContourData)[:-1]
 
 
-def _one_point_less(item: Dataset) -> None:
-    item.ContourData = list(item.ContourData)[:-3]
+def _two_points_less(item: Dataset) -> None:
+    item.ContourData = list(item.ContourData)[:-6]
 
 
 def _far_away(item: Dataset) -> None:
@@ -160,7 +184,7 @@ def _far_away(item: Dataset) -> None:
     [
         (_tilt, "CONTOUR_NOT_AXIAL"),
         (_one_number_less, "CONTOUR_INVALID"),
-        (_one_point_less, "CONTOUR_INVALID"),
+        (_two_points_less, "CONTOUR_INVALID"),
         (_far_away, "CONTOUR_INVALID"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,33 @@ def test_planes_apart_are_separate_runs_with_their_own_caps() -> None:
     blend = slice_blend(stack, np.array([-1.6, -1.5, 4.4, 4.5, 6.0, 7.4, 7.5, 13.4, 13.5]))
     assert blend.inside.tolist() == [False, True, True, False, False, False, True, True, False]
     assert volume_cc(Structure("a", None, shape)) == pytest.approx(120 * 12 / 1000)
+
+
+@pytest.mark.parametrize(
+    ("z_mm", "slab_mm", "connected", "length_mm"),
+    [
+        ([0.0, 3.0, 6.0, 12.0, 18.0], 3.0, (True, True, True, True), 1.5 + 18 + 3.0),
+        ([0.0, 6.0, 12.0, 18.0, 21.0, 24.0], 6.0, None, 3.0 + 24 + 1.5),
+        ([0.0, 3.0, 6.0, 12.0], 3.0, (True, True, True), 1.5 + 12 + 3.0),
+        ([0.0, 3.0, 6.0, 9.0], 3.0, (True, False, True), 12.0),
+        ([0.0, 3.0, 6.0, 7.0], 3.0, None, 1.5 + 7 + 1.5),
+    ],
+    ids=["3 then 6", "6 then 3", "one wide gap", "said to be apart", "one plane more"],
+)
+def test_planes_stand_for_half_the_way_to_each_neighbour(
+    z_mm: list[float], slab_mm: float, connected: tuple[bool, ...] | None, length_mm: float
+) -> None:
+    shape = replace(square_tower(z_mm, slab_mm), connected=connected)
+    assert plane_weights_mm(plane_stack(shape)).sum() == pytest.approx(length_mm)
+    assert covered_cc(shape, tall_grid(0.5, -9.75, 90)) == pytest.approx(120 * length_mm / 1000, rel=1e-5)
+    low, high = bounds_mm(Structure("a", None, shape))
+    if connected is None or all(connected):
+        assert high[0] - low[0] == pytest.approx(length_mm)
+
+
+def test_connections_must_be_those_of_the_planes() -> None:
+    with pytest.raises(GeometryError, match="1 connections do not belong to 3 planes"):
+        plane_stack(replace(square_tower([0.0, 3.0, 6.0], 3.0), connected=(True,)))
 
 
 def test_one_plane_is_a_slab() -> None:

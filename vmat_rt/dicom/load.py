@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from vmat_rt.assembly.placement import placement_problems
 from vmat_rt.assembly.required import found_body, missing_structures, no_target
+from vmat_rt.assembly.target_slices import missing_target_slices
 from vmat_rt.case import Case, Contours, Prescription, Structure, Volume
 from vmat_rt.dicom.gantry import seen_supine
 from vmat_rt.dicom.prescription.find import Given, find_prescription
@@ -106,11 +107,14 @@ def _named(structure_set: StructureSet, protocol: Protocol | None) -> tuple[list
     rois = structure_set.rois
     drawn = [roi.name for roi in rois if roi.drawn]
     name_map = map_names(drawn, protocol) if protocol is not None else NameMap({}, ())
+    targets = {spec.name for spec in protocol.with_role("target")} if protocol is not None else set()
     named = []
     for roi in rois:
         name = name_map.names.get(roi.name) if roi.drawn else None
         problems = roi.problems if name is not None else tuple(_as_warning(problem) for problem in roi.problems)
-        named.append(_Named(Structure(roi.name, name, roi.contours, roi.number), problems))
+        structure = Structure(roi.name, name, roi.contours, roi.number)
+        missing = missing_target_slices(structure) if name in targets else ()
+        named.append(_Named(structure, (*problems, *missing)))
     return named, list(name_map.problems)
 
 

@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from vmat_rt.case import Polygon
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.geometry.regions import is_tangled
 
-_CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"}
+_EXCLUSIVE = "CLOSEDPLANAR_XOR"
+_CLOSED = {"CLOSED_PLANAR", _EXCLUSIVE}
 _FLAT_MM = 0.1
 _FURTHEST_MM = 10_000.0
 _THINNEST_MM = 1e-4
+_MISCOUNTED = 1
+"""Some systems count the repeated first point, or leave it out of the count; more than that, and points are missing."""
 _NAMED = 5
 _REPAIR = "Repair or delete them in the planning system and export the structure set again."
 _CHECK = "Check in the planning system that nothing is missing."
@@ -22,11 +26,14 @@ _CHECK = "Check in the planning system that nothing is missing."
 
 @dataclass(frozen=True)
 class PlanarContour:
-    """number: place of the item in its ROI, from 1; polygon: (y, x) mm, not closed by a repeated vertex."""
+    """number: place of the item in its ROI, from 1; polygon: (y, x) mm, not closed by a repeated vertex; exclusive:
+    it combines with the others of its plane by exclusive or.
+    """
 
     number: int
     z_mm: float
     polygon: Polygon
+    exclusive: bool = False
 
 
 @dataclass
@@ -41,8 +48,13 @@ class RoiFaults:
     degenerate: list[int] = field(default_factory=list)
     nothing_left: bool = False
     repeated: list[int] = field(default_factory=list)
+    miscounted: list[tuple[int, int, int]] = field(default_factory=list)
+    wound: list[int] = field(default_factory=list)
+    united_mm: list[float] = field(default_factory=list)
+    cancelled: list[tuple[float, float, float]] = field(default_factory=list)
     invalid: list[tuple[int, str]] = field(default_factory=list)
     not_axial: list[tuple[int, float]] = field(default_factory=list)
+    uneven_mm: list[float] = field(default_factory=list)
     skipped_mm: list[tuple[float, float]] = field(default_factory=list)
 
     def problems(self) -> tuple[Problem, ...]:
@@ -84,11 +96,48 @@ class RoiFaults:
         if self.repeated:
             message = f"ROI {self.roi_name!r} holds {len(self.repeated)} contours twice; each counts once."
             found.append(warning("CONTOUR_REPEATED", message, _CHECK))
+        found += self._count_warnings() + self._shape_warnings()
+        if self.uneven_mm:
+            listed = _some([f"{gap:.1f}" for gap in self.uneven_mm])
+            message = (
+                f"A part of ROI {self.roi_name!r} has planes {listed} mm apart, further than usual for it; without "
+            )
+            message += "the slices of a CT it was taken as contoured on every slice there."
+            found.append(warning("ROI_UNEVEN_PLANES", message, "Add the CT to the folder."))
         if self.skipped_mm:
             gaps = ", ".join(f"{low:.1f} to {high:.1f} mm" for low, high in self.skipped_mm[:_NAMED])
             message = f"ROI {self.roi_name!r} has no contour between z {gaps}; nothing is filled in there."
             found.append(warning("ROI_SKIPPED_SLICES", message, "Interpolate the contours if the ROI is continuous."))
         return found
+
+    def _count_warnings(self) -> list[Problem]:
+        if not self.miscounted:
+            return []
+        listed = [f"contour {n} says {stated} points and holds {held}" for n, stated, held in self.miscounted]
+        message = f"ROI {self.roi_name!r}: {_some(listed)}. All points that are there were used."
+        return [warning("CONTOUR_POINT_COUNT", message, _CHECK)]
+
+    def _shape_warnings(self) -> list[Problem]:
+        found = []
+        if self.wound:
+            message = f"ROI {self.roi_name!r} has {len(self.wound)} contours that run round a part of their plane more "
+            listed = _some([str(number) for number in self.wound])
+            message += f"than once (contours {listed}); all that they run round counts once."
+            found.append(warning("CONTOUR_WOUND_TWICE", message, _CHECK))
+        if self.united_mm:
+            message = f"ROI {self.roi_name!r} has contours that overlap in part on {len(self.united_mm)} planes (z "
+            listed = _some([f"{z:.1f}" for z in self.united_mm])
+            found.append(warning("CONTOURS_OVERLAP", f"{message}{listed} mm); they were united.", _CHECK))
+        if self.cancelled:
+            listed = _some([f"{left:.4g} of {whole:.4g} mm2 at z {z:.1f} mm" for z, left, whole in self.cancelled])
+            message = f"ROI {self.roi_name!r} has {len(self.cancelled)} planes whose contours cancel each other; they "
+            found.append(warning("CONTOURS_CANCEL", f"{message}leave {listed}.", _CHECK))
+        return found
+
+
+def _some(listed: list[str]) -> str:
+    rest = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + rest
 
 
 def planar_contour(item: Attributes, number: int, faults: RoiFaults) -> PlanarContour | None:
@@ -119,7 +168,12 @@ def planar_contour(item: Attributes, number: int, faults: RoiFaults) -> PlanarCo
     if not _encloses_area(polygon):
         faults.degenerate.append(number)
         return None
-    return PlanarContour(number, float(np.mean(points[:, 2])), polygon)
+    if is_tangled(polygon):
+        faults.invalid.append((number, "crosses itself thousands of times"))
+        return None
+    if stated is not None and stated != len(points):
+        faults.miscounted.append((number, stated, len(points)))
+    return PlanarContour(number, float(np.mean(points[:, 2])), polygon, kind == _EXCLUSIVE)
 
 
 def _points(item: Attributes) -> NDArray[np.float64] | int:
@@ -133,7 +187,7 @@ def _points(item: Attributes) -> NDArray[np.float64] | int:
 def _fault(points: NDArray[np.float64] | int, stated: int | None) -> str | None:
     if isinstance(points, int):
         return f"has {points} coordinates, not three a point"
-    if stated is not None and stated != len(points):
+    if stated is not None and abs(stated - len(points)) > _MISCOUNTED:
         return f"says that it has {stated} points but holds {len(points)}"
     if not np.all(np.isfinite(points)):
         return "has a coordinate that is not a number"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +10,11 @@ from pydicom.dataset import Dataset
 
 from vmat_rt.case import ContourPlane, Contours
 from vmat_rt.dicom.attributes import Attributes, readable_header
+from vmat_rt.dicom.connection import Lengths, connected_by_distances, connected_by_slab, connected_by_slices, is_regular
 from vmat_rt.dicom.polygons import PlanarContour, RoiFaults, planar_contour
 from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.geometry.plane_regions import resolve_plane
+from vmat_rt.geometry.solid import plane_stack
 
 PLANE_TOLERANCE_MM = 0.1
 """Contours closer than this in z lie in one plane; CT slices are never that thin."""
@@ -89,19 +92,26 @@ def referenced_images(source: Attributes) -> dict[str, frozenset[str]]:
 @dataclass(frozen=True)
 class _Surroundings:
     """What the CT and the other ROIs say of one: its frame of reference, and the thickness that a plane stands for
-    where the ROI has one plane or two; None where nothing tells it.
+    where the ROI has one plane or two; None where nothing tells it. slices_mm: where the CT's slices lie.
     """
 
     frame_uid: str
     one_plane_mm: float | None
     two_planes_mm: float | None
+    slices_mm: Callable[[], Lengths] | None
 
 
-def read_structures(source: Attributes, frame_uid: str | None = None, slice_mm: float | None = None) -> StructureSet:
+def read_structures(
+    source: Attributes,
+    frame_uid: str | None = None,
+    slice_mm: float | None = None,
+    slices_mm: Callable[[], Lengths] | None = None,
+) -> StructureSet:
     """The ROIs of an RTSTRUCT.
 
     frame_uid: the CT's frame of reference, by default the structure set's own. slice_mm: distance between CT slices,
-    for structures of a single plane. Raises InputError when no ROI is listed; what is wrong with one ROI stands in it.
+    for structures of a single plane. slices_mm: gives the z of all CT slices, ascending; asked only where the planes
+    of an ROI are unequally far apart. Raises InputError when no ROI is listed; what is wrong with one ROI stands in it.
     """
     declared = _declared_rois(source)
     numbers = [number for number, _ in declared]
@@ -116,7 +126,7 @@ def read_structures(source: Attributes, frame_uid: str | None = None, slice_mm: 
     for number, _, contours, faults in gathered:
         faults.shared_number = number if contours and numbers.count(number) > 1 else None
     usual = _usual_spacing([_planes_z(contours) for _, _, contours, _ in gathered])
-    surroundings = _Surroundings(frame, slice_mm or usual, usual or slice_mm)
+    surroundings = _Surroundings(frame, slice_mm or usual, usual or slice_mm, slices_mm)
     rois = tuple(
         replace(_roi(number, roi, contours, faults, surroundings), interpreted_type=types.get(number, ""))
         for number, roi, contours, faults in gathered
@@ -212,13 +222,29 @@ def _roi(
     gaps = np.diff([plane.z_mm for plane in planes])
     slab = _slab_mm(gaps, surroundings)
     faults.unknown_thickness = slab is None
-    usable = not faults.errors()
-    if slab is not None and usable:
-        faults.skipped_mm = [
-            (planes[i].z_mm, planes[i + 1].z_mm) for i in np.flatnonzero(gaps > 1.5 * slab + PLANE_TOLERANCE_MM)
-        ]
-    contours_found = Contours(planes, slab, surroundings.frame_uid) if slab is not None and usable else None
-    return Roi(number, roi.name, contours_found, faults.problems())
+    if slab is None or faults.errors():
+        return Roi(number, roi.name, None, faults.problems())
+    connected = _connected(np.array([plane.z_mm for plane in planes]), slab, surroundings.slices_mm, faults)
+    found = Contours(planes, slab, surroundings.frame_uid, connected)
+    skipped = np.flatnonzero(~plane_stack(found).connected)
+    faults.skipped_mm = [(planes[i].z_mm, planes[i + 1].z_mm) for i in skipped]
+    return Roi(number, roi.name, found, faults.problems())
+
+
+def _connected(
+    z_mm: Lengths, slab_mm: float, slices_mm: Callable[[], Lengths] | None, faults: RoiFaults
+) -> tuple[bool, ...] | None:
+    """Which neighbouring planes belong together, None where their distances are regular or say so by themselves."""
+    if is_regular(z_mm):
+        return None
+    places = slices_mm() if slices_mm is not None else np.empty(0)
+    by_slab = connected_by_slab(z_mm, slab_mm)
+    if places.size > 1:
+        connected = connected_by_slices(z_mm, slab_mm, places)
+    else:
+        connected = connected_by_distances(z_mm, slab_mm)
+        faults.uneven_mm = sorted({round(float(gap), 1) for gap in np.diff(z_mm)[connected & ~by_slab]})
+    return None if np.array_equal(connected, by_slab) else tuple(connected.tolist())
 
 
 def _slab_mm(gaps: np.ndarray[tuple[int], np.dtype[np.float64]], surroundings: _Surroundings) -> float | None:
@@ -233,12 +259,14 @@ def _slab_mm(gaps: np.ndarray[tuple[int], np.dtype[np.float64]], surroundings: _
 
 
 def _one_plane(contours: list[PlanarContour], faults: RoiFaults) -> ContourPlane:
-    """The polygons of one plane. A polygon that stands twice would cancel itself under even-odd, so it counts once."""
-    kept: list[PlanarContour] = []
-    for contour in contours:
-        if any(np.array_equal(contour.polygon, other.polygon) for other in kept):
-            faults.repeated.append(contour.number)
-        else:
-            kept.append(contour)
-    z_mm = float(np.mean([contour.z_mm for contour in kept]))
-    return ContourPlane(z_mm, tuple(contour.polygon for contour in kept))
+    """One plane, its polygons made to combine by even-odd; `faults` learns what was not simple."""
+    exclusive = any(contour.exclusive for contour in contours)
+    plane = resolve_plane([contour.polygon for contour in contours], exclusive)
+    faults.repeated += [contours[k].number for k in plane.repeated]
+    faults.wound += [contours[k].number for k in plane.wound]
+    z_mm = float(np.mean([contour.z_mm for k, contour in enumerate(contours) if k not in plane.repeated]))
+    if plane.united:
+        faults.united_mm.append(z_mm)
+    if plane.cancelled:
+        faults.cancelled.append((z_mm, *plane.cancelled))
+    return ContourPlane(z_mm, plane.polygons)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Never, TypeVar
 
 from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.connection import Lengths, slice_places_mm
 from vmat_rt.dicom.ct import CtSeries, read_ct
 from vmat_rt.dicom.dose import DoseFile, has_pixels, in_frame, plan_of, read_dose
 from vmat_rt.dicom.dose_meaning import meaning_of
@@ -60,7 +61,7 @@ def read_files(files: StudyFiles, *, need_ct: bool = True) -> Study:
     ct, ct_problems = _read_ct(files)
     if need_ct:
         raise_errors(ct_problems)
-    structure_set = _read_structure_set(files.structures, ct)
+    structure_set = _read_structure_set(files.structures, ct, partial(slice_places_mm, files.ct))
     raise_errors(structure_set.problems)
     plan, plan_problems = _read_plan(files)
     dose, dose_problems = _read_dose(files, structure_set.frame_uid, plan)
@@ -137,12 +138,14 @@ def _read_ct(files: StudyFiles) -> tuple[CtSeries | None, tuple[Problem, ...]]:
         return None, error.problems
 
 
-def _read_structure_set(structures: StructureFile, ct: CtSeries | None) -> StructureSet:
+def _read_structure_set(
+    structures: StructureFile, ct: CtSeries | None, slices_mm: Callable[[], Lengths]
+) -> StructureSet:
     if ct is None:
-        structure_set = read_structures(structures.source)
+        structure_set = read_structures(structures.source, slices_mm=slices_mm)
     else:
         grid = ct.volume.grid
-        structure_set = read_structures(structures.source, grid.frame_uid, grid.spacing_mm[0])
+        structure_set = read_structures(structures.source, grid.frame_uid, grid.spacing_mm[0], slices_mm)
     if structures.frames:
         return structure_set
     message = "The structure set names no frame of reference; that of the CT series it refers to was taken."

@@ -147,8 +147,8 @@ def bounds_mm(structure: Structure) -> tuple[Triple, Triple]:
     if isinstance(shape, Contours):
         stack = plane_stack(shape)
         low, high = _plane_box([plane.polygons for plane in stack.planes])
-        half = stack.half_slab_mm
-        return (float(stack.z_mm[0]) - half, *low), (float(stack.z_mm[-1]) + half, *high)
+        bottom, top = stack.z_mm[0] - stack.below_mm[0], stack.z_mm[-1] + stack.above_mm[-1]
+        return (float(bottom), *low), (float(top), *high)
     box = shape.grid.box_of(shape.array != 0)
     if box is None:
         raise GeometryError("a structure whose voxels are all empty has no bounds")

@@ -151,9 +151,9 @@ def _surface_points_mm(contours: Contours) -> NDArray[np.float64]:
     better part of the solid. The highest and the lowest dose most often lie there, where cells only come near.
     """
     stack = plane_stack(contours)
-    half_way = np.where(stack.connected, np.diff(stack.z_mm) / 2, stack.half_slab_mm)
-    below = np.append(stack.half_slab_mm, half_way)
-    above = np.append(half_way, stack.half_slab_mm)
+    half_way = np.diff(stack.z_mm) / 2
+    below = np.append(stack.below_mm[0], np.where(stack.connected, half_way, stack.below_mm[1:]))
+    above = np.append(np.where(stack.connected, half_way, stack.above_mm[:-1]), stack.above_mm[-1])
     points = [np.empty((0, 3))]
     for i, plane in enumerate(stack.planes):
         edges = [_along(polygon) for polygon in plane.polygons if len(polygon) >= 3]
