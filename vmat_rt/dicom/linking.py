@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.copies import without_copies
 from vmat_rt.dicom.files import DicomFile, Kind, Scan, read_whole, scan_folder
 from vmat_rt.dicom.structures import frame_claims, frames_of, referenced_images
 from vmat_rt.errors import InputError, Problem, warning
@@ -87,6 +88,7 @@ def find_studies(folder: Path) -> tuple[StudyFiles, ...]:
 
 def link(scan: Scan) -> tuple[StudyFiles, ...]:
     """`find_studies` of files that were identified already."""
+    scan = without_copies(scan)
     structures, problems = _structure_files(scan)
     series = _series(scan)
     common = (*scan.problems, *problems, *_foreign_problems(scan))
@@ -117,13 +119,21 @@ def _entry(
 def _structure_files(scan: Scan) -> tuple[list[StructureFile], list[Problem]]:
     found: list[StructureFile] = []
     problems: list[Problem] = []
-    for file in scan.of(Kind.STRUCTURES):
+    # Of files that contradict each other under one UID the first stands for the set, which is refused in any case.
+    for file in _first_of_each(scan.of(Kind.STRUCTURES)):
         try:
             source = read_whole(file.path, "RTSTRUCT")
             found.append(StructureFile(file, source, frames_of(source), referenced_images(source)))
         except InputError as error:
             problems.extend(error.problems)
     return found, problems
+
+
+def _first_of_each(files: Sequence[DicomFile]) -> list[DicomFile]:
+    first: dict[str, DicomFile] = {}
+    for file in files:
+        first.setdefault(file.sop_uid or str(file.path), file)
+    return list(first.values())
 
 
 def _foreign_problems(scan: Scan) -> tuple[Problem, ...]:

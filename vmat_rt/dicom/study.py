@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Never, TypeVar
 
 from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.copies import UID_TWICE
 from vmat_rt.dicom.ct import CtSeries, read_ct
 from vmat_rt.dicom.dose import DoseFile, plan_of, read_dose, summation_type_of
 from vmat_rt.dicom.files import DicomFile, read_whole
@@ -56,8 +57,7 @@ def read_files(files: StudyFiles, *, need_ct: bool = True) -> Study:
     """Read what `find_studies` found. A plan or dose that cannot be used is a warning, not an error."""
     if files.structures is None:
         raise InputError([problem for problem in files.problems if problem.severity == "error"])
-    if need_ct:
-        raise_errors(files.problems)
+    raise_errors(files.problems if need_ct else [p for p in files.problems if p.code == UID_TWICE])
     ct, ct_problems = _read_ct(files)
     if need_ct:
         raise_errors(ct_problems)
