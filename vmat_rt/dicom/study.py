@@ -133,9 +133,10 @@ def _read_ct(files: StudyFiles) -> tuple[CtSeries | None, tuple[Problem, ...]]:
     if not files.ct or files.structures is None:
         return None, ()
     try:
-        return read_ct(files.ct), missing_slices(files.structures, files.ct)
+        ct = read_ct(files.ct)
     except InputError as error:
         return None, error.problems
+    return ct, (*ct.problems, *missing_slices(files.structures, files.ct))
 
 
 def _read_structure_set(structures: StructureFile, ct: CtSeries | None) -> StructureSet:

@@ -65,6 +65,7 @@ def _examined(files: StudyFiles, choice: StudyChoice) -> _Found:
     try:
         if files.structures is None and files.ct:
             found.ct = read_ct(files.ct)
+            found.note(found.ct.problems)
         found.study = read_files(files, need_ct=False)
         found.ct = found.study.ct
         found.note(found.study.problems)
