@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guarded, json_option, prescription_options, print_json, protocol_option
+from vmat_rt.commands.common import (
+    deidentified_option,
+    guarded,
+    json_option,
+    prescription_options,
+    print_json,
+    protocol_option,
+)
 
 
 @click.command(
@@ -14,6 +21,7 @@ from vmat_rt.commands.common import guarded, json_option, prescription_options, 
 )
 @click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @protocol_option
+@deidentified_option
 @prescription_options
 @json_option
 @guarded
@@ -22,6 +30,7 @@ def command(
     protocol_name: str | None,
     prescription: dict[str, float],
     fractions: int | None,
+    deidentified: bool,
     as_json: bool,
 ) -> None:
     """Say what is in a folder: series, structures, volumes, prescription and problems, for every study found.
@@ -36,6 +45,7 @@ def command(
         protocol=load_protocol(protocol_name) if protocol_name else None,
         prescription_gy=prescription,
         fractions=fractions,
+        deidentified=deidentified,
     )
     document = inspect_folder(study_dir, choice)
     if as_json:

@@ -15,6 +15,7 @@ from vmat_rt.case import Volume
 from vmat_rt.dicom.attributes import readable_header
 from vmat_rt.dicom.ct_slices import CtSlice, read_slices
 from vmat_rt.dicom.ct_units import air_problems, unit_problems
+from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED
 from vmat_rt.dicom.files import DicomFile
 from vmat_rt.dicom.orientation import cosines
 from vmat_rt.dicom.slice_gaps import SlicePlaces, name_slices, place_slices
@@ -26,6 +27,7 @@ _SAME_PROBLEMS = 3
 _TILT_TOLERANCE_DEG = 0.1
 _SHIFT_TOLERANCE_MM = 0.05
 _DECUBITUS = {"HFDR", "HFDL", "FFDR", "FFDL"}
+_WITH_FRAME = "Export the series with its frame of reference."
 _ANOTHER_SERIES = "Use an axial series without gantry tilt, head or feet first, supine or prone."
 
 
@@ -141,7 +143,7 @@ def _orientation_problems(slices: list[CtSlice], z_mm: list[float]) -> list[Prob
         problems.append(Problem("CT_DECUBITUS", message, _ANOTHER_SERIES))
     if not first.frame_uid:
         message = f"None of the {len(slices)} CT slices has a FrameOfReferenceUID."
-        problems.append(Problem("CT_NO_FRAME", message, "Export the series with its frame of reference."))
+        problems.append(Problem("CT_NO_FRAME", message, f"{_WITH_FRAME} {FOR_DEIDENTIFIED}"))
     return problems
 
 

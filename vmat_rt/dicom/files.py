@@ -254,6 +254,13 @@ def read_whole(path: Path, what: str) -> Attributes:
     return Attributes(dataset, f"{what} {path.name!r}")
 
 
+def read_header(path: Path, what: str) -> Attributes:
+    """A file without its pixels. Raises InputError (DICOM_UNREADABLE)."""
+    return Attributes(
+        _parsed(lambda: pydicom.dcmread(path, force=True, stop_before_pixels=True)), f"{what} {path.name!r}"
+    )
+
+
 def _begins_like_dicom(path: Path) -> bool:
     """Whether the file begins like DICOM; True for one that cannot be opened, which is told elsewhere."""
     try:

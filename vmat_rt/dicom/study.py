@@ -11,12 +11,13 @@ from typing import Never, TypeVar
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.copies import UID_TWICE
 from vmat_rt.dicom.ct import CtSeries, read_ct
+from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED
 from vmat_rt.dicom.dose import DoseFile, plan_of, read_dose, summation_type_of
 from vmat_rt.dicom.files import DicomFile, read_whole
 from vmat_rt.dicom.linking import StructureFile, StudyFiles, find_studies, missing_slices
 from vmat_rt.dicom.plan import Plan, read_plan, structure_set_of
 from vmat_rt.dicom.structures import StructureSet, read_structures
-from vmat_rt.errors import InputError, Problem, raise_errors, warning
+from vmat_rt.errors import InputError, Problem, listed, raise_errors, warning
 
 __all__ = ["CtSeries", "Study", "StudyFiles", "find_studies", "read_files", "read_study"]
 
@@ -43,14 +44,20 @@ class Study:
 
 
 def read_study(
-    folder: Path, structures_uid: str | None = None, series_uid: str | None = None, *, need_ct: bool = True
+    folder: Path,
+    structures_uid: str | None = None,
+    series_uid: str | None = None,
+    *,
+    need_ct: bool = True,
+    deidentified: bool = False,
 ) -> Study:
     """The study in a folder. structures_uid, series_uid choose among several structure sets and CT series.
 
     Two patients, structure sets or CT series are refused unless chosen from. With need_ct=False a study without usable
-    CT is read too; see Study.problems. Raises InputError with every problem found.
+    CT is read too; see Study.problems. deidentified: as in `find_studies`. Raises InputError with every problem found.
     """
-    return read_files(_choose(find_studies(folder), structures_uid, series_uid, need_ct), need_ct=need_ct)
+    entries = find_studies(folder, deidentified=deidentified)
+    return read_files(_choose(entries, structures_uid, series_uid, need_ct), need_ct=need_ct)
 
 
 def read_files(files: StudyFiles, *, need_ct: bool = True) -> Study:
@@ -73,7 +80,8 @@ def _choose(
     entries: Sequence[StudyFiles], structures_uid: str | None, series_uid: str | None, need_ct: bool
 ) -> StudyFiles:
     if structures_uid is None and series_uid is None and len({entry.patient for entry in entries}) > 1:
-        _refuse("TWO_PATIENTS", f"The folder holds several patients: {_list(entries)}.", _CHOOSE_STRUCTURES)
+        remedy = f"{_CHOOSE_STRUCTURES} {FOR_DEIDENTIFIED}"
+        _refuse("TWO_PATIENTS", f"The folder holds several patients: {_list(entries)}.", remedy)
     chosen = entries
     if structures_uid is not None:
         chosen = [entry for entry in chosen if entry.structures_uid == structures_uid]
@@ -110,7 +118,7 @@ def _of_series(entries: Sequence[StudyFiles], series_uid: str) -> list[StudyFile
 def _several_series(entries: Sequence[StudyFiles]) -> Problem:
     structure = entries[0].structures
     assert structure is not None
-    named = "; ".join(f"series UID {entry.series_uid} ({len(entry.ct)} files)" for entry in entries)
+    named = listed([f"series UID {e.series_uid} ({len(e.ct)} files)" for e in entries], 4, 110, between="; ")
     message = f"Several CT series lie in the frame of reference of the structure set: {named}."
     return Problem("SEVERAL_CT_SERIES", message, _CHOOSE_SERIES)
 
@@ -121,12 +129,14 @@ def _chosen_series(count: int) -> Problem:
 
 
 def _list(entries: Sequence[StudyFiles]) -> str:
-    return "; ".join(
+    each = {(entry.structures_uid or entry.series_uid): entry for entry in entries}.values()
+    named = [
         f"structure set {entry.structures.describe()}"
         if entry.structures
         else f"CT series UID {entry.series_uid} without structure set"
-        for entry in {(entry.structures_uid or entry.series_uid): entry for entry in entries}.values()
-    )
+        for entry in each
+    ]
+    return listed(named, most=3, longest=150, between="; ")
 
 
 def _read_ct(files: StudyFiles) -> tuple[CtSeries | None, tuple[Problem, ...]]:

@@ -21,8 +21,9 @@ _MOST_FRACTIONS = 200
 class StudyChoice:
     """Which files of a folder to use, and what the user says of them. Empty values mean: as found.
 
-    prescription_gy: Gy in total by target. Raises ConfigError for a dose that does not lie between 0 and 200 Gy, and
-    for fractions that are not 1 to 200.
+    prescription_gy: Gy in total by target. deidentified: the folder is a set that lost patients or frames of reference,
+    see `dicom.deidentified`. Raises ConfigError for a dose that does not lie between 0 and 200 Gy, and for fractions
+    that are not 1 to 200.
     """
 
     structures_uid: str | None = None
@@ -30,6 +31,7 @@ class StudyChoice:
     protocol: Protocol | None = None
     prescription_gy: Mapping[str, float] = field(default_factory=dict)
     fractions: int | None = None
+    deidentified: bool = False
 
     def __post_init__(self) -> None:
         for name, dose_gy in self.prescription_gy.items():

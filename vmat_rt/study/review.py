@@ -34,8 +34,8 @@ def review_study(
     Raises InputError when structures or dose cannot be used or lie in different frames, ConfigError when
     a prescription names no ROI of the study.
     """
-    study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
-    _require_one_frame(study, dose)
+    study = _read(folder, choice)
+    dose, in_frame = _in_frame(study, dose, choice)
     protocol, problems = _protocol(study, choice)
     structures = [structure for structure in _structures(study, protocol) if structure.shape is not None]
     if not all_rois and protocol is not None:
@@ -45,7 +45,7 @@ def review_study(
     if protocol is None:
         doses_gy = _given_doses(choice, structures)
     review = review_dose(structures, dose, metrics, doses_gy, protocol, prescription)
-    before = (*_without_ct_errors(study), *structure_problems(study, protocol), *problems)
+    before = (*_without_ct_errors(study), *in_frame, *structure_problems(study, protocol), *problems)
     return replace(review, problems=tuple(dict.fromkeys((*before, *review.problems))))
 
 
@@ -79,6 +79,24 @@ def _given_doses(choice: StudyChoice, structures: Sequence[Structure]) -> dict[s
 def _without_ct_errors(study: Study) -> tuple[Problem, ...]:
     """The study's problems. A DVH needs no CT: that it is absent is none, what is wrong with it a warning."""
     return tuple(replace(problem, severity="warning") for problem in study.problems if problem.code != "NO_CT")
+
+
+def _read(folder: Path, choice: StudyChoice) -> Study:
+    chosen = (choice.structures_uid, choice.series_uid)
+    return read_study(folder, *chosen, need_ct=False, deidentified=choice.deidentified)
+
+
+def _in_frame(study: Study, dose: Volume, choice: StudyChoice) -> tuple[Volume, tuple[Problem, ...]]:
+    """The dose in the structures' frame; put there where the user says that the set lost its frames."""
+    frame_uid = study.structure_set.frame_uid
+    if not choice.deidentified or dose.grid.frame_uid == frame_uid:
+        _require_one_frame(study, dose)
+        return dose, ()
+    message = (
+        "The RTDOSE names another frame of reference than the structure set, or none; --accept-deidentified takes "
+    )
+    told = warning("DEIDENTIFIED_FRAME", f"{message}both for one.", "Check that the dose belongs to these structures.")
+    return replace(dose, grid=replace(dose.grid, frame_uid=frame_uid)), (told,)
 
 
 def _require_one_frame(study: Study, dose: Volume) -> None:
@@ -146,7 +164,7 @@ def gamma_of_files(
     result = gamma_of_doses(reference, read_dose(evaluation_file).volume, criteria, device)
     if folder is None:
         return result, {}
-    study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
+    study = _read(folder, choice)
     _require_one_frame(study, reference)
     protocol, _ = _protocol(study, choice)
     return result, region_pass_rates(result, _regions(study, protocol, reference.grid))
