@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.copies import without_copies
@@ -79,6 +80,9 @@ def case_key(study_uid: str, series_uid: str, structures_uid: str) -> str:
     return "case-" + hashlib.sha256("\n".join((study_uid, series_uid, structures_uid)).encode()).hexdigest()[:10]
 
 
+_Match: TypeAlias = tuple[StructureFile, tuple[DicomFile, ...], tuple[Problem, ...]]
+
+
 def find_studies(folder: Path, *, deidentified: bool = False) -> tuple[StudyFiles, ...]:
     """One entry for each structure set and CT series that share a frame of reference, and for each left alone.
 
@@ -102,7 +106,7 @@ def link(scan: Scan, *, deidentified: bool = False) -> tuple[StudyFiles, ...]:
     linked: set[str] = set()
     for structure in structures:
         own = [files for files in series if files[0].patient == structure.file.patient]
-        matching = [(structure, files, ()) for files in own if linked_to(structure, files)]
+        matching: list[_Match] = [(structure, files, ()) for files in own if linked_to(structure, files)]
         if deidentified and not matching:
             matching = [_in_frame_of(structure, files) for files in own if _can_be_one(structure, files)]
         linked.update(files[0].series_uid for _, files, _ in matching)
@@ -124,9 +128,7 @@ def _can_be_one(structure: StructureFile, ct: Sequence[DicomFile]) -> bool:
     return not structure.contradicts_itself and can_be_one(structure.source, structure.frames, listed, ct)
 
 
-def _in_frame_of(
-    structure: StructureFile, ct: tuple[DicomFile, ...]
-) -> tuple[StructureFile, tuple[DicomFile, ...], tuple[Problem, ...]]:
+def _in_frame_of(structure: StructureFile, ct: tuple[DicomFile, ...]) -> _Match:
     source, told = moved_to_frame(structure.source, ct[0].frame_uid)
     return replace(structure, source=source, frames=frozenset({ct[0].frame_uid})), ct, (told,)
 
@@ -224,10 +226,22 @@ def _no_structures_problem(ct: tuple[DicomFile, ...], structures: list[Structure
 
 
 def missing_slices(structure: StructureFile, ct: Sequence[DicomFile]) -> tuple[Problem, ...]:
-    """A warning when the structure set lists slices of this very series that are absent while others are present."""
-    listed = structure.images.get(ct[0].series_uid, frozenset())
-    present = listed & {file.sop_uid for file in ct}
-    if not present or len(present) == len(listed):
+    """A warning when the structure set lists slices of this CT that are absent while others are present, or others
+    altogether: it was drawn on other images, or the UIDs were replaced.
+    """
+    here = {file.sop_uid for file in ct}
+    lists = [listed for listed in structure.images.values() if listed]
+    if not lists:
         return ()
-    message = f"The structure set refers to {len(listed)} slices of this CT series; {len(present)} of them are here."
+    series = structure.images.get(ct[0].series_uid) or max(lists, key=lambda listed: len(listed & here))
+    present = len(series & here)
+    if not present:
+        message = (
+            f"The structure set refers to {len(series)} images; none of them is among the {len(ct)} of the CT used."
+        )
+        remedy = "Check that it was drawn on this CT, and in the report that contours and CT fit."
+        return (warning("STRUCTURES_OTHER_SLICES", message, remedy),)
+    if present == len(series):
+        return ()
+    message = f"The structure set refers to {len(series)} slices of this CT series; {present} of them are here."
     return (warning("CT_INCOMPLETE", message, "Check that the whole series was exported."),)

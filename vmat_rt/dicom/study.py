@@ -16,6 +16,7 @@ from vmat_rt.dicom.dose import DoseFile, plan_of, read_dose, summation_type_of
 from vmat_rt.dicom.files import DicomFile, read_whole
 from vmat_rt.dicom.linking import StructureFile, StudyFiles, find_studies, missing_slices
 from vmat_rt.dicom.plan import Plan, read_plan, structure_set_of
+from vmat_rt.dicom.references import reference_problems
 from vmat_rt.dicom.structures import StructureSet, read_structures
 from vmat_rt.errors import InputError, Problem, listed, raise_errors, warning
 
@@ -146,7 +147,8 @@ def _read_ct(files: StudyFiles) -> tuple[CtSeries | None, tuple[Problem, ...]]:
         ct = read_ct(files.ct)
     except InputError as error:
         return None, error.problems
-    return ct, (*ct.problems, *missing_slices(files.structures, files.ct))
+    referred = (*missing_slices(files.structures, files.ct), *reference_problems(files.structures.source, ct))
+    return ct, (*ct.problems, *referred)
 
 
 def _read_structure_set(structures: StructureFile, ct: CtSeries | None) -> StructureSet:
@@ -194,7 +196,9 @@ def _read_dose(files: StudyFiles, frame_uid: str, plan: Plan | None) -> tuple[Do
     """
     sources, problems = _sources([file for file in files.doses if file.frame_uid == frame_uid], "RTDOSE")
     if plan is not None:
-        sources = [pair for pair in sources if plan_of(pair[1]) in (plan.sop_uid, "")]
+        own = [pair for pair in sources if plan_of(pair[1]) in (plan.sop_uid, "")]
+        problems = (*problems, *_of_other_plans(len(sources) - len(own) if own else 0))
+        sources = own
     summed = [pair for pair in sources if summation_type_of(pair[1]) in WHOLE_PLAN]
     named = [file for file, source in summed if plan is not None and plan_of(source) == plan.sop_uid]
     whole = named or [file for file, _ in summed]
@@ -211,6 +215,13 @@ def _read_dose(files: StudyFiles, frame_uid: str, plan: Plan | None) -> tuple[Do
         return None, (*problems, warning("SEVERAL_DOSES", message, "Keep the one to compare with in the folder."))
     dose, more = _optional(lambda: read_dose(whole[0].path), "RTDOSE")
     return dose, (*problems, *more)
+
+
+def _of_other_plans(count: int) -> tuple[Problem, ...]:
+    if not count:
+        return ()
+    message = f"{count} RTDOSE files belong to another plan than the one that is used; they are left out."
+    return (warning("DOSE_OTHER_PLAN", message, "Check that the plan and dose that are meant are in the folder."),)
 
 
 def _sources(files: Sequence[DicomFile], what: str) -> tuple[list[tuple[DicomFile, Attributes]], tuple[Problem, ...]]:
