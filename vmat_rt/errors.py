@@ -43,6 +43,17 @@ def listed(names: Sequence[str], most: int = 6, longest: int = 40, between: str 
     return between.join(shown)
 
 
+def listed_within(names: Sequence[str], room: int, longest: int = 40) -> str:
+    """As many of the names as fit into `room` characters, one at least, and how many more there are."""
+    used, most = 0, 0
+    for name in names:
+        used += min(len(name), longest) + 2
+        if most and used > room:
+            break
+        most += 1
+    return listed(names, most, longest)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with the input, in a physicist's words.

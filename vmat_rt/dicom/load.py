@@ -40,7 +40,8 @@ def load_case(
     problems = [*study.problems, *name_problems]
     problems += [problem for one in named for problem in (*one.problems, *_placement(one, ct))]
     structures = {s.name: s for s in (one.structure for one in named) if s.name is not None and s.shape is not None}
-    problems += missing_structures({one.structure.name for one in named}, protocol)
+    drawn = [roi.name for roi in study.structure_set.rois if roi.drawn]
+    problems += missing_structures({one.structure.name for one in named}, protocol, drawn)
     targets = [structures[spec.name] for spec in protocol.with_role("target") if spec.name in structures]
     prescribed, prescription_problems = find_prescription(targets, protocol, study.plan, prescription or {}, fractions)
     problems += prescription_problems
@@ -96,7 +97,8 @@ def prescription_for(
     targets = [structure for structure in structures if structure.name in names and structure.shape is not None]
     found, problems = find_prescription(targets, protocol, study.plan, prescription or {}, fractions)
     if found is None:
-        raise InputError(problems or [no_target(sorted(names))])
+        contoured = [roi.name for roi in study.structure_set.rois if roi.drawn]
+        raise InputError(problems or [no_target(sorted(names), protocol, contoured)])
     return found
 
 

@@ -10,7 +10,7 @@ from vmat_rt.bundle import Bundle, find_bundle
 from vmat_rt.case import Case, Prescription
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import Study
-from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
+from vmat_rt.errors import ConfigError, InputError, Problem, listed_within, raise_errors
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 
 _HIGHEST_GY = 200
@@ -92,9 +92,9 @@ def prescribed(case: Case, protocol: Protocol, choice: StudyChoice) -> Case:
     absent = [name for name in choice.prescription_gy if name not in case.structures]
     if absent:
         remedy = "Contour it or omit it."
-        raise InputError(
-            Problem("TARGET_MISSING", f"A dose is given for {name}, which is not contoured.", remedy) for name in absent
-        )
+        found = listed_within([s.roi_name for s in (*case.structures.values(), *case.unmapped)], 300)
+        message = f"which is not contoured. ROIs found: {found}."
+        raise InputError(Problem("TARGET_MISSING", f"A dose is given for {name}, {message}", remedy) for name in absent)
     own = case.prescription
     dose_gy = {**own.dose_gy, **choice.prescription_gy}
     source = f"{own.source}, changed by the caller"
