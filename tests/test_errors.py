@@ -14,10 +14,13 @@ from vmat_rt.errors import (
     ModelError,
     Problem,
     VmatError,
-    mistakes,
+    listed,
+    listed_within,
     raise_errors,
+    shortened,
     warning,
 )
+from vmat_rt.strict import mistakes
 
 GAP = Problem("CT_GAP", "Two slices are 6 mm apart.", "Export the complete series.")
 NOTE = warning("CT_INCOMPLETE", "One slice is missing.", "Look at the ends.")
@@ -69,3 +72,26 @@ def test_mistakes_are_said_in_a_clause_each(given: dict[str, object], sentence: 
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate(given)
     assert mistakes(caught.value, Settings.model_fields) == sentence
+
+
+def test_a_long_text_keeps_both_ends() -> None:
+    assert shortened("a name") == "a name"
+    text = shortened("PTV " + "x" * 500 + " left", 40)
+    assert len(text) == 40
+    assert text.startswith("PTV xx")
+    assert text.endswith("xx left")
+
+
+def test_lists_name_the_first_and_count_the_rest() -> None:
+    names = [f"ROI {k}" for k in range(5000)]
+    assert listed(names, most=2) == "ROI 0, ROI 1 and 4998 more"
+    assert listed(["a", "b", "c"], last=" and ") == "a, b and c"
+    assert listed_within(names, 30) == "ROI 0, ROI 1, ROI 2, ROI 3 and 4996 more"
+    assert listed_within(["y" * 900], 30) == shortened("y" * 900)
+    assert listed_within([], 30) == ""
+
+
+@pytest.mark.parametrize("length", [10, 599, 600, 100_000])
+def test_texts_of_a_problem_stay_under_600_characters(length: int) -> None:
+    problem = Problem("CT_GAP", "m" * length, "r" * length)
+    assert len(problem.message) == len(problem.remedy) == min(length, 599)

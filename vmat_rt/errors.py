@@ -11,7 +11,7 @@ A case is examined to the end before it is refused: all its problems are gathere
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
@@ -21,18 +21,56 @@ MACHINE_FAULTS: Final = frozenset({"DISK_FULL", "OUTPUT_NOT_WRITABLE"})
 """Codes that say nothing of the case: nobody may note them as its refusal, and it is tried again."""
 
 
+LONGEST_TEXT: Final = 599
+"""Characters of a message or remedy at most, whatever the input: it is read on a screen and in a mail."""
+
+
+def shortened(text: str, longest: int = 40) -> str:
+    """The text, with its middle left out where it is longer than `longest`; both ends of a name tell it apart."""
+    if len(text) <= longest:
+        return text
+    end = (longest - 3) // 3
+    return f"{text[: longest - 3 - end]}...{text[len(text) - end :]}"
+
+
+def listed(names: Sequence[str], most: int = 6, longest: int = 40, between: str = ", ", last: str = "") -> str:
+    """The first names, each shortened, and how many more there are. last stands before the last one where all are."""
+    shown = [shortened(name, longest) for name in names[:most]]
+    if len(names) > most:
+        return f"{between.join(shown)} and {len(names) - most} more"
+    if last and len(shown) > 1:
+        return f"{between.join(shown[:-1])}{last}{shown[-1]}"
+    return between.join(shown)
+
+
+def listed_within(names: Sequence[str], room: int, longest: int = 40) -> str:
+    """As many of the names as fit into `room` characters, one at least, and how many more there are."""
+    used, most = 0, 0
+    for name in names:
+        used += min(len(name), longest) + 2
+        if most and used > room:
+            break
+        most += 1
+    return listed(names, most, longest)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with the input, in a physicist's words.
 
     code is stable (`CT_GAP`) and documented in docs/problems.md; message says what was found, with numbers;
-    remedy says what to do about it. An "error" stops the job, a "warning" stands in the report.
+    remedy says what to do about it. An "error" stops the job, a "warning" stands in the report. Both texts are at most
+    LONGEST_TEXT characters: what an input makes longer loses its middle.
     """
 
     code: str
     message: str
     remedy: str
     severity: Severity = "error"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", shortened(self.message, LONGEST_TEXT))
+        object.__setattr__(self, "remedy", shortened(self.remedy, LONGEST_TEXT))
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)

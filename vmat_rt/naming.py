@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vmat_rt.errors import ConfigError, Problem
+from vmat_rt.errors import ConfigError, Problem, listed
 from vmat_rt.protocol import Protocol
 
 _SEPARATORS = re.compile(r"[\s_\-.,^~/\\()\[\]]+")
@@ -59,7 +59,7 @@ def map_names(roi_names: Iterable[str], protocol: Protocol) -> NameMap:
     problems = tuple(
         Problem(
             "TWO_ROIS_ONE_NAME",
-            f"The ROIs {' and '.join(repr(r) for r in rois)} both mean {name}.",
+            f"The ROIs {listed([repr(roi) for roi in rois], 6, 66, ' and ')} both mean {name}.",
             "Rename or remove all but one of them, or give the right one in a site protocol's aliases.",
         )
         for name, rois in claims.items()

@@ -13,6 +13,8 @@ import pytest
 from tests.dicom_phantom import cut_short, edited, save, write_study
 from vmat_rt.dicom.files import Kind, read_whole, scan_folder
 from vmat_rt.dicom.study import find_studies, read_study
+from vmat_rt.dicom.write.header import MANUFACTURER
+from vmat_rt.dicom.write.uids import IMPLEMENTATION_UID
 from vmat_rt.errors import InputError
 
 
@@ -160,18 +162,35 @@ def test_other_dicom_objects_are_passed_over(tmp_path: Path) -> None:
     assert scan_folder(tmp_path).others == 1
 
 
-def test_vmat_rts_own_results_are_never_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known_by", ["manufacturer", "implementation", "model"])
+def test_vmat_rts_own_results_are_never_input(tmp_path: Path, known_by: str) -> None:
     phantom = write_study(tmp_path, plan=True, dose=True)
     for path in (phantom.dose_file, phantom.plan_file, phantom.structures_file):
         with edited(path, tmp_path / f"out_{path.name}") as ds:
             ds.SOPInstanceUID = phantom.options.uid(f"predicted {path.name}")
             ds.SeriesDescription = "PREDICTED - NOT FOR TREATMENT"
+            ds.Manufacturer = MANUFACTURER
+            if known_by == "implementation":
+                del ds.Manufacturer
+                ds.file_meta.ImplementationClassUID = IMPLEMENTATION_UID
+            if known_by == "model":
+                ds.SeriesDescription, ds.SoftwareVersions = "renamed", ["vmat-rt 1", "a model 1", "sha256 00ff"]
     study = read_study(tmp_path)
     assert study.structure_set.sop_uid == phantom.options.uid("rs")
     assert study.plan is not None
     assert study.plan.sop_uid == phantom.options.uid("rp")
     assert study.dose is not None
     assert study.dose.sop_uid == phantom.options.uid("rd")
+
+
+@pytest.mark.parametrize("maker", ["Some vendor", MANUFACTURER, ""])
+@pytest.mark.parametrize("description", ["Predicted contours (auto)", "PREDICTED", "predicted dose"])
+def test_others_may_call_their_objects_predicted(tmp_path: Path, maker: str, description: str) -> None:
+    phantom = write_study(tmp_path)
+    with edited(phantom.structures_file) as ds:
+        ds.SeriesDescription, ds.Manufacturer = description, maker
+        ds.file_meta.ImplementationClassUID = IMPLEMENTATION_UID
+    assert read_study(tmp_path).structure_set.sop_uid == phantom.options.uid("rs")
 
 
 def test_reading_changes_no_file(tmp_path: Path) -> None:

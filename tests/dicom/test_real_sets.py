@@ -22,7 +22,8 @@ POSITIONS = {"002": "HFS", "006": "FFS", "008": "HFS", "019": "HFS", "025": "FFS
 def test_the_mask_equals_the_published_one_voxel_for_voxel(patient: str) -> None:
     folder = shared_folder(f"real_dicom/STS_{patient}")
     study = read_study(folder)
-    assert study.problems == ()
+    # The structure sets refer to images by UIDs that none of the published CT slices has.
+    assert {problem.code for problem in study.problems} <= {"STRUCTURES_OTHER_SLICES"}
     assert study.ct is not None
     assert study.ct.patient_position == POSITIONS[patient]
     grid = study.ct.volume.grid

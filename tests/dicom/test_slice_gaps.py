@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vmat_rt.dicom.slice_gaps import gap_problems, name_slices
+from vmat_rt.dicom.slice_gaps import gap_problems, name_slices, place_slices
 
 
 def codes(z_mm: list[float]) -> list[str]:
@@ -58,3 +58,57 @@ def test_many_slices_are_named_in_short() -> None:
     z_mm = [float(k) for k in range(10)]
     assert name_slices([3], z_mm) == "slice 4 (z 3.00 mm)"
     assert name_slices(range(8), z_mm).endswith("6 (z 5.00 mm) and 2 more")
+
+
+@pytest.mark.parametrize("first", [-474.1, 0.03, 17.77])
+@pytest.mark.parametrize("step", [2.54, 1.25, 0.625, 2.9, 3.0])
+def test_positions_rounded_to_a_tenth_stand_for_equal_steps(first: float, step: float) -> None:
+    z = first + step * np.arange(84)
+    places = place_slices(np.round(z, 1).tolist())
+    assert [problem.code for problem in places.problems] in ([], ["CT_POSITIONS_ROUNDED"])
+    assert not places.interpolated
+    np.testing.assert_allclose(places.z_mm, z, atol=0.1)
+    assert places.step_mm == pytest.approx(step, abs=0.002)
+
+
+def test_one_gap_of_a_tenth_more_is_rounding() -> None:
+    z = [3.0 * k + (0.1 if k > 40 else 0) for k in range(84)]
+    assert [problem.code for problem in place_slices(z).problems] == ["CT_POSITIONS_ROUNDED"]
+
+
+@pytest.mark.parametrize("jump", [0.2, 0.5, 1.5])
+def test_a_larger_jump_is_refused(jump: float) -> None:
+    z = [3.0 * k + (jump if k > 40 else 0) for k in range(84)]
+    assert [problem.severity for problem in place_slices(z).problems] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("gaps", "step"),
+    [
+        ([3.0] * 10 + [6.0] * 10, 3.0),
+        ([5.0] * 10 + [2.5] * 20 + [5.0] * 10, 2.5),
+        ([1.0] * 12 + [2.0] * 6 + [3.0] * 4, 1.0),
+        ([5.0] * 6 + [3.0] * 9, 3.0),
+    ],
+)
+def test_a_ct_of_two_spacings_gets_the_finer_one(gaps: list[float], step: float) -> None:
+    z = [0.0, *np.cumsum(gaps).tolist()]
+    places = place_slices(z)
+    assert [problem.code for problem in places.problems] == ["CT_MIXED_SPACING"]
+    assert places.interpolated
+    assert places.step_mm == pytest.approx(step, rel=0.05)
+    assert places.step_mm <= step
+    assert (places.z_mm[0], places.z_mm[-1]) == pytest.approx((0.0, z[-1]))
+
+
+@pytest.mark.parametrize(
+    ("gaps", "code"),
+    [
+        ([3.0] * 10 + [6.0] + [3.0] * 10, "CT_GAP"),
+        ([3.0] * 10 + [6.0] * 2 + [3.0] * 10, "CT_GAP"),
+        ([2.0, 3.0] * 10, "CT_UNEQUAL_GAPS"),
+        ([3.0] * 5 + [4.0] * 5 + [5.5] * 5, "CT_UNEQUAL_GAPS"),
+    ],
+)
+def test_missing_slices_are_no_spacing(gaps: list[float], code: str) -> None:
+    assert [problem.code for problem in place_slices([0.0, *np.cumsum(gaps).tolist()]).problems] == [code]

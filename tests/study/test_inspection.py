@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from pydicom.dataset import Dataset
 
 from tests.dicom_phantom import Drawn, Phantom, disc, edited, write_study
+from vmat_rt.cli import main
 from vmat_rt.errors import InputError
 from vmat_rt.report.schema import InspectedStudy
 from vmat_rt.study.choice import AS_FOUND
@@ -119,3 +121,24 @@ def test_the_case_is_examined_before_a_model_is_looked_for(tmp_path: Path) -> No
         predict_study(tmp_path / "study", tmp_path / "out", model=None)
     assert caught.value.problems[0].code == "CONTOUR_INVALID"
     assert not (tmp_path / "out").exists()
+
+
+def test_the_option_for_deidentified_sets_works_on_the_command_line(tmp_path: Path) -> None:
+    phantom = write_study(tmp_path / "study", dose=True)
+    for path in phantom.ct_files:
+        with edited(path) as ds:
+            ds.FrameOfReferenceUID = ""
+    run = CliRunner()
+    study, dose = str(phantom.folder), str(phantom.dose_file)
+    refused = run.invoke(main, ["inspect", study])
+    assert "not complete" in refused.output
+    assert "--accept-deidentified" in refused.output
+    accepted = run.invoke(main, ["inspect", study, "--accept-deidentified"])
+    assert ": complete" in accepted.output
+    assert "DEIDENTIFIED_FRAME" in accepted.output
+    reviewed = run.invoke(main, ["dvh", study, "--dose", dose, "--accept-deidentified"])
+    assert reviewed.exit_code == 0
+    assert "DEIDENTIFIED_FRAME" in reviewed.output
+    nothing = run.invoke(main, ["predict", study, "--out", str(tmp_path / "out"), "--nifti", "--accept-deidentified"])
+    assert nothing.exit_code == 2
+    assert "--accept-deidentified and --nifti do not go together" in nothing.output

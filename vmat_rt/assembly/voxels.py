@@ -73,7 +73,7 @@ def case_of_voxels(voxels: Voxels, protocols: Sequence[Protocol], key: str = "")
         drawn = {name for name in names.names.values() if name is not None}
         structures = dict(_structures(voxels, names.names))
         prescribed, more = _prescription(voxels.given, [n for n in _targets(protocol) if n in drawn], protocol)
-        problems += [*names.problems, *missing_structures(drawn, protocol), *more]
+        problems += [*names.problems, *missing_structures(drawn, protocol, list(voxels.masks)), *more]
     if voxels.ct is not None:
         problems += [p for s in structures.values() for p in placement_problems(s, voxels.ct.grid)]
     if voxels.dose is not None:

@@ -31,6 +31,13 @@ protocol_option = click.option(
 structures_option = click.option("--structures", "structures_uid", metavar="UID", help="Choose an RTSTRUCT (SOP UID).")
 series_option = click.option("--series", "series_uid", metavar="UID", help="Choose a CT series (Series UID).")
 
+deidentified_option = click.option(
+    "--accept-deidentified",
+    "deidentified",
+    is_flag=True,
+    help="The set lost patients or frames of reference: link by study and geometry.",
+)
+
 
 def prescription_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --prescription NAME=GY (repeatable) and --fractions N; the command gets a dict and an int or None."""

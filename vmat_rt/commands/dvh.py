@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vmat_rt.commands.common import (
+    deidentified_option,
     guarded,
     json_option,
     prescription_options,
@@ -31,6 +32,7 @@ DEFAULT_METRICS = "D99%,D98%,D95%,D50%,D2%,D1%,D0.03cc,Dmin,Dmean,Dmax"
 @click.option("--all-rois", is_flag=True, help="Every contoured ROI, mapped or not. Default: the mapped ones.")
 @protocol_option
 @structures_option
+@deidentified_option
 @prescription_options
 @json_option
 @guarded
@@ -44,6 +46,7 @@ def command(
     structures_uid: str | None,
     prescription: dict[str, float],
     fractions: int | None,
+    deidentified: bool,
 ) -> None:
     """DVH metrics and planning goals of any RTDOSE over a study's structures.
 
@@ -60,6 +63,7 @@ def command(
         protocol=load_protocol(protocol_name) if protocol_name else None,
         prescription_gy=prescription,
         fractions=fractions,
+        deidentified=deidentified,
     )
     document = dvh_document(study_dir, dose, parse_metrics(metrics), choice, all_rois=all_rois)
     if as_json:

@@ -8,6 +8,7 @@ import click
 
 from vmat_rt.commands.common import (
     allow_option,
+    deidentified_option,
     guarded,
     json_option,
     prescription_options,
@@ -21,6 +22,7 @@ from vmat_rt.commands.common import (
 )
 @click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @protocol_option
+@deidentified_option
 @prescription_options
 @allow_option
 @json_option
@@ -31,6 +33,7 @@ def command(
     prescription: dict[str, float],
     fractions: int | None,
     allowed: frozenset[str],
+    deidentified: bool,
     as_json: bool,
 ) -> None:
     """Say what is in a folder: series, structures, volumes, prescription and problems, for every study found.
@@ -46,6 +49,7 @@ def command(
         prescription_gy=prescription,
         fractions=fractions,
         allowed=allowed,
+        deidentified=deidentified,
     )
     document = inspect_folder(study_dir, choice)
     if as_json:

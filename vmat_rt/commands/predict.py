@@ -10,6 +10,7 @@ import click
 
 from vmat_rt.commands.common import (
     allow_option,
+    deidentified_option,
     guarded,
     json_option,
     prescription_options,
@@ -53,7 +54,7 @@ def _device(_context: click.Context, _option: click.Parameter, value: str) -> st
 
 _NOTHING = ""
 """The value of --nifti without a mapping file."""
-_DICOM_ONLY = ("structures_uid", "series_uid", "plan", "plan_uid", "isodose", "identify")
+_DICOM_ONLY = ("structures_uid", "series_uid", "plan", "plan_uid", "isodose", "identify", "deidentified")
 
 device_option = click.option(
     "--device",
@@ -77,6 +78,7 @@ device_option = click.option(
 @click.option("--model", metavar="NAME|DIR", help="A bundle by name or folder. Default: the protocol's own.")
 @structures_option
 @series_option
+@deidentified_option
 @prescription_options
 @allow_option
 @click.option(
@@ -122,6 +124,7 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         prescription_gy=options["prescription"],
         fractions=options["fractions"],
         allowed=options["allowed"],
+        deidentified=options["deidentified"],
     )
     if options["mapping_file"] is not None:
         from vmat_rt.study.predict_images import predict_images
@@ -143,7 +146,12 @@ def _refuse_dicom_options(options: dict[str, Any]) -> None:
     """Raises UsageError for an option that means nothing where no DICOM is read or written."""
     given = [name for name in _DICOM_ONLY if options[name]] + (["bits"] if options["bits"] != "16" else [])
     if given:
-        spelt = {"structures_uid": "structures", "series_uid": "series", "plan_uid": "plan-uid"}
+        spelt = {
+            "structures_uid": "structures",
+            "series_uid": "series",
+            "plan_uid": "plan-uid",
+            "deidentified": "accept-deidentified",
+        }
         named = ", ".join(f"--{spelt.get(name, name)}" for name in given)
         raise click.UsageError(f"{named} and --nifti do not go together: no DICOM is read or written")
 

@@ -13,18 +13,21 @@ from pydicom.dataset import Dataset
 
 from vmat_rt.case import Volume
 from vmat_rt.dicom.attributes import readable_header
-from vmat_rt.dicom.files import DicomFile, Kind, read_whole
+from vmat_rt.dicom.ct_slices import CtSlice, read_slices
+from vmat_rt.dicom.ct_units import air_problems, unit_problems
+from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED
+from vmat_rt.dicom.files import DicomFile
 from vmat_rt.dicom.orientation import cosines
-from vmat_rt.dicom.pixels import hounsfield
-from vmat_rt.dicom.slice_gaps import gap_problems, name_slices
+from vmat_rt.dicom.slice_gaps import SlicePlaces, name_slices, place_slices
 from vmat_rt.errors import InputError, Problem, raise_errors
-from vmat_rt.geometry.orientation import canonical_volume, signed_axis
+from vmat_rt.geometry.orientation import OBLIQUE_TOLERANCE_DEG, canonical_volume, signed_axis
 
 _READERS = 4
 _SAME_PROBLEMS = 3
 _TILT_TOLERANCE_DEG = 0.1
 _SHIFT_TOLERANCE_MM = 0.05
 _DECUBITUS = {"HFDR", "HFDL", "FFDR", "FFDL"}
+_WITH_FRAME = "Export the series with its frame of reference."
 _ANOTHER_SERIES = "Use an axial series without gantry tilt, head or feet first, supine or prone."
 
 
@@ -34,7 +37,8 @@ class CtSeries:
 
     volume: HU (z, y, x), LPS. header: the first slice (lowest z) without its pixels. orientation:
     ImageOrientationPatient as found, before flips. patient_position: HFS, HFP, FFS, FFP or "" where the files do not
-    say. sop_uids: ascending in z, one a slice of the volume.
+    say. sop_uids: ascending in z, one a slice of the volume (of the nearest file where slices are interpolated).
+    problems: warnings.
     """
 
     volume: Volume
@@ -43,40 +47,21 @@ class CtSeries:
     patient_position: str
     series_uid: str
     sop_uids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Slice:
-    header: Dataset
-    hu: NDArray[np.float32]
-    position_xyz: NDArray[np.float64]
-    orientation: NDArray[np.float64]
-    pixel_spacing_mm: NDArray[np.float64]
-    frame_uid: str
-    sop_uid: str
-    patient_position: str
-    tilt_deg: float
-    localizer: bool
-
-    @property
-    def z_mm(self) -> float:
-        return float(self.position_xyz[2])
+    problems: tuple[Problem, ...] = ()
 
 
 def read_ct(files: Iterable[DicomFile]) -> CtSeries:
     """Read the files of one series. Raises InputError that gathers every problem found in it."""
     ordered = sorted(files, key=lambda file: file.path)
-    if any(file.kind is Kind.ENHANCED_CT for file in ordered):
-        message = f"The CT series holds enhanced multi-frame objects ({len(ordered)} files), which are not read."
-        raise InputError(Problem("CT_ENHANCED", message, "Export the CT as classic single-slice CT images."))
     with ThreadPoolExecutor(_READERS) as readers:
-        results = list(readers.map(_slice_or_problems, ordered))
-    slices = [result for result in results if isinstance(result, _Slice)]
-    broken = [problem for result in results if not isinstance(result, _Slice) for problem in result]
+        results = list(readers.map(_slices_or_problem, ordered))
+    slices = [one for found, _ in results for one in found]
+    broken = [problem for _, problems in results for problem in problems]
     slices.sort(key=lambda one: one.z_mm)
     raise_errors([*_few_of_each(broken), *(_series_problems(slices) if slices else ())])
-    raise_errors(_spacing_problems(slices))
-    return _assembled(slices, ordered[0].series_uid)
+    places = place_slices([one.z_mm for one in slices])
+    raise_errors([*_shift_problems(slices), *places.problems])
+    return _assembled(slices, places, min(file.series_uid for file in ordered))
 
 
 def _few_of_each(problems: Iterable[Problem]) -> list[Problem]:
@@ -93,60 +78,30 @@ def _few_of_each(problems: Iterable[Problem]) -> list[Problem]:
     return few
 
 
-def _slice_or_problems(file: DicomFile) -> _Slice | tuple[Problem, ...]:
+def _slices_or_problem(file: DicomFile) -> tuple[tuple[CtSlice, ...], tuple[Problem, ...]]:
     try:
-        return _read_slice(file)
+        return read_slices(file), ()
     except InputError as error:
-        return error.problems
+        return (), error.problems
 
 
-def _read_slice(file: DicomFile) -> _Slice:
-    a = read_whole(file.path, "CT file")
-    position, orientation = a.need_numbers("ImagePositionPatient", 3), a.need_numbers("ImageOrientationPatient", 6)
-    spacing = a.need_numbers("PixelSpacing", 2)
-    if not np.all((spacing > 0.01) & (spacing < 100)):
-        message = f"{a.what} has PixelSpacing {spacing[0]:g} x {spacing[1]:g} mm."
-        raise InputError(Problem("CT_PIXEL_SPACING", message, "Export the series again."))
-    hu = hounsfield(a)
-    for keyword in ("PixelData", "FloatPixelData"):
-        a.dataset.pop(keyword, None)
-    return _Slice(
-        header=a.dataset,
-        hu=hu,
-        position_xyz=position,
-        orientation=orientation,
-        pixel_spacing_mm=spacing,
-        frame_uid=file.frame_uid,
-        sop_uid=file.sop_uid,
-        patient_position=a.text("PatientPosition").upper(),
-        tilt_deg=a.number("GantryDetectorTilt") or 0.0,
-        localizer=file.localizer,
-    )
-
-
-def _series_problems(slices: list[_Slice]) -> tuple[Problem, ...]:
+def _series_problems(slices: list[CtSlice]) -> tuple[Problem, ...]:
     """What is wrong with slices, given in z order, apart from the distances between them."""
     z_mm = [one.z_mm for one in slices]
     localizers = [index for index, one in enumerate(slices) if one.localizer]
     if localizers:
         message = f"The CT series holds {name_slices(localizers, z_mm)} of type LOCALIZER, not axial images."
         return (Problem("CT_LOCALIZER", message, "Export the axial images only."),)
-    return (*_mixed_problems(slices, z_mm), *_orientation_problems(slices, z_mm))
+    return (*_mixed_problems(slices, z_mm), *_orientation_problems(slices, z_mm), *unit_problems(slices))
 
 
-def _spacing_problems(slices: list[_Slice]) -> tuple[Problem, ...]:
-    """What is wrong with the places of slices that are all there and alike."""
-    z_mm = [one.z_mm for one in slices]
-    return (*_shift_problems(slices, z_mm), *gap_problems(z_mm))
-
-
-def _mixed_problems(slices: list[_Slice], z_mm: list[float]) -> list[Problem]:
+def _mixed_problems(slices: list[CtSlice], z_mm: list[float]) -> list[Problem]:
     """Slices that differ from most in size, spacing, orientation, frame or patient position."""
 
     def rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
         return tuple(float(value) for value in np.round(values, 3) + 0.0)
 
-    aspects: dict[str, Callable[[_Slice], Any]] = {
+    aspects: dict[str, Callable[[CtSlice], Any]] = {
         "size (rows, columns)": lambda one: one.hu.shape,
         "pixel spacing (mm)": lambda one: rounded(one.pixel_spacing_mm),
         "orientation": lambda one: rounded(one.orientation),
@@ -164,7 +119,7 @@ def _mixed_problems(slices: list[_Slice], z_mm: list[float]) -> list[Problem]:
     return problems
 
 
-def _orientation_problems(slices: list[_Slice], z_mm: list[float]) -> list[Problem]:
+def _orientation_problems(slices: list[CtSlice], z_mm: list[float]) -> list[Problem]:
     first = slices[0]
     problems = []
     tilted = [index for index, one in enumerate(slices) if abs(one.tilt_deg) > _TILT_TOLERANCE_DEG]
@@ -188,12 +143,13 @@ def _orientation_problems(slices: list[_Slice], z_mm: list[float]) -> list[Probl
         problems.append(Problem("CT_DECUBITUS", message, _ANOTHER_SERIES))
     if not first.frame_uid:
         message = f"None of the {len(slices)} CT slices has a FrameOfReferenceUID."
-        problems.append(Problem("CT_NO_FRAME", message, "Export the series with its frame of reference."))
+        problems.append(Problem("CT_NO_FRAME", message, f"{_WITH_FRAME} {FOR_DEIDENTIFIED}"))
     return problems
 
 
-def _shift_problems(slices: list[_Slice], z_mm: list[float]) -> list[Problem]:
+def _shift_problems(slices: list[CtSlice]) -> list[Problem]:
     """Slices that do not lie above one another; a steady shift is a gantry tilt that no attribute tells of."""
+    z_mm = [one.z_mm for one in slices]
     in_plane = np.array([one.position_xyz[:2] for one in slices])
     moved = np.max(np.abs(in_plane - np.median(in_plane, axis=0)), axis=1)
     odd = [int(index) for index in np.flatnonzero(moved > _SHIFT_TOLERANCE_MM)]
@@ -203,6 +159,8 @@ def _shift_problems(slices: list[_Slice], z_mm: list[float]) -> list[Problem]:
     steady = float(np.max(np.abs(np.polyval(slopes, np.array(z_mm)[:, None]) - in_plane))) < _SHIFT_TOLERANCE_MM
     if steady and len(slices) > 2:
         angle = float(np.degrees(np.arctan(np.max(np.abs(slopes[0])))))
+        if angle <= OBLIQUE_TOLERANCE_DEG:
+            return []
         message = f"The slices shift steadily in-plane, as with a gantry tilted by {angle:.1f} degrees: "
         message += f"{np.max(moved):.2f} mm at most, {name_slices(odd, z_mm)}."
         return [Problem("CT_GANTRY_TILT", message, _ANOTHER_SERIES)]
@@ -210,21 +168,39 @@ def _shift_problems(slices: list[_Slice], z_mm: list[float]) -> list[Problem]:
     return [Problem("CT_SHIFTED_SLICES", message, "Export one complete series, nothing else.")]
 
 
-def _assembled(slices: list[_Slice], series_uid: str) -> CtSeries:
+def _assembled(slices: list[CtSlice], places: SlicePlaces, series_uid: str) -> CtSeries:
     first = slices[0]
     directions = cosines(first.orientation)
     assert directions is not None  # refused above
     row, column, _ = directions
-    step_mm = (slices[-1].z_mm - first.z_mm) / (len(slices) - 1)
-    spacing_mm = (step_mm, float(first.pixel_spacing_mm[0]), float(first.pixel_spacing_mm[1]))
+    in_plane = np.median([one.position_xyz[:2] for one in slices], axis=0)
+    origin = np.array([*in_plane, places.first_mm])
+    spacing_mm = (places.step_mm, float(first.pixel_spacing_mm[0]), float(first.pixel_spacing_mm[1]))
     upwards = np.array([0.0, 0.0, 1.0])
-    hu = np.stack([one.hu for one in slices])
+    hu = _interpolated(slices, places.z_mm) if places.interpolated else np.stack([one.hu for one in slices])
+    nearest = [_nearest(slices, z) for z in places.z_mm] if places.interpolated else slices
     x1, y1, z1, x2, y2, z2 = (float(value) for value in first.orientation)
     return CtSeries(
-        volume=canonical_volume(hu, first.position_xyz, (upwards, column, row), spacing_mm, first.frame_uid),
+        volume=canonical_volume(hu, origin, (upwards, column, row), spacing_mm, first.frame_uid),
         header=readable_header(first.header),
         orientation=(x1, y1, z1, x2, y2, z2),
         patient_position=first.patient_position,
         series_uid=series_uid,
-        sop_uids=tuple(one.sop_uid for one in slices),
+        sop_uids=tuple(one.sop_uid for one in nearest),
+        problems=(*places.problems, *(p for p in unit_problems(slices) if p.severity == "warning"), *air_problems(hu)),
     )
+
+
+def _interpolated(slices: list[CtSlice], z_mm: NDArray[np.float64]) -> NDArray[np.float32]:
+    """HU at other z, linear between the slices below and above."""
+    found = np.array([one.z_mm for one in slices])
+    place = np.interp(z_mm, found, np.arange(len(found)))
+    below = np.minimum(place.astype(int), len(found) - 2)
+    hu = np.empty((len(z_mm), *slices[0].hu.shape), np.float32)
+    for k, (index, share) in enumerate(zip(below, place - below, strict=True)):
+        hu[k] = slices[index].hu * np.float32(1 - share) + slices[index + 1].hu * np.float32(share)
+    return hu
+
+
+def _nearest(slices: list[CtSlice], z_mm: float) -> CtSlice:
+    return min(slices, key=lambda one: abs(one.z_mm - z_mm))

@@ -15,10 +15,9 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_partial
 
 from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.write.header import MANUFACTURER, NOT_FOR_TREATMENT
+from vmat_rt.dicom.write.uids import IMPLEMENTATION_UID
 from vmat_rt.errors import InputError, Problem, Severity, warning
-
-PREDICTED_MARK = "PREDICTED"
-"""SeriesDescription of vmat-rt's own output starts so; such files are results, never input."""
 
 _COPY_AGAIN = "Copy or export that file again; it may have been cut off on the way."
 _LAST_HEADER_TAG = 0x30060009  # past the labels of structure sets, before everything long
@@ -79,11 +78,12 @@ def scan_folder(folder: Path) -> Scan:
     """Every usable DICOM file below `folder` (or that one file), in path order. Links are followed, each folder once.
 
     Files that are not DICOM are passed over; a DICOM file that cannot be read is an error problem, an empty or foreign
-    file called *.dcm a problem too. vmat-rt's own results are left out. Raises InputError when there is no such folder.
+    file called *.dcm a problem too. vmat-rt's own results are left out. Copies are all there: see `without_copies`.
+    Raises InputError when there is no such folder.
     """
     if not folder.exists():
         raise InputError(Problem("NO_FOLDER", f"There is no folder {folder}.", "Give the folder that holds the study."))
-    files: dict[tuple[Kind, str, str], DicomFile] = {}
+    files: list[DicomFile] = []
     problems: list[Problem] = []
     others = 0
     for path in regular_files(folder):
@@ -93,10 +93,8 @@ def scan_folder(folder: Path) -> Scan:
         elif found is None or found.kind is Kind.OTHER:
             others += 1
         else:
-            # A second copy of an RT object is the same object; a second copy of a slice is a duplicate slice.
-            copy = str(path) if found.kind is Kind.CT else ""
-            files.setdefault((found.kind, found.sop_uid, copy), found)
-    return Scan(tuple(files.values()), tuple(problems), others)
+            files.append(found)
+    return Scan(tuple(files), tuple(problems), others)
 
 
 def regular_files(folder: Path) -> Iterator[Path]:
@@ -181,11 +179,27 @@ def _identified(path: Path, name: str, stream: BinaryIO, has_prefix: bool) -> Di
             label=header.text("StructureSetLabel"),
             localizer="LOCALIZER" in header.text("ImageType").upper().split("\\"),
         )
-        if header.text("SeriesDescription").upper().startswith(PREDICTED_MARK):
+        if _is_our_prediction(header):
             return None
     except InputError:
         return unreadable
     return file if kind is Kind.OTHER else _unidentified(file, name) or file
+
+
+def _is_our_prediction(header: Attributes) -> bool:
+    """Whether vmat-rt predicted this object: a result, never input. What it exported of a case is input.
+
+    The manufacturer says who made an object; the implementation class, which tells who wrote the file, stands in where
+    none is given. Of our objects only predictions name the digest of a model (see `write.header.origin_of`).
+    """
+    maker = header.text("Manufacturer")
+    if not maker and isinstance(header.dataset, FileDataset):
+        meta = Attributes(header.dataset.file_meta, header.what)
+        maker = MANUFACTURER if meta.text("ImplementationClassUID") == IMPLEMENTATION_UID else ""
+    if maker != MANUFACTURER:
+        return False
+    by_model = any(text.startswith("sha256 ") for text in header.text("SoftwareVersions").split("\\"))
+    return by_model or header.text("SeriesDescription") == NOT_FOR_TREATMENT
 
 
 def _unidentified(file: DicomFile, name: str) -> Problem | None:
@@ -238,6 +252,13 @@ def read_whole(path: Path, what: str) -> Attributes:
         message = f"{what} {path.name!r} is cut off or damaged."
         raise InputError(Problem("DICOM_TRUNCATED", message, _COPY_AGAIN)) from None
     return Attributes(dataset, f"{what} {path.name!r}")
+
+
+def read_header(path: Path, what: str) -> Attributes:
+    """A file without its pixels. Raises InputError (DICOM_UNREADABLE)."""
+    return Attributes(
+        _parsed(lambda: pydicom.dcmread(path, force=True, stop_before_pixels=True)), f"{what} {path.name!r}"
+    )
 
 
 def _begins_like_dicom(path: Path) -> bool:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.copies import without_copies
+from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED, can_be_one, moved_to_frame, without_patients
 from vmat_rt.dicom.files import DicomFile, Kind, Scan, read_whole, scan_folder
+from vmat_rt.dicom.series import ct_series
 from vmat_rt.dicom.structures import frame_claims, frames_of, referenced_images
-from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.errors import InputError, Problem, listed, shortened, warning
 
 _NO_STRUCTURES = "Add the RTSTRUCT that was drawn on this CT."
 _NO_CT = "Add the CT series that the structures were drawn on."
@@ -32,7 +36,7 @@ class StructureFile:
         return bool(claims) and not claims[0].intersection(*claims)
 
     def describe(self) -> str:
-        return f"{self.file.label or 'without a label'!r} (UID {self.file.sop_uid})"
+        return f"{shortened(self.file.label) or 'without a label'!r} (UID {shortened(self.file.sop_uid, 64)})"
 
 
 @dataclass(frozen=True)
@@ -76,33 +80,57 @@ def case_key(study_uid: str, series_uid: str, structures_uid: str) -> str:
     return "case-" + hashlib.sha256("\n".join((study_uid, series_uid, structures_uid)).encode()).hexdigest()[:10]
 
 
-def find_studies(folder: Path) -> tuple[StudyFiles, ...]:
+_Match: TypeAlias = tuple[StructureFile, tuple[DicomFile, ...], tuple[Problem, ...]]
+
+
+def find_studies(folder: Path, *, deidentified: bool = False) -> tuple[StudyFiles, ...]:
     """One entry for each structure set and CT series that share a frame of reference, and for each left alone.
 
-    Problems of the folder as a whole (files that cannot be read) stand in every entry. Raises InputError when the
-    folder holds no CT and no RTSTRUCT (NOT_DICOM when nothing in it is DICOM).
+    deidentified: the folder holds a set that lost patients or frames of reference; see `dicom.deidentified`. Problems
+    of the folder as a whole (files that cannot be read) stand in every entry. Raises InputError when the folder holds
+    no CT and no RTSTRUCT (NOT_DICOM when nothing in it is DICOM).
     """
-    return link(scan_folder(folder))
+    return link(scan_folder(folder), deidentified=deidentified)
 
 
-def link(scan: Scan) -> tuple[StudyFiles, ...]:
+def link(scan: Scan, *, deidentified: bool = False) -> tuple[StudyFiles, ...]:
     """`find_studies` of files that were identified already."""
+    scan = without_copies(without_patients(scan) if deidentified else scan)
     structures, problems = _structure_files(scan)
-    series = _series(scan)
+    found = ct_series(scan)
+    told = {files[0].series_uid: told for files, told in found}
+    series = [files for files, _ in found]
     common = (*scan.problems, *problems, *_foreign_problems(scan))
     _require_something(scan, structures, series, common)
     entries = []
     linked: set[str] = set()
     for structure in structures:
         own = [files for files in series if files[0].patient == structure.file.patient]
-        matching = [files for files in own if linked_to(structure, files)]
-        linked.update(files[0].series_uid for files in matching)
-        for files in matching or [()]:
-            missing = () if matching else (_no_ct_problem(structure, own),)
-            entries.append(_entry(scan, structure, files, (*common, *missing)))
+        matching: list[_Match] = [(structure, files, ()) for files in own if linked_to(structure, files)]
+        if deidentified and not matching:
+            matching = [_in_frame_of(structure, files) for files in own if _can_be_one(structure, files)]
+        linked.update(files[0].series_uid for _, files, _ in matching)
+        entries += [
+            _entry(scan, moved, files, (*common, *told[files[0].series_uid], *more)) for moved, files, more in matching
+        ]
+        if not matching:
+            entries.append(_entry(scan, structure, (), (*common, _no_ct_problem(structure, own, series))))
     alone = [files for files in series if files[0].series_uid not in linked]
-    entries += [_entry(scan, None, ct, (*common, _no_structures_problem(ct, structures))) for ct in alone]
+    entries += [
+        _entry(scan, None, ct, (*common, *told[ct[0].series_uid], _no_structures_problem(ct, structures)))
+        for ct in alone
+    ]
     return tuple(entries)
+
+
+def _can_be_one(structure: StructureFile, ct: Sequence[DicomFile]) -> bool:
+    listed: frozenset[str] = frozenset().union(*structure.images.values())
+    return not structure.contradicts_itself and can_be_one(structure.source, structure.frames, listed, ct)
+
+
+def _in_frame_of(structure: StructureFile, ct: tuple[DicomFile, ...]) -> _Match:
+    source, told = moved_to_frame(structure.source, ct[0].frame_uid)
+    return replace(structure, source=source, frames=frozenset({ct[0].frame_uid})), ct, (told,)
 
 
 def _entry(
@@ -117,13 +145,21 @@ def _entry(
 def _structure_files(scan: Scan) -> tuple[list[StructureFile], list[Problem]]:
     found: list[StructureFile] = []
     problems: list[Problem] = []
-    for file in scan.of(Kind.STRUCTURES):
+    # Of files that contradict each other under one UID the first stands for the set, which is refused in any case.
+    for file in _first_of_each(scan.of(Kind.STRUCTURES)):
         try:
             source = read_whole(file.path, "RTSTRUCT")
             found.append(StructureFile(file, source, frames_of(source), referenced_images(source)))
         except InputError as error:
             problems.extend(error.problems)
     return found, problems
+
+
+def _first_of_each(files: Sequence[DicomFile]) -> list[DicomFile]:
+    first: dict[str, DicomFile] = {}
+    for file in files:
+        first.setdefault(file.sop_uid or str(file.path), file)
+    return list(first.values())
 
 
 def _foreign_problems(scan: Scan) -> tuple[Problem, ...]:
@@ -134,14 +170,6 @@ def _foreign_problems(scan: Scan) -> tuple[Problem, ...]:
         return ()
     message = f"{len(foreign)} RTPLAN or RTDOSE files are of another patient than CT and structures; none is used."
     return (warning("FOREIGN_FILES", message, "Check how they came into the folder."),)
-
-
-def _series(scan: Scan) -> list[tuple[DicomFile, ...]]:
-    """CT series of a folder; a series of nothing but localizers is none."""
-    series: dict[str, list[DicomFile]] = {}
-    for file in (*scan.of(Kind.CT), *scan.of(Kind.ENHANCED_CT)):
-        series.setdefault(file.series_uid, []).append(file)
-    return [tuple(files) for files in series.values() if not all(file.localizer for file in files)]
 
 
 def linked_to(structure: StructureFile, ct: Sequence[DicomFile]) -> bool:
@@ -171,14 +199,23 @@ def _require_something(
     raise InputError(Problem("NO_STRUCTURES", message, _NO_STRUCTURES))
 
 
-def _no_ct_problem(structure: StructureFile, ct: list[tuple[DicomFile, ...]]) -> Problem:
+def _no_ct_problem(
+    structure: StructureFile, ct: list[tuple[DicomFile, ...]], every: list[tuple[DicomFile, ...]]
+) -> Problem:
+    """ct: the series of this patient, every: all that are there."""
     if not ct:
-        return Problem("NO_CT", f"There is no CT for the structure set {structure.describe()}.", _NO_CT)
-    frames = ", ".join(sorted(structure.frames)) or "none"
-    present = "; ".join(f"series {files[0].series_uid} in {files[0].frame_uid or 'none'}" for files in ct)
+        others = any(linked_to(structure, files) or _can_be_one(structure, files) for files in every)
+        remedy = f"{_NO_CT} {FOR_DEIDENTIFIED}" if others else _NO_CT
+        rest = "; a CT of another PatientID fits it" if others else ""
+        return Problem("NO_CT", f"There is no CT for the structure set {structure.describe()}{rest}.", remedy)
+    frames = listed(sorted(structure.frames), most=2, longest=64) or "none"
+    present = listed(
+        [f"series {files[0].series_uid} in {files[0].frame_uid or 'none'}" for files in ct], 2, 140, between="; "
+    )
     lies = "names contradictory frames" if structure.contradicts_itself else "lies in the frame"
     message = f"The structure set {structure.describe()} {lies} of reference {frames}, the CT in another "
-    return Problem("FRAME_MISMATCH", f"{message}({present}).", _NO_CT)
+    remedy = f"{_NO_CT} {FOR_DEIDENTIFIED}" if any(_can_be_one(structure, files) for files in ct) else _NO_CT
+    return Problem("FRAME_MISMATCH", f"{message}({present}).", remedy)
 
 
 def _no_structures_problem(ct: tuple[DicomFile, ...], structures: list[StructureFile]) -> Problem:
@@ -189,10 +226,22 @@ def _no_structures_problem(ct: tuple[DicomFile, ...], structures: list[Structure
 
 
 def missing_slices(structure: StructureFile, ct: Sequence[DicomFile]) -> tuple[Problem, ...]:
-    """A warning when the structure set lists slices of this very series that are absent while others are present."""
-    listed = structure.images.get(ct[0].series_uid, frozenset())
-    present = listed & {file.sop_uid for file in ct}
-    if not present or len(present) == len(listed):
+    """A warning when the structure set lists slices of this CT that are absent while others are present, or others
+    altogether: it was drawn on other images, or the UIDs were replaced.
+    """
+    here = {file.sop_uid for file in ct}
+    lists = [listed for listed in structure.images.values() if listed]
+    if not lists:
         return ()
-    message = f"The structure set refers to {len(listed)} slices of this CT series; {len(present)} of them are here."
+    series = structure.images.get(ct[0].series_uid) or max(lists, key=lambda listed: len(listed & here))
+    present = len(series & here)
+    if not present:
+        message = (
+            f"The structure set refers to {len(series)} images; none of them is among the {len(ct)} of the CT used."
+        )
+        remedy = "Check that it was drawn on this CT, and in the report that contours and CT fit."
+        return (warning("STRUCTURES_OTHER_SLICES", message, remedy),)
+    if present == len(series):
+        return ()
+    message = f"The structure set refers to {len(series)} slices of this CT series; {present} of them are here."
     return (warning("CT_INCOMPLETE", message, "Check that the whole series was exported."),)

@@ -41,7 +41,8 @@ def load_case(study: Study, protocol: Protocol, given: Given = NOTHING_GIVEN) ->
     problems = [*study.problems, *name_problems]
     problems += [problem for one in named for problem in (*one.problems, *_placement(one, ct))]
     structures = {s.name: s for s in (one.structure for one in named) if s.name is not None and s.shape is not None}
-    problems += missing_structures({one.structure.name for one in named}, protocol)
+    drawn = [roi.name for roi in study.structure_set.rois if roi.drawn]
+    problems += missing_structures({one.structure.name for one in named}, protocol, drawn)
     problems += position_problems(study)
     prescribed, prescription_problems = find_prescription([one.structure for one in named], protocol, study.plan, given)
     problems += prescription_problems
@@ -91,7 +92,9 @@ def prescription_for(
     """
     found, problems = find_prescription(structures, protocol, study.plan, given)
     if found is None:
-        raise InputError(problems or [no_target(sorted(spec.name for spec in protocol.with_role("target")))])
+        contoured = [roi.name for roi in study.structure_set.rois if roi.drawn]
+        names = sorted(spec.name for spec in protocol.with_role("target"))
+        raise InputError(problems or [no_target(names, protocol, contoured)])
     return found
 
 

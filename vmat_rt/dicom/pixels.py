@@ -21,20 +21,25 @@ _NATIVE = {"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 
 
 def hounsfield(slice_: Attributes) -> NDArray[np.float32]:
-    """HU (row, column) of a single-frame CT image: stored value * RescaleSlope + RescaleIntercept (PS3.3 C.11.1).
+    """HU (row, column) of a single-frame CT image. Raises InputError."""
+    return rescaled(stored_values(slice_, frames=1)[0], slice_, slice_)
 
-    Pixels of PixelPaddingValue whose HU lie outside the CT scale become -1024. Raises InputError.
+
+def rescaled(stored: Stored, transformation: Attributes, image: Attributes) -> NDArray[np.float32]:
+    """HU (row, column) of stored values: value * RescaleSlope + RescaleIntercept (PS3.3 C.11.1).
+
+    transformation: what holds slope and intercept, the image itself or a frame's functional group. Pixels of
+    the image's PixelPaddingValue whose HU lie outside the CT scale become -1024. Raises InputError.
     """
-    stored = stored_values(slice_, frames=1)[0]
-    slope, intercept = slice_.number("RescaleSlope"), slice_.number("RescaleIntercept")
+    slope, intercept = transformation.number("RescaleSlope"), transformation.number("RescaleIntercept")
     if slope is None or intercept is None or slope == 0:
         found = f"RescaleSlope {slope} and RescaleIntercept {intercept}"
-        message = f"{slice_.what} has {found.replace('None', 'absent')}, so its values are not HU."
+        message = f"{image.what} has {found.replace('None', 'absent')}, so its values are not HU."
         raise InputError(Problem("CT_RESCALE", message, "Export the CT with its rescale values."))
     hu: NDArray[np.float32] = stored.astype(np.float32)
     if slope != 1 or intercept != 0:
         hu = hu * np.float32(slope) + np.float32(intercept)
-    padding = _padding(slice_, stored)
+    padding = _padding(image, stored)
     if padding is not None:
         hu[padding & ((hu < _PADDING_HU) | (hu > _HIGHEST_PLAUSIBLE_HU))] = _PADDING_HU
     return hu

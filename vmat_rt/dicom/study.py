@@ -10,14 +10,17 @@ from typing import Never, TypeVar
 
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.connection import Lengths, slice_places_mm
+from vmat_rt.dicom.copies import UID_TWICE
 from vmat_rt.dicom.ct import CtSeries, read_ct
+from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED
 from vmat_rt.dicom.dose import DoseFile, has_pixels, in_frame, plan_of, read_dose
 from vmat_rt.dicom.dose_meaning import meaning_of
 from vmat_rt.dicom.files import DicomFile, read_whole
 from vmat_rt.dicom.linking import StructureFile, StudyFiles, find_studies, missing_slices
 from vmat_rt.dicom.plan import Plan, read_plan, structure_set_of
+from vmat_rt.dicom.references import reference_problems
 from vmat_rt.dicom.structures import StructureSet, read_structures
-from vmat_rt.errors import InputError, Problem, raise_errors, warning
+from vmat_rt.errors import InputError, Problem, listed, raise_errors, warning
 
 __all__ = ["CtSeries", "Study", "StudyFiles", "find_studies", "read_files", "read_study"]
 
@@ -42,22 +45,27 @@ class Study:
 
 
 def read_study(
-    folder: Path, structures_uid: str | None = None, series_uid: str | None = None, *, need_ct: bool = True
+    folder: Path,
+    structures_uid: str | None = None,
+    series_uid: str | None = None,
+    *,
+    need_ct: bool = True,
+    deidentified: bool = False,
 ) -> Study:
     """The study in a folder. structures_uid, series_uid choose among several structure sets and CT series.
 
     Two patients, structure sets or CT series are refused unless chosen from. With need_ct=False a study without usable
-    CT is read too; see Study.problems. Raises InputError with every problem found.
+    CT is read too; see Study.problems. deidentified: as in `find_studies`. Raises InputError with every problem found.
     """
-    return read_files(_choose(find_studies(folder), structures_uid, series_uid, need_ct), need_ct=need_ct)
+    entries = find_studies(folder, deidentified=deidentified)
+    return read_files(_choose(entries, structures_uid, series_uid, need_ct), need_ct=need_ct)
 
 
 def read_files(files: StudyFiles, *, need_ct: bool = True) -> Study:
     """Read what `find_studies` found. A plan or dose that cannot be used is a warning, not an error."""
     if files.structures is None:
         raise InputError([problem for problem in files.problems if problem.severity == "error"])
-    if need_ct:
-        raise_errors(files.problems)
+    raise_errors(files.problems if need_ct else [p for p in files.problems if p.code == UID_TWICE])
     ct, ct_problems = _read_ct(files)
     if need_ct:
         raise_errors(ct_problems)
@@ -73,7 +81,8 @@ def _choose(
     entries: Sequence[StudyFiles], structures_uid: str | None, series_uid: str | None, need_ct: bool
 ) -> StudyFiles:
     if structures_uid is None and series_uid is None and len({entry.patient for entry in entries}) > 1:
-        _refuse("TWO_PATIENTS", f"The folder holds several patients: {_list(entries)}.", _CHOOSE_STRUCTURES)
+        remedy = f"{_CHOOSE_STRUCTURES} {FOR_DEIDENTIFIED}"
+        _refuse("TWO_PATIENTS", f"The folder holds several patients: {_list(entries)}.", remedy)
     chosen = entries
     if structures_uid is not None:
         chosen = [entry for entry in chosen if entry.structures_uid == structures_uid]
@@ -110,7 +119,7 @@ def _of_series(entries: Sequence[StudyFiles], series_uid: str) -> list[StudyFile
 def _several_series(entries: Sequence[StudyFiles]) -> Problem:
     structure = entries[0].structures
     assert structure is not None
-    named = "; ".join(f"series UID {entry.series_uid} ({len(entry.ct)} files)" for entry in entries)
+    named = listed([f"series UID {e.series_uid} ({len(e.ct)} files)" for e in entries], 4, 110, between="; ")
     message = f"Several CT series lie in the frame of reference of the structure set: {named}."
     return Problem("SEVERAL_CT_SERIES", message, _CHOOSE_SERIES)
 
@@ -121,21 +130,25 @@ def _chosen_series(count: int) -> Problem:
 
 
 def _list(entries: Sequence[StudyFiles]) -> str:
-    return "; ".join(
+    each = {(entry.structures_uid or entry.series_uid): entry for entry in entries}.values()
+    named = [
         f"structure set {entry.structures.describe()}"
         if entry.structures
         else f"CT series UID {entry.series_uid} without structure set"
-        for entry in {(entry.structures_uid or entry.series_uid): entry for entry in entries}.values()
-    )
+        for entry in each
+    ]
+    return listed(named, most=3, longest=150, between="; ")
 
 
 def _read_ct(files: StudyFiles) -> tuple[CtSeries | None, tuple[Problem, ...]]:
     if not files.ct or files.structures is None:
         return None, ()
     try:
-        return read_ct(files.ct), missing_slices(files.structures, files.ct)
+        ct = read_ct(files.ct)
     except InputError as error:
         return None, error.problems
+    referred = (*missing_slices(files.structures, files.ct), *reference_problems(files.structures.source, ct))
+    return ct, (*ct.problems, *referred)
 
 
 def _read_structure_set(
@@ -186,7 +199,9 @@ def _read_dose(files: StudyFiles, frame_uid: str, plan: Plan | None) -> tuple[Do
     sources, problems = _sources([file for file in files.doses if file.frame_uid in (frame_uid, "")], "RTDOSE")
     sources = [pair for pair in sources if has_pixels(pair[1]) and (pair[0].frame_uid or _is_of(plan, files, pair[1]))]
     if plan is not None:
-        sources = [pair for pair in sources if plan_of(pair[1]) in (plan.sop_uid, "")]
+        own = [pair for pair in sources if plan_of(pair[1]) in (plan.sop_uid, "")]
+        problems = (*problems, *_of_other_plans(len(sources) - len(own) if own else 0))
+        sources = own
     summed = [pair for pair in sources if meaning_of(pair[1]).is_whole_plan and meaning_of(pair[1]).is_physical]
     named = [file for file, source in summed if plan is not None and plan_of(source) == plan.sop_uid]
     whole = named or [file for file, _ in summed]
@@ -208,6 +223,13 @@ def _read_dose(files: StudyFiles, frame_uid: str, plan: Plan | None) -> tuple[Do
 def _is_of(plan: Plan | None, files: StudyFiles, dose: Attributes) -> bool:
     """Whether a dose names this plan, and the plan this structure set."""
     return plan is not None and plan_of(dose) == plan.sop_uid and plan.structure_set_uid == files.structures_uid
+
+
+def _of_other_plans(count: int) -> tuple[Problem, ...]:
+    if not count:
+        return ()
+    message = f"{count} RTDOSE files belong to another plan than the one that is used; they are left out."
+    return (warning("DOSE_OTHER_PLAN", message, "Check that the plan and dose that are meant are in the folder."),)
 
 
 def _sources(files: Sequence[DicomFile], what: str) -> tuple[list[tuple[DicomFile, Attributes]], tuple[Problem, ...]]:

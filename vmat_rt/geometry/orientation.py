@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,8 +11,10 @@ from vmat_rt.case import Volume
 from vmat_rt.grid import Grid
 
 Vector = NDArray[np.float64]
-COSINE_TOLERANCE = 1e-3
-"""Largest departure of a direction cosine from 0 or 1; 0.25 mm at the edge of a 500 mm field."""
+OBLIQUE_TOLERANCE_DEG = 0.101
+"""Axes turned by a tenth of a degree count as the patient's; cosines are written with few decimals."""
+COSINE_TOLERANCE = math.sin(math.radians(OBLIQUE_TOLERANCE_DEG))
+"""Largest departure of a direction cosine from 0 or 1; 0.44 mm at the edge of a 500 mm field."""
 
 
 def signed_axis(direction: Vector) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from vmat_rt.case import Case, Prescription
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.prescription.find import Given
 from vmat_rt.dicom.study import Study
-from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors, warning
+from vmat_rt.errors import ConfigError, InputError, Problem, listed_within, raise_errors, warning
 from vmat_rt.gate.dose import reference_problem
 from vmat_rt.gate.examine import examine
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
@@ -24,7 +24,8 @@ _MOST_FRACTIONS = 200
 class StudyChoice:
     """Which files of a folder to use, and what the user says of them. Empty values mean: as found.
 
-    prescription_gy: Gy in total by target. allowed: codes of the gate's errors that are taken as warnings. Raises
+    prescription_gy: Gy in total by target. allowed: codes of the gate's errors that are taken as warnings.
+    deidentified: the folder is a set that lost patients or frames of reference, see `dicom.deidentified`. Raises
     ConfigError for a dose that does not lie between 0 and 200 Gy, and for fractions that are not 1 to 200.
     """
 
@@ -34,6 +35,7 @@ class StudyChoice:
     prescription_gy: Mapping[str, float] = field(default_factory=dict)
     fractions: int | None = None
     allowed: frozenset[str] = frozenset()
+    deidentified: bool = False
 
     def __post_init__(self) -> None:
         for name, dose_gy in self.prescription_gy.items():
@@ -114,9 +116,9 @@ def prescribed(case: Case, protocol: Protocol, choice: StudyChoice) -> Case:
     absent = [name for name in choice.prescription_gy if name not in case.structures]
     if absent:
         remedy = "Contour it or omit it."
-        raise InputError(
-            Problem("TARGET_MISSING", f"A dose is given for {name}, which is not contoured.", remedy) for name in absent
-        )
+        found = listed_within([s.roi_name for s in (*case.structures.values(), *case.unmapped)], 300)
+        message = f"which is not contoured. ROIs found: {found}."
+        raise InputError(Problem("TARGET_MISSING", f"A dose is given for {name}, {message}", remedy) for name in absent)
     own = case.prescription
     dose_gy = {**own.dose_gy, **choice.prescription_gy}
     source = f"{own.source}, changed by the caller"

@@ -37,7 +37,9 @@ class _Found:
 
 def inspect_folder(folder: Path, choice: StudyChoice) -> InspectDocument:
     """Every study of the folder. Raises InputError only when the folder holds no DICOM to speak of."""
-    return InspectDocument(studies=[_inspected(files, choice) for files in find_studies(folder)])
+    return InspectDocument(
+        studies=[_inspected(files, choice) for files in find_studies(folder, deidentified=choice.deidentified)]
+    )
 
 
 def _inspected(files: StudyFiles, choice: StudyChoice) -> InspectedStudy:
@@ -65,6 +67,7 @@ def _examined(files: StudyFiles, choice: StudyChoice) -> _Found:
     try:
         if files.structures is None and files.ct:
             found.ct = read_ct(files.ct)
+            found.note(found.ct.problems)
         found.study = read_files(files, need_ct=False)
         found.ct = found.study.ct
         found.note(found.study.problems)

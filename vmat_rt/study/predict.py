@@ -47,7 +47,7 @@ def predict_study(
     """
     watch = Stopwatch()
     with watch.step("read"):
-        study = read_study(folder, choice.structures_uid, choice.series_uid)
+        study = read_study(folder, choice.structures_uid, choice.series_uid, deidentified=choice.deidentified)
         protocol = protocol_for(study, choice)
         case, bundle = load_case_and_bundle(study, protocol, choice, model)
         outputs = with_plan_uid(outputs, study)

@@ -40,8 +40,8 @@ def review_study(
     Raises InputError when structures or dose cannot be used or lie in different frames, ConfigError when
     a prescription names no ROI of the study.
     """
-    study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
-    read = _in_frame_of(study, dose)
+    study = _read(folder, choice)
+    read = _in_frame_of(study, dose, choice.deidentified)
     protocol, problems = _protocol(study, choice)
     structures = [structure for structure in _structures(study, protocol) if structure.shape is not None]
     if not all_rois and protocol is not None:
@@ -91,6 +91,22 @@ def _without_ct_errors(study: Study) -> tuple[Problem, ...]:
     return tuple(replace(problem, severity="warning") for problem in study.problems if problem.code != "NO_CT")
 
 
+def _read(folder: Path, choice: StudyChoice) -> Study:
+    chosen = (choice.structures_uid, choice.series_uid)
+    return read_study(folder, *chosen, need_ct=False, deidentified=choice.deidentified)
+
+
+def _taken_for_one_frame(dose: DoseFile, frame_uid: str) -> DoseFile:
+    """The dose in the structures' frame: the user says that the set lost its frames."""
+    message = (
+        "The RTDOSE names another frame of reference than the structure set, or none; --accept-deidentified takes both "
+        "for one."
+    )
+    said = warning("DEIDENTIFIED_FRAME", message, "Check that the dose belongs to these structures.")
+    volume = replace(dose.volume, grid=replace(dose.volume.grid, frame_uid=frame_uid))
+    return replace(dose, volume=volume, problems=(*dose.problems, said))
+
+
 def _wrong_scale(review: DoseReview, structures: Sequence[Structure], prescription: Prescription) -> Problem | None:
     """A warning where the dose in the highest target is not at the scale of its prescription."""
     named = {structure.name: structure for structure in structures}
@@ -118,12 +134,14 @@ def _doubts(
     return (*relation_problems(named, protocol.site), *volume_problems(named, protocol.site))
 
 
-def _in_frame_of(study: Study, dose: Volume | DoseFile) -> DoseFile:
+def _in_frame_of(study: Study, dose: Volume | DoseFile, deidentified: bool = False) -> DoseFile:
     """The dose, which must lie in the structure set's frame or, where it names none, belong to its plan."""
     read = dose if isinstance(dose, DoseFile) else DoseFile(dose, "", DoseMeaning())
     frame_uid = study.structure_set.frame_uid
     if read.volume.grid.frame_uid == frame_uid:
         return read
+    if deidentified:
+        return _taken_for_one_frame(read, frame_uid)
     if read.volume.grid.frame_uid:
         raise InputError(dose_frames("The RTDOSE lies in another frame of reference than the structure set."))
     plan = study.plan
@@ -194,7 +212,7 @@ def gamma_of_files(
     result = gamma_of_doses(reference, read_dose(evaluation_file).volume, criteria, device)
     if folder is None:
         return result, {}
-    study = read_study(folder, choice.structures_uid, choice.series_uid, need_ct=False)
+    study = _read(folder, choice)
     _in_frame_of(study, reference)
     protocol, _ = _protocol(study, choice)
     return result, region_pass_rates(result, _regions(study, protocol, reference.grid))
