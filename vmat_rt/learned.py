@@ -82,11 +82,11 @@ class Learned(Strict):
         """The range for people, one line each."""
         highest, *lower = self.levels
         return (
-            f"site {self.site}, {self.cases} cases",
+            f"site {self.site}, {_counted(self.cases)}",
             f"{self.fractionation()} (highest dose level)",
             f"{in_words(self.dose_levels)} dose level{'' if self.dose_levels.high == 1 else 's'} per case",
             f"targets of the highest level: {_cc(highest.volumes_cc)}",
-            *(f"{_percent(level.share)} of the highest, in {level.cases} cases: {_cc(level.volumes_cc)}"
+            *(f"{_percent(level.share)} of the highest, in {_counted(level.cases)}: {_cc(level.volumes_cc)}"
               for level in lower),
         )  # fmt: skip
 
@@ -169,9 +169,19 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
+def _counted(cases: int) -> str:
+    return "1 case" if cases == 1 else f"{cases} cases"
+
+
 def _percent(share: Range) -> str:
     return percent(share.low) if share.low == share.high else f"{100 * share.low:.3g} to {percent(share.high)}"
 
 
+def cc(volume: float) -> str:
+    """A volume to three digits, whole cc from 100 on."""
+    return f"{volume:.0f}" if volume >= 100 else f"{volume:.3g}"
+
+
 def _cc(volumes: Range) -> str:
-    return f"{volumes.low:.3g} to {volumes.high:.3g} cc"
+    low, high = cc(volumes.low), cc(volumes.high)
+    return f"{low} cc" if low == high else f"{low} to {high} cc"

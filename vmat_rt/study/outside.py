@@ -13,13 +13,13 @@ from vmat_rt.bundle import Bundle
 from vmat_rt.case import Case
 from vmat_rt.errors import Problem, warning
 from vmat_rt.geometry.rasterize import volume_cc
-from vmat_rt.learned import Learned, Range, Treatment, in_words, percent
+from vmat_rt.learned import Learned, Range, Treatment, cc, in_words, percent
 
 SAME_FRACTION: Final = 0.02
 """Gy per fraction that differ by less are the same: 69.96 Gy for 70, a 2.0 Gy that a plan rounds."""
 FRACTION_FACTOR: Final = 3.0
-"""Fractionation by itself moves no dose; planners' habits change with it. From 2.5 Gy to five fractions of 7.25 Gy it is
-still arcs round a target of the same size, and the shape of the dose is worth seeing under a warning; beyond,
+"""Fractionation by itself moves no dose; planners' habits change with it. From 2.5 Gy to five fractions of 7.25 Gy it
+is still arcs round a target of the same size, and the shape of the dose is worth seeing under a warning; beyond,
 prescriptions are those of radiosurgery, to isodoses inside hot targets, or a number of fractions is mistyped."""
 SHARE_DISTANCE: Final = 0.15
 """A level so far from every learned one gets a dose of another level: 45 Gy beside 70 Gy (0.64, learned 0.8) came out
@@ -110,7 +110,7 @@ def _volumes(learned: Learned, treatment: Treatment) -> Iterator[Problem]:
         known = learned.volumes_cc if level is None else level.volumes_cc
         if not known.holds(volume, VOLUME_MARGIN):
             yield _problem(
-                f"{name[:64]} of {volume:.3g} cc; the model learned {known.low:.3g} to {known.high:.3g} cc.",
+                f"{name[:64]} of {cc(volume)} cc; the model learned {cc(known.low)} to {cc(known.high)} cc.",
                 gross=_factor(known, volume) > VOLUME_FACTOR,
             )
 
