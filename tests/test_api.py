@@ -98,7 +98,9 @@ class TestPredictOfACase:
     def test_it_says_what_it_is_and_what_made_it(self, of_case: Prediction) -> None:
         assert of_case.notice == NOTICE
         assert (of_case.model.name, of_case.model.kind) == (TREES, "geometric")
-        assert of_case.problems == ()
+        assert [problem.code for problem in of_case.problems] == ["OUTSIDE_TRAINING"], (
+            "its PTV is smaller than any learned"
+        )
         assert NOTICE in repr(of_case)
         assert NOTICE in of_case._repr_html_()
 
@@ -120,10 +122,11 @@ class TestPredictOfACase:
         assert made.folder == tmp_path / case.key
         assert {path.name for path in made.folder.iterdir()} == {"report.html", "report.json", "dvh.csv"}
         assert set(made.files.values()) == set(made.folder.iterdir())
-        assert [problem.code for problem in made.problems] == ["NO_DICOM_HEADER"]
+        assert [problem.code for problem in made.problems] == ["OUTSIDE_TRAINING", "NO_DICOM_HEADER"]
         stored = ReportDocument.model_validate_json(made.files["report_json"].read_text(encoding="utf-8"))
         assert stored == made.report
-        assert [problem.code for problem in stored.problems] == ["NO_DICOM_HEADER"]
+        assert stored.problems[-1].code == "NO_DICOM_HEADER"
+        assert len(stored.problems) == len(made.problems)
 
     def test_the_prescription_of_the_caller_goes_before_the_cases(self, case: Case, of_case: Prediction) -> None:
         made = predict(case, model=TREES, prescription_gy={"PTV_7000": 35.0, "PTV_5600": 28.0}, fractions=20)

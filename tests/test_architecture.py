@@ -21,6 +21,7 @@ LEVELS: dict[str, int] = {
     "system": 1,
     "case": 2,
     "protocol": 3,
+    "learned": 3,
     "bundle": 3,
     "predictor": 3,
     "naming": 4,

@@ -19,6 +19,7 @@ from vmat_rt.bundle import (
     write_bundle,
 )
 from vmat_rt.errors import ConfigError, InputError, ModelError
+from vmat_rt.learned import Treatment, learned_from
 from vmat_rt.system import extras
 from vmat_rt.system.extras import MissingExtraError
 
@@ -123,7 +124,7 @@ def test_the_protocols_are_part_of_the_identity(tmp_path: Path) -> None:
 def test_regression_a_bundle_for_one_protocol_keeps_the_identity_it_had_before_also_existed() -> None:
     """A report or RTDOSE written earlier names the same model by the same hash."""
     manifest = _manifest()
-    text = json.dumps(manifest.model_dump(mode="json", exclude={"also"}), sort_keys=True)
+    text = json.dumps(manifest.model_dump(mode="json", exclude={"also", "learned"}), sort_keys=True)
     assert Bundle(Path(), manifest).identity.sha256 == hashlib.sha256(text.encode()).hexdigest()
     assert Bundle(Path(), manifest).identity.sha256.startswith("ccce707ad22f42a6")
 
@@ -174,3 +175,20 @@ def test_without_torch_a_protocol_that_has_a_network_only_is_refused(
     _installed(monkeypatch, tmp_path, only)
     with pytest.raises(MissingExtraError, match="the network only"):
         find_bundle("head_neck_70")
+
+
+def test_what_was_learned_is_part_of_the_manifest_and_of_the_identity(tmp_path: Path) -> None:
+    learned = learned_from("head and neck", [Treatment({"PTV_7000": 70.0}, {"PTV_7000": 90.0}, 35)])
+    without = write_bundle(tmp_path / "1", _manifest(), {})
+    knowing = write_bundle(tmp_path / "2", _manifest().model_copy(update={"learned": learned}), {})
+    assert load_bundle(knowing.folder).manifest.learned == learned
+    assert load_bundle(without.folder).manifest.learned is None
+    assert knowing.identity.sha256 != without.identity.sha256
+
+
+def test_a_manifest_of_before_the_range_was_written_down_is_read(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path, _manifest(), {})
+    document = json.loads((tmp_path / "bundle.json").read_text())
+    del document["learned"]
+    (tmp_path / "bundle.json").write_text(json.dumps(document))
+    assert load_bundle(tmp_path).identity == bundle.identity

@@ -30,6 +30,7 @@ from vmat_rt.bundle import Manifest, TrainingSummary, training_cases, write_bund
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.cohort.split import Part, Splits
 from vmat_rt.cohort.store import Cohort
+from vmat_rt.learned import learned_from
 from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_errors
 from vmat_rt.metrics.dvh.compute import compute_dvhs
 from vmat_rt.protocol import load_protocol
@@ -130,7 +131,9 @@ def describe(cohort: Cohort, keys: tuple[str, ...], command: str) -> TrainingSum
     )
 
 
-def manifest(cohort: Cohort, fitted: Fitted, settings: FeatureSettings, training: TrainingSummary) -> Manifest:
+def manifest(
+    cohort: Cohort, keys: Iterable[str], fitted: Fitted, settings: FeatureSettings, training: TrainingSummary
+) -> Manifest:
     protocol = cohort.settings.protocol
     followed = sorted({record.protocol for record in cohort.records()} - {protocol})
     return Manifest(
@@ -146,6 +149,7 @@ def manifest(cohort: Cohort, fitted: Fitted, settings: FeatureSettings, training
         settings={"features": settings.model_dump(mode="json"), "fit": PLAN.model_dump(mode="json")},
         training=training,
         limits=cohort.settings.provenance.limits,
+        learned=learned_from(load_protocol(protocol).site, (cohort.record(key).treatment() for key in keys)),
         files={},
     )
 
@@ -186,7 +190,7 @@ def main() -> None:
     fitted = fit(cases(cohort, keys), settings, PLAN)
     fit_s = time.perf_counter() - started
     command = f"python tools/fit_geometric.py COHORT --seed {seed}" + (" --no-beams" if options.no_beams else "")
-    described = manifest(cohort, fitted, settings, describe(cohort, keys, command))
+    described = manifest(cohort, keys, fitted, settings, describe(cohort, keys, command))
     images = {key: cohort.record(key).image_sha256 for key in keys}
     files = {TREES: fitted.packed(), **training_cases(images)}
     with tempfile.TemporaryDirectory() as folder:

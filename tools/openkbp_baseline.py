@@ -35,7 +35,9 @@ from vmat_rt.case import Case
 from vmat_rt.cohort.duplicates import image_sha256
 from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, to_openkbp_axes
 from vmat_rt.curation.intake.openkbp import PROVENANCE
+from vmat_rt.learned import learned_from
 from vmat_rt.protocol import load_protocol
+from vmat_rt.study.outside import treatment_of
 
 BUNDLE = Path(__file__).resolve().parent.parent / "vmat_rt" / "bundles" / "head_neck_geometric"
 IMPORTANCE = {"SpinalCord": 0.3, "Brainstem": 0.2, "Parotid_L": 0.1, "Parotid_R": 0.1, "Larynx": 0.05}
@@ -131,7 +133,8 @@ def main() -> None:
         hardware=f"{plan.threads} threads of {os.cpu_count()} {platform.machine()} cores, no GPU",
         licence="MIT (github.com/ababier/open-kbp, copyright 2021 Aaron Babier)",
     )
-    described = manifest(fitted, settings, plan, training)
+    learned = learned_from(load_protocol(PROTOCOL).site, map(treatment_of, cases(reader, options.openkbp, "train")))
+    described = manifest(fitted, settings, plan, training).model_copy(update={"learned": learned})
     files = {TREES: fitted.packed(), **training_cases(images(reader, options.openkbp))}
     with tempfile.TemporaryDirectory() as folder:
         bundle = write_bundle(Path(folder), described, files)

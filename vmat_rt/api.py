@@ -45,6 +45,7 @@ def predict(
     structures_uid: str | None = None,
     series_uid: str | None = None,
     outputs: Outputs = DEFAULT_OUTPUTS,
+    allow_outside: bool = False,
 ) -> Prediction:
     """Predict the dose of one patient and evaluate it. PREDICTED, NOT FOR TREATMENT.
 
@@ -57,7 +58,8 @@ def predict(
     or a site's own YAML file; by default the one that fits the contoured ROIs, or the case's. prescription_gy: Gy in
     total by target, before those of plan or case. fractions: their number, likewise. device: where a network runs,
     "auto", "cpu", "cuda" or "cuda:<number>". structures_uid, series_uid: choose among several structure sets and CT
-    series of a folder. outputs: how DICOM is written.
+    series of a folder. outputs: how DICOM is written. allow_outside: predict, with warnings, what lies far outside of
+    what the model learned and is refused otherwise (OUTSIDE_TRAINING).
 
     Raises InputError when the study is refused or `out` cannot be written, ConfigError for a wrong argument,
     ModelError when the model is damaged or gives no dose.
@@ -66,10 +68,10 @@ def predict(
     folder = None if out is None else Path(out)
     named = None if model is None else os.fspath(model)
     if not isinstance(study, Case):
-        return predict_study(Path(study), folder, choice, outputs, named, device)
+        return predict_study(Path(study), folder, choice, outputs, named, device, allow_outside=allow_outside)
     if structures_uid is not None or series_uid is not None or outputs != DEFAULT_OUTPUTS:
         raise ConfigError("structures_uid, series_uid and outputs are for folders of DICOM, and a Case is none")
-    return predict_case(study, folder, choice, named, device)
+    return predict_case(study, folder, choice, named, device, allow_outside=allow_outside)
 
 
 def dvh(

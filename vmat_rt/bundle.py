@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from vmat_rt.case import ModelIdentity
 from vmat_rt.errors import ConfigError, InputError, ModelError, Problem, warning
+from vmat_rt.learned import Learned
 from vmat_rt.strict import Strict, reason
 from vmat_rt.system.extras import listed, missing, pip_line, require
 
@@ -58,6 +59,7 @@ class Manifest(Strict):
     """The content of bundle.json. inputs are the channel or feature names, in order; settings belong to the kind.
 
     protocol is the one it is named after; also: others whose cases it was trained on. It serves all of them alike.
+    learned: the range of those cases; None in bundles of before it was written down.
     """
 
     schema_version: Literal[1]
@@ -72,6 +74,7 @@ class Manifest(Strict):
     settings: dict[str, Any] = Field(default={})
     training: TrainingSummary
     limits: tuple[str, ...] = ()
+    learned: Learned | None = None
     files: dict[str, str]
 
     @property
@@ -103,9 +106,10 @@ class Bundle:
         """What reports and DICOM say of this model; sha256 covers the manifest and, through it, every file."""
         m = self.manifest
         described = m.model_dump(mode="json")
-        if not m.also:
-            # A bundle for one protocol keeps the identity that it had before `also` existed.
-            del described["also"]
+        for later in ("also", "learned"):
+            if not described[later]:
+                # A bundle without it keeps the identity that it had before this key existed.
+                del described[later]
         text = json.dumps(described, sort_keys=True)
         return ModelIdentity(
             name=m.name,

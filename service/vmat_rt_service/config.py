@@ -82,6 +82,7 @@ class ServiceConfig(Strict):
     device: str = "auto"
     protocol: str | None = None
     model: str | None = None
+    allow_outside: bool = False
     scan_seconds: float = Field(5.0, gt=0)
     polling: Literal["auto", "always", "never"] = "auto"
     stable_seconds: float = Field(3.0, ge=0)

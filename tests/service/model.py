@@ -14,7 +14,9 @@ from vmat_rt.bundle import Bundle, GridRule, Manifest, TrainingSummary, write_bu
 from vmat_rt.case import Case
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import read_study
+from vmat_rt.learned import learned_from
 from vmat_rt.protocol import load_protocol
+from vmat_rt.study.outside import treatment_of
 
 PROTOCOL = "prostate_sib_70_56"
 
@@ -38,6 +40,7 @@ def tiny_bundle(folder: Path) -> Bundle:
         protocol=PROTOCOL,
         grid=GridRule(kind="fixed", shape=(16, 40, 40), spacing_mm=(3.0, 3.0, 3.0)),
         inputs=fitted.names,
+        learned=learned_from(load_protocol(PROTOCOL).site, map(treatment_of, cases)),
         settings={"features": settings.model_dump(mode="json")},
         training=TrainingSummary(
             data="phantoms", cases=3, date="2026-01-01", command="tests", hardware="any", licence="any"

@@ -13,16 +13,18 @@ import pytest
 import torch
 
 from vmat_rt.bundle import Bundle, GridRule, Manifest, TrainingSummary
-from vmat_rt.errors import ConfigError, ModelError
+from vmat_rt.errors import ConfigError, InputError, ModelError
 from vmat_rt.nn.encode import channels_for
 from vmat_rt.nn.network_bundle import NetworkSettings, pack_network
 from vmat_rt.nn.unet import UNet, UNetSettings
 from vmat_rt.protocol import load_protocol
 from vmat_rt.report.schema import ReportDocument
+from vmat_rt.study.choice import StudyChoice
 from vmat_rt.study.outputs import Outputs
 from vmat_rt.study.predict import predict_study
 
 STUDY = Path(__file__).resolve().parents[2] / "sample_data" / "head_neck_openkbp"
+GEOMETRIC = "head_neck_geometric"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,32 @@ def test_outputs_are_as_asked_for(outputs: Outputs, kinds: set[str], patient: bo
     codes = [problem.code for problem in made.problems]
     assert codes == ["ISODOSE_NOT_REACHED"] * len(outputs.isodose_percent[1:])
     assert [problem.code for problem in made.report.problems] == codes
+
+
+@pytest.mark.parametrize(
+    ("doses", "fractions", "messages"),
+    [
+        ({"PTV_7000": 60.0, "PTV_6300": 54.0, "PTV_5600": 48.0}, 20, ["3 Gy per fraction in 20 fractions"]),
+        ({"PTV_7000": 70.0, "PTV_6300": 60.0, "PTV_5600": 56.0}, 35, ["PTV_6300 at 60 Gy is at 85.7 %"]),
+    ],
+    ids=["other fractions", "another level"],
+)
+def test_what_the_model_did_not_learn_stands_in_the_report(
+    doses: dict[str, float], fractions: int, messages: list[str]
+) -> None:
+    made = predict_study(STUDY, None, StudyChoice(prescription_gy=doses, fractions=fractions), model=GEOMETRIC)
+    found = [problem for problem in made.report.problems if problem.code == "OUTSIDE_TRAINING"]
+    assert {problem.severity for problem in found} == {"warning"}
+    assert all(words in problem.message for words, problem in zip(messages, found, strict=True))
+
+
+def test_what_is_far_outside_is_refused_unless_allowed() -> None:
+    far = StudyChoice(prescription_gy={"PTV_7000": 70.0, "PTV_6300": 63.0, "PTV_5600": 40.0})
+    with pytest.raises(InputError) as refused:
+        predict_study(STUDY, None, far, model=GEOMETRIC)
+    assert [problem.code for problem in refused.value.problems] == ["OUTSIDE_TRAINING"]
+    made = predict_study(STUDY, None, far, model=GEOMETRIC, allow_outside=True)
+    assert [(p.code, p.severity) for p in made.report.problems] == [("OUTSIDE_TRAINING", "warning")]
 
 
 def test_a_device_that_is_not_there_is_refused(untrained: Bundle, tmp_path: Path) -> None:

@@ -26,8 +26,10 @@ from vmat_rt.case import Volume
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, ModelError
+from vmat_rt.learned import learned_from
 from vmat_rt.metrics.dose_error import dose_error
 from vmat_rt.prediction import predict_dose
+from vmat_rt.protocol import load_protocol
 from vmat_rt.train.checkpoint import load_checkpoint
 from vmat_rt.train.feed import epoch_draws
 from vmat_rt.train.loop import train
@@ -97,6 +99,9 @@ def test_a_run_folder_tells_all(cohort: Cohort, runs: Path) -> None:
     assert "- A ball in a box is no patient." in card
     assert "A ball in a box is no patient." in bundle.manifest.limits
     assert bundle.manifest.training.cases == 4
+    treated = (cohort.record(key).treatment() for key in run["train"])
+    assert bundle.manifest.learned == learned_from(load_protocol(cohort.settings.protocol).site, treated)
+    assert bundle.manifest.learned.card_section() in card
     assert bundle.manifest.training.metrics["validation_mae_gy"] > 0
     with pytest.raises(ConfigError, match="--resume"):
         train(tiny_recipe(), cohort, out)

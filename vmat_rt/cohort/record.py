@@ -11,6 +11,7 @@ from vmat_rt.case import Case, Prescription
 from vmat_rt.cohort.settings import Key, PlainText
 from vmat_rt.errors import Problem, warning
 from vmat_rt.geometry.rasterize import bounds_mm, volume_cc
+from vmat_rt.learned import Treatment
 from vmat_rt.strict import Strict
 
 Source = Literal["dicom", "images", "openkbp", "simulated"]
@@ -89,6 +90,11 @@ class CaseRecord(Strict):
     def prescribed(self) -> Prescription:
         """The prescription as a Case has it."""
         return Prescription(dict(self.prescription), self.fractions, self.prescription_source)
+
+    def treatment(self) -> Treatment:
+        """What a model that is trained on it learns of doses, fractions and sizes of targets."""
+        present = {name: dose for name, dose in self.prescription.items() if name in self.volumes_cc}
+        return Treatment(present, {name: self.volumes_cc[name] for name in present}, self.fractions)
 
     def warnings(self) -> tuple[Problem, ...]:
         """The warnings as a Case has them; what was found is known by its code alone."""

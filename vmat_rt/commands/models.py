@@ -28,6 +28,8 @@ def _document() -> dict[str, Any]:
                 "missing": [] if runs_here(bundle) else list(missing("network")),
                 "sha256": bundle.identity.sha256,
                 "training": m.training.model_dump(mode="json"),
+                "learned": None if m.learned is None else m.learned.model_dump(mode="json"),
+                "range": [] if m.learned is None else list(m.learned.sentences()),
                 "limits": list(m.limits),
             }
         )
@@ -50,6 +52,8 @@ def _text(model: dict[str, Any]) -> str:
         f"  trained on {training['cases']} cases: {training['data']}",
         f"  licence of the data: {training['licence']}",
         *(f"  {name}: {value:g}" for name, value in training["metrics"].items()),
+        "  learned:" if model["range"] else "  learned: unknown, the bundle does not say",
+        *(f"  - {sentence}" for sentence in model["range"]),
         "  limits:",
         *(textwrap.fill(limit, 100, initial_indent="  - ", subsequent_indent="    ") for limit in model["limits"]),
     ]

@@ -89,6 +89,11 @@ device_option = click.option(
 )
 @click.option("--bits", type=click.Choice(["16", "32"]), default="16", show_default=True, help="Bits of a dose voxel.")
 @click.option("--isodose", metavar="95,50", callback=_percentages, help="Also write an RTSTRUCT of these isodoses (%).")
+@click.option(
+    "--allow-outside",
+    is_flag=True,
+    help="For research: predict what lies far outside of what the model learned, with warnings.",
+)
 @click.option("--identify", is_flag=True, help="Put the patient's name and ID into the report.")
 @click.option(
     "--nifti",
@@ -130,7 +135,10 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         from vmat_rt.study.predict_images import predict_images
 
         mapping = Path(options["mapping_file"]) if options["mapping_file"] != _NOTHING else None
-        _print(predict_images(study_dir, out, mapping, choice, options["model"], options["device"]), as_json)
+        made = predict_images(
+            study_dir, out, mapping, choice, options["model"], options["device"], allow_outside=options["allow_outside"]
+        )
+        _print(made, as_json)
         return
     outputs = Outputs(
         plan=options["plan"],
@@ -139,7 +147,10 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         isodose_percent=options["isodose"],
         identify=options["identify"],
     )
-    _print(predict_study(study_dir, out, choice, outputs, options["model"], options["device"]), as_json)
+    prediction = predict_study(
+        study_dir, out, choice, outputs, options["model"], options["device"], allow_outside=options["allow_outside"]
+    )
+    _print(prediction, as_json)
 
 
 def _refuse_dicom_options(options: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from vmat_rt.study.outputs import (
     with_plan_uid,
     write_dicom,
 )
+from vmat_rt.study.outside import check_learned
 from vmat_rt.study.prediction import Prediction
 from vmat_rt.study.stopwatch import Stopwatch
 from vmat_rt.system.publish import published_folder
@@ -39,11 +40,14 @@ def predict_study(
     outputs: Outputs = DEFAULT_OUTPUTS,
     model: str | None = None,
     device: str = "auto",
+    *,
+    allow_outside: bool = False,
 ) -> Prediction:
     """Do the whole job for one study. Results appear under out/<case key>/ whole or not at all; the input is only read.
 
-    model is the name or folder of a bundle; by default the protocol's own. With out=None nothing is written. Raises
-    InputError when the study is refused, ConfigError for wrong options, ModelError when the model gives no dose.
+    model is the name or folder of a bundle; by default the protocol's own. allow_outside predicts what lies far outside
+    of what it learned. With out=None nothing is written. Raises InputError when the study is refused, ConfigError for
+    wrong options, ModelError when the model gives no dose.
     """
     watch = Stopwatch()
     with watch.step("read"):
@@ -51,7 +55,7 @@ def predict_study(
         protocol = protocol_for(study, choice)
         case, bundle = load_case_and_bundle(study, protocol, choice, model)
         outputs = with_plan_uid(outputs, study)
-    result = predict_and_evaluate(case, protocol, bundle, device, watch)
+    result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
     if out is None:
         return Prediction(result, report_document(result, {}))
     with published_folder(out / case.key) as temporary:
@@ -63,13 +67,16 @@ def predict_study(
     return Prediction(result, report, out / case.key)
 
 
-def predict_and_evaluate(case: Case, protocol: Protocol, bundle: Bundle, device: str, watch: Stopwatch) -> CaseResult:
+def predict_and_evaluate(
+    case: Case, protocol: Protocol, bundle: Bundle, device: str, watch: Stopwatch, allow_outside: bool = False
+) -> CaseResult:
     """Predict on the model's grid and evaluate; the geometric baseline's and the clinical dose stand beside.
 
-    Raises InputError when a target leaves the model's grid.
+    Raises InputError when a target leaves the model's grid, or the case lies far outside of what the model learned.
     """
+    outside = check_learned(case, protocol.site, bundle, allow_outside)
     cut_off = cut_off_problems(case, model_grid(bundle.manifest.grid, case))
-    raise_errors(cut_off)
+    raise_errors((*outside, *cut_off))
     with watch.step("predict", case.key):
         predicted = predict_dose(case, bundle, device)
     with watch.step("dvh and goals", case.key):
@@ -80,7 +87,7 @@ def predict_and_evaluate(case: Case, protocol: Protocol, bundle: Bundle, device:
         protocol=protocol,
         predicted=evaluated,
         others=tuple(others),
-        problems=(*case.problems, *bundle.problems, *cut_off),
+        problems=(*outside, *case.problems, *bundle.problems, *cut_off),
         patient=None,
         seconds=watch.seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -88,7 +95,13 @@ def predict_and_evaluate(case: Case, protocol: Protocol, bundle: Bundle, device:
 
 
 def predict_case(
-    case: Case, out: Path | None, choice: StudyChoice = AS_FOUND, model: str | None = None, device: str = "auto"
+    case: Case,
+    out: Path | None,
+    choice: StudyChoice = AS_FOUND,
+    model: str | None = None,
+    device: str = "auto",
+    *,
+    allow_outside: bool = False,
 ) -> Prediction:
     """Do the same for a case that came without a study: nothing is read, and of `choice` only what it says of the dose.
 
@@ -100,7 +113,7 @@ def predict_case(
     require_plain_name(case.key)
     bundle = find_bundle(protocol.name, model)
     watch = Stopwatch()
-    result = predict_and_evaluate(case, protocol, bundle, device, watch)
+    result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
     if out is None:
         return Prediction(result, report_document(result, {}))
     result = replace(result, problems=(*result.problems, NO_DICOM_HEADER))

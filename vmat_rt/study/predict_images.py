@@ -34,13 +34,16 @@ def predict_images(
     choice: StudyChoice = AS_FOUND,
     model: str | None = None,
     device: str = "auto",
+    *,
+    allow_outside: bool = False,
 ) -> Prediction:
     """The whole job for one folder of images. Results appear under out/<case key>/ whole or not at all.
 
     mapping: a mapping file; by default mapping.yaml in the folder, else the names of the files. choice: protocol,
-    prescription and fractions of the user, before the mapping's. The dose lies on the model's grid, cut to the CT, in
-    the images' own space. With out=None nothing is written. Raises InputError when the images are refused, ConfigError
-    for wrong options or a wrong mapping file, ModelError when the prediction cannot be a dose.
+    prescription and fractions of the user, before the mapping's. allow_outside: as for `predict_study`. The dose lies
+    on the model's grid, cut to the CT, in the images' own space. With out=None nothing is written. Raises InputError
+    when the images are refused, ConfigError for wrong options or a wrong mapping file, ModelError when the prediction
+    cannot be a dose.
     """
     watch = Stopwatch()
     with watch.step("read"):
@@ -49,7 +52,7 @@ def predict_images(
         images = open_folder(folder, given, known)
         case, protocol, bundle = _case_and_bundle(images, choice, known, model)
         case = gated(case, protocol, choice.allowed)
-    result = predict_and_evaluate(case, protocol, bundle, device, watch)
+    result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
     if out is None:
         return Prediction(result, report_document(result, {}))
     with published_folder(out / case.key) as temporary:

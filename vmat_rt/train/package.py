@@ -12,8 +12,10 @@ from typing import Final
 import torch
 
 from vmat_rt.bundle import Bundle, Manifest, TrainingSummary, training_cases
+from vmat_rt.learned import learned_from
 from vmat_rt.nn.network_bundle import pack_network
 from vmat_rt.nn.unet import UNet
+from vmat_rt.protocol import load_protocol
 from vmat_rt.system.publish import published_folder
 from vmat_rt.train.material import Material
 from vmat_rt.train.recipe import FILE, arguments_of
@@ -46,7 +48,8 @@ def package_run(
 
 def _manifest(material: Material, metrics: Mapping[str, float], hardware: str) -> Manifest:
     recipe, cohort = material.recipe, material.cohort.settings
-    followed = {material.cohort.record(key).protocol for key in material.train}
+    records = [material.cohort.record(key) for key in material.train]
+    followed = {record.protocol for record in records}
     said = "simulated data: " if cohort.provenance.simulated else ""
     return Manifest(
         schema_version=1,
@@ -68,6 +71,7 @@ def _manifest(material: Material, metrics: Mapping[str, float], hardware: str) -
             metrics={f"validation_{name}": round(value, 4) for name, value in metrics.items()},
         ),
         limits=_limits(material),
+        learned=learned_from(load_protocol(cohort.protocol).site, (record.treatment() for record in records)),
         files={},
     )
 
@@ -111,6 +115,7 @@ def model_card(manifest: Manifest, material: Material) -> str:
         f"{simulated}{provenance.data}. Licence: {provenance.licence}. {training.cases} cases to train on, "
         f"{len(material.validation)} others to choose the weights by.",
         "",
+        *(() if manifest.learned is None else (manifest.learned.card_section(),)),
         "## Results on the validation cases",
         "",
         "Doses in Gy; they chose the weights, so a test on cases of your own comes first.",

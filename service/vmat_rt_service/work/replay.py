@@ -71,7 +71,15 @@ def _dose_sha256(config: ServiceConfig, inputs: Path, out: Path, entry: dict[str
 
     protocol = load_protocol(config.protocol) if config.protocol else None
     outputs = Outputs(isodose_percent=config.isodose_percent)
-    made = predict_study(inputs, out, StudyChoice(protocol=protocol), outputs, config.model, config.device)
+    made = predict_study(
+        inputs,
+        out,
+        StudyChoice(protocol=protocol),
+        outputs,
+        config.model,
+        config.device,
+        allow_outside=config.allow_outside,
+    )
     model = made.model
     assert made.folder is not None
     if model.sha256 != entry["model"]["sha256"]:

@@ -76,7 +76,15 @@ class Worker:
         shutil.rmtree(work, ignore_errors=True)
         begun = time.perf_counter()
         with device_turn(config):
-            made = predict_study(staged, work, StudyChoice(protocol=protocol), outputs, config.model, config.device)
+            made = predict_study(
+                staged,
+                work,
+                StudyChoice(protocol=protocol),
+                outputs,
+                config.model,
+                config.device,
+                allow_outside=config.allow_outside,
+            )
         model = made.model
         assert made.folder is not None
         record = Record(
