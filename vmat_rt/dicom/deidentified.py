@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.ct.series import frame_of_slice
 from vmat_rt.dicom.files import DicomFile, Kind, Scan
-from vmat_rt.dicom.series import frame_of_slice
 from vmat_rt.dicom.write.uids import derived_uid
 from vmat_rt.errors import InputError, Problem, warning
 

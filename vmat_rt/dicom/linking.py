@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.copies import without_copies
+from vmat_rt.dicom.ct.series import ct_series
 from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED, can_be_one, moved_to_frame, without_patients
 from vmat_rt.dicom.files import DicomFile, Kind, Scan, read_whole, scan_folder
-from vmat_rt.dicom.series import ct_series
 from vmat_rt.dicom.structures import frame_claims, frames_of, referenced_images
 from vmat_rt.errors import InputError, Problem, listed, shortened, warning
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmat_rt.dicom.attributes import Attributes
-from vmat_rt.dicom.ct import CtSeries
+from vmat_rt.dicom.ct.read import CtSeries
 from vmat_rt.errors import InputError, Problem, warning
 
 _ROUNDING_MM = 0.1

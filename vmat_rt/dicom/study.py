@@ -11,7 +11,7 @@ from typing import Never, TypeVar
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.connection import Lengths, slice_places_mm
 from vmat_rt.dicom.copies import UID_TWICE
-from vmat_rt.dicom.ct import CtSeries, read_ct
+from vmat_rt.dicom.ct.read import CtSeries, read_ct
 from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED
 from vmat_rt.dicom.dose import DoseFile, has_pixels, in_frame, plan_of, read_dose
 from vmat_rt.dicom.dose_meaning import meaning_of

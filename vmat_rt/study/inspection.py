@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmat_rt.case import Prescription, Structure
-from vmat_rt.dicom.ct import CtSeries, read_ct
+from vmat_rt.dicom.ct.read import CtSeries, read_ct
 from vmat_rt.dicom.load import commonly_named, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import Study, StudyFiles, find_studies, read_files
 from vmat_rt.errors import InputError, Problem

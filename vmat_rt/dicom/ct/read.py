@@ -13,12 +13,12 @@ from pydicom.dataset import Dataset
 
 from vmat_rt.case import Volume
 from vmat_rt.dicom.attributes import readable_header
-from vmat_rt.dicom.ct_slices import CtSlice, read_slices
-from vmat_rt.dicom.ct_units import air_problems, unit_problems
+from vmat_rt.dicom.ct.gaps import SlicePlaces, name_slices, place_slices
+from vmat_rt.dicom.ct.slices import CtSlice, read_slices
+from vmat_rt.dicom.ct.units import air_problems, unit_problems
 from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED
 from vmat_rt.dicom.files import DicomFile
 from vmat_rt.dicom.orientation import cosines
-from vmat_rt.dicom.slice_gaps import SlicePlaces, name_slices, place_slices
 from vmat_rt.errors import InputError, Problem, raise_errors
 from vmat_rt.geometry.orientation import OBLIQUE_TOLERANCE_DEG, canonical_volume, signed_axis
 

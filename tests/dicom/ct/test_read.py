@@ -18,7 +18,7 @@ from pydicom.uid import (
 )
 
 from tests.dicom_phantom import ORIENTATIONS, Phantom, cut_short, edited, write_study
-from vmat_rt.dicom.ct import CtSeries, read_ct
+from vmat_rt.dicom.ct.read import CtSeries, read_ct
 from vmat_rt.dicom.files import Kind, scan_folder
 from vmat_rt.errors import InputError, Problem, raise_errors
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vmat_rt.dicom.slice_gaps import gap_problems, name_slices, place_slices
+from vmat_rt.dicom.ct.gaps import gap_problems, name_slices, place_slices
 
 
 def codes(z_mm: list[float]) -> list[str]:

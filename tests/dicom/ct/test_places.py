@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.dicom.test_ct import _change_all, ct_of, refusal
+from tests.dicom.ct.test_read import _change_all, ct_of, refusal
 from tests.dicom_phantom import edited, write_study
 
 

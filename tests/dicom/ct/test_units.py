@@ -9,7 +9,7 @@ import pytest
 
 from tests.dicom.studies import refusal, warning_codes
 from tests.dicom_phantom import Phantom, edited, write_study
-from vmat_rt.dicom.ct_units import air_problems
+from vmat_rt.dicom.ct.units import air_problems
 from vmat_rt.dicom.study import read_study
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.dicom.ct_slices import CtSlice
+from vmat_rt.dicom.ct.slices import CtSlice
 from vmat_rt.errors import Problem, listed, warning
 
 _HU = {"", "HU", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS"}
