@@ -21,7 +21,7 @@ from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
-from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_error
+from vmat_rt.metrics.dose_error import compute_d95_gaps_gy, compute_dose_error
 from vmat_rt.nn.coarse import body_average, refined_gy
 from vmat_rt.nn.scene import INSIDE
 
@@ -37,10 +37,10 @@ def ours(case: Case, true: Volume) -> FloatArray:
 
 
 def compared(case: Case, true: Volume, dose: Volume) -> tuple[float, float, float]:
-    error = dose_error(true, dose, structure_fraction(case.body, true.grid))
+    error = compute_dose_error(true, dose, structure_fraction(case.body, true.grid))
     assert error is not None
     targets = {name: case.structures[name] for name in case.targets()}
-    gaps = [gap for gap in d95_gaps_gy(targets, true, dose).values() if gap is not None]
+    gaps = [gap for gap in compute_d95_gaps_gy(targets, true, dose).values() if gap is not None]
     inside = [structure_fraction(one, true.grid) >= INSIDE for one in targets.values()]
     peaks = [float(dose.array[mask].max() - true.array[mask].max()) for mask in inside if mask.any()]
     return error.mae_gy, float(np.mean(gaps)), float(np.mean(peaks))

@@ -19,7 +19,7 @@ from vmat_rt.bundle import find_bundle, prior_bundle
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.metrics.dose_error import dose_error
+from vmat_rt.metrics.dose_error import compute_dose_error
 from vmat_rt.nn.coarse import encode_coarsened
 from vmat_rt.nn.encode import Encoded
 from vmat_rt.nn.infer import Plan, finished_gy, run_network
@@ -41,7 +41,9 @@ def relative_dose(loaded: LoadedNetwork, encoded: Encoded, plan: Plan) -> tuple[
 
 def mae_gy(case: Case, dose: FloatArray) -> float:
     assert case.reference_dose is not None, "a case without clinical dose"
-    error = dose_error(case.reference_dose, Volume(case.ct.grid, dose), structure_fraction(case.body, case.ct.grid))
+    error = compute_dose_error(
+        case.reference_dose, Volume(case.ct.grid, dose), structure_fraction(case.body, case.ct.grid)
+    )
     assert error is not None
     return error.mae_gy
 

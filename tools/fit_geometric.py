@@ -30,7 +30,7 @@ from vmat_rt.bundle import Manifest, TrainingSummary, training_cases, write_bund
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.cohort.split import Part, Splits
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_errors
+from vmat_rt.metrics.dose_error import compute_d95_gaps_gy, compute_dose_errors
 from vmat_rt.metrics.dvh.compute import compute_dvhs
 from vmat_rt.protocol import load_protocol
 
@@ -71,8 +71,8 @@ def scored(case: Case, predictor: GeometricPredictor) -> CaseScore:
     seconds = time.perf_counter() - started
     organs = {name: s for name, s in case.structures.items() if isinstance(s.shape, Volume)}
     fractions = {name: voxels(s) for name, s in organs.items()}
-    errors = dose_errors(case.reference_dose, dose, voxels(case.body), fractions, tuple(case.targets()))
-    gaps = d95_gaps_gy({name: case.structures[name] for name in case.targets()}, case.reference_dose, dose)
+    errors = compute_dose_errors(case.reference_dose, dose, voxels(case.body), fractions, tuple(case.targets()))
+    gaps = compute_d95_gaps_gy({name: case.structures[name] for name in case.targets()}, case.reference_dose, dose)
     return CaseScore(
         {name: error.mae_gy for name, error in errors.items() if error is not None},
         {name: gap for name, gap in gaps.items() if gap is not None},

@@ -17,9 +17,9 @@ from vmat_rt.grid import Grid
 from vmat_rt.protocol import load_protocol
 from vmat_rt.report.evaluation.exemplars import Choice, Exemplar, choose
 from vmat_rt.report.evaluation.page import write_evaluation_report
-from vmat_rt.report.evaluation.pooled import Model, Pooled, pool, seed_order
+from vmat_rt.report.evaluation.pooled import Model, Pooled, order_seeds, pool
 from vmat_rt.report.evaluation.read import read_evaluations
-from vmat_rt.report.evaluation.runs import known_bundles, read_run
+from vmat_rt.report.evaluation.runs import collect_bundles, read_run
 from vmat_rt.report.evaluation.sections import Material
 from vmat_rt.system.publish import published_folder
 
@@ -68,8 +68,8 @@ def gather(asked: Asked) -> Material:
     """Everything that the page is made of. Errors as in report_evaluations."""
     pooled = pool(read_evaluations(asked.evaluations))
     focus = _focus(pooled, asked.model)
-    runs = tuple(sorted(map(read_run, asked.runs), key=lambda run: (run.name, seed_order(run.seed))))
-    bundles = known_bundles(runs)
+    runs = tuple(sorted(map(read_run, asked.runs), key=lambda run: (run.name, order_seeds(run.seed))))
+    bundles = collect_bundles(runs)
     exemplars: tuple[Exemplar, ...] = ()
     reasons: list[str] = []
     splits: Mapping[str, Mapping[str, int]] = {}

@@ -36,14 +36,14 @@ class Fan:
     percent: NDArray[np.float32]
 
 
-def quantiles(fan: Fan) -> Mapping[str, NDArray[np.float64]]:
+def compute_quantiles(fan: Fan) -> Mapping[str, NDArray[np.float64]]:
     """Curves (level,) by name: lowest, tenth, median, ninetieth and highest of the cases at each dose."""
     names = {"lowest": 0, "tenth": 10, "median": 50, "ninetieth": 90, "highest": 100}
     curves = np.percentile(fan.percent, list(names.values()), axis=0)
     return dict(zip(names, curves, strict=True))
 
 
-def dvh_fan(fans: Sequence[Fan], prescription_gy: Sequence[float], title: str, simulated: bool) -> bytes:
+def draw_dvh_fan(fans: Sequence[Fan], prescription_gy: Sequence[float], title: str, simulated: bool) -> bytes:
     """PNG with one panel a structure; dotted lines stand at the prescribed doses."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -82,7 +82,7 @@ def _draw_head(figure: Figure, title: str, simulated: bool) -> None:
 
 
 def _draw(axes: Axes, fan: Fan, prescription_gy: Sequence[float]) -> None:
-    curves = quantiles(fan)
+    curves = compute_quantiles(fan)
     axes.fill_between(fan.doses_gy, curves["lowest"], curves["highest"], color=fan.colour, alpha=0.18, linewidth=0)
     axes.fill_between(fan.doses_gy, curves["tenth"], curves["ninetieth"], color=fan.colour, alpha=0.38, linewidth=0)
     axes.plot(fan.doses_gy, curves["median"], color=fan.colour, linewidth=1.8)

@@ -13,7 +13,7 @@ from vmat_rt.errors import raise_errors
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
 from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import Protocol, load_protocol
-from vmat_rt.report.document import report_document
+from vmat_rt.report.document import build_report_document
 from vmat_rt.report.page import write_report
 from vmat_rt.report.result import CaseResult
 from vmat_rt.study.choice import AS_FOUND, StudyChoice, load_case_and_bundle, prescribed, protocol_for
@@ -53,7 +53,7 @@ def predict_study(
         outputs = with_plan_uid(outputs, study)
     result = predict_and_evaluate(case, protocol, bundle, device, watch)
     if out is None:
-        return Prediction(result, report_document(result, {}))
+        return Prediction(result, build_report_document(result, {}))
     with published_folder(out / case.key) as temporary:
         with watch.step("write DICOM", case.key):
             more = write_dicom(temporary, study, result, outputs)
@@ -102,7 +102,7 @@ def predict_case(
     watch = Stopwatch()
     result = predict_and_evaluate(case, protocol, bundle, device, watch)
     if out is None:
-        return Prediction(result, report_document(result, {}))
+        return Prediction(result, build_report_document(result, {}))
     result = replace(result, problems=(*result.problems, NO_DICOM_HEADER))
     with published_folder(out / case.key) as temporary:
         report = write_report(result, temporary)

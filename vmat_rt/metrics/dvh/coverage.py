@@ -34,7 +34,7 @@ class Outside:
     at_most_gy: float
 
 
-def hottest_crossed_face_gy(structure: Structure, dose: Volume) -> float:
+def find_hottest_crossed_face_gy(structure: Structure, dose: Volume) -> float:
     """The highest dose on the outer faces of the dose grid that the structure reaches beyond, Gy; 0 without any."""
     (low, high), (first, last) = bounds_mm(structure), dose.grid.bounds_mm
     hottest = 0.0

@@ -26,11 +26,11 @@ class Quantity:
 
     def text(self, value: float | None) -> str:
         """The number without its unit; gaps carry their sign."""
-        return number(value, self.unit, signed=self.better == "zero")
+        return format_number(value, self.unit, signed=self.better == "zero")
 
     def spread(self, value: float | None) -> str:
         """An SD or another number without sign."""
-        return number(value, self.unit)
+        return format_number(value, self.unit)
 
 
 _QUANTITIES: Final[dict[str, Quantity]] = {
@@ -67,7 +67,7 @@ HEADLINE: Final = (
 """Rows of the table over seeds, in order; one that exists a structure has a row for each."""
 
 
-def quantity(metric: str) -> Quantity:
+def describe_quantity(metric: str) -> Quantity:
     """Of a metric's name, with its structure behind the label. An unknown one goes by its own name and suffix."""
     name, _, structure = metric.partition(":")
     found = _QUANTITIES.get(name)
@@ -77,21 +77,21 @@ def quantity(metric: str) -> Quantity:
     return replace(found, label=f"{found.label}, {structure}") if structure else found
 
 
-def in_order(metrics: Iterable[str], wanted: tuple[str, ...]) -> list[str]:
+def sort_metrics(metrics: Iterable[str], wanted: tuple[str, ...]) -> list[str]:
     """Those of `metrics` that are wanted, in the order of `wanted`; structures of one metric stay in their order."""
     present = list(metrics)
     return [metric for name in wanted for metric in present if metric.partition(":")[0] == name]
 
 
-def number(value: float | None, unit: str, *, signed: bool = False) -> str:
+def format_number(value: float | None, unit: str, *, signed: bool = False) -> str:
     """As many decimals as the unit deserves; a true minus; a dash where there is nothing."""
     if value is None:
         return ABSENT
     decimals = _DECIMALS.get(unit, 2)
     text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
-    return unsigned_zero(text).replace("-", "−")
+    return drop_sign_of_zero(text).replace("-", "−")
 
 
-def unsigned_zero(text: str) -> str:
+def drop_sign_of_zero(text: str) -> str:
     """Rounded to nothing has no sign."""
     return text.lstrip("+-") if float(text) == 0 else text

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vmat_rt.metrics.statistics.compare import POOLED
-from vmat_rt.metrics.statistics.paired import Values, case_means
+from vmat_rt.metrics.statistics.paired import Values, average_cases
 from vmat_rt.metrics.statistics.results_file import ResultRow
 from vmat_rt.report.evaluation.read import Evaluation
 from vmat_rt.report.evaluation_schema import CaseDocument, EvaluatedCohort, SubjectEntry
 
 
-def seed_order(seed: str) -> tuple[int, str]:
+def order_seeds(seed: str) -> tuple[int, str]:
     """Sort key: seeds as the numbers that they are, none first."""
     return len(seed), seed
 
@@ -38,7 +38,7 @@ class Model:
     @property
     def seeds(self) -> list[str]:
         """Of its runs, in numerical order; empty for a model without seeds."""
-        return sorted((seed for seed in self.subjects if seed), key=seed_order)
+        return sorted((seed for seed in self.subjects if seed), key=order_seeds)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -47,7 +47,7 @@ class Model:
 
     def by_case(self, metric: str) -> dict[str, float]:
         """Seed averages, for the cases that have a value."""
-        return case_means(self.values.get(metric, {}))
+        return average_cases(self.values.get(metric, {}))
 
     def by_seed(self, metric: str) -> dict[str, float]:
         """Mean over the cases of each seed ("" for none); OpenKBP's DVH score pools the entries of all patients."""
@@ -103,12 +103,12 @@ class Pooled:
             return {model.name: model for model in self.models}[name]
         return min(
             (m for m in self.models if not m.is_baseline or len(self.models) == 1),
-            key=_mean_mae,
+            key=_average_mae,
             default=self.models[0],
         )
 
 
-def _mean_mae(model: Model) -> float:
+def _average_mae(model: Model) -> float:
     values = list(model.by_case("mae_gy").values())
     return float(np.mean(values)) if values else float("inf")
 
@@ -123,12 +123,12 @@ def pool(evaluations: Sequence[Evaluation]) -> Pooled:
     notes: list[str] = []
     for evaluation in evaluations:
         for subject in evaluation.aggregate.subjects:
-            model = _model_for(models, evaluation, subject, notes)
+            model = _find_model(models, evaluation, subject, notes)
             _add(model, evaluation, subject, notes)
     return Pooled(tuple(models.values()), tuple(evaluations), tuple(dict.fromkeys(notes)))
 
 
-def _model_for(models: dict[str, Model], evaluation: Evaluation, subject: SubjectEntry, notes: list[str]) -> Model:
+def _find_model(models: dict[str, Model], evaluation: Evaluation, subject: SubjectEntry, notes: list[str]) -> Model:
     cohort = evaluation.aggregate.cohort
     name = subject.name
     there = models.get(name)
@@ -136,13 +136,13 @@ def _model_for(models: dict[str, Model], evaluation: Evaluation, subject: Subjec
         name = f"{subject.name} on {cohort.name}/{cohort.split}"
         notes.append(f"{subject.name} was evaluated on several cohorts or splits, which stay apart")
         there = models.get(name)
-    if there is not None and any(_differ(subject, other) for other in there.subjects.values()):
+    if there is not None and any(_is_different(subject, other) for other in there.subjects.values()):
         notes.append(f"two different models are called {name}: that of {evaluation.name} carries its evaluation's name")
         name = f"{name} ({evaluation.name})"
     return models.setdefault(name, Model(name, cohort))
 
 
-def _differ(one: SubjectEntry, other: SubjectEntry) -> bool:
+def _is_different(one: SubjectEntry, other: SubjectEntry) -> bool:
     """Whether two entries of one name cannot be the same model: another bundle of one seed, another recipe or role."""
     if one.seed == other.seed and one.sha256 != other.sha256:
         return True
@@ -169,7 +169,7 @@ def _add(model: Model, evaluation: Evaluation, subject: SubjectEntry, notes: lis
         notes.append(f"{model.name} was evaluated on {len(repeated)} cases more than once; each counts once")
 
 
-def spread_of(values: Values) -> tuple[float, float] | None:
+def summarize_spread(values: Values) -> tuple[float, float] | None:
     """SD between cases (of their seed averages) and within a case (over its seeds); None without repeated cases."""
     by_case: Mapping[str, list[float]] = defaultdict(list)
     for (_, case), value in values.items():

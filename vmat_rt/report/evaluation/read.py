@@ -53,7 +53,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     if not (folder / "aggregate.json").is_file():
         message = f"{folder.name} holds no aggregate.json, so it is no finished evaluation."
         raise InputError(Problem("EVALUATION_ABSENT", message, "Give a folder that vmat-rt evaluate has written."))
-    aggregate = _document(folder / "aggregate.json", AggregateDocument)
+    aggregate = _read_document(folder / "aggregate.json", AggregateDocument)
     labels = [subject.label for subject in aggregate.subjects]
     paths = [folder / "cases" / label / f"{key}.json" for label in labels for key in aggregate.cases.get(label, [])]
     clinical = folder / "against_clinical.json"
@@ -62,12 +62,12 @@ def read_evaluation(folder: Path) -> Evaluation:
         folder=folder,
         aggregate=aggregate,
         rows=read_results(folder),
-        cases=tuple(_document(path, CaseDocument) for path in paths if path.is_file()),
-        clinical=_document(clinical, AgainstClinicalDocument) if clinical.is_file() else None,
+        cases=tuple(_read_document(path, CaseDocument) for path in paths if path.is_file()),
+        clinical=_read_document(clinical, AgainstClinicalDocument) if clinical.is_file() else None,
     )
 
 
-def _document(path: Path, kind: type[Document]) -> Document:
+def _read_document(path: Path, kind: type[Document]) -> Document:
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:

@@ -34,7 +34,7 @@ class RunRecord:
         return "" if self.bundle is None else self.bundle.identity.sha256
 
 
-def recipe_labels(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+def label_recipes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     """What each run's recipe is called: its name, and a number where another run's of that name has other settings."""
     variants: dict[str, list[Mapping[str, Any]]] = {}
     labels = []
@@ -54,16 +54,16 @@ def read_run(folder: Path) -> RunRecord:
         recipe = dict(document.pop("recipe"))
         environment = dict(document.pop("environment", {}))
         seed = str(document["seed"])
-        history = tuple(_history(folder / "metrics.csv"))
+        history = tuple(_read_history(folder / "metrics.csv"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"{folder.name} is no readable run: {error}."
         raise InputError(Problem("RUN_UNREADABLE", message, "Give a folder of vmat-rt train.")) from error
     return RunRecord(
-        str(recipe.get("name", folder.name)), seed, history, recipe, environment, document, _bundle(folder)
+        str(recipe.get("name", folder.name)), seed, history, recipe, environment, document, _read_bundle(folder)
     )
 
 
-def _history(path: Path) -> Iterable[Mapping[str, float]]:
+def _read_history(path: Path) -> Iterable[Mapping[str, float]]:
     if not path.is_file():
         return
     with path.open(newline="", encoding="utf-8") as file:
@@ -71,14 +71,14 @@ def _history(path: Path) -> Iterable[Mapping[str, float]]:
             yield {name: float(value) for name, value in row.items() if name and value}
 
 
-def _bundle(folder: Path) -> Bundle | None:
+def _read_bundle(folder: Path) -> Bundle | None:
     try:
         return load_bundle(folder / RUN_BUNDLE)
     except VmatError:
         return None
 
 
-def known_bundles(runs: Iterable[RunRecord]) -> dict[str, Bundle]:
+def collect_bundles(runs: Iterable[RunRecord]) -> dict[str, Bundle]:
     """The bundles of these runs and those that are installed, by the SHA-256 of their identity."""
     own = [run.bundle for run in runs if run.bundle is not None]
     return {bundle.identity.sha256: bundle for bundle in (*installed_bundles(), *own)}
