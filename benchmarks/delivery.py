@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.geometry.beams import centroid_mm
+from vmat_rt.geometry.beams import compute_centroid_mm
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.gamma.index import gamma
@@ -51,7 +51,7 @@ class Scene:
 
     @property
     def isocentre_mm(self) -> tuple[float, float, float]:
-        return centroid_mm(self.target)
+        return compute_centroid_mm(self.target)
 
     def engine(self, angles_deg: tuple[float, ...], settings: EngineSettings) -> DoseEngine:
         machine = load_machine()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.baseline.boosting import TREES
-from vmat_rt.baseline.features import features
+from vmat_rt.baseline.features import compute_features
 from vmat_rt.baseline.scene import FeatureSettings
 from vmat_rt.baseline.trees import Trees
 from vmat_rt.bundle import find_bundle
@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     case = Cohort.open(options.cohort).read(options.case)
     bundle = find_bundle("", options.model)
-    table = features(case, case.ct.grid, FeatureSettings.model_validate(bundle.manifest.settings["features"]))
+    table = compute_features(case, case.ct.grid, FeatureSettings.model_validate(bundle.manifest.settings["features"]))
     text = lzma.decompress(bundle.read_bytes(TREES)).decode("ascii")
     trees, booster = Trees.parse(text), lightgbm.Booster(model_str=text)
     trees.predict(table.matrix[:1])  # compiled

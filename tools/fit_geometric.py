@@ -25,7 +25,7 @@ import numpy as np
 
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
 from vmat_rt.baseline.fit import FitSettings, Fitted, fit
-from vmat_rt.baseline.scene import FeatureSettings, protocol_features
+from vmat_rt.baseline.scene import FeatureSettings, choose_features
 from vmat_rt.bundle import Manifest, TrainingSummary, training_cases, write_bundle
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.cohort.split import Part, Splits
@@ -179,7 +179,7 @@ def main() -> None:
     cohort = Cohort.open(options.cohort)
     splits = Splits.read(cohort)
     seed = next(iter(splits.seeds)) if options.seed is None else options.seed
-    settings = protocol_features(load_protocol(cohort.settings.protocol), not options.no_beams, IMPORTANCE)
+    settings = choose_features(load_protocol(cohort.settings.protocol), not options.no_beams, IMPORTANCE)
     keys = splits.cases("train", seed)
 
     started = time.perf_counter()
@@ -188,7 +188,7 @@ def main() -> None:
     command = f"python tools/fit_geometric.py COHORT --seed {seed}" + (" --no-beams" if options.no_beams else "")
     described = manifest(cohort, fitted, settings, describe(cohort, keys, command))
     images = {key: cohort.record(key).image_sha256 for key in keys}
-    files = {TREES: fitted.packed(), **training_cases(images)}
+    files = {TREES: fitted.pack(), **training_cases(images)}
     with tempfile.TemporaryDirectory() as folder:
         bundle = write_bundle(Path(folder), described, files)
         figures = figures_of(cohort, splits, seed, GeometricPredictor(bundle))

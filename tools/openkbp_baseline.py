@@ -27,9 +27,9 @@ from types import ModuleType
 import numpy as np
 
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
-from vmat_rt.baseline.features import features
+from vmat_rt.baseline.features import compute_features
 from vmat_rt.baseline.fit import FitSettings, Fitted, fit
-from vmat_rt.baseline.scene import FeatureSettings, protocol_features
+from vmat_rt.baseline.scene import FeatureSettings, choose_features
 from vmat_rt.bundle import GridRule, Manifest, TrainingSummary, training_cases, write_bundle
 from vmat_rt.case import Case
 from vmat_rt.cohort.duplicates import image_sha256
@@ -70,7 +70,7 @@ def scored(reader: ModuleType, scorer: ModuleType, root: Path, predictor: Geomet
         arrays = reader.read_patient(path)
         case = case_from_openkbp(OpenKbpPatient.from_arrays(arrays), str(number))
         started = time.perf_counter()
-        features(case, case.ct.grid, predictor.settings)
+        compute_features(case, case.ct.grid, predictor.settings)
         between = time.perf_counter()
         dose = predictor.predict(case, case.ct.grid).dose.array
         feature_seconds.append(between - started)
@@ -119,7 +119,7 @@ def main() -> None:
     sys.path.insert(0, str(options.openkbp))
     reader, scorer = importlib.import_module("read_openkbp"), importlib.import_module("score_openkbp")
 
-    settings, plan = protocol_features(load_protocol(PROTOCOL), not options.no_beams, IMPORTANCE), FitSettings()
+    settings, plan = choose_features(load_protocol(PROTOCOL), not options.no_beams, IMPORTANCE), FitSettings()
     started = time.perf_counter()
     fitted = fit(cases(reader, options.openkbp, "train"), settings, plan)
     fit_s = time.perf_counter() - started
@@ -132,7 +132,7 @@ def main() -> None:
         licence="MIT (github.com/ababier/open-kbp, copyright 2021 Aaron Babier)",
     )
     described = manifest(fitted, settings, plan, training)
-    files = {TREES: fitted.packed(), **training_cases(images(reader, options.openkbp))}
+    files = {TREES: fitted.pack(), **training_cases(images(reader, options.openkbp))}
     with tempfile.TemporaryDirectory() as folder:
         bundle = write_bundle(Path(folder), described, files)
         scores = scored(reader, scorer, options.openkbp, GeometricPredictor(bundle))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.baseline.patients import SETTINGS, patient, small_grid
-from vmat_rt.baseline.features import features, organ_columns
+from vmat_rt.baseline.features import compute_features, name_organ_columns
 from vmat_rt.baseline.fit import Samples, losing_organs
 
 ROWS = 30_000
@@ -40,8 +40,8 @@ def test_of_a_pair_either_side_may_be_left() -> None:
 
 
 def test_organ_columns_are_the_features_of_organs() -> None:
-    columns = organ_columns(SETTINGS)
+    columns = name_organ_columns(SETTINGS)
     assert len({name for one in columns for name in one}) == sum(map(len, columns))
     assert sum(len(one) for one in columns) == len(SETTINGS.organs)
     grid = small_grid()
-    assert {name for one in columns for name in one} <= set(features(patient(grid), grid, SETTINGS).names)
+    assert {name for one in columns for name in one} <= set(compute_features(patient(grid), grid, SETTINGS).names)

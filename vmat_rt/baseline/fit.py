@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vmat_rt.baseline.boosting import starting_dose
-from vmat_rt.baseline.features import features, organ_columns
-from vmat_rt.baseline.scene import FeatureSettings, highest_target_gy
+from vmat_rt.baseline.boosting import get_starting_dose
+from vmat_rt.baseline.features import compute_features, name_organ_columns
+from vmat_rt.baseline.scene import FeatureSettings, find_highest_target_gy
 from vmat_rt.case import Case
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.resample import resample
@@ -62,23 +62,23 @@ class Fitted:
     trees: int
     rows: int
 
-    def packed(self) -> bytes:
+    def pack(self) -> bytes:
         """The content of a bundle's file of trees."""
         return lzma.compress(self.text.encode("ascii"), preset=9 | lzma.PRESET_EXTREME)
 
 
-def drawn(case: Case, settings: FeatureSettings, count: int, generator: np.random.Generator) -> Samples:
+def draw_samples(case: Case, settings: FeatureSettings, count: int, generator: np.random.Generator) -> Samples:
     """At most `count` voxels of the case's body, drawn without replacement, on the CT's grid.
 
     Raises ConfigError when the case has no clinical dose.
     """
     if case.reference_dose is None:
         raise ConfigError(f"case {case.key} has no clinical dose to fit on")
-    table = features(case, case.ct.grid, settings)
+    table = compute_features(case, case.ct.grid, settings)
     dose = resample(case.reference_dose, case.ct.grid, 0.0, "cubic").array[table.body]
-    dose /= np.float32(highest_target_gy(case))
+    dose /= np.float32(find_highest_target_gy(case))
     rows = np.sort(generator.choice(len(dose), min(count, len(dose)), replace=False))
-    return Samples(table.names, table.matrix[rows], (dose - starting_dose(table))[rows])
+    return Samples(table.names, table.matrix[rows], (dose - get_starting_dose(table))[rows])
 
 
 def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> Fitted:
@@ -90,7 +90,7 @@ def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> 
     fitted: list[Samples] = []
     held_out: list[Samples] = []
     for number, case in enumerate(cases, start=1):
-        samples = drawn(case, settings, plan.voxels_per_case, generator)
+        samples = draw_samples(case, settings, plan.voxels_per_case, generator)
         (fitted if number % plan.held_out else held_out).append(samples)
     if not fitted or not held_out:
         raise ConfigError(f"fitting needs at least {plan.held_out} cases, {plan.held_out - 1} of them to fit on")
@@ -101,9 +101,11 @@ def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettin
     """The trees themselves. The lists are emptied on the way, to hold each row only once."""
     generator = np.random.default_rng(plan.seed)
     for samples in (fitted, held_out) if plan.drop_organs else ():
-        samples[:] = [losing_organs(each, organ_columns(settings), plan.drop_organs, generator) for each in samples]
+        samples[:] = [
+            losing_organs(each, name_organ_columns(settings), plan.drop_organs, generator) for each in samples
+        ]
     names = fitted[0].names
-    training = _dataset(fitted, plan.bins)
+    training = _make_dataset(fitted, plan.bins)
     rows = training.construct().num_data()
     booster = lightgbm.train(
         {
@@ -122,7 +124,7 @@ def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettin
         },
         training,
         plan.rounds,
-        valid_sets=[_dataset(held_out, plan.bins, training)],
+        valid_sets=[_make_dataset(held_out, plan.bins, training)],
         callbacks=[lightgbm.early_stopping(plan.patience, verbose=False), lightgbm.log_evaluation(50)],
     )
     best = booster.best_iteration or booster.current_iteration()
@@ -132,7 +134,7 @@ def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettin
 def losing_organs(
     samples: Samples, organs: Sequence[tuple[str, ...]], share: float, generator: np.random.Generator
 ) -> Samples:
-    """The samples with organs (columns of `organ_columns`) taken from this share of the rows, any number alike."""
+    """The samples with organs (columns of `name_organ_columns`) taken from this share of the rows, any number alike."""
     matrix = samples.matrix.copy()
     count = len(matrix)
     rate = np.where(generator.random(count) < share, generator.random(count), 0.0)
@@ -148,7 +150,7 @@ def losing_organs(
     return Samples(samples.names, matrix, samples.missing)
 
 
-def _dataset(samples: list[Samples], bins: int, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+def _make_dataset(samples: list[Samples], bins: int, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
     names = list(samples[0].names)
     matrix = np.concatenate([each.matrix for each in samples])
     missing = np.concatenate([each.missing for each in samples])

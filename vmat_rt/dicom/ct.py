@@ -18,7 +18,7 @@ from vmat_rt.dicom.orientation import cosines
 from vmat_rt.dicom.pixels import hounsfield
 from vmat_rt.dicom.slice_gaps import gap_problems, name_slices
 from vmat_rt.errors import InputError, Problem, raise_errors
-from vmat_rt.geometry.orientation import canonical_volume, signed_axis
+from vmat_rt.geometry.orientation import find_signed_axis, make_canonical_volume
 
 _READERS = 4
 _SAME_PROBLEMS = 3
@@ -174,7 +174,7 @@ def _orientation_problems(slices: list[_Slice], z_mm: list[float]) -> list[Probl
         problems.append(Problem("CT_GANTRY_TILT", message, _ANOTHER_SERIES))
     directions = cosines(first.orientation)
     shown = "\\".join(f"{value:.4g}" for value in first.orientation)
-    axes = None if directions is None else [signed_axis(direction) for direction in directions]
+    axes = None if directions is None else [find_signed_axis(direction) for direction in directions]
     if axes is None or None in axes:
         if not tilted:
             message = f"The CT lies oblique to the patient's axes: ImageOrientationPatient {shown} in all slices."
@@ -221,7 +221,7 @@ def _assembled(slices: list[_Slice], series_uid: str) -> CtSeries:
     hu = np.stack([one.hu for one in slices])
     x1, y1, z1, x2, y2, z2 = (float(value) for value in first.orientation)
     return CtSeries(
-        volume=canonical_volume(hu, first.position_xyz, (upwards, column, row), spacing_mm, first.frame_uid),
+        volume=make_canonical_volume(hu, first.position_xyz, (upwards, column, row), spacing_mm, first.frame_uid),
         header=readable_header(first.header),
         orientation=(x1, y1, z1, x2, y2, z2),
         patient_position=first.patient_position,

@@ -10,7 +10,7 @@ from vmat_rt.bundle import Bundle, find_bundle
 from vmat_rt.case import Case
 from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import raise_errors
-from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
+from vmat_rt.geometry.model_grid import check_cut_off, model_grid
 from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import Protocol, load_protocol
 from vmat_rt.report.document import build_report_document
@@ -68,7 +68,7 @@ def predict_and_evaluate(case: Case, protocol: Protocol, bundle: Bundle, device:
 
     Raises InputError when a target leaves the model's grid.
     """
-    cut_off = cut_off_problems(case, model_grid(bundle.manifest.grid, case))
+    cut_off = check_cut_off(case, model_grid(bundle.manifest.grid, case))
     raise_errors(cut_off)
     with watch.step("predict", case.key):
         predicted = predict_dose(case, bundle, device)

@@ -23,8 +23,8 @@ import numpy as np
 from tqdm import tqdm
 
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
-from vmat_rt.baseline.fit import FitSettings, Fitted, Samples, drawn, grow
-from vmat_rt.baseline.scene import FeatureSettings, protocol_features
+from vmat_rt.baseline.fit import FitSettings, Fitted, Samples, draw_samples, grow
+from vmat_rt.baseline.scene import FeatureSettings, choose_features
 from vmat_rt.bundle import MANIFEST, Manifest, TrainingSummary, load_bundle, write_bundle
 from vmat_rt.case import FloatArray
 from vmat_rt.cohort.store import Cohort, canonical_sha256
@@ -78,7 +78,7 @@ def prior_doses(
     Raises ConfigError when there are too few training cases for the folds and for the trees' own held-out cases.
     """
     train, validation = tuple(sorted(split[0])), tuple(sorted(split[1]))
-    features = protocol_features(load_protocol(cohort.settings.protocol), settings.beams, settings.importance)
+    features = choose_features(load_protocol(cohort.settings.protocol), settings.beams, settings.importance)
     # What the network does with the doses changes none of them.
     own = settings.model_dump(mode="json", exclude={"residual", "share"})
     said = {"settings": own, "features": features.model_dump(mode="json")}
@@ -130,7 +130,7 @@ def _draw(job: _Job) -> None:
     assert job.features is not None
     assert job.fit is not None
     case = Cohort.open(job.cohort).read(job.key)
-    samples = drawn(case, job.features, job.fit.voxels_per_case, np.random.default_rng((job.fit.seed, job.seed)))
+    samples = draw_samples(case, job.features, job.fit.voxels_per_case, np.random.default_rng((job.fit.seed, job.seed)))
     _save(job.place, samples)
 
 
@@ -150,7 +150,7 @@ def _fit(
     with contextlib.redirect_stdout(sys.stderr):  # where LightGBM tells how it goes; stdout is for results
         trees = grow(fitted, held_out, features, fit)
     with published_folder(here / name) as temporary:
-        write_bundle(temporary, _manifest(cohort, trees, features, fit, len(keys)), {TREES: trees.packed()})
+        write_bundle(temporary, _manifest(cohort, trees, features, fit, len(keys)), {TREES: trees.pack()})
 
 
 def _manifest(cohort: Cohort, trees: Fitted, features: FeatureSettings, fit: FitSettings, cases: int) -> Manifest:

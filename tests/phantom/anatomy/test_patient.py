@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vmat_rt.case import Volume
-from vmat_rt.geometry.body import body_from_ct
+from vmat_rt.geometry.body import find_body
 from vmat_rt.phantom.anatomy.patient import Patient, anatomy_sha256, simulate_patient
 from vmat_rt.phantom.anatomy.traits import sizes_of
 from vmat_rt.protocol import load_protocol
@@ -247,7 +247,7 @@ def test_tissues_have_their_hounsfield_units(index: int) -> None:
 
 
 def test_the_outline_that_is_found_in_the_ct_is_the_outline() -> None:
-    found = body_from_ct(patient(PLAIN).case.ct).array > 0.5
+    found = find_body(patient(PLAIN).case.ct).array > 0.5
     known = fractions(PLAIN, "External") >= 0.5
     assert 2 * (found & known).sum() / (found.sum() + known.sum()) > 0.985
 

@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 from tests.phantom.plan_cases import small_case
 from tests.phantom.water import SLAB, ellipsoid, everywhere
 from vmat_rt.errors import GeometryError
-from vmat_rt.geometry.rays import voxel_points
+from vmat_rt.geometry.rays import list_voxel_points
 from vmat_rt.grid import Grid
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
 from vmat_rt.phantom.delivery.machine import load_machine
@@ -123,7 +123,7 @@ class TestFluence:
 
 def wanted(engine: DoseEngine, smoothness: float) -> Task:
     """20 Gy in the target, from both sides; nothing more."""
-    points = voxel_points(TARGET, ellipsoid(TARGET, (0.0, 7.0, -3.0), (15.0, 12.0, 20.0)).array > 0)
+    points = list_voxel_points(TARGET, ellipsoid(TARGET, (0.0, 7.0, -3.0), (15.0, 12.0, 20.0)).array > 0)
     influence = engine.influence(points)
     level = float(influence.forward(np.ones(engine.bixels)).mean())
     limit = level * np.where(points[:, 2] > 0, 1.4, 0.4)

@@ -25,7 +25,7 @@ from scipy.ndimage import map_coordinates
 from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError, GeometryError
 from vmat_rt.geometry import ray_kernels
-from vmat_rt.geometry.rays import place_beams, voxel_points
+from vmat_rt.geometry.rays import list_voxel_points, place_beams
 from vmat_rt.grid import Grid, Triple
 from vmat_rt.phantom.delivery import compiled as delivery_kernels
 from vmat_rt.phantom.delivery.bixels import Floats, open_bixels
@@ -84,7 +84,7 @@ class DoseEngine:
         if not inside.any():
             raise GeometryError("the target does not fill half of any voxel, so that beams have nothing to aim at")
         voxel_mm = 0.75 * max(target.grid.spacing_mm)  # from a voxel's centre to its corner in a slice, and a little
-        aimed, margin_mm = voxel_points(target.grid, inside), self.settings.margin_mm + voxel_mm
+        aimed, margin_mm = list_voxel_points(target.grid, inside), self.settings.margin_mm + voxel_mm
         self._bixels = open_bixels(self._beams.fan, aimed, self.settings.bixel_mm, margin_mm)
         lattice = Lattice(self.settings.bixel_mm, self.settings.fine)
         ssd = [self._ssd_mm(direction) for direction in self._beams.fan.directions]
@@ -120,7 +120,7 @@ class DoseEngine:
     def dose(self, weights: NDArray[np.floating], grid: Grid, body: NDArray[np.bool_]) -> Volume:
         """Dose on a grid, zero outside `body` (z, y, x), in Gy per unit of weight."""
         self._beams.grid.require_same_frame(grid)
-        points, planes = voxel_points(grid, body), self._weighted_planes(weights)
+        points, planes = list_voxel_points(grid, body), self._weighted_planes(weights)
         values = np.zeros(len(points), np.float32)
         for first in range(0, len(points), _BLOCK):
             block = slice(first, first + _BLOCK)
@@ -139,7 +139,7 @@ class DoseEngine:
         """Rows that delivery_kernels.gather understands, one a point."""
         fan = self._beams.fan
         depths = self._beams.depths[beam]
-        seen = ray_kernels.seen_points(points, fan.directions[beam], fan.centre, fan.depth_start, depths)
+        seen = ray_kernels.look_at_points(points, fan.directions[beam], fan.centre, fan.depth_start, depths)
         return np.asarray(delivery_kernels.locate(seen, self._physics, self._planes.place))
 
     def _gather(self, located: Floats, planes: Planes, beam: int, dose: Floats) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import AIR_HU, Case, Volume
 from vmat_rt.errors import ModelError
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.geometry.rays import voxel_points
+from vmat_rt.geometry.rays import list_voxel_points
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid, Triple
 from vmat_rt.metrics.dvh.compute import compute_dvh
@@ -114,5 +114,5 @@ def _body(case: Case, grid: Grid) -> NDArray[np.bool_]:
 
 
 def _centre_mm(target: Volume) -> Triple:
-    z, y, x = (float(v) for v in voxel_points(target.grid, target.array >= 0.5).mean(axis=0))
+    z, y, x = (float(v) for v in list_voxel_points(target.grid, target.array >= 0.5).mean(axis=0))
     return (z, y, x)

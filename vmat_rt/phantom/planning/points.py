@@ -12,7 +12,7 @@ from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.errors import GeometryError
 from vmat_rt.geometry.distance import signed_distance_mm
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.geometry.rays import voxel_points
+from vmat_rt.geometry.rays import list_voxel_points
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid, centred_grid
 
@@ -55,7 +55,7 @@ def plan_points(case: Case, step_mm: float = STEP_MM) -> PlanPoints:
     stride = _strides(np.minimum.reduce(list(distance.values())), fraction)
     chosen = body & (stride > 0)
     return PlanPoints(
-        points_mm=voxel_points(grid, chosen),
+        points_mm=list_voxel_points(grid, chosen),
         volume_cc=(grid.voxel_cc * stride[chosen].astype(np.float32) ** 3),
         fraction={name: array[chosen] for name, array in fraction.items()},
         distance_mm={name: array[chosen] for name, array in distance.items()},
