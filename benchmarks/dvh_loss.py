@@ -1,7 +1,7 @@
 """The DVH loss against true D95, and what it costs: `python -m benchmarks.dvh_loss`. No files are needed.
 
 True D95 is that of vmat_rt.metrics.dvh.compute: contours sampled as finely as it takes, dose between voxel centres.
-The losses see what training sees: area fractions on the network's grid, one dose a voxel, relative to 70 Gy.
+The losses see what training sees: area fractions on the network's grid, one dose per voxel, relative to 70 Gy.
 
 Soft D95 is what networks are often trained with instead: V(d), the mean of sigmoid((dose - d) / t), solved for
 V(d) = 95 %. Soft V70 is the mean of sigmoid((dose - 70 Gy) / t), with t = 1.0 in units of relative dose.

@@ -64,7 +64,7 @@ def from_planes(packed: bytes, shape: tuple[int, ...]) -> Steps:
 
 
 def differenced(side: Side, axes: tuple[int, ...], half: int = 0) -> Side:
-    """The side on differences; half is added to them for codecs that take pictures, where black is no middle."""
+    """The side on differences; half is added to them for codecs that take pictures, where black is not the middle."""
     name = f"{side.name}, {' '.join('zyx'[axis] for axis in axes)}"
     return Side(
         name,

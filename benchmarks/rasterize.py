@@ -4,7 +4,7 @@ Speed: 11 ROIs with 441 contours of a pelvis on 512 x 512 x 120 voxels of 0.977 
 contours stand for exactly the sphere's volume. Both studies are written as DICOM into a temporary folder; each side
 reads them and makes all masks in a process of its own, on one core. Time is that of the masks alone, best of three, the
 ratio that of CPU time; memory is the process's, after reading (rt-utils keeps 16-bit pixels, we keep float HU) and at
-its peak (theirs is a mask of a byte a voxel, ours a fraction of four).
+its peak (theirs is a mask of one byte per voxel, ours a fraction of four).
 """
 
 from __future__ import annotations

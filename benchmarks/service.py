@@ -169,7 +169,7 @@ def faults(site: Site, studies: int, checker: Checker) -> dict[str, int]:
 
 
 def speed(site: Site, studies: int) -> tuple[float, float]:
-    """(studies an hour with all of them waiting, median seconds from last file to result when it is idle)."""
+    """(studies per hour with all of them waiting, median seconds from last file to result when it is idle)."""
     checker = Checker(site)
     feed(site, studies, studies + 1, checker)
     checker.start()

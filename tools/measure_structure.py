@@ -255,7 +255,7 @@ def measure(root: Path) -> Structure:
 
 
 def _counted(runs: list[Run]) -> str:
-    """How many, and the lines of files in them, each counted once, the first place of every run left out."""
+    """How many, and the lines of files in them, each counted once, the first occurrence of every run left out."""
     copies = {(path, line) for run in runs for path, first, last in run.places[1:] for line in range(first, last + 1)}
     return f"{len(runs)} ({len(copies)})"
 

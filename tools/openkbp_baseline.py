@@ -49,7 +49,7 @@ DATA = (
 
 @dataclass(frozen=True)
 class Scores:
-    """On the validation patients: Gy, and mean seconds a patient on the wall."""
+    """On the validation patients: Gy, and mean seconds per patient on the wall clock."""
 
     dose_score_gy: float
     dvh_score_gy: float

@@ -33,7 +33,7 @@ MOST_ANGLES = 18
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """One row a voxel of the body: matrix float32 (voxels, names); body is the mask (z, y, x), rows in its C order."""
+    """One row per voxel of the body: matrix float32 (voxels, names); body: the mask (z, y, x), rows in its C order."""
 
     names: tuple[str, ...]
     matrix: NDArray[np.float32]

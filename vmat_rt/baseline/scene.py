@@ -144,7 +144,7 @@ def _collect_levels(
     for name, dose_gy in case.targets().items():
         level = LEVELS[sum(dose_gy / highest < bound for bound in settings.level_bounds)]
         own = np.minimum(structure_fraction(case.structures[name], grid), 1 - taken)
-        # What the higher target leaves at its edge is no target of its own.
+        # What the higher target leaves at its edge is not a target of its own.
         own[own < 0.5] = 0
         if own.any():
             levels[level] = np.maximum(levels[level], own) if level in levels else own

@@ -47,7 +47,7 @@ class Trees:
 
     @classmethod
     def parse(cls, text: str) -> Trees:
-        """Raises ValueError or KeyError for what is no such text, and for trees of other kinds than regression."""
+        """Raises ValueError or KeyError for what is not such a text, and for trees of other kinds than regression."""
         header, *blocks = text.split("\n\nend of trees", 1)[0].split("\nTree=")
         facts = _parse_facts(header)
         names = tuple(facts["feature_names"].split())

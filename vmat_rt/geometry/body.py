@@ -23,7 +23,7 @@ THRESHOLD_HU = -300.0
 
 _COARSE_MM = 3.0
 _THIN_MM = 9.0
-"""What is thinner than this in the plane is no part of a body: couch shells are 2 to 5 mm thick."""
+"""What is thinner than this in the plane is not part of a body: couch shells are 2 to 5 mm thick."""
 
 _SIMILAR = 0.4
 """A second object counts as patient from this share of the largest one's volume: a leg does, a couch top does not."""

@@ -46,7 +46,7 @@ def model_grid(rule: GridRule, case: Case) -> Grid:
 
 
 def _count_blocks_along(axis: int, rule: GridRule, ct: Grid, centre_mm: float) -> tuple[int, int]:
-    """CT voxels a block, and the (possibly negative) index of the first block of the grid, along one axis."""
+    """CT voxels per block, and the (possibly negative) index of the first block of the grid, along one axis."""
     size, wanted, count = ct.spacing_mm[axis], rule.spacing_mm[axis], rule.shape[axis]
     factor = 1
     if ct.shape[axis] > count or 2 * size < wanted:

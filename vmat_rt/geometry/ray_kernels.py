@@ -49,7 +49,7 @@ def sample(volume, z, y, x):
 
 @njit(cache=True, nogil=True)
 def sum_depths(density, place, direction, centre, start, shape):
-    """Midpoint sums of the density along each ray, two samples a step."""
+    """Midpoint sums of the density along each ray, two samples per step."""
     sine, cosine = direction
     out = np.zeros(shape, np.float32)
     for a in range(shape[0]):

@@ -163,7 +163,7 @@ def _find_reach(grid: Grid, mask: NDArray[np.bool_], isocentre_mm: Triple) -> tu
 def _compute_depth_tables(fan: Fan, density: Volume) -> NDArray[np.float32]:
     """Water-equivalent depth (angles, v, u, s) in mm from where each ray enters matter.
 
-    Matter is taken to go on unchanged past the first and last slice that hold any: a scan's end is no air.
+    Matter is taken to go on unchanged past the first and last slice that hold any: the end of a scan is not air.
     """
     slices = np.flatnonzero(density.array.any(axis=(1, 2)))
     if not slices.size:

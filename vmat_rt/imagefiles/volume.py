@@ -37,19 +37,19 @@ def strip_suffix(path: Path) -> str:
 
 
 def read_volume(path: Path, frame_uid: str) -> Volume:
-    """The image of one value a voxel, float32, with the file's own scaling applied (scl_slope, scl_inter).
+    """The image of one value per voxel, float32, with the file's own scaling applied (scl_slope, scl_inter).
 
     Axes are exchanged and flipped as the file's directions say; values stay as they are. Raises InputError.
     """
     layers = read_layers(path, frame_uid)
     if len(layers) != 1:
-        message = f"The file {path.name!r} holds {len(layers)} values a voxel; one is expected."
+        message = f"The file {path.name!r} holds {len(layers)} values per voxel; one is expected."
         raise InputError(Problem("IMAGE_NOT_3D", message, "Give a single image of three axes."))
     return layers[0]
 
 
 def read_layers(path: Path, frame_uid: str) -> tuple[Volume, ...]:
-    """The image as one volume for each of its values a voxel: layers of overlapping segments. Raises InputError."""
+    """The image as one volume for each of its values per voxel: layers of overlapping segments. Raises InputError."""
     if not path.is_file():
         remedy = "Check the name in the mapping file."
         raise InputError(Problem("IMAGE_UNREADABLE", f"There is no file {path.name!r} in the folder.", remedy))

@@ -39,7 +39,7 @@ def compute_dose_error(reference: Volume, evaluation: Volume, region: Region | N
     """Error of `evaluation` against `reference`, both Gy on one grid, over a region of fractions in [0, 1] (z, y, x).
 
     Without a region, over the whole grid; None for an empty one. Raises GeometryError when grids or shapes differ,
-    InputError (DOSE_NAN, DOSE_NEGATIVE) for what is no dose.
+    InputError (DOSE_NAN, DOSE_NEGATIVE) for what is not a dose.
     """
     difference = _subtract(reference, evaluation)
     return _average_over(difference, np.ones(difference.shape, np.bool_) if region is None else region, reference)

@@ -121,7 +121,7 @@ def check_goal(goal: Goal, dvh: Dvh | None, prescription: Prescription | None) -
 
 
 def parse_goal_metric(goal: Goal) -> Metric:
-    """The goal's metric. Raises ConfigError when it is none, or when the unit of its limit does not go with it."""
+    """Parse the goal's metric. Raises ConfigError when it is not one, or when the unit of its limit does not fit it."""
     metric = parse_metric(goal.metric)
     allowed = {"Gy": {"Gy", "% of prescription"}, "%": {"%"}, "cc": {"cc"}, "": set[str]()}[metric.unit]
     if metric.is_dose and metric.unit == "%":

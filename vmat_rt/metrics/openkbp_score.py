@@ -81,7 +81,8 @@ def compute_dvh_metrics_gy(dose: Dose, regions: OpenKbpRegions) -> dict[Entry, f
 def score_patient(prediction: Dose, reference: Dose, regions: OpenKbpRegions) -> PatientScore:
     """Score one predicted dose against the delivered one, both Gy and of the masks' shape.
 
-    Raises GeometryError when shapes differ or no voxel can have dose, InputError (DOSE_NAN) when a dose is no number.
+    Raises GeometryError when shapes differ or no voxel can have dose, InputError (DOSE_NAN) when
+    a dose is not a number.
     """
     if prediction.shape != reference.shape or regions.possible_dose.shape != reference.shape:
         raise GeometryError(f"prediction {prediction.shape}, reference {reference.shape} and masks must have one shape")

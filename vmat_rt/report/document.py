@@ -69,7 +69,7 @@ def build_structure_metrics(dvh: Dvh, metrics: Sequence[str], prescription_gy: f
     """One ROI's metrics by their canonical spelling, for report.json and `vmat-rt dvh`.
 
     prescription_gy is what percentages of dose refer to; None leaves that to the DVH. A metric without a value is None.
-    Raises ConfigError for a metric that is none.
+    Raises ConfigError for what is not a metric.
     """
     return StructureMetrics(
         roi_name=dvh.roi_name,

@@ -44,7 +44,7 @@ def compute_quantiles(fan: Fan) -> Mapping[str, NDArray[np.float64]]:
 
 
 def draw_dvh_fan(fans: Sequence[Fan], prescription_gy: Sequence[float], title: str, simulated: bool) -> bytes:
-    """PNG with one panel a structure; dotted lines stand at the prescribed doses."""
+    """PNG with one panel per structure; dotted lines stand at the prescribed doses."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine

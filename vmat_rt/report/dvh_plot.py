@@ -62,7 +62,7 @@ def find_highest_dose_gy(result: CaseResult) -> float:
 
 
 def build_dvh_figure(result: CaseResult, structures: Sequence[Structure], colours: Mapping[str, str]) -> dict[str, Any]:
-    """Plotly figure: one trace a structure and dose; a structure's traces share a legend entry and toggle together."""
+    """Plotly figure: a trace per structure and dose; those of a structure share a legend entry and toggle together."""
     highest = find_highest_dose_gy(result)
     traces = [
         _build_trace(dose, structure, dose.dvhs[structure.roi_name], colours[structure.roi_name], highest)
@@ -133,7 +133,7 @@ def _build_layout(prescription_gy: Mapping[str, float], highest_gy: float) -> di
 
 
 def write_dvh_csv(result: CaseResult, structures: Iterable[Structure]) -> str:
-    """Tidy table, one row a structure, dose source and dose level; every row carries the notice.
+    """Tidy table, one row per structure, dose source and dose level; every row carries the notice.
 
     volume_percent and volume_cc are the part of the structure within the dose grid that receives at least dose_gy.
     structure is the TG-263 name, empty for an ROI that the protocol does not know.

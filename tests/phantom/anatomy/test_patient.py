@@ -22,8 +22,8 @@ from scipy import ndimage
 
 from vmat_rt.case import Volume
 from vmat_rt.geometry.body import find_body
-from vmat_rt.phantom.anatomy.patient import Patient, anatomy_sha256, simulate_patient
-from vmat_rt.phantom.anatomy.traits import sizes_of
+from vmat_rt.phantom.anatomy.patient import Patient, hash_anatomy, simulate_patient
+from vmat_rt.phantom.anatomy.traits import draw_sizes
 from vmat_rt.protocol import load_protocol
 
 SEED = 1
@@ -213,7 +213,7 @@ def test_nodal_volumes_reach_the_sacral_promontory_and_spare_heads_bladder_and_b
     for name in ("Femur_Head_L", "Femur_Head_R"):
         assert distance_outside_mm(NODAL, name)[fractions(NODAL, "PTV_5600") >= 0.5].min() >= 3
     # Only margins enter bladder and bowel.
-    margin = sizes_of(SEED, NODAL).margin_low
+    margin = draw_sizes(SEED, NODAL).margin_low
     for name in ("Bladder", "Bag_Bowel"):
         inner = ndimage.distance_transform_edt(
             fractions(NODAL, name) >= 0.5, sampling=patient(NODAL).case.ct.grid.spacing_mm
@@ -253,8 +253,8 @@ def test_the_outline_that_is_found_in_the_ct_is_the_outline() -> None:
 
 
 def test_regression_a_patient_is_the_same_everywhere() -> None:
-    assert anatomy_sha256(patient(SINGLE).case) == REGRESSION_SHA256
-    assert anatomy_sha256(simulate_patient(SEED, SINGLE).case) == anatomy_sha256(patient(SINGLE).case)
+    assert hash_anatomy(patient(SINGLE).case) == REGRESSION_SHA256
+    assert hash_anatomy(simulate_patient(SEED, SINGLE).case) == hash_anatomy(patient(SINGLE).case)
 
 
 def test_a_processor_without_wide_vectors_makes_the_same_patient() -> None:
@@ -268,15 +268,15 @@ def test_a_processor_without_wide_vectors_makes_the_same_patient() -> None:
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], env=environment, check=True, capture_output=True, text=True
     )
-    assert run.stdout.strip() == anatomy_sha256(patient(SINGLE).case)
+    assert run.stdout.strip() == hash_anatomy(patient(SINGLE).case)
 
 
 def test_the_hash_sees_every_voxel_and_the_place() -> None:
     case = patient(SINGLE).case
-    before = anatomy_sha256(case)
+    before = hash_anatomy(case)
     case.ct.array[3, 4, 5] += 1
-    changed = anatomy_sha256(case)
+    changed = hash_anatomy(case)
     case.ct.array[3, 4, 5] -= 1
     assert changed != before
-    assert anatomy_sha256(case) == before
-    assert anatomy_sha256(patient(PLAIN).case) != before
+    assert hash_anatomy(case) == before
+    assert hash_anatomy(patient(PLAIN).case) != before

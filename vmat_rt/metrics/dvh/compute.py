@@ -70,7 +70,7 @@ class Dvh:
         return np.empty(0) if self.cumulative is None else self.cumulative.at_least_cc
 
     def read(self, metric: Metric | str, prescription_gy: float | None = None) -> Reading:
-        """The metric's value in its own unit, or None and the reason. Raises ConfigError for a metric that is none."""
+        """The metric's value in its own unit, or None and the reason. Raises ConfigError for what is not a metric."""
         metric = _as_metric(metric)
         if self.cumulative is None or self.reason:
             return Reading(None, self.reason)
@@ -102,7 +102,7 @@ def _as_metric(metric: Metric | str) -> Metric:
 
 
 def check_dose(dose: Volume) -> tuple[Problem, ...]:
-    """What makes an array no dose: values that are not finite or negative, with their number of voxels."""
+    """Why an array is not a dose: values that are not finite or negative, with their number of voxels."""
     bad = int(np.count_nonzero(~np.isfinite(dose.array)))
     below = int(np.count_nonzero(dose.array < 0))
     size = dose.array.size
@@ -143,7 +143,7 @@ def compute_dvh(
     """The DVH of one structure in a dose (Gy), fine enough for `metrics` (DEFAULT_METRICS when none are named).
 
     prescription_gy is what V95%, D95%[%] and CI refer to. Raises GeometryError when structure and dose lie in different
-    frames, InputError (DOSE_NAN, DOSE_NEGATIVE) for what is no dose, ConfigError for a metric that is none.
+    frames, InputError (DOSE_NAN, DOSE_NEGATIVE) for what is not a dose, ConfigError for what is not a metric.
     """
     prescriptions = {} if prescription_gy is None else {structure.roi_name: prescription_gy}
     dvhs = compute_dvhs([structure], dose, metrics=metrics, prescription_gy=prescriptions, accuracy=accuracy)

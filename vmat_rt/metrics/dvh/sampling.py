@@ -38,7 +38,7 @@ class Detail:
     """How finely boxes are cut.
 
     blocks: so many full cells along each axis become one box, the first number where possible, else the next.
-    part_mm: no part is larger. quantum_gy: dose differs by no more across a part (up to 8 parts an axis; not asked of
+    part_mm: no part is larger. quantum_gy: dose differs by no more across a part (up to 8 parts per axis; not asked of
     single cells beside blocks). Boxes above hot_gy are cut to hot_part_mm, the hottest first.
     """
 

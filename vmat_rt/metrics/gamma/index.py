@@ -224,7 +224,7 @@ def _report_points_outside(reference: Grid, evaluation: Grid, index: NDArray[np.
 def _choose_points(dose: FloatArray, criteria: GammaCriteria) -> NDArray[np.int64]:
     chosen = dose >= criteria.lower_cutoff_percent / 100 * float(dose.max())
     if criteria.local:
-        chosen &= dose > 0  # a percentage of nothing is no criterion
+        chosen &= dose > 0  # a percentage of nothing is not a criterion
     return np.flatnonzero(chosen)
 
 

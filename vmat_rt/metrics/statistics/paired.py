@@ -152,7 +152,7 @@ def compare_pairs(first: Values, second: Values) -> PairedTest:
 def _drop_rounding(
     differences: Doubles, one: Mapping[str, float], other: Mapping[str, float], cases: list[str]
 ) -> Doubles:
-    """Rounding in the averages over seeds is no difference."""
+    """Set to 0 the differences that are only rounding in the averages over seeds."""
     size = np.array([max(abs(one[case]), abs(other[case])) for case in cases])
     return np.where(np.abs(differences) > 1e-12 * size, differences, 0.0)
 

@@ -34,7 +34,7 @@ class Points:
     y: FloatArray
     x: FloatArray
 
-    def mirrored(self) -> Points:
+    def mirror(self) -> Points:
         """The same points with |x|: what is built once stands on both sides."""
         return Points(self.z, self.y, np.abs(self.x))
 
@@ -72,14 +72,14 @@ def tube(p: Points, knots: Sequence[Knot], blend_mm: float = 0.0) -> FloatArray:
     """Rods through the knots, joined smoothly over blend_mm; computed within REACH_MM of each rod, FAR beyond."""
     result = np.full(p.z.shape, FAR, np.float32)
     for start, end in itertools.pairwise(knots):
-        part = _near(p, start, end)
+        part = _find_near(p, start, end)
         if part is not None:
             rod = cone(Points(p.z[part], p.y[part], p.x[part]), start, end)
             result[part] = union(result[part], rod, blend_mm)
     return result
 
 
-def _near(p: Points, start: Knot, end: Knot) -> tuple[slice, slice, slice] | None:
+def _find_near(p: Points, start: Knot, end: Knot) -> tuple[slice, slice, slice] | None:
     """The box of points that may lie within REACH_MM of a rod; the lattice is bent by less than SLACK_MM."""
     reach = max(start[3], end[3]) + REACH_MM + SLACK_MM
     middle = [n // 2 for n in p.z.shape]

@@ -63,7 +63,7 @@ class Sizes:
     noise_hu: float
 
 
-def traits_of(seed: int, index: int) -> Traits:
+def draw_traits(seed: int, index: int) -> Traits:
     """Traits of patient `index` of the population `seed`; without drawing an image."""
     block, place = divmod(index, BLOCK)
     slot = Draws(seed, block, MIX).permutation(BLOCK)[place]
@@ -79,7 +79,7 @@ def traits_of(seed: int, index: int) -> Traits:
     )
 
 
-def sizes_of(seed: int, index: int) -> Sizes:
+def draw_sizes(seed: int, index: int) -> Sizes:
     """Measures of patient `index`: large men have large skeletons, stout ones more fat everywhere."""
     draw = Draws(seed, index, SIZES)
     skeleton = draw.uniform(0.96, 1.05)

@@ -85,11 +85,11 @@ _METRICS: dict[str, tuple[str, str]] = {
 def measure(case: Case, dose: Volume) -> PlanMeasures:
     """The numbers of a dose in Gy, on a grid that is fine enough to be read linearly, on its case's structures.
 
-    Raises InputError for what is no dose, ConfigError when the high target is missing from the case or from the dose.
+    Raises InputError for what is not a dose, ConfigError when the case or the dose lacks the high target.
     """
-    numbers = {"conformity": conformity(case, dose)}
+    numbers = {"conformity": compute_conformity(case, dose)}
     wanted = {metric for _, metric in _METRICS.values()}
-    dvhs = compute_dvhs(_structures(case), dose, metrics=wanted)
+    dvhs = compute_dvhs(_list_structures(case), dose, metrics=wanted)
     for field, (name, metric) in _METRICS.items():
         value = dvhs[name].value(metric) if name in dvhs else None
         if value is not None:
@@ -97,7 +97,7 @@ def measure(case: Case, dose: Volume) -> PlanMeasures:
     return PlanMeasures.from_numbers(numbers, prefix="")
 
 
-def _structures(case: Case) -> list[Structure]:
+def _list_structures(case: Case) -> list[Structure]:
     """Those that are measured, each under its TG-263 name, and what PTV_5600 has outside PTV_7000."""
     wanted = {name for name, _ in _METRICS.values()}
     found = [Structure(name, name, s.shape) for name, s in case.structures.items() if name in wanted]
@@ -108,7 +108,7 @@ def _structures(case: Case) -> list[Structure]:
     return found
 
 
-def conformity(case: Case, dose: Volume) -> float:
+def compute_conformity(case: Case, dose: Volume) -> float:
     """See PlanMeasures."""
     grid, targets = case.ct.grid, case.targets()
     union = np.maximum.reduce([structure_fraction(case.structures[name], grid) for name in targets])
@@ -127,7 +127,7 @@ class Bound:
     high: float | None
 
     def missed(self, value: float) -> str:
-        """A sentence when the value lies outside, else "". A value that is no number lies outside."""
+        """A sentence when the value lies outside, else "". A value that is not a number lies outside."""
         if self.low is not None and not value >= self.low:
             return f"{self.title} is {value:.2f} {self.unit}, less than {self.low} {self.unit}."
         if self.high is not None and not value <= self.high:
@@ -154,8 +154,8 @@ COHORT_BOUNDS = (
 """Of the median over a cohort: what clinics report."""
 
 
-def refusals(measures: PlanMeasures) -> tuple[str, ...]:
-    """Why this plan is not accepted, a sentence each; empty when it is."""
+def list_refusals(measures: PlanMeasures) -> tuple[str, ...]:
+    """Why this plan is not accepted, one sentence per reason; empty when it is."""
     values = [(bound, getattr(measures, bound.measure)) for bound in PLAN_BOUNDS]
     reasons = [bound.missed(value) for bound, value in values if value is not None]
     return tuple(reason for reason in reasons if reason)
@@ -176,14 +176,14 @@ class AcceptanceRow:
     met: bool
 
 
-def acceptance_table(measures: Sequence[PlanMeasures]) -> tuple[AcceptanceRow, ...]:
+def tabulate_acceptance(measures: Sequence[PlanMeasures]) -> tuple[AcceptanceRow, ...]:
     """All bounds that any plan has a number for, those of each plan first."""
     scopes = [("each plan", PLAN_BOUNDS), ("median", COHORT_BOUNDS)]
-    rows = [_row(bound, scope, measures) for scope, bounds in scopes for bound in bounds]
+    rows = [_make_row(bound, scope, measures) for scope, bounds in scopes for bound in bounds]
     return tuple(row for row in rows if row is not None)
 
 
-def _row(bound: Bound, scope: str, measures: Sequence[PlanMeasures]) -> AcceptanceRow | None:
+def _make_row(bound: Bound, scope: str, measures: Sequence[PlanMeasures]) -> AcceptanceRow | None:
     found = [getattr(each, bound.measure) for each in measures]
     values = np.array([value for value in found if value is not None])
     if not len(values):

@@ -33,7 +33,7 @@ class Penalty:
             raise GeometryError(f"the penalty {self.name} has lists of different lengths")
 
 
-def penalty(
+def make_penalty(
     name: str,
     side: Literal["above", "below"],
     members: NDArray[np.floating],

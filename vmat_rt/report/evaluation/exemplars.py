@@ -184,7 +184,7 @@ def _write_gamma_caption(choice: Choice, found: GammaResult) -> str:
 
 
 def draw_dvh_figure(exemplars: Sequence[Exemplar], style: Style) -> Drawing:
-    """Cumulative DVHs, a panel an exemplar: predicted solid, reference dashed."""
+    """Cumulative DVHs, one panel per exemplar: predicted solid, reference dashed."""
     from matplotlib.lines import Line2D
 
     figure = make_figure(4.6)

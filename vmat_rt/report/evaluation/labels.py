@@ -64,7 +64,7 @@ HEADLINE: Final = (
     "d95_gap_gy", "d95_abs_gap_gy", "homogeneity_gap", "conformity_gap", "asymmetry_gap_gy", "goals_agreement_percent",
     "openkbp_dose_score", "openkbp_dvh_score", "coverage_percent", "seconds",
 )  # fmt: skip
-"""Rows of the table over seeds, in order; one that exists a structure has a row for each."""
+"""Rows of the table over seeds, in order; one that exists per structure has a row for each."""
 
 
 def describe_quantity(metric: str) -> Quantity:

@@ -16,7 +16,7 @@ _HASH_LETTERS = 12
 
 
 def tabulate_data(pooled: Pooled) -> Table:
-    """One row an evaluation."""
+    """One row per evaluation."""
     rows = []
     for evaluation in pooled.evaluations:
         cohort = evaluation.aggregate.cohort
@@ -29,7 +29,7 @@ def tabulate_data(pooled: Pooled) -> Table:
 
 
 def tabulate_models(pooled: Pooled, bundles: Mapping[str, Bundle]) -> Table:
-    """One row a subject."""
+    """One row per subject."""
     rows: list[Row] = []
     for model in pooled.models:
         for place, (seed, subject) in enumerate(sorted(model.subjects.items(), key=lambda item: order_seeds(item[0]))):

@@ -51,7 +51,7 @@ def read_evaluations(folders: Sequence[Path]) -> tuple[Evaluation, ...]:
 def read_evaluation(folder: Path) -> Evaluation:
     """Raises InputError: EVALUATION_ABSENT for a folder without aggregate.json, EVALUATION_DAMAGED, RESULTS_*."""
     if not (folder / "aggregate.json").is_file():
-        message = f"{folder.name} holds no aggregate.json, so it is no finished evaluation."
+        message = f"{folder.name} holds no aggregate.json, so it is not a finished evaluation."
         raise InputError(Problem("EVALUATION_ABSENT", message, "Give a folder that vmat-rt evaluate has written."))
     aggregate = _read_document(folder / "aggregate.json", AggregateDocument)
     labels = [subject.label for subject in aggregate.subjects]

@@ -56,7 +56,7 @@ def read_run(folder: Path) -> RunRecord:
         seed = str(document["seed"])
         history = tuple(_read_history(folder / "metrics.csv"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"{folder.name} is no readable run: {error}."
+        message = f"{folder.name} is not a readable run: {error}."
         raise InputError(Problem("RUN_UNREADABLE", message, "Give a folder of vmat-rt train.")) from error
     return RunRecord(
         str(recipe.get("name", folder.name)), seed, history, recipe, environment, document, _read_bundle(folder)

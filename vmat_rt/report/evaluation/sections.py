@@ -244,7 +244,7 @@ def _write_limitations(material: Material) -> Section:
         if not any(subject.sha256 in material.bundles for subject in model.subjects.values())
     ]
     absent = [f"The model card of {name} is not at hand: name its run with --run." for name in unknown]
-    lead = "A predicted dose is what planning would probably reach. It is no plan and cannot be delivered."
+    lead = "A predicted dose is what planning would probably reach. It is not a plan and cannot be delivered."
     if material.simulated:
         lead += (
             " Patients and doses are simulated: these numbers rank models and show that the software works. They say "

@@ -1,4 +1,4 @@
-"""Figures of how metrics spread over cases: box plots, one dot a case and seed, gamma bars."""
+"""Figures of how metrics spread over cases: box plots, one dot per case and seed, gamma bars."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _COLUMNS: Final = 4
 
 
 def draw_box_plots(pooled: Pooled, style: Style) -> Drawing | None:
-    """A panel a metric: a box a model, a dot a case (its mean over seeds). None where nothing has a value."""
+    """One panel per metric: a box per model, a dot per case (its mean over seeds). None where nothing has a value."""
     metrics = [m for m in sort_metrics(pooled.metrics, _BOXES) if any(model.by_case(m) for model in pooled.models)]
     if not metrics:
         return None
@@ -49,7 +49,7 @@ def draw_box_plots(pooled: Pooled, style: Style) -> Drawing | None:
         panel.set_axis_off()
     draw_legend(figure, make_model_handles([model.name for model in pooled.models], style))
     caption = (
-        "One dot a case (its mean over seeds). Box: quartiles and median; whiskers: the farthest case within 1.5 "
+        "One dot per case (its mean over seeds). Box: quartiles and median; whiskers: the farthest case within 1.5 "
         "interquartile ranges."
     )
     return finish(figure, "box_plots", caption, style)
@@ -77,7 +77,7 @@ def _draw_boxes(panel: Axes, models: Sequence[Model], metric: str, style: Style)
 
 
 def draw_case_strip(pooled: Pooled, metric: str, style: Style) -> Drawing | None:
-    """Cases side by side, worst on the left; a dot a seed, a line over its seeds. None without values."""
+    """Cases side by side, worst on the left; a dot per seed, a line over its seeds. None without values."""
     by_case = {
         case: np.mean([model.by_case(metric)[case] for model in pooled.models if case in model.by_case(metric)])
         for case in {case for model in pooled.models for case in model.by_case(metric)}

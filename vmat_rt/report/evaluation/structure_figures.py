@@ -30,7 +30,7 @@ _POINTS: Final = (("D95%", "target"), ("Dmean", "oar"), ("D0.03cc", "oar"))
 
 
 def draw_dvh_points(model: Model, style: Style) -> Drawing | None:
-    """D95% of targets, Dmean and D0.03cc of organs: a point a case, seed and structure. None without documents."""
+    """D95% of targets, Dmean and D0.03cc of organs: a point per case, seed and structure. None without documents."""
     found = [
         (name, role, structure)
         for name, role in _POINTS
@@ -50,7 +50,7 @@ def draw_dvh_points(model: Model, style: Style) -> Drawing | None:
         _draw_scatter(axes, points)
         kind = "targets" if role == "target" else "organs"
         dress(axes, f"{metric}, {kind}", "reference, Gy", "predicted, Gy")
-    caption = f"{model.name}: one point a case, seed and structure; on the line both doses agree."
+    caption = f"{model.name}: one point per case, seed and structure; on the line both doses agree."
     return finish(figure, "dvh_points", caption, style)
 
 
@@ -105,7 +105,7 @@ def _draw_gap_rows(axes: Axes, pooled: Pooled, name: str, structures: Sequence[s
 
 
 def draw_asymmetry(pooled: Pooled, style: Style) -> Drawing | None:
-    """Left minus right mean dose in both doses, a panel a pair. None where no case has a pair."""
+    """Left minus right mean dose in both doses, one panel per pair. None where no case has a pair."""
     prefix = "asymmetry_gy:"
     pairs = [metric.removeprefix(prefix) for metric in pooled.metrics if metric.startswith(prefix)]
     if not pairs:
