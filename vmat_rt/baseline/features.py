@@ -54,8 +54,8 @@ def compute_features(case: Case, grid: Grid, settings: FeatureSettings) -> Featu
     voxels = np.flatnonzero(scene.body)
     matrix = np.empty((len(voxels), len(columns)), np.float32)
 
-    def fill(place: int, column: FloatArray) -> None:
-        matrix[:, place] = np.take(np.broadcast_to(column, scene.grid.shape), voxels)
+    def fill(index: int, column: FloatArray) -> None:
+        matrix[:, index] = np.take(np.broadcast_to(column, scene.grid.shape), voxels)
 
     run_threads(lambda item: fill(*item), enumerate(columns.values()))
     body = np.zeros(grid.shape, bool)

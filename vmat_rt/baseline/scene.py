@@ -26,7 +26,7 @@ class FeatureSettings(Strict):
 
     organs: TG-263 names; pairs: organs of which the nearer and the farther one are told apart. level_bounds: a target
     belongs to the high level from the first share of the highest prescription, to the middle one from the second.
-    importance: cost of dose in an organ for `planned_doses`, others have `healthy_importance`. angles_deg: gantry
+    importance: cost of dose in an organ for `plan_doses`, others have `healthy_importance`. angles_deg: gantry
     angles where the case brings none. beams: whether beam geometry is used at all.
     """
 

@@ -57,28 +57,28 @@ class Trees:
 
     def predict(self, matrix: NDArray[np.float32], threads: int = 1) -> NDArray[np.float64]:
         """Sum over the trees for each row of matrix (rows, features), whose columns are `names`; NaN is missing."""
-        found = np.empty(len(matrix), np.float64)
+        result = np.empty(len(matrix), np.float64)
 
         def work(first: int) -> None:
             part = slice(first, first + _CHUNK)
             ranks = self._rank_values(matrix[part])
-            descend(ranks, self.starts, self.column, self.rank, self.left, self.right, self.values, found[part])
+            descend(ranks, self.starts, self.column, self.rank, self.left, self.right, self.values, result[part])
 
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, range(0, len(matrix), _CHUNK)))
-        return found
+        return result
 
     def _rank_values(self, rows: NDArray[np.float32]) -> NDArray[np.unsignedinteger]:
         """(columns, rows): how many of the column's edges a value exceeds, or what sends a missing one its way."""
         most = max((len(edges) for edges in self.edges), default=0)
         ranks = np.empty((len(self.columns), len(rows)), np.uint8 if most < 255 else np.uint16)
-        for place, column in enumerate(self.columns):
+        for index, column in enumerate(self.columns):
             values = np.ascontiguousarray(rows[:, column.feature])
             missing = np.isnan(values)
-            np.copyto(ranks[place], np.searchsorted(self.edges[column.feature], values), casting="unsafe")
+            np.copyto(ranks[index], np.searchsorted(self.edges[column.feature], values), casting="unsafe")
             if missing.any():
                 zero = np.searchsorted(self.edges[column.feature], 0.0)
-                ranks[place, missing] = {"left": 0, "right": most + 1, "zero": zero}[column.missing]
+                ranks[index, missing] = {"left": 0, "right": most + 1, "zero": zero}[column.missing]
         return ranks
 
 
@@ -143,7 +143,7 @@ def _join(names: tuple[str, ...], blocks: list[dict[str, str]]) -> Trees:
     edges = tuple(np.unique(threshold[feature == index]) for index in range(len(names)))
     nodes = [_Column(int(f), way) for f, way in zip(feature, missing, strict=True)]
     columns = tuple(sorted(set(nodes)))
-    place = {column: index for index, column in enumerate(columns)}
+    position = {column: index for index, column in enumerate(columns)}
     rank = [int(np.searchsorted(edges[f], t)) for f, t in zip(feature, threshold, strict=True)]
     children = list(_offset_children(trees))
     return Trees(
@@ -151,7 +151,7 @@ def _join(names: tuple[str, ...], blocks: list[dict[str, str]]) -> Trees:
         columns=columns,
         edges=edges,
         starts=np.cumsum([0, *(len(tree.feature) for tree in trees)]).astype(np.int32),
-        column=np.array([place[node] for node in nodes], np.int32),
+        column=np.array([position[node] for node in nodes], np.int32),
         rank=np.array(rank, np.int32),
         left=_concatenate([left for left, _ in children], np.int32),
         right=_concatenate([right for _, right in children], np.int32),

@@ -73,19 +73,19 @@ def check_cut_off(case: Case, grid: Grid) -> tuple[Problem, ...]:
         cut = _measure_cut_off_cc(structure, grid)
         if cut is None:
             continue
-        found = (
+        message = (
             f"{cut[0]:.1f} of {cut[1]:.1f} cc ({100 * cut[0] / cut[1]:.1f} %) of {name} lie outside the model's grid"
         )
         grid_mm = " x ".join(f"{n * s:.0f}" for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
-        found += f" of {grid_mm} mm (z, y, x)."
+        message += f" of {grid_mm} mm (z, y, x)."
         if name in targets:
             remedy = "This model cannot predict targets of this extent; use one with a larger grid."
-            problems.append(Problem("STRUCTURE_CUT_OFF", found, remedy))
+            problems.append(Problem("STRUCTURE_CUT_OFF", message, remedy))
         else:
             remedy = (
                 "No dose is predicted there: read this structure's dose-volume results as those of the part inside."
             )
-            problems.append(warning("STRUCTURE_CUT_OFF", found, remedy))
+            problems.append(warning("STRUCTURE_CUT_OFF", message, remedy))
     return tuple(problems)
 
 

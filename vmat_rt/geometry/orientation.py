@@ -34,12 +34,12 @@ def make_canonical_volume(
     directions: unit vectors (x, y, z) of growing frame, row and column index, each along a patient axis;
     spacing_mm: distance along each. Axes are exchanged and flipped as needed; values stay as they are.
     """
-    found = [find_signed_axis(direction) for direction in directions]
-    axes = [axis for axis, _ in (pair for pair in found if pair is not None)]
+    signed = [find_signed_axis(direction) for direction in directions]
+    axes = [axis for axis, _ in (pair for pair in signed if pair is not None)]
     if sorted(axes) != [0, 1, 2]:
         raise ValueError("directions must follow the three patient axes")
     origin, spacing = [0.0] * 3, [0.0] * 3
-    for index, pair in enumerate(found):
+    for index, pair in enumerate(signed):
         assert pair is not None
         axis, sign = pair
         extent = (array.shape[index] - 1) * spacing_mm[index]

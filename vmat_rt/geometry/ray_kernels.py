@@ -48,7 +48,7 @@ def sample(volume, z, y, x):
 
 
 @njit(cache=True, nogil=True)
-def sum_depths(density, place, direction, centre, start, shape):
+def sum_depths(density, origin_spacing, direction, centre, start, shape):
     """Midpoint sums of the density along each ray, two samples per step."""
     sine, cosine = direction
     out = np.zeros(shape, np.float32)
@@ -62,9 +62,9 @@ def sum_depths(density, place, direction, centre, start, shape):
                 for quarter in (0.75, 0.25):
                     s = start[2] + (c - quarter) * DEPTH_STEP_MM
                     scale = (SAD_MM + s) / SAD_MM
-                    z = (centre[0] + v * scale - place[0]) / place[3]
-                    y = (centre[1] + u * scale * sine + s * cosine - place[1]) / place[4]
-                    x = (centre[2] + u * scale * cosine - s * sine - place[2]) / place[5]
+                    z = (centre[0] + v * scale - origin_spacing[0]) / origin_spacing[3]
+                    y = (centre[1] + u * scale * sine + s * cosine - origin_spacing[1]) / origin_spacing[4]
+                    x = (centre[2] + u * scale * cosine - s * sine - origin_spacing[2]) / origin_spacing[5]
                     depth += sample(density, z, y, x) * piece
                 out[a, b, c] = depth
     return out

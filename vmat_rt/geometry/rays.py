@@ -171,11 +171,11 @@ def _compute_depth_tables(fan: Fan, density: Volume) -> NDArray[np.float32]:
     first, end = int(slices[0]), int(slices[-1]) + 1
     matter = np.ascontiguousarray(density.array[first:end])
     grid = density.grid.crop((first, 0, 0), (end, *density.grid.shape[1:]))
-    place = np.asarray(grid.origin_mm + grid.spacing_mm, np.float64)
+    origin_spacing = np.asarray(grid.origin_mm + grid.spacing_mm, np.float64)
 
     def one(direction: NDArray[np.float64]) -> NDArray[np.float32]:
         table: NDArray[np.float32] = ray_kernels.sum_depths(
-            matter, place, direction, fan.centre, fan.depth_start, fan.depth_shape
+            matter, origin_spacing, direction, fan.centre, fan.depth_start, fan.depth_shape
         )
         return table
 

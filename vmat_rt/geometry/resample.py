@@ -70,22 +70,22 @@ def _sample_cubic(volume: Volume, grid: Grid, outside: float) -> FloatArray:
     highest: FloatArray = ndimage.maximum_filter(source, size=3, mode="nearest")
     beyond = []
     for axis in (0, 1, 2):
-        place = (grid.axis_mm(axis) - volume.grid.origin_mm[axis]) / volume.grid.spacing_mm[axis]
+        position = (grid.axis_mm(axis) - volume.grid.origin_mm[axis]) / volume.grid.spacing_mm[axis]
         last = source.shape[axis] - 1
-        values = _sum_weighted(values, axis, *_find_cubic_taps(np.clip(place, 0, last), last))
-        nearest = np.clip(np.rint(place), 0, last).astype(np.int64)
+        values = _sum_weighted(values, axis, *_find_cubic_taps(np.clip(position, 0, last), last))
+        nearest = np.clip(np.rint(position), 0, last).astype(np.int64)
         lowest, highest = np.take(lowest, nearest, axis=axis), np.take(highest, nearest, axis=axis)
-        beyond.append((place < -0.5 - 1e-6) | (place > last + 0.5 + 1e-6))
+        beyond.append((position < -0.5 - 1e-6) | (position > last + 0.5 + 1e-6))
     np.clip(values, lowest, highest, out=values)
     for axis, where in enumerate(beyond):
         np.moveaxis(values, axis, 0)[where] = outside
     return values
 
 
-def _find_cubic_taps(place: NDArray[np.float64], last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _find_cubic_taps(position: NDArray[np.float64], last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The four B-spline coefficients (n, 4) round each place, in source voxels, and their weights; ends mirrored."""
-    first = np.floor(place).astype(np.int64) - 1
-    t = place - first - 1
+    first = np.floor(position).astype(np.int64) - 1
+    t = position - first - 1
     weight = np.stack(((1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3), axis=1) / 6
     index = np.abs(first[:, None] + np.arange(4))
     return np.clip(np.where(index > last, 2 * last - index, index), 0, last), weight

@@ -75,14 +75,14 @@ def _solve_at_planes(fraction: FloatArray, stored_mm: NDArray[np.float64], drawn
 def _make_interpolation(source_mm: NDArray[np.float64], target_mm: NDArray[np.float64]) -> FloatArray:
     """Weights (target, source) of linear interpolation; the outermost planes hold for half a slice more."""
     step = float(source_mm[1] - source_mm[0])
-    place = (target_mm - source_mm[0]) / step
+    position = (target_mm - source_mm[0]) / step
     last = len(source_mm) - 1
-    inside = (place >= -0.5) & (place < last + 0.5)
-    place = np.clip(place, 0, last)
-    lower = np.minimum(np.floor(place).astype(np.int64), last - 1)
+    inside = (position >= -0.5) & (position < last + 0.5)
+    position = np.clip(position, 0, last)
+    lower = np.minimum(np.floor(position).astype(np.int64), last - 1)
     weights = np.zeros((len(target_mm), len(source_mm)), np.float32)
     rows = np.arange(len(target_mm))
-    weights[rows, lower] = 1 - (place - lower)
-    weights[rows, lower + 1] = place - lower
+    weights[rows, lower] = 1 - (position - lower)
+    weights[rows, lower + 1] = position - lower
     weights[~inside] = 0
     return weights

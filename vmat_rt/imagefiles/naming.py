@@ -42,13 +42,13 @@ def map_by_names(folder: Path, protocols: Sequence[Protocol]) -> ImageMapping:
     for protocol in protocols:
         known.update(alias_table(protocol))
     ct, dose = _find_called(CT, files), _find_called(DOSE, files)
-    found = list(_find_sources([path for path in files if path not in (*ct, *dose)]))
-    sources = dict(found)
+    named = list(_find_sources([path for path in files if path not in (*ct, *dose)]))
+    sources = dict(named)
     problems = [
         *_report_not_one(CT, ct, files, sources),
         *(_report_not_one(DOSE, dose, files, sources) if dose else ()),
     ]
-    names = Counter(name for name, _ in found)
+    names = Counter(name for name, _ in named)
     problems += [_report_twice(name, count) for name, count in names.items() if count > 1]
     unknown = [name for name in sources if fold(name) not in known]
     if unknown:
@@ -76,12 +76,14 @@ def _find_sources(files: Sequence[Path]) -> Iterator[tuple[str, MaskSource]]:
 
 
 def _report_not_one(
-    stem: str, found: Sequence[Path], files: Sequence[Path], sources: dict[str, MaskSource]
+    stem: str, matches: Sequence[Path], files: Sequence[Path], sources: dict[str, MaskSource]
 ) -> Iterator[Problem]:
-    if len(found) == 1:
+    if len(matches) == 1:
         return
     code = "NO_CT" if stem == CT else "SEVERAL_DOSES"
-    message = f"Of the {len(files)} image files {len(found) or 'none'} {'are' if found else 'is'} called {stem}.nii.gz."
+    message = (
+        f"Of the {len(files)} image files {len(matches) or 'none'} {'are' if matches else 'is'} called {stem}.nii.gz."
+    )
     yield Problem(code, message, _write_remedy(files, sources, ()))
 
 

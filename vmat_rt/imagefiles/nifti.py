@@ -72,9 +72,9 @@ def require_size(path: Path, dim: tuple[int, ...]) -> None:
         raise InputError(Problem("IMAGE_TOO_LARGE", message, "Crop the image to the patient, or use coarser voxels."))
 
 
-def report_unreadable(path: Path, found: str) -> Problem:
-    """The problem of a file that cannot be read; `found` goes on after its name."""
-    return Problem("IMAGE_UNREADABLE", f"The file {path.name!r} {found}.", COPY_AGAIN)
+def report_unreadable(path: Path, fault: str) -> Problem:
+    """The problem of a file that cannot be read; `fault` goes on after its name."""
+    return Problem("IMAGE_UNREADABLE", f"The file {path.name!r} {fault}.", COPY_AGAIN)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -69,8 +69,8 @@ def _read_own_mapping(path: Path) -> ImageMapping:
     try:
         return read_mapping(path)
     except ConfigError as error:
-        said = str(error)
-        message = f"{said[:1].upper()}{said[1:]}."
+        reason = str(error)
+        message = f"{reason[:1].upper()}{reason[1:]}."
         raise InputError(Problem("MAPPING_INVALID", message, "Correct it; docs/nifti.md shows one.")) from error
 
 
@@ -139,11 +139,11 @@ def _group_by_file(structures: Mapping[str, MaskSource]) -> Mapping[str, dict[st
 def _pick_mask(roi_name: str, source: MaskSource, segments: Sequence[Segment], layers: Sequence[Volume]) -> Volume:
     label, layer = source.label, 0
     if source.segment is not None:
-        found = [segment for segment in segments if segment.name == source.segment]
-        if len(found) != 1 or not 0 <= found[0].layer < len(layers):
-            message = f"The file {source.file!r} has {len(found)} segments called {source.segment!r}."
+        matches = [segment for segment in segments if segment.name == source.segment]
+        if len(matches) != 1 or not 0 <= matches[0].layer < len(layers):
+            message = f"The file {source.file!r} has {len(matches)} segments called {source.segment!r}."
             raise InputError(Problem("MASK_INVALID", message, "Give the name of one segment as the file has it."))
-        label, layer = found[0].label, found[0].layer
+        label, layer = matches[0].label, matches[0].layer
     elif len(layers) > 1:
         message = f"The file {source.file!r} holds {len(layers)} layers, so labels alone do not tell structures apart."
         raise InputError(Problem("MASK_INVALID", message, "Give the name of a segment: {file: ..., segment: NAME}."))
@@ -166,8 +166,8 @@ def _place_on_ct(volume: Volume, ct: Volume | None, name: str) -> Volume:
     (low, high), (ct_low, ct_high) = volume.grid.bounds_mm, ct.grid.bounds_mm
     apart = any(low[axis] >= ct_high[axis] or high[axis] <= ct_low[axis] for axis in range(3))
     if apart or volume.grid.shape == ct.grid.shape:
-        found = "lies wholly outside the CT" if apart else "has as many voxels as the CT, but lies elsewhere"
-        message = f"The image {name!r} {found}: {volume.grid.describe()}, the CT {ct.grid.describe()}."
+        fault = "lies wholly outside the CT" if apart else "has as many voxels as the CT, but lies elsewhere"
+        message = f"The image {name!r} {fault}: {volume.grid.describe()}, the CT {ct.grid.describe()}."
         remedy = "Write it again with the header of the CT that it belongs to."
         raise InputError(Problem("IMAGE_PLACE_DIFFERS", message, remedy))
     return volume

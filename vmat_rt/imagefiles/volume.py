@@ -126,6 +126,6 @@ def _restore_stated(values: Sequence[float], path: Path) -> NDArray[np.float64]:
     return np.array(values, np.float64)
 
 
-def _report_oblique(path: Path, found: str) -> Problem:
-    message = f"The image {path.name!r} lies oblique to the patient's axes: {found}."
+def _report_oblique(path: Path, directions: str) -> Problem:
+    message = f"The image {path.name!r} lies oblique to the patient's axes: {directions}."
     return Problem("IMAGE_OBLIQUE", message, "Resample it on axial slices.")

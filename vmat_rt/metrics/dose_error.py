@@ -55,7 +55,7 @@ def compute_dose_errors(
     """Errors over "body", the parts of it "above 10 %", "above 50 %" and "above 90 %" of the highest reference dose in
     the body, "targets" (their union) and each structure by its name.
 
-    body and structures: masks or fractions in [0, 1] (z, y, x). targets: names of structures. Errors as in dose_error.
+    body and structures: masks or fractions in [0, 1] (z, y, x). targets: names of structures. Errors as in compute_dose_error.
     """
     difference = _subtract(reference, evaluation)
     _require_shape(body, reference)
@@ -100,7 +100,7 @@ def compute_isodose_dice(
 ) -> dict[float, float | None]:
     """Dice coefficient 2 |A and B| / (|A| + |B|) of the voxels at or above each level; None where no dose reaches it.
 
-    Both doses Gy on one grid. Errors as in dose_error.
+    Both doses Gy on one grid. Errors as in compute_dose_error.
     """
     _subtract(reference, evaluation)
     dice: dict[float, float | None] = {}

@@ -95,8 +95,8 @@ def score_patient(prediction: Dose, reference: Dose, regions: OpenKbpRegions) ->
     if not possible:
         raise GeometryError("the mask of possible dose is empty")
     error = float(np.abs(prediction.astype(np.float64) - reference.astype(np.float64)).sum()) / possible
-    found, wanted = compute_dvh_metrics_gy(prediction, regions), compute_dvh_metrics_gy(reference, regions)
-    return PatientScore(error, {entry: abs(found[entry] - value) for entry, value in wanted.items()})
+    predicted, wanted = compute_dvh_metrics_gy(prediction, regions), compute_dvh_metrics_gy(reference, regions)
+    return PatientScore(error, {entry: abs(predicted[entry] - value) for entry, value in wanted.items()})
 
 
 def combine_scores(patients: Iterable[PatientScore]) -> OpenKbpScore:

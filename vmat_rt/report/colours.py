@@ -21,13 +21,13 @@ def find_role(name: str | None, protocol: Protocol) -> str:
 def sort_for_report(structures: Iterable[Structure], case: Case, protocol: Protocol) -> list[Structure]:
     """Targets from the highest prescribed dose down, then organs as the protocol lists them, body, the rest."""
     roles = ("target", "oar", "body", "other")
-    place = {spec.name: i for i, spec in enumerate(protocol.structures)}
+    position = {spec.name: i for i, spec in enumerate(protocol.structures)}
 
     def compute_rank(structure: Structure) -> tuple[int, float, int, str]:
         name = structure.name or ""
         role = find_role(structure.name, protocol)
         dose_gy = case.prescription.dose_gy.get(name, 0.0) if role == "target" else 0.0
-        return roles.index(role), -dose_gy, place.get(name, 0), structure.roi_name
+        return roles.index(role), -dose_gy, position.get(name, 0), structure.roi_name
 
     return sorted(structures, key=compute_rank)
 

@@ -97,8 +97,8 @@ def _draw_page(tiles: Sequence[Tile], sheet: Sheet, page: str) -> bytes:
     height = _HEAD_INCHES + rows * (tile_height + _CAPTION_INCHES + _GAP_INCHES) + _FOOT_INCHES
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=_PAPER)
     FigureCanvasAgg(figure)
-    for place, tile in enumerate(tiles):
-        row, column = divmod(place, COLUMNS)
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, COLUMNS)
         left = _GAP_INCHES + column * (tile_width + _GAP_INCHES)
         top = height - _HEAD_INCHES - row * (tile_height + _CAPTION_INCHES + _GAP_INCHES)
         _draw_tile(figure, tile, sheet, _TilePlace(left, top, tile_height))
@@ -161,8 +161,8 @@ def _draw_head(figure: Figure, sheet: Sheet, page: str) -> None:
     title = figure.text(_GAP_INCHES / width, y, sheet.title, color=_TEXT, fontsize=12, fontweight="bold", va="center")
     if sheet.simulated:
         end = title.get_window_extent().x1 / (width * _DPI)
-        said = "SIMULATED patients and doses"
-        figure.text(end + 0.2 / width, y, said, color=SIMULATED_COLOUR, fontsize=12, fontweight="bold", va="center")
+        notice = "SIMULATED patients and doses"
+        figure.text(end + 0.2 / width, y, notice, color=SIMULATED_COLOUR, fontsize=12, fontweight="bold", va="center")
     figure.text(1 - _GAP_INCHES / width, y, page, color=_FAINT, fontsize=9, va="center", ha="right")
 
 

@@ -56,10 +56,10 @@ def draw_dvh_fan(fans: Sequence[Fan], prescription_gy: Sequence[float], title: s
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0.0, 0.0, 1.0, 1 - _HEAD_INCHES / height)))
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for place, (axes, fan) in enumerate(zip(panels, fans, strict=False)):
+    for index, (axes, fan) in enumerate(zip(panels, fans, strict=False)):
         _draw(axes, fan, prescription_gy)
-        axes.set_ylabel("Volume, %" if place % columns == 0 else "", fontsize=8.5)
-        below = place + columns < len(fans)
+        axes.set_ylabel("Volume, %" if index % columns == 0 else "", fontsize=8.5)
+        below = index + columns < len(fans)
         axes.set_xlabel("" if below else "Dose, Gy", fontsize=8.5)
         axes.tick_params(labelbottom=not below)
     for axes in panels[len(fans) :]:
@@ -77,8 +77,8 @@ def _draw_head(figure: Figure, title: str, simulated: bool) -> None:
     figure.text(left, 1 - 0.08 / height, title, color=_INK, **bold)
     if simulated:
         figure.text(right, 1 - 0.08 / height, SIMULATED, color=_ORANGE, ha="right", **bold)
-    said = "line: median; dark band: 10-90 % of the cases; light band: all cases; dotted: prescribed doses"
-    figure.text(left, 1 - 0.3 / height, said, color=_GREY, fontsize=8.5, va="top")
+    legend = "line: median; dark band: 10-90 % of the cases; light band: all cases; dotted: prescribed doses"
+    figure.text(left, 1 - 0.3 / height, legend, color=_GREY, fontsize=8.5, va="top")
 
 
 def _draw(axes: Axes, fan: Fan, prescription_gy: Sequence[float]) -> None:

@@ -201,8 +201,8 @@ class AgainstClinicalDocument(_Document):
         if not self.compared:
             return f"No value of a plan could be judged: of {self.not_judged}, too few cases tell the model's spread."
         count = f"{len(self.findings)} of {self.compared} values"
-        said = f"{count} are worse than predicted by more than the model's own spread"
-        return f"{said}; {left}." if self.not_judged else f"{said}."
+        sentence = f"{count} are worse than predicted by more than the model's own spread"
+        return f"{sentence}; {left}." if self.not_judged else f"{sentence}."
 
 
 DOCUMENTS: dict[str, type[BaseModel]] = {

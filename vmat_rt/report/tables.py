@@ -129,7 +129,7 @@ def build_goal_tables(document: ReportDocument) -> list[GoalTable]:
 
 def _build_goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: Sequence[str], above: str) -> GoalRow:
     goal = goals[0]
-    stated = _describe_goal(goal.metric_stated, goal.comparison, goal.limit_stated, goal.unit_stated)
+    as_stated = _describe_goal(goal.metric_stated, goal.comparison, goal.limit_stated, goal.unit_stated)
     evaluated = _describe_goal(goal.metric_evaluated, goal.comparison, goal.limit_evaluated, goal.unit_evaluated)
     verdicts = [
         Verdict(label, _format_goal_value(result), result.status, SYMBOLS[result.status])
@@ -137,8 +137,8 @@ def _build_goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: 
     ]
     return GoalRow(
         structure="" if goal.structure == above else goal.structure,
-        stated=stated,
-        evaluated="" if evaluated == stated else evaluated,
+        stated=as_stated,
+        evaluated="" if evaluated == as_stated else evaluated,
         verdicts=tuple(verdicts),
         reason=goal.reason,
         note=goal.note,
@@ -162,32 +162,36 @@ def build_dvh_tables(
     targets: list[DvhRow] = []
     organs: list[DvhRow] = []
     for structure in structures:
-        found: dict[str, StructureMetrics] = {
+        by_source: dict[str, StructureMetrics] = {
             dose.label: entry
             for dose in order_doses(document)
             for entry in dose.structures
             if entry.roi_name == structure.roi_name
         }
-        if found:
+        if by_source:
             target = structure.name in document.prescription.dose_gy
             label = structure.name or structure.roi_name
-            row = _build_dvh_row(label, colours[structure.roi_name], found, TARGET_COLUMNS if target else ORGAN_COLUMNS)
+            row = _build_dvh_row(
+                label, colours[structure.roi_name], by_source, TARGET_COLUMNS if target else ORGAN_COLUMNS
+            )
             (targets if target else organs).append(row)
     tables = (DvhTable("Targets", TARGET_COLUMNS, tuple(targets)), DvhTable("Others", ORGAN_COLUMNS, tuple(organs)))
     return [table for table in tables if table.rows]
 
 
-def _build_dvh_row(label: str, colour: str, found: Mapping[str, StructureMetrics], columns: Sequence[str]) -> DvhRow:
-    first = next(iter(found.values()))
+def _build_dvh_row(
+    label: str, colour: str, by_source: Mapping[str, StructureMetrics], columns: Sequence[str]
+) -> DvhRow:
+    first = next(iter(by_source.values()))
     digits = {"HI": 3}
     return DvhRow(
         label=label,
         colour=colour,
         volume_cc=format_volume(first.volume_cc),
-        note=_explain_without_metrics({name: entry.reason for name, entry in found.items()}),
+        note=_explain_without_metrics({name: entry.reason for name, entry in by_source.items()}),
         lines=tuple(
             (name, tuple(format_number(entry.metrics.get(m), digits.get(m, 1)) for m in columns))
-            for name, entry in found.items()
+            for name, entry in by_source.items()
         ),
     )
 

@@ -260,8 +260,8 @@ def test_regression_a_patient_is_the_same_everywhere() -> None:
 def test_a_processor_without_wide_vectors_makes_the_same_patient() -> None:
     """numpy without AVX and FMA stands in for another machine."""
     program = (
-        "from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient\n"
-        f"print(anatomy_sha256(simulate_patient({SEED}, {SINGLE}).case))\n"
+        "from vmat_rt.phantom.anatomy.patient import hash_anatomy, simulate_patient\n"
+        f"print(hash_anatomy(simulate_patient({SEED}, {SINGLE}).case))\n"
     )
     features = "AVX512F AVX512CD AVX512_SKX AVX2 FMA3"
     environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": features}

@@ -170,14 +170,14 @@ def compute_dvhs(
     highest = max(given.values(), default=None)
     isodoses: dict[float, float] = {}
     dvhs: dict[str, Dvh] = {}
-    for place, structure in enumerate(structures):
+    for index, structure in enumerate(structures):
         level = given.get(structure.name or "", given.get(structure.roi_name, highest))
         if level is not None and any(m.kind == "conformity" for m in wanted) and level not in isodoses:
             isodoses[level] = compute_isodose_volume_cc(dose, level)
         dvh = _compute_one(structure, dose, wanted, level, accuracy or Accuracy())
         key = structure.roi_name
         if key in dvhs:
-            key = f"{key} (ROI {structure.number if structure.number is not None else place})"
+            key = f"{key} (ROI {structure.number if structure.number is not None else index})"
         dvhs[key] = replace(dvh, prescription_gy=level, isodose_cc=isodoses.get(level) if level else None)
     return dvhs
 

@@ -147,10 +147,10 @@ def _compute_changes(before: DoseVolumeCurve, after: DoseVolumeCurve, request: M
     """Largest change of a dose metric, Gy, and of a volume metric or index, percent."""
     change_gy, change_percent = abs(after.mean_gy - before.mean_gy), 0.0
     for metric in request.metrics:
-        asked = replace(metric, unit="Gy") if metric.is_dose else replace(metric, unit="%")
+        absolute = replace(metric, unit="Gy") if metric.is_dose else replace(metric, unit="%")
         # The volume of the prescription isodose does not depend on the step; the structure's own stands for it.
-        old = read_metric(asked, before, request.prescription_gy, before.volume_cc).value
-        new = read_metric(asked, after, request.prescription_gy, after.volume_cc).value
+        old = read_metric(absolute, before, request.prescription_gy, before.volume_cc).value
+        new = read_metric(absolute, after, request.prescription_gy, after.volume_cc).value
         if old is None or new is None:
             continue
         if metric.is_dose:

@@ -104,21 +104,21 @@ def _make_boxes(fraction: FloatArray, blocks: tuple[int, ...]) -> FloatArray:
     """Boxes (n, 7): centre and size along (z, y, x) in cells, and volume in cells."""
     full = fraction >= 1 - _LEAST_FRACTION
     single = fraction > _LEAST_FRACTION
-    found = []
+    boxes = []
     for block in blocks:
         cut = tuple(slice(0, n // block * block) for n in fraction.shape)
         whole = full[cut]
         for axis in range(3):
             whole = _find_full_blocks(whole, axis, block)
-        place = np.argwhere(whole)
-        large = np.full((len(place), 7), block, np.float32)
-        large[:, 0:3] = place * block + (block - 1) / 2
+        corner = np.argwhere(whole)
+        large = np.full((len(corner), 7), block, np.float32)
+        large[:, 0:3] = corner * block + (block - 1) / 2
         large[:, 6] = block**3
-        found.append(large)
+        boxes.append(large)
         rest = ~whole.repeat(block, axis=0).repeat(block, axis=1).repeat(block, axis=2)
         full[cut] &= rest
         single[cut] &= rest
-    return np.concatenate([*found, _make_edge_boxes(fraction, np.flatnonzero(single))])
+    return np.concatenate([*boxes, _make_edge_boxes(fraction, np.flatnonzero(single))])
 
 
 def _find_full_blocks(full: NDArray[np.bool_], axis: int, block: int) -> NDArray[np.bool_]:

@@ -75,7 +75,7 @@ def _keep_full_precision(torch: Any) -> Iterator[None]:
 
 
 def _upload(
-    search: Search, dose_fraction: float, local: bool, max_gamma: float, place: torch.device
+    search: Search, dose_fraction: float, local: bool, max_gamma: float, device: torch.device
 ) -> tuple[NDArray[np.bool_], _State]:
     import torch
 
@@ -90,18 +90,18 @@ def _upload(
     corners = [i * field.stride_z + j * field.stride_y + k for i in (0, 1) for j in (0, 1) for k in (0, 1)]
 
     def send(array: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(place)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
     state = _State(
         dose=send(field.dose),
         low=send(field.low),
         high=send(field.high),
-        corners=torch.tensor(corners, device=place),
+        corners=torch.tensor(corners, device=device),
         base=send(bases.sum(axis=0)[reachable]),
         phase=send(phases[reachable]),
         point_dose=send(dose),
         weight=send(weight),
-        best=torch.full((len(dose),), max_gamma**2, device=place),
+        best=torch.full((len(dose),), max_gamma**2, device=device),
     )
     return reachable, state
 

@@ -104,7 +104,7 @@ class GammaResult:
         return self.summary.reason
 
     def as_dict(self, regions: Mapping[str, GammaSummary] | None = None) -> dict[str, Any]:
-        """For JSON; regions come from region_pass_rates."""
+        """For JSON; regions come from compute_region_pass_rates."""
         return {
             **self.summary.as_dict(),
             "regions": {name: summary.as_dict() for name, summary in (regions or {}).items()},
@@ -210,8 +210,8 @@ def _report_negative_doses(reference: Volume, evaluation: Volume) -> tuple[Probl
 
 def _report_points_outside(reference: Grid, evaluation: Grid, index: NDArray[np.int64]) -> tuple[Problem, ...]:
     inside = [
-        (place >= evaluation.origin_mm[axis] - 1e-3) & (place <= evaluation.last_mm[axis] + 1e-3)
-        for axis, place in enumerate(reference.axis_mm(axis) for axis in range(3))
+        (centres >= evaluation.origin_mm[axis] - 1e-3) & (centres <= evaluation.last_mm[axis] + 1e-3)
+        for axis, centres in enumerate(reference.axis_mm(axis) for axis in range(3))
     ]
     covered = inside[0][:, None, None] & inside[1][:, None] & inside[2]
     outside = index.size - int(np.count_nonzero(covered.ravel()[index]))

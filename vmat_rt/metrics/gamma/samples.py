@@ -183,9 +183,9 @@ def _prepare_field(dose: Floats, axes: list[Axis], aligned: bool) -> Field:
 
 
 def _prepare_axis(reference: Grid, evaluation: Grid, axis: int) -> Axis:
-    place = (reference.axis_mm(axis) - evaluation.origin_mm[axis]) / evaluation.spacing_mm[axis]
-    cell = np.floor(place + SNAP).astype(np.int64)
-    phase = np.where(place - cell < SNAP, 0.0, place - cell)
+    position = (reference.axis_mm(axis) - evaluation.origin_mm[axis]) / evaluation.spacing_mm[axis]
+    cell = np.floor(position + SNAP).astype(np.int64)
+    phase = np.where(position - cell < SNAP, 0.0, position - cell)
     return Axis(cell, phase, np.ones(len(cell), np.bool_))
 
 

@@ -61,11 +61,12 @@ class Comparison:
         return {
             "baseline": self.baseline,
             "models": {
-                model: {"metrics": {metric: summary.as_dict() for metric, summary in found.items()}}
-                for model, found in self.summaries.items()
+                model: {"metrics": {metric: summary.as_dict() for metric, summary in by_metric.items()}}
+                for model, by_metric in self.summaries.items()
             },
             "tests": {
-                model: {metric: test.as_dict() for metric, test in found.items()} for model, found in self.tests.items()
+                model: {metric: test.as_dict() for metric, test in by_metric.items()}
+                for model, by_metric in self.tests.items()
             },
             "notes": list(self.notes),
         }
@@ -102,8 +103,8 @@ def compare_rows(rows: Iterable[ResultRow]) -> Comparison:
     """Compare the models of these rows; the first one met is the baseline. Errors as in compare_results."""
     table = _tabulate(rows)
     models = tuple(table)
-    metrics = tuple(dict.fromkeys(metric for found in table.values() for metric in found))
-    summaries = {model: {m: summarize(values) for m, values in found.items()} for model, found in table.items()}
+    metrics = tuple(dict.fromkeys(metric for by_metric in table.values() for metric in by_metric))
+    summaries = {model: {m: summarize(values) for m, values in by_metric.items()} for model, by_metric in table.items()}
     tests = {model: _test_against(table[models[0]], table[model]) for model in models[1:]}
     return Comparison(models, metrics, summaries, tests, _write_notes(table, tests))
 
@@ -149,12 +150,12 @@ def _choose_judged(metrics: Sequence[str]) -> Sequence[str]:
 
 def _write_notes(table: Table, tests: dict[str, dict[str, PairedTest]]) -> tuple[str, ...]:
     notes = []
-    if any(POOLED in found for found in table.values()):
+    if any(POOLED in by_metric for by_metric in table.values()):
         notes.append(
             f"{POOLED} is here the mean over patients of their own means, which pairs need; aggregate.json and the "
             "challenge pool all entries, in which patients with more structures count more"
         )
-    if any(1 < len(_collect_cases(found)) < FEW_CASES for found in table.values()):
+    if any(1 < len(_collect_cases(by_metric)) < FEW_CASES for by_metric in table.values()):
         notes.append(NARROW)
     if len(table) == 1:
         notes.append("one model alone is described, not tested")
@@ -174,8 +175,8 @@ def _write_notes(table: Table, tests: dict[str, dict[str, PairedTest]]) -> tuple
     return tuple(notes)
 
 
-def _collect_cases(found: dict[str, Any]) -> set[str]:
-    return {case for values in found.values() for _, case in values}
+def _collect_cases(by_metric: dict[str, Any]) -> set[str]:
+    return {case for values in by_metric.values() for _, case in values}
 
 
 def _format_summary(summary: Summary) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def average_cases(values: Values) -> dict[str, float]:
     for (_, case), value in sorted(values.items()):
         if _is_number(value):
             by_case[case].append(value)
-    return {case: float(np.mean(found)) for case, found in by_case.items()}
+    return {case: float(np.mean(of_case)) for case, of_case in by_case.items()}
 
 
 def _is_number(value: float | None) -> TypeGuard[float]:
@@ -101,7 +101,7 @@ def compute_seed_sd(values: Values) -> float | None:
     shared = set.intersection(*map(set, by_seed.values())) if by_seed else set()
     if len(by_seed) < 2 or not shared:
         return None
-    return float(np.std([np.mean([found[case] for case in shared]) for found in by_seed.values()], ddof=1))
+    return float(np.std([np.mean([of_seed[case] for case in shared]) for of_seed in by_seed.values()], ddof=1))
 
 
 def bootstrap_ci95(observations: Sequence[float], seed: int = BOOTSTRAP_SEED) -> tuple[float, float] | None:
@@ -192,10 +192,10 @@ def _compute_rank_biserial(changed: Doubles) -> float | None:
 
 def correct_by_holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down correction, in the given order; None stays None and does not count."""
-    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     highest = 0.0
-    for rank, (p, place) in enumerate(known):
+    for rank, (p, index) in enumerate(known):
         highest = max(highest, min(1.0, (len(known) - rank) * p))
-        corrected[place] = highest
+        corrected[index] = highest
     return corrected

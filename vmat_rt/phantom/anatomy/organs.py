@@ -115,8 +115,8 @@ def scale_to(volume_cc: float, shape: Callable[[float], FloatArray]) -> FloatArr
     """shape(scale), the scale chosen in three steps so that it holds volume_cc."""
     scale = 1.0
     for _ in range(3):
-        found = count_cc(shape(scale) < 0)
-        scale = round(scale * math.pow(volume_cc / max(found, 0.5), 1 / 3), DECIMALS)
+        volume_cc_now = count_cc(shape(scale) < 0)
+        scale = round(scale * math.pow(volume_cc / max(volume_cc_now, 0.5), 1 / 3), DECIMALS)
     return shape(scale)
 
 
@@ -190,8 +190,8 @@ def _build_rectum(p: Points, sizes: Sizes, near: _Neighbours) -> FloatArray:
     scale = 1.0
     for _ in range(6):
         push = (low + high) / 2
-        found = count_cc(made(push, scale) < 0)
-        scale = round(scale * math.pow(sizes.rectum_cc / max(found, 1.0), 0.5), DECIMALS)
+        volume_cc = count_cc(made(push, scale) < 0)
+        scale = round(scale * math.pow(sizes.rectum_cc / max(volume_cc, 1.0), 0.5), DECIMALS)
         field = made(push, scale)
         too_far = count_cc((field < 0) & (near.target < 0)) > sizes.overlap_cc
         low, high = (low, push) if too_far else (push, high)

@@ -86,10 +86,10 @@ def _find_near(p: Points, start: Knot, end: Knot) -> tuple[slice, slice, slice] 
     lines = (p.z[:, middle[1], middle[2]], p.y[middle[0], :, middle[2]], p.x[middle[0], middle[1], :])
     box = []
     for line, a, b in zip(lines, start[:3], end[:3], strict=True):
-        found = np.flatnonzero((line > f32(min(a, b) - reach)) & (line < f32(max(a, b) + reach)))
-        if found.size == 0:
+        near = np.flatnonzero((line > f32(min(a, b) - reach)) & (line < f32(max(a, b) + reach)))
+        if near.size == 0:
             return None
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
+        box.append(slice(int(near[0]), int(near[-1]) + 1))
     return (box[0], box[1], box[2])
 
 

@@ -65,8 +65,8 @@ class Sizes:
 
 def draw_traits(seed: int, index: int) -> Traits:
     """Traits of patient `index` of the population `seed`; without drawing an image."""
-    block, place = divmod(index, BLOCK)
-    slot = Draws(seed, block, MIX).permutation(BLOCK)[place]
+    block, position = divmod(index, BLOCK)
+    slot = Draws(seed, block, MIX).permutation(BLOCK)[position]
     spacer_slot = _SPACER_SINGLE if block % 2 else _SPACER
     prosthesis = slot == _PROSTHESIS
     side: Literal["L", "R"] = "L" if Draws(seed, index, METAL).chance(0.5) else "R"

@@ -44,9 +44,9 @@ class Bixels:
 
 def find_open_bixels(fan: Fan, target_mm: Floats, bixel_mm: float, margin_mm: float) -> Bixels:
     """Bixels that points (n, 3) (z, y, x) of a target project into, or whose centre lies within margin_mm of one."""
-    found = [_find_near_projection(seen, bixel_mm, margin_mm) for seen in _project(fan, target_mm)]
-    counts = [len(each) for each in found]
-    row, column = np.concatenate(found).T
+    opened = [_find_near_projection(seen, bixel_mm, margin_mm) for seen in _project(fan, target_mm)]
+    counts = [len(each) for each in opened]
+    row, column = np.concatenate(opened).T
     return Bixels(row, column, np.concatenate([[0], np.cumsum(counts)]))
 
 

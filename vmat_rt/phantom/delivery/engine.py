@@ -108,8 +108,8 @@ class DoseEngine:
     def bixel_centres_mm(self, beam: int) -> NDArray[np.float64]:
         """(v, u) of one beam's bixels in the isocentre plane, in the order of bixel_map."""
         index = self._bixels.of_beam(beam)[2]
-        place = np.stack([self._bixels.row[index], self._bixels.column[index]], axis=1)
-        return np.asarray(self.settings.bixel_mm * place, np.float64)
+        position = np.stack([self._bixels.row[index], self._bixels.column[index]], axis=1)
+        return np.asarray(self.settings.bixel_mm * position, np.float64)
 
     def influence(self, points_mm: NDArray[np.floating]) -> Influence:
         """The linear map from weights to dose at points (n, 3) as (z, y, x) mm, in the frame of the density."""
@@ -162,8 +162,8 @@ class DoseEngine:
         s = np.arange(self._beams.fan.depth_start_mm[2], -self._beams.fan.depth_start_mm[2], 1.0)
         z, y, x = self._beams.fan.isocentre_mm
         line = np.stack([np.full_like(s, z), y + s * cosine, x - s * sine], axis=1)
-        place = grid.index_of(line).T
-        met = map_coordinates(self._density.array, place, order=1, mode="constant") > SURFACE_DENSITY
+        position = grid.index_of(line).T
+        met = map_coordinates(self._density.array, position, order=1, mode="constant") > SURFACE_DENSITY
         return self.machine.sad_mm + float(s[np.argmax(met)]) if met.any() else self.machine.sad_mm
 
 

@@ -64,9 +64,9 @@ def compute_delta_shares(machine: Machine) -> NDArray[np.float64]:
 
 def interpolate_kernels(machine: Machine, lattice: Lattice, ssd_mm: float) -> BixelKernels:
     """Kernels for one source-to-surface distance, linear between the machine's tables."""
-    place = float(np.interp(ssd_mm, machine.ssd_mm, np.arange(len(machine.ssd_mm))))
-    low = min(int(place), len(machine.ssd_mm) - 2)
-    share = place - low
+    position = float(np.interp(ssd_mm, machine.ssd_mm, np.arange(len(machine.ssd_mm))))
+    low = min(int(position), len(machine.ssd_mm) - 2)
+    share = position - low
     first, second = (_read_table(machine, lattice, index) for index in (low, low + 1))
     return BixelKernels(
         near=(1 - share) * first.near + share * second.near, rest=(1 - share) * first.rest + share * second.rest

@@ -53,14 +53,14 @@ class PlanMeasures:
 
         Raises ConfigError where a number is missing that every plan has.
         """
-        found = {}
+        known = {}
         for field in fields(cls):
             value = numbers.get(prefix + field.name)
             if isinstance(value, int | float):
-                found[field.name] = float(value)
+                known[field.name] = float(value)
             elif field.default is MISSING:
                 raise ConfigError(f"the record of a simulated plan has no number {prefix + field.name}")
-        return cls(**found)
+        return cls(**known)
 
 
 _METRICS: dict[str, tuple[str, str]] = {
@@ -100,12 +100,12 @@ def measure(case: Case, dose: Volume) -> PlanMeasures:
 def _list_structures(case: Case) -> list[Structure]:
     """Those that are measured, each under its TG-263 name, and what PTV_5600 has outside PTV_7000."""
     wanted = {name for name, _ in _METRICS.values()}
-    found = [Structure(name, name, s.shape) for name, s in case.structures.items() if name in wanted]
+    structures = [Structure(name, name, s.shape) for name, s in case.structures.items() if name in wanted]
     if LOW in case.structures:
         grid = case.ct.grid
         low, high = (structure_fraction(case.structures[name], grid) for name in (LOW, HIGH))
-        found.append(Structure(LOW_SHELL, None, Volume(grid, np.maximum(low - high, 0.0))))
-    return found
+        structures.append(Structure(LOW_SHELL, None, Volume(grid, np.maximum(low - high, 0.0))))
+    return structures
 
 
 def compute_conformity(case: Case, dose: Volume) -> float:
@@ -184,8 +184,8 @@ def tabulate_acceptance(measures: Sequence[PlanMeasures]) -> tuple[AcceptanceRow
 
 
 def _make_row(bound: Bound, scope: str, measures: Sequence[PlanMeasures]) -> AcceptanceRow | None:
-    found = [getattr(each, bound.measure) for each in measures]
-    values = np.array([value for value in found if value is not None])
+    numbers = [getattr(each, bound.measure) for each in measures]
+    values = np.array([value for value in numbers if value is not None])
     if not len(values):
         return None
     median = float(np.median(values))

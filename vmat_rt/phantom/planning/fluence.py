@@ -65,8 +65,8 @@ def _index_fields(engine: DoseEngine) -> NDArray[np.int64]:
     first = np.concatenate(places).min(axis=0)
     rows, columns = np.concatenate(places).max(axis=0) - first + 1
     fields = np.full((len(places), rows, columns), -1, np.int64)
-    for beam, place in enumerate(places):
-        row, column = (place - first).T
+    for beam, position in enumerate(places):
+        row, column = (position - first).T
         fields[beam, row, column] = engine.bixel_map(beam)[2]
     return fields
 

@@ -18,10 +18,10 @@ _WATCHED: Final = ("mae_gy", "mae_target_gy", "gamma_global_percent", "gamma_tar
 
 def tabulate_recurring(model: Model) -> Table | None:
     """Cases that two or more seeds were evaluated on, worst first, and whether they are hard for every seed."""
-    found = model.values.get("mae_gy", {})
-    ranks = _rank_cases(found)
+    errors = model.values.get("mae_gy", {})
+    ranks = _rank_cases(errors)
     by_case: dict[str, list[tuple[str, float]]] = {}
-    for (seed, case), value in sorted(found.items(), key=lambda item: order_seeds(item[0][0])):
+    for (seed, case), value in sorted(errors.items(), key=lambda item: order_seeds(item[0][0])):
         if value is not None:
             by_case.setdefault(case, []).append((seed, value))
     repeated = {case: own for case, own in by_case.items() if len(own) > 1}
@@ -47,7 +47,7 @@ def _rank_cases(values: dict[tuple[str, str], float | None]) -> dict[tuple[str, 
     ranks: dict[tuple[str, str], str] = {}
     for seed in {seed for seed, _ in values}:
         own = sorted(((v, case) for (of, case), v in values.items() if of == seed and v is not None), reverse=True)
-        ranks |= {(seed, case): f"{place}/{len(own)}" for place, (_, case) in enumerate(own, start=1)}
+        ranks |= {(seed, case): f"{rank}/{len(own)}" for rank, (_, case) in enumerate(own, start=1)}
     return ranks
 
 
@@ -115,11 +115,11 @@ def tabulate_failures(pooled: Pooled) -> Table | None:
 
 def tabulate_clinical(pooled: Pooled) -> Table | None:
     """Plans that are worse than predicted, ranked; None where no evaluation asked."""
-    asked = [evaluation for evaluation in pooled.evaluations if evaluation.clinical is not None]
-    if not asked:
+    with_clinical = [evaluation for evaluation in pooled.evaluations if evaluation.clinical is not None]
+    if not with_clinical:
         return None
     rows: list[Row] = []
-    for evaluation in asked:
+    for evaluation in with_clinical:
         document = evaluation.clinical
         assert document is not None
         for f in document.findings[:_MOST_ROWS]:
@@ -127,9 +127,9 @@ def tabulate_clinical(pooled: Pooled) -> Table | None:
             numbers = (format_number(value, f.unit) for value in (f.clinical, f.predicted, f.excess))
             rows.append((str(f.rank), f.case, f.structure, f"{f.metric}, {f.unit}", model, *numbers, f"{f.z:.1f}"))
     header = ("Rank", "Case", "Structure", "Metric", "Model", "Clinical", "Predicted", "Worse by", "z")
-    thresholds = ", ".join(f"{e.clinical.threshold_z:g}" for e in asked if e.clinical is not None)
+    thresholds = ", ".join(f"{e.clinical.threshold_z:g}" for e in with_clinical if e.clinical is not None)
     caption = f"Clinical plans worse than predicted by more than the model's own spread (z above {thresholds})."
-    total = sum(len(evaluation.clinical.findings) for evaluation in asked if evaluation.clinical is not None)
+    total = sum(len(evaluation.clinical.findings) for evaluation in with_clinical if evaluation.clinical is not None)
     if total > len(rows):
         caption += f" The {len(rows)} worst of {total} are shown; against_clinical.csv lists all."
     return Table(caption, header, tuple(rows), names=5)

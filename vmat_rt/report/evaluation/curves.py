@@ -29,27 +29,27 @@ _MOST_IN_A_ROW: Final = 4
 
 def draw_training_curves(runs: Sequence[RunRecord], style: Style) -> Drawing | None:
     """Colour by recipe, line style by seed. None where no run has noted an epoch."""
-    told = sorted((run for run in runs if run.history), key=lambda run: (run.name, order_seeds(run.seed)))
-    panels = [name for name in _PANELS if any(name in row for run in told for row in run.history)]
+    with_history = sorted((run for run in runs if run.history), key=lambda run: (run.name, order_seeds(run.seed)))
+    panels = [name for name in _PANELS if any(name in row for run in with_history for row in run.history)]
     if not panels:
         return None
     columns = len(panels) if len(panels) <= _MOST_IN_A_ROW else _COLUMNS
     rows = math.ceil(len(panels) / columns)
     figure = make_figure(2.9 * rows + 0.8)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    labels = label_recipes(told)
+    labels = label_recipes(with_history)
     names = list(dict.fromkeys(labels))
-    seeds = sorted({run.seed for run in told}, key=order_seeds)
+    seeds = sorted({run.seed for run in with_history}, key=order_seeds)
     handles = []
-    for run, label in zip(told, labels, strict=True):
+    for run, label in zip(with_history, labels, strict=True):
         look = _Look(PALETTE[names.index(label) % len(PALETTE)], DASHES[seeds.index(run.seed) % len(DASHES)])
-        said = f"{label}, seed {run.seed}"
-        drawn = [_draw_line(panel, run, name, said, look) for panel, name in zip(axes, panels, strict=False)]
+        name_of_run = f"{label}, seed {run.seed}"
+        drawn = [_draw_line(panel, run, name, name_of_run, look) for panel, name in zip(axes, panels, strict=False)]
         handles.append(drawn[0])
     for panel, name in zip(axes, panels, strict=False):
         title, unit = _TITLES.get(name, (f"Validation {describe_quantity(name).label}", describe_quantity(name).axis))
         dress(panel, title, "epoch", unit)
-        if name in _LOGARITHMIC and all(row.get(name, 1) > 0 for run in told for row in run.history):
+        if name in _LOGARITHMIC and all(row.get(name, 1) > 0 for run in with_history for row in run.history):
             panel.set_yscale("log")
     for panel in axes[len(panels) :]:
         panel.set_axis_off()

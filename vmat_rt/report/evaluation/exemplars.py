@@ -76,12 +76,12 @@ class Exemplar:
 
 def choose(model: Model) -> tuple[Choice, ...]:
     """Best, median and worst of all its predictions by MAE in the body; fewer where there are fewer than three."""
-    found = sorted((value, *pair) for pair, value in model.values.get("mae_gy", {}).items() if value is not None)
-    places: dict[int, Rank] = {0: "best"} if found else {}
-    places.setdefault(len(found) - 1, "worst")
-    places.setdefault(len(found) // 2, "median")
-    ordered = sorted(place for place in places if 0 <= place < len(found))
-    return tuple(Choice(places[at], model.name, found[at][1], found[at][2], found[at][0]) for at in ordered)
+    errors = sorted((value, *pair) for pair, value in model.values.get("mae_gy", {}).items() if value is not None)
+    places: dict[int, Rank] = {0: "best"} if errors else {}
+    places.setdefault(len(errors) - 1, "worst")
+    places.setdefault(len(errors) // 2, "median")
+    ordered = sorted(rank for rank in places if 0 <= rank < len(errors))
+    return tuple(Choice(places[at], model.name, errors[at][1], errors[at][2], errors[at][0]) for at in ordered)
 
 
 def draw_dose_pictures(exemplar: Exemplar, style: Style) -> Drawing:
@@ -104,13 +104,13 @@ def draw_dose_pictures(exemplar: Exemplar, style: Style) -> Drawing:
     top = height - _HEAD_INCHES
     for plane, (mine, theirs), down in zip(planes, pictures, heights, strict=True):
         for column, (picture, wash) in enumerate(((mine, washes[0]), (theirs, washes[0]), (mine - theirs, washes[1]))):
-            place = (
+            rectangle = (
                 _place_column_inches(column, across) / _WIDTH_INCHES,
                 (top - down) / height,
                 across / _WIDTH_INCHES,
                 down / height,
             )
-            _draw_view(figure.add_axes(place), plane, picture, wash, colours)
+            _draw_view(figure.add_axes(rectangle), plane, picture, wash, colours)
         top -= down + _GAP_INCHES
     _draw_heads_and_bars(figure, across, washes)
     _name_outlines(figure, planes, case, colours)
@@ -152,9 +152,9 @@ def _name_outlines(figure: Figure, planes: Sequence[Plane], case: Case, colours:
     cut = [name for name in colours if any(plane.outlines.get(name) for plane in planes)]
     lines = [Line2D([], [], color=colours[name], linewidth=2, label=known.get(name) or name) for name in cut]
     if lines:
-        place = (0.0, 0.3 / float(figure.get_size_inches()[1]))
+        anchor = (0.0, 0.3 / float(figure.get_size_inches()[1]))
         figure.legend(
-            handles=lines, loc="lower left", bbox_to_anchor=place, ncols=_NAMES_IN_A_ROW, frameon=False,
+            handles=lines, loc="lower left", bbox_to_anchor=anchor, ncols=_NAMES_IN_A_ROW, frameon=False,
             labelcolor=_TEXT, fontsize=7.5, handlelength=1.4, columnspacing=1.4, labelspacing=0.2, borderaxespad=0.4,
         )  # fmt: skip
 
@@ -169,18 +169,18 @@ def draw_gamma_map(exemplar: Exemplar, style: Style) -> Drawing:
     """Gamma 3 % / 3 mm of the predicted dose on three planes, where most points fail."""
     from matplotlib import rc_context
 
-    found = gamma(exemplar.reference, exemplar.predicted)
+    result = gamma(exemplar.reference, exemplar.predicted)
     with rc_context({"font.size": 8, "axes.titlesize": 9}):
         figure = make_figure(3.5)
-        draw_gamma(figure, figure.subplots(1, len(VIEWS)), found)
-    return finish(figure, f"gamma_{exemplar.choice.rank}", _write_gamma_caption(exemplar.choice, found), style)
+        draw_gamma(figure, figure.subplots(1, len(VIEWS)), result)
+    return finish(figure, f"gamma_{exemplar.choice.rank}", _write_gamma_caption(exemplar.choice, result), style)
 
 
-def _write_gamma_caption(choice: Choice, found: GammaResult) -> str:
-    if found.pass_rate_percent is None:
-        return f"{choice.title}. Gamma {found.criteria.label}: not evaluable, {found.reason}."
-    passed = f"{found.pass_rate_percent:.1f} % of {found.points_evaluated} points pass"
-    return f"{choice.title}. Gamma {found.criteria.label}: {passed} (all points of the dose grid, body and beyond)."
+def _write_gamma_caption(choice: Choice, result: GammaResult) -> str:
+    if result.pass_rate_percent is None:
+        return f"{choice.title}. Gamma {result.criteria.label}: not evaluable, {result.reason}."
+    passed = f"{result.pass_rate_percent:.1f} % of {result.points_evaluated} points pass"
+    return f"{choice.title}. Gamma {result.criteria.label}: {passed} (all points of the dose grid, body and beyond)."
 
 
 def draw_dvh_figure(exemplars: Sequence[Exemplar], style: Style) -> Drawing:

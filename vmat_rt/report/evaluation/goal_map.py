@@ -65,7 +65,9 @@ def build_goal_map(model: Model) -> GoalMap | None:
     sets = list(dict.fromkeys(name for name, _ in verdicts))
     ordered = dict(sorted(verdicts.items(), key=lambda item: sets.index(item[0][0])))
     return GoalMap(
-        model.name, tuple(sorted({pair for found in verdicts.values() for pair in found}, key=_order_by_seed)), ordered
+        model.name,
+        tuple(sorted({pair for of_goal in verdicts.values() for pair in of_goal}, key=_order_by_seed)),
+        ordered,
     )
 
 
@@ -80,13 +82,13 @@ def describe_goal(goal: GoalOutcome) -> str:
     return f"{goal.structure} {goal.metric} {_COMPARISONS[goal.comparison]} {limit} {goal.unit}"
 
 
-def draw_goal_map(found: GoalMap, name: str, style: Style) -> Drawing:
+def draw_goal_map(goals: GoalMap, name: str, style: Style) -> Drawing:
     """Goals down, cases across, seed by seed. Symbols tell what colours tell."""
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
     kinds = list(VERDICTS)
     codes = np.array(
-        [[kinds.index(of.get(pair, "not judged")) for pair in found.pairs] for of in found.verdicts.values()]
+        [[kinds.index(of.get(pair, "not judged")) for pair in goals.pairs] for of in goals.verdicts.values()]
     )
     rows, columns = codes.shape
     named = columns <= _MOST_NAMED
@@ -94,8 +96,8 @@ def draw_goal_map(found: GoalMap, name: str, style: Style) -> Drawing:
     axes = figure.subplots()
     colours = ListedColormap([VERDICTS[kind][0] for kind in kinds])
     axes.imshow(codes, cmap=colours, norm=BoundaryNorm(np.arange(len(kinds) + 1) - 0.5, len(kinds)), aspect="auto")
-    axes.set_yticks(range(rows), [text for _, text in found.verdicts], fontsize=7.5)
-    cases = [case for _, case in found.pairs]
+    axes.set_yticks(range(rows), [text for _, text in goals.verdicts], fontsize=7.5)
+    cases = [case for _, case in goals.pairs]
     axes.set_xticks(range(columns) if named else [], cases if named else [], rotation=90, fontsize=7)
     _draw_grid(axes, rows, columns)
     if columns <= _MOST_MARKED:
@@ -103,11 +105,11 @@ def draw_goal_map(found: GoalMap, name: str, style: Style) -> Drawing:
             symbol = VERDICTS[kinds[codes[row, column]]][1]
             colour = "white" if kinds[codes[row, column]] in {"agree fail", "false pass"} else INK
             axes.text(column, row, symbol, ha="center", va="center", fontsize=7, color=colour)
-    _divide(axes, found)
+    _divide(axes, goals)
     _draw_key(figure, kinds)
     what = "case" if named else f"{columns} predictions, in the order of their keys"
     axes.set_xlabel(what, fontsize=8.5, color=INK)
-    caption = f"{found.model}: goals (by goal set, on the right) in {columns} predictions (by seed, on top)."
+    caption = f"{goals.model}: goals (by goal set, on the right) in {columns} predictions (by seed, on top)."
     return finish(figure, name, caption, style)
 
 
@@ -120,10 +122,10 @@ def _draw_grid(axes: Axes, rows: int, columns: int) -> None:
         spine.set_visible(False)
 
 
-def _divide(axes: Axes, found: GoalMap) -> None:
+def _divide(axes: Axes, goals: GoalMap) -> None:
     """Lines between goal sets and between seeds, with their names at the edges."""
-    sets = [name for name, _ in found.verdicts]
-    seeds = [seed for seed, _ in found.pairs]
+    sets = [name for name, _ in goals.verdicts]
+    seeds = [seed for seed, _ in goals.pairs]
     for name in dict.fromkeys(sets):
         first, count = sets.index(name), sets.count(name)
         axes.axhline(first - 0.5, color=SOFT, linewidth=1)

@@ -70,11 +70,11 @@ HEADLINE: Final = (
 def describe_quantity(metric: str) -> Quantity:
     """Of a metric's name, with its structure behind the label. An unknown one goes by its own name and suffix."""
     name, _, structure = metric.partition(":")
-    found = _QUANTITIES.get(name)
-    if found is None:
+    known = _QUANTITIES.get(name)
+    if known is None:
         unit = "Gy" if name.endswith("_gy") else "%" if name.endswith("_percent") else ""
-        found = Quantity(name.replace("_", " "), unit)
-    return replace(found, label=f"{found.label}, {structure}") if structure else found
+        known = Quantity(name.replace("_", " "), unit)
+    return replace(known, label=f"{known.label}, {structure}") if structure else known
 
 
 def sort_metrics(metrics: Iterable[str], wanted: tuple[str, ...]) -> list[str]:

@@ -28,19 +28,19 @@ class Tile:
 
 def write_evaluation_report(material: Material, folder: Path) -> list[Path]:
     """Write report.html and figures/*.png, *.pdf into an existing folder; returns their paths."""
-    found = write_sections(material)
+    sections = write_sections(material)
     figures = folder / FIGURES
     figures.mkdir(exist_ok=True)
     paths = [folder / PAGE]
-    for drawing in (drawing for section in found for drawing in section.drawings):
+    for drawing in (drawing for section in sections for drawing in section.drawings):
         for suffix, content in (("png", drawing.png), ("pdf", drawing.pdf)):
             paths.append(figures / f"{drawing.name}.{suffix}")
             paths[-1].write_bytes(content)
-    paths[0].write_text(render(material, found), encoding="utf-8")
+    paths[0].write_text(render(material, sections), encoding="utf-8")
     return paths
 
 
-def render(material: Material, found: Sequence[Section]) -> str:
+def render(material: Material, sections: Sequence[Section]) -> str:
     """The HTML. Every text is escaped."""
     pooled = material.pooled
     notes = [note for evaluation in pooled.evaluations for note in evaluation.aggregate.notes]
@@ -51,7 +51,7 @@ def render(material: Material, found: Sequence[Section]) -> str:
         cohorts=list({e.aggregate.cohort.name: e.aggregate.cohort for e in pooled.evaluations}.values()),
         tiles=_build_tiles(material.focus),
         focus=material.focus.name,
-        sections=found,
+        sections=sections,
         notes=list(dict.fromkeys([*notes, *pooled.notes])),
         figures=FIGURES,
     )

@@ -43,7 +43,7 @@ class Model:
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """Every (seed, case) that was evaluated."""
-        return sorted({pair for found in self.values.values() for pair in found})
+        return sorted({pair for of_metric in self.values.values() for pair in of_metric})
 
     def by_case(self, metric: str) -> dict[str, float]:
         """Seed averages, for the cases that have a value."""
@@ -53,11 +53,11 @@ class Model:
         """Mean over the cases of each seed ("" for none); OpenKBP's DVH score pools the entries of all patients."""
         if metric == POOLED and self._scored():
             return self._scored()
-        found: dict[str, list[float]] = defaultdict(list)
+        of_seed: dict[str, list[float]] = defaultdict(list)
         for (seed, _), value in self.values.get(metric, {}).items():
             if value is not None:
-                found[seed].append(value)
-        return {seed: float(np.mean(values)) for seed, values in sorted(found.items())}
+                of_seed[seed].append(value)
+        return {seed: float(np.mean(values)) for seed, values in sorted(of_seed.items())}
 
     def _scored(self) -> dict[str, float]:
         entries: dict[str, list[float]] = defaultdict(list)
@@ -90,9 +90,9 @@ class Pooled:
         return [
             ResultRow(model.name, seed, case, metric, value)
             for model in self.models
-            for metric, found in model.values.items()
+            for metric, of_metric in model.values.items()
             if metric in wanted
-            for (seed, case), value in found.items()
+            for (seed, case), value in of_metric.items()
         ]
 
     def focus(self, name: str | None = None) -> Model:
@@ -175,8 +175,8 @@ def summarize_spread(values: Values) -> tuple[float, float] | None:
     for (_, case), value in values.items():
         if value is not None:
             by_case[case].append(value)
-    repeated = [found for found in by_case.values() if len(found) > 1]
+    repeated = [of_case for of_case in by_case.values() if len(of_case) > 1]
     if not repeated or len(by_case) < 2:
         return None
-    within = float(np.sqrt(np.mean([np.var(found, ddof=1) for found in repeated])))
-    return float(np.std([np.mean(found) for found in by_case.values()], ddof=1)), within
+    within = float(np.sqrt(np.mean([np.var(of_case, ddof=1) for of_case in repeated])))
+    return float(np.std([np.mean(of_case) for of_case in by_case.values()], ddof=1)), within

@@ -32,12 +32,12 @@ def tabulate_models(pooled: Pooled, bundles: Mapping[str, Bundle]) -> Table:
     """One row per subject."""
     rows: list[Row] = []
     for model in pooled.models:
-        for place, (seed, subject) in enumerate(sorted(model.subjects.items(), key=lambda item: order_seeds(item[0]))):
+        for index, (seed, subject) in enumerate(sorted(model.subjects.items(), key=lambda item: order_seeds(item[0]))):
             bundle = bundles.get(subject.sha256)
             cases = str(len({case for of, case in model.pairs if of == seed}))
             hardware = bundle.manifest.training.hardware if bundle is not None else ABSENT
             role = "baseline" if subject.role == "baseline" else subject.kind
-            row = ("" if place else model.name, seed or ABSENT, role, subject.version, subject.trained_on, hardware)
+            row = ("" if index else model.name, seed or ABSENT, role, subject.version, subject.trained_on, hardware)
             rows.append((*row, subject.sha256[:_HASH_LETTERS], cases))
     header = ("Model", "Seed", "Kind", "Version", "Trained on", "Trained with", "SHA-256", "Cases evaluated")
     return Table("Models. SHA-256: of the bundle's identity, its beginning.", header, tuple(rows), names=7)
@@ -102,12 +102,12 @@ def tabulate_environment(runs: Sequence[RunRecord]) -> Table | None:
 
 def list_limitations(pooled: Pooled, bundles: Mapping[str, Bundle]) -> dict[str, list[str]]:
     """By model: what its card and the evaluation say against its numbers."""
-    found: dict[str, list[str]] = {}
+    limitations: dict[str, list[str]] = {}
     for model in pooled.models:
-        said: list[str] = []
+        limits: list[str] = []
         for _, subject in sorted(model.subjects.items()):
             bundle = bundles.get(subject.sha256)
-            said += bundle.manifest.limits if bundle is not None else ()
-            said += [note[:1].upper() + note[1:].rstrip(".") + "." for note in subject.notes]
-        found[model.name] = list(dict.fromkeys(said))
-    return found
+            limits += bundle.manifest.limits if bundle is not None else ()
+            limits += [note[:1].upper() + note[1:].rstrip(".") + "." for note in subject.notes]
+        limitations[model.name] = list(dict.fromkeys(limits))
+    return limitations

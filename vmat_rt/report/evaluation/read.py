@@ -37,15 +37,15 @@ class Evaluation:
 
 def read_evaluations(folders: Sequence[Path]) -> tuple[Evaluation, ...]:
     """In the order given. Raises InputError with the problems of all of them."""
-    found: list[Evaluation] = []
+    evaluations: list[Evaluation] = []
     problems: list[Problem] = []
     for folder in folders:
         try:
-            found.append(read_evaluation(folder))
+            evaluations.append(read_evaluation(folder))
         except InputError as error:
             problems += error.problems
     raise_errors(problems)
-    return tuple(found)
+    return tuple(evaluations)
 
 
 def read_evaluation(folder: Path) -> Evaluation:

@@ -42,8 +42,8 @@ def label_recipes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
         of_name = variants.setdefault(run.name, [])
         if run.recipe not in of_name:
             of_name.append(run.recipe)
-        place = of_name.index(run.recipe)
-        labels.append(f"{run.name} ({place + 1})" if place else run.name)
+        number = of_name.index(run.recipe)
+        labels.append(f"{run.name} ({number + 1})" if number else run.name)
     return tuple(labels)
 
 

@@ -69,8 +69,8 @@ class Material:
         cohorts = {e.aggregate.cohort.name: e.aggregate.cohort.simulated for e in self.pooled.evaluations}
         if all(cohorts.values()):
             return "SIMULATED patients and doses"
-        said = [name for name, simulated in cohorts.items() if simulated]
-        return f"SIMULATED in part: cohort {', '.join(said)}" if said else ""
+        names = [name for name, simulated in cohorts.items() if simulated]
+        return f"SIMULATED in part: cohort {', '.join(names)}" if names else ""
 
 
 @dataclass(frozen=True)
@@ -166,12 +166,12 @@ def _write_cases(material: Material) -> Section:
 
 
 def _write_goals(material: Material) -> Section:
-    maps = [found for model in material.pooled.models if (found := build_goal_map(model)) is not None]
+    maps = [goals for model in material.pooled.models if (goals := build_goal_map(model)) is not None]
     if not maps:
         absent = "No planning goal was evaluated: the protocol has none, or the evaluation's cases/ are not there."
         return Section("goals", "Goal compliance", absent=(absent,))
     drawings = tuple(
-        draw_goal_map(found, f"goals_{number}", material.style) for number, found in enumerate(maps, start=1)
+        draw_goal_map(goals, f"goals_{number}", material.style) for number, goals in enumerate(maps, start=1)
     )
     lead = (
         "A false pass is the error that matters: the prediction meets a goal that the reference dose misses. "
@@ -237,7 +237,7 @@ def _write_provenance(material: Material) -> Section:
 
 
 def _write_limitations(material: Material) -> Section:
-    items = {name: said for name, said in list_limitations(material.pooled, material.bundles).items() if said}
+    items = {name: limits for name, limits in list_limitations(material.pooled, material.bundles).items() if limits}
     unknown = [
         model.name
         for model in material.pooled.models
@@ -263,8 +263,8 @@ def _write_definitions(material: Material) -> Section:
 
 
 def _show(name: str, title: str, drawings: Iterable[Drawing | None], absent: str) -> Section:
-    found = _drop_absent(*drawings)
-    return Section(name, title, "", found, absent=() if found else (absent,))
+    shown = _drop_absent(*drawings)
+    return Section(name, title, "", shown, absent=() if shown else (absent,))
 
 
 def _drop_absent(*things: Thing | None) -> tuple[Thing, ...]:

@@ -57,16 +57,16 @@ def draw_box_plots(pooled: Pooled, style: Style) -> Drawing | None:
 
 def _draw_boxes(panel: Axes, models: Sequence[Model], metric: str, style: Style) -> None:
     shown = [(model.name, values) for model in models if (values := list(model.by_case(metric).values()))]
-    for place, (name, values) in enumerate(shown):
+    for position, (name, values) in enumerate(shown):
         colour = style.looks[name].colour
         panel.boxplot(
-            [values], positions=[place], widths=0.55, showfliers=False, patch_artist=True,
+            [values], positions=[position], widths=0.55, showfliers=False, patch_artist=True,
             boxprops={"facecolor": f"{colour}33", "edgecolor": colour},
             medianprops={"color": INK, "linewidth": 1.6},
             whiskerprops={"color": colour}, capprops={"color": colour},
         )  # fmt: skip
         # The same scatter every time: places follow the order of the values.
-        places = place + 0.18 * np.sin(2.4 * np.arange(len(values)))
+        places = position + 0.18 * np.sin(2.4 * np.arange(len(values)))
         panel.scatter(places, values, s=13, color=colour, marker=style.looks[name].marker, alpha=0.8, zorder=3)
     what = describe_quantity(metric)
     dress(panel, what.label, "", what.unit or "no unit")
@@ -91,7 +91,7 @@ def draw_case_strip(pooled: Pooled, metric: str, style: Style) -> Drawing | None
     shown = [model for model in pooled.models if model.by_case(metric)]
     for number, model in enumerate(shown):
         offset = (number - (len(shown) - 1) / 2) * min(0.22, 0.7 / len(shown))
-        _draw_dots(axes, model, metric, {case: place + offset for place, case in enumerate(cases)}, style)
+        _draw_dots(axes, model, metric, {case: position + offset for position, case in enumerate(cases)}, style)
     dress(axes, f"{what.label} by case", "", what.axis)
     axes.set_xlim(-0.7, len(cases) - 0.3)
     _name_cases(axes, cases)
@@ -102,11 +102,11 @@ def draw_case_strip(pooled: Pooled, metric: str, style: Style) -> Drawing | None
 
 def _draw_dots(axes: Axes, model: Model, metric: str, places: dict[str, float], style: Style) -> None:
     look = style.looks[model.name]
-    found = [(case, v) for (_, case), v in sorted(model.values[metric].items()) if v is not None]
+    dots = [(case, v) for (_, case), v in sorted(model.values[metric].items()) if v is not None]
     for case in model.by_case(metric):
-        own = [value for of, value in found if of == case]
+        own = [value for of, value in dots if of == case]
         axes.plot([places[case]] * 2, [min(own), max(own)], color=look.colour, linewidth=1, alpha=0.7)
-    x, y = [places[case] for case, _ in found], [value for _, value in found]
+    x, y = [places[case] for case, _ in dots], [value for _, value in dots]
     axes.scatter(x, y, s=15, color=look.colour, marker=look.marker, zorder=3)
 
 
@@ -135,12 +135,12 @@ def draw_gamma_bars(pooled: Pooled, focus: Model, style: Style) -> Drawing | Non
 
 
 def _draw_bars_by_model(axes: Axes, models: Sequence[Model], style: Style) -> None:
-    for place, model in enumerate(models):
+    for position, model in enumerate(models):
         for side, metric in enumerate(_GAMMA):
             values = list(model.by_case(metric).values())
             if values:
                 spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-                _draw_bar(axes, place, side, float(np.mean(values)), style.looks[model.name].colour, spread)
+                _draw_bar(axes, position, side, float(np.mean(values)), style.looks[model.name].colour, spread)
     dress(axes, "By model", "", "points with γ ≤ 1, %")
     names = [model.name for model in models]
     axes.set_xticks(
@@ -150,19 +150,19 @@ def _draw_bars_by_model(axes: Axes, models: Sequence[Model], style: Style) -> No
 
 
 def _draw_bars_by_case(axes: Axes, model: Model, style: Style) -> None:
-    found = [model.by_case(metric) for metric in _GAMMA]
-    cases = sorted(found[0] | found[1], key=lambda case: (found[1].get(case, found[0].get(case, 0.0)), case))
-    for place, case in enumerate(cases):
-        for side, values in enumerate(found):
+    rates = [model.by_case(metric) for metric in _GAMMA]
+    cases = sorted(rates[0] | rates[1], key=lambda case: (rates[1].get(case, rates[0].get(case, 0.0)), case))
+    for position, case in enumerate(cases):
+        for side, values in enumerate(rates):
             if case in values:
-                _draw_bar(axes, place, side, values[case], style.looks[model.name].colour, None)
+                _draw_bar(axes, position, side, values[case], style.looks[model.name].colour, None)
     dress(axes, f"By case: {model.name}", "", "points with γ ≤ 1, %")
     _name_cases(axes, cases)
     _dress_percent_axis(axes)
 
 
-def _draw_bar(axes: Axes, place: int, side: int, height: float, colour: str, spread: float | None) -> None:
-    x = place + (-0.2 if side == 0 else 0.2)
+def _draw_bar(axes: Axes, position: int, side: int, height: float, colour: str, spread: float | None) -> None:
+    x = position + (-0.2 if side == 0 else 0.2)
     fill = colour if side == 0 else "white"
     axes.bar(x, height, 0.36, facecolor=fill, edgecolor=colour, hatch="" if side == 0 else "////", linewidth=1)
     if spread is not None:

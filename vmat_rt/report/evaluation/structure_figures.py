@@ -55,11 +55,11 @@ def draw_dvh_points(model: Model, style: Style) -> Drawing | None:
 
 
 def _draw_scatter(axes: Axes, points: dict[str, list[tuple[float, float]]]) -> None:
-    for number, (name, found) in enumerate(points.items()):
-        x, y = zip(*found, strict=True)
+    for number, (name, pairs) in enumerate(points.items()):
+        x, y = zip(*pairs, strict=True)
         colour, marker = PALETTE[number % len(PALETTE)], "osD^vPX*"[number % 8]
         axes.scatter(x, y, s=16, color=colour, marker=marker, alpha=0.75, label=name, linewidths=0)
-    every = [value for found in points.values() for pair in found for value in pair]
+    every = [value for pairs in points.values() for pair in pairs for value in pair]
     if every:
         margin = 0.05 * (max(every) - min(every)) + 0.5
         ends = min(every) - margin, max(every) + margin

@@ -38,10 +38,10 @@ def tabulate_seeds(pooled: Pooled) -> Table:
     for metric in sort_metrics(pooled.metrics, HEADLINE):
         shown = [model for model in pooled.models if model.by_case(metric)]
         best = _find_best(shown, metric)
-        for place, model in enumerate(shown):
+        for index, model in enumerate(shown):
             if model is best and len(shown) > 1:
                 strong.add(len(rows))
-            rows.append(("" if place else describe_quantity(metric).axis, model.name, *_format_numbers(model, metric)))
+            rows.append(("" if index else describe_quantity(metric).axis, model.name, *_format_numbers(model, metric)))
     header = (
         "Metric", "Model", "Mean ± SD over seeds", "Range over seeds", "SD over cases",
         "95 % CI of the cases' mean", "Seeds", "Cases", "Without a value",
@@ -56,14 +56,14 @@ def tabulate_seeds(pooled: Pooled) -> Table:
 
 def _format_numbers(model: Model, metric: str) -> Row:
     what, by_seed = describe_quantity(metric), list(model.by_seed(metric).values())
-    found = summarize(model.values[metric])
+    summary = summarize(model.values[metric])
     mean = what.text(float(np.mean(by_seed)))
     several = len(by_seed) > 1
     over = f"{mean} ± {what.spread(float(np.std(by_seed, ddof=1)))}" if several else mean
     extent = f"{what.text(min(by_seed))} to {what.text(max(by_seed))}" if several else ABSENT
-    interval = _format_interval(found.ci95, what) if metric != POOLED else ABSENT
+    interval = _format_interval(summary.ci95, what) if metric != POOLED else ABSENT
     seeds = str(len(model.seeds)) if model.seeds else ABSENT
-    return over, extent, what.spread(found.sd), interval, seeds, str(found.n_cases), str(found.missing)
+    return over, extent, what.spread(summary.sd), interval, seeds, str(summary.n_cases), str(summary.missing)
 
 
 def _find_best(models: Sequence[Model], metric: str) -> Model | None:
@@ -86,10 +86,10 @@ def tabulate_structures(pooled: Pooled) -> Table | None:
     structures = list(dict.fromkeys(m.partition(":")[2] for m in sort_metrics(pooled.metrics, names)))
     rows = []
     for structure in structures:
-        for place, model in enumerate(pooled.models):
+        for index, model in enumerate(pooled.models):
             cells = [_format_mean_sd(model, f"{name}:{structure}") for name in names]
             counts = [len(model.by_case(f"{name}:{structure}")) for name in names]
-            rows.append(("" if place else structure, model.name, *cells, str(max(counts))))
+            rows.append(("" if index else structure, model.name, *cells, str(max(counts))))
     header = ("Structure", "Model", *(f"{describe_quantity(name).label}, Gy" for name in names), "Cases")
     caption = "Predicted − reference, mean ± SD over cases (of their seed means)."
     return Table(caption, header, tuple(rows), names=2) if rows else None
@@ -114,10 +114,10 @@ def tabulate_comparison(comparison: Comparison) -> Table:
     rows: list[Row] = []
     flagged = set()
     for model, tests in comparison.tests.items():
-        for place, (metric, test) in enumerate(tests.items()):
+        for index, (metric, test) in enumerate(tests.items()):
             if test.significant:
                 flagged.add(len(rows))
-            rows.append(("" if place else f"{model} − {comparison.baseline}", *_format_test(metric, test)))
+            rows.append(("" if index else f"{model} − {comparison.baseline}", *_format_test(metric, test)))
     header = (
         "Models", "Metric", "Direction", "Mean difference", "95 % CI", "Pairs", "p", "p, Holm", "Rank-biserial",
         "Cohen d_z", "> 2 seed SD",
@@ -169,17 +169,17 @@ def tabulate_goals(maps: Iterable[GoalMap]) -> Table:
     rows: list[Row] = []
     flagged = set()
     agreed = 0
-    for found in maps:
+    for goals in maps:
         named = False
-        for goal_set, text in found.verdicts:
-            counts = found.counts((goal_set, text))
+        for goal_set, text in goals.verdicts:
+            counts = goals.counts((goal_set, text))
             if not counts["false pass"] + counts["false fail"] + counts["not judged"]:
                 agreed += 1
                 continue
             if counts["false pass"]:
                 flagged.add(len(rows))
             cells = [str(counts[kind]) for kind in VERDICTS]
-            rows.append(("" if named else found.model, goal_set.replace("_", " "), text, *cells))
+            rows.append(("" if named else goals.model, goal_set.replace("_", " "), text, *cells))
             named = True
     header = ("Model", "Goal set", "Goal", "Both met", "Both missed", "False pass", "False fail", "Not judged")
     caption = (
