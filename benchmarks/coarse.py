@@ -26,17 +26,17 @@ from vmat_rt.nn.coarse import body_average, refined_gy
 from vmat_rt.nn.scene import INSIDE
 
 
-def plain(case: Case, true: Volume) -> FloatArray:
+def resample_plain(case: Case, true: Volume) -> FloatArray:
     averages = resample(true, true.grid.coarsened(2), 0.0)
     return resample(averages, true.grid, 0.0, "cubic").array * (structure_fraction(case.body, true.grid) >= INSIDE)
 
 
-def ours(case: Case, true: Volume) -> FloatArray:
+def resample_ours(case: Case, true: Volume) -> FloatArray:
     averages = body_average(true, case, true.grid.coarsened(2))
     return refined_gy(averages, 1.0, case, true.grid, 2)
 
 
-def compared(case: Case, true: Volume, dose: Volume) -> tuple[float, float, float]:
+def compare(case: Case, true: Volume, dose: Volume) -> tuple[float, float, float]:
     error = compute_dose_error(true, dose, structure_fraction(case.body, true.grid))
     assert error is not None
     targets = {name: case.structures[name] for name in case.targets()}
@@ -60,8 +60,8 @@ def main() -> None:
         case = cohort.read(key)
         assert case.reference_dose is not None
         true = Volume(case.ct.grid, resample(case.reference_dose, case.ct.grid, 0.0, "cubic").array)
-        for name, way in (("plain", plain), ("ours", ours)):
-            rows[name].append(compared(case, true, Volume(true.grid, way(case, true))))
+        for name, way in (("plain", resample_plain), ("ours", resample_ours)):
+            rows[name].append(compare(case, true, Volume(true.grid, way(case, true))))
     print(f"{cohort.settings.name}, {len(keys)} {options.split} cases")
     for name, found in rows.items():
         error, gap, peak = np.mean(found, axis=0)

@@ -28,7 +28,7 @@ from vmat_rt.protocol import load_protocol
 Row = dict[str, list[float]]
 
 
-def fewer(case: Case, organs: tuple[str, ...]) -> Iterator[tuple[str, Case]]:
+def remove_organs(case: Case, organs: tuple[str, ...]) -> Iterator[tuple[str, Case]]:
     """The case as it is, without each of its organs, without any."""
 
     def without(gone: tuple[str, ...]) -> Case:
@@ -68,7 +68,7 @@ def main() -> None:
         rows: dict[str, Row] = {}
         for key in options.cases:
             whole = cohort.read(key)
-            for name, case in fewer(whole, organs):
+            for name, case in remove_organs(whole, organs):
                 add(rows.setdefault(name, {}), case, whole, predictor)
         print(model)
         for name, row in rows.items():

@@ -73,7 +73,7 @@ def build_study(folder: Path) -> None:
     export_case(large, folder)
 
 
-def measured(command: list[str], **environment: str) -> Run:
+def measure(command: list[str], **environment: str) -> Run:
     """Run a command to its end, with these variables added. Raises CalledProcessError when it fails."""
     probe = (
         "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode; "
@@ -101,10 +101,10 @@ def main() -> None:
             build_study(study)
         vmat_rt = str(Path(sys.executable).parent / "vmat-rt")
         predict = [vmat_rt, "predict", str(study), "--out", str(Path(scratch) / "out")]
-        first = measured(predict, NUMBA_CACHE_DIR=str(Path(scratch) / "kernels"))
-        ours = [measured(predict) for _ in range(options.repeat)]
-        peer = [measured([sys.executable, "-c", RT_UTILS, str(study)]) for _ in range(options.repeat)]
-        help_runs = [measured([vmat_rt, "--help"]) for _ in range(options.repeat)]
+        first = measure(predict, NUMBA_CACHE_DIR=str(Path(scratch) / "kernels"))
+        ours = [measure(predict) for _ in range(options.repeat)]
+        peer = [measure([sys.executable, "-c", RT_UTILS, str(study)]) for _ in range(options.repeat)]
+        help_runs = [measure([vmat_rt, "--help"]) for _ in range(options.repeat)]
     rows = [
         ("vmat-rt predict, first run", first),
         ("vmat-rt predict, whole job", min(ours, key=lambda run: run.seconds)),

@@ -32,7 +32,7 @@ SHARES = (0.0, 0.25, 0.5, 0.65, 1.0)
 WAYS = ("dose", "difference")
 
 
-def network_dose(loaded: LoadedNetwork, material: Material, key: str) -> FloatArray:
+def predict_dose(loaded: LoadedNetwork, material: Material, key: str) -> FloatArray:
     """Relative, on the network's voxels."""
     example = material.examples[key]
     plan = Plan.of(material.network, material.channels)
@@ -64,7 +64,7 @@ def main() -> None:
     for key in material.validation:
         case, prior = material.cohort.read(key), material.examples.prior_gy(key)
         assert prior is not None, "this run has no prior"
-        relative = np.mean([network_dose(network, material, key) for network in networks], axis=0)
+        relative = np.mean([predict_dose(network, material, key) for network in networks], axis=0)
         highest = material.examples[key].encoded().highest_gy
         for way in WAYS:
             kept = prior if way == "difference" else None

@@ -48,7 +48,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 Read = Callable[[str, Shape, Shape], Arrays]
 
 
-def with_dose(case: Case) -> Case:
+def add_dose(case: Case) -> Case:
     """A dose that covers the targets, falls off over centimetres and has the texture of modulated beams."""
     grid = model_grid(RULE, case)
     placed = gridded(case, grid)
@@ -64,7 +64,7 @@ def build(folder: Path, count: int) -> Cohort:
     """The same cases as a cohort, as KEY.npz and as KEY.{ct,structures,dose}.npy."""
     cohort = Cohort.create(folder / "cohort", SETTINGS)
     for index in range(count):
-        case = with_dose(simulate_patient(5, index).case)
+        case = add_dose(simulate_patient(5, index).case)
         key = f"c{index}"
         cohort.add(case, describe(case, Origin(key=key, patient=key, source="simulated")))
         whole = cohort.arrays(key).read()
@@ -75,7 +75,7 @@ def build(folder: Path, count: int) -> Cohort:
     return cohort
 
 
-def readers(folder: Path, cohort: Cohort) -> dict[str, Read]:
+def make_readers(folder: Path, cohort: Cohort) -> dict[str, Read]:
     def box(start: Shape, stop: Shape) -> tuple[slice, ...]:
         return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
 
@@ -138,7 +138,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cohort = build(folder, options.cases)
-        sides, files = readers(folder, cohort), [path for path in folder.rglob("*") if path.is_file()]
+        sides, files = make_readers(folder, cohort), [path for path in folder.rglob("*") if path.is_file()]
         for side, pattern in (("store", "cohort/cases/**/*"), (".npz", "*.npz"), (".npy", "*.npy")):
             size = sum(path.stat().st_size for path in folder.glob(pattern) if path.is_file())
             print(f"{side:>12}: {size / 1e6 / options.cases:6.2f} MB a case")

@@ -23,7 +23,7 @@ from vmat_rt.bundle import find_bundle
 from vmat_rt.cohort.store import Cohort
 
 
-def processor_s(work: Callable[[], NDArray[np.float64]]) -> tuple[float, NDArray[np.float64]]:
+def time_processor_s(work: Callable[[], NDArray[np.float64]]) -> tuple[float, NDArray[np.float64]]:
     started = time.process_time()
     found = work()
     return time.process_time() - started, found
@@ -44,9 +44,9 @@ def main() -> None:
     trees.predict(table.matrix[:1])  # compiled
     ours, theirs = [], []
     for _ in range(options.repeat):
-        seconds, one = processor_s(lambda: trees.predict(table.matrix, 2))
+        seconds, one = time_processor_s(lambda: trees.predict(table.matrix, 2))
         ours.append(seconds)
-        seconds, other = processor_s(lambda: np.asarray(booster.predict(table.matrix, num_threads=2)))
+        seconds, other = time_processor_s(lambda: np.asarray(booster.predict(table.matrix, num_threads=2)))
         theirs.append(seconds)
         assert np.array_equal(one, other)
     print(f"{len(table.matrix)} voxels, {booster.num_trees()} trees, the same to the last bit")

@@ -58,12 +58,12 @@ class Scores:
     slowest_s: float
 
 
-def cases(reader: ModuleType, root: Path, split: str) -> Iterator[Case]:
+def read_cases(reader: ModuleType, root: Path, split: str) -> Iterator[Case]:
     for number, path in reader.list_patients(str(root), split):
         yield case_from_openkbp(OpenKbpPatient.from_arrays(reader.read_patient(path)), f"{split} {number}")
 
 
-def scored(reader: ModuleType, scorer: ModuleType, root: Path, predictor: GeometricPredictor) -> Scores:
+def score(reader: ModuleType, scorer: ModuleType, root: Path, predictor: GeometricPredictor) -> Scores:
     """Both scores of the validation patients. Features are computed once more, apart, to time them."""
     results, feature_seconds, predict_seconds = [], [], []
     for number, path in reader.list_patients(str(root), "validation"):
@@ -82,7 +82,7 @@ def scored(reader: ModuleType, scorer: ModuleType, root: Path, predictor: Geomet
     )
 
 
-def manifest(fitted: Fitted, settings: FeatureSettings, plan: FitSettings, training: TrainingSummary) -> Manifest:
+def write_manifest(fitted: Fitted, settings: FeatureSettings, plan: FitSettings, training: TrainingSummary) -> Manifest:
     return Manifest(
         schema_version=1,
         name="head_neck_geometric" if settings.beams else "head_neck_geometric_no_beams",
@@ -99,13 +99,13 @@ def manifest(fitted: Fitted, settings: FeatureSettings, plan: FitSettings, train
     )
 
 
-def peak_gb() -> float:
+def read_peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
-def images(reader: ModuleType, root: Path) -> dict[str, str]:
+def hash_images(reader: ModuleType, root: Path) -> dict[str, str]:
     """Hash of each training patient's CT, by which a cohort's case is known whatever its key."""
-    found = cases(reader, root, "train")
+    found = read_cases(reader, root, "train")
     return {case.key.replace("train ", "pt_"): image_sha256(case.ct) for case in found}
 
 
@@ -121,7 +121,7 @@ def main() -> None:
 
     settings, plan = choose_features(load_protocol(PROTOCOL), not options.no_beams, IMPORTANCE), FitSettings()
     started = time.perf_counter()
-    fitted = fit(cases(reader, options.openkbp, "train"), settings, plan)
+    fitted = fit(read_cases(reader, options.openkbp, "train"), settings, plan)
     fit_s = time.perf_counter() - started
     training = TrainingSummary(
         data=DATA + (", beam geometry given" if settings.beams else ", no beam geometry"),
@@ -131,12 +131,12 @@ def main() -> None:
         hardware=f"{plan.threads} threads of {os.cpu_count()} {platform.machine()} cores, no GPU",
         licence="MIT (github.com/ababier/open-kbp, copyright 2021 Aaron Babier)",
     )
-    described = manifest(fitted, settings, plan, training)
-    files = {TREES: fitted.pack(), **training_cases(images(reader, options.openkbp))}
+    described = write_manifest(fitted, settings, plan, training)
+    files = {TREES: fitted.pack(), **training_cases(hash_images(reader, options.openkbp))}
     with tempfile.TemporaryDirectory() as folder:
         bundle = write_bundle(Path(folder), described, files)
-        scores = scored(reader, scorer, options.openkbp, GeometricPredictor(bundle))
-    figures = {**asdict(scores), "fit_s": fit_s, "trees": fitted.trees, "rows": fitted.rows, "peak_gb": peak_gb()}
+        scores = score(reader, scorer, options.openkbp, GeometricPredictor(bundle))
+    figures = {**asdict(scores), "fit_s": fit_s, "trees": fitted.trees, "rows": fitted.rows, "peak_gb": read_peak_gb()}
     figures = {name: round(float(value), 4) for name, value in figures.items()}
     print(json.dumps(figures, indent=1))
     if options.json:

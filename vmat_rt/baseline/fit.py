@@ -101,9 +101,7 @@ def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettin
     """The trees themselves. The lists are emptied on the way, to hold each row only once."""
     generator = np.random.default_rng(plan.seed)
     for samples in (fitted, held_out) if plan.drop_organs else ():
-        samples[:] = [
-            losing_organs(each, name_organ_columns(settings), plan.drop_organs, generator) for each in samples
-        ]
+        samples[:] = [lose_organs(each, name_organ_columns(settings), plan.drop_organs, generator) for each in samples]
     names = fitted[0].names
     training = _make_dataset(fitted, plan.bins)
     rows = training.construct().num_data()
@@ -131,7 +129,7 @@ def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettin
     return Fitted(names, booster.model_to_string(num_iteration=best), best, rows)
 
 
-def losing_organs(
+def lose_organs(
     samples: Samples, organs: Sequence[tuple[str, ...]], share: float, generator: np.random.Generator
 ) -> Samples:
     """The samples with organs (columns of `name_organ_columns`) taken from this share of the rows, any number alike."""

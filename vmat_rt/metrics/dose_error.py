@@ -55,7 +55,8 @@ def compute_dose_errors(
     """Errors over "body", the parts of it "above 10 %", "above 50 %" and "above 90 %" of the highest reference dose in
     the body, "targets" (their union) and each structure by its name.
 
-    body and structures: masks or fractions in [0, 1] (z, y, x). targets: names of structures. Errors as in compute_dose_error.
+    body and structures: masks or fractions in [0, 1] (z, y, x). targets: names of structures.
+    Errors as in compute_dose_error.
     """
     difference = _subtract(reference, evaluation)
     _require_shape(body, reference)
