@@ -43,7 +43,7 @@ class Tally:
 
 
 @dataclass
-class Table:
+class CodeTable:
     """What every side needed for the doses of one source."""
 
     doses: int = 0
@@ -52,8 +52,8 @@ class Table:
     tallies: dict[str, Tally] = field(default_factory=dict)
 
 
-def measure(doses: Iterable[Volume], others: list[Side]) -> Table:
-    table = Table()
+def measure(doses: Iterable[Volume], others: list[Side]) -> CodeTable:
+    table = CodeTable()
     for dose in doses:
         steps = np.ascontiguousarray(in_steps(dose, 0.01).astype(np.uint16))
         table.doses += 1
@@ -100,7 +100,7 @@ def read_openkbp_doses(folder: Path, count: int) -> Iterator[Volume]:
         yield case.reference_dose
 
 
-def show(title: str, table: Table) -> None:
+def show(title: str, table: CodeTable) -> None:
     ours = table.tallies[OURS]
     bits = 8 * ours.size / table.voxels
     print(f"\n{title}: {table.doses} doses, {table.voxels} voxels that have one")

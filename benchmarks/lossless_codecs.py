@@ -156,12 +156,12 @@ def make_blosc_sides() -> Iterator[Side]:
 def make_jpegls_sides() -> Iterator[Side]:
     import jpeg_ls
 
-    def encoded(picture: Steps) -> bytes:
+    def encode(picture: Steps) -> bytes:
         return bytes(jpeg_ls.encode_array(picture))
 
     return iter(
         make_picture_sides(
-            "JPEG-LS (pyjpegls)", "pyjpegls", encoded, lambda packed: jpeg_ls.decode(np.frombuffer(packed, np.uint8))
+            "JPEG-LS (pyjpegls)", "pyjpegls", encode, lambda packed: jpeg_ls.decode(np.frombuffer(packed, np.uint8))
         )
     )
 
@@ -169,13 +169,15 @@ def make_jpegls_sides() -> Iterator[Side]:
 def make_imagecodecs_sides() -> Iterator[Side]:
     import imagecodecs as ic
 
-    def pictures(name: str, pack: Any, unpack: Any, **settings: Any) -> list[Side]:
+    def make_picture_pair(name: str, pack: Any, unpack: Any, **settings: Any) -> list[Side]:
         return make_picture_sides(f"{name} (imagecodecs)", "imagecodecs", partial(pack, **settings), unpack)
 
     for effort in (7, 9):
-        yield from pictures(f"JPEG XL {effort}", ic.jpegxl_encode, ic.jpegxl_decode, lossless=True, effort=effort)
-    yield from pictures("JPEG 2000", ic.jpeg2k_encode, ic.jpeg2k_decode, level=0, reversible=True)
-    yield pictures("LERC", ic.lerc_encode, ic.lerc_decode, level=0)[0]
+        yield from make_picture_pair(
+            f"JPEG XL {effort}", ic.jpegxl_encode, ic.jpegxl_decode, lossless=True, effort=effort
+        )
+    yield from make_picture_pair("JPEG 2000", ic.jpeg2k_encode, ic.jpeg2k_decode, level=0, reversible=True)
+    yield make_picture_pair("LERC", ic.lerc_encode, ic.lerc_decode, level=0)[0]
     yield make_byte_sides("brotli 11", "imagecodecs", partial(ic.brotli_encode, level=11), ic.brotli_decode)[3]
     yield Side(
         "CCSDS 121, plain",

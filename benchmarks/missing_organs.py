@@ -31,14 +31,14 @@ Row = dict[str, list[float]]
 def remove_organs(case: Case, organs: tuple[str, ...]) -> Iterator[tuple[str, Case]]:
     """The case as it is, without each of its organs, without any."""
 
-    def without(gone: tuple[str, ...]) -> Case:
+    def leave_out(gone: tuple[str, ...]) -> Case:
         return replace(case, structures={name: one for name, one in case.structures.items() if name not in gone})
 
     yield "all organs", case
     for name in organs:
         if name in case.structures:
-            yield f"without {name}", without((name,))
-    yield "without any", without(organs)
+            yield f"without {name}", leave_out((name,))
+    yield "without any", leave_out(organs)
 
 
 def add(row: Row, case: Case, whole: Case, predictor: Predictor) -> None:

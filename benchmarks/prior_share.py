@@ -42,7 +42,7 @@ def predict_dose(loaded: LoadedNetwork, material: Material, key: str) -> FloatAr
     return np.ascontiguousarray(output[0, 0].float().numpy())
 
 
-def scored(material: Material, key: str, case: Case, dose: FloatArray) -> CaseScore:
+def score_dose(material: Material, key: str, case: Case, dose: FloatArray) -> CaseScore:
     score = case_score(case, Volume(case.ct.grid, dose), material.table)
     score.key = key
     if material.cohort.record(key).source == "openkbp":
@@ -70,7 +70,7 @@ def main() -> None:
             kept = prior if way == "difference" else None
             dose = refined_gy(relative, highest, case, case.ct.grid, recipe.coarsen, kept)
             for share in SHARES:
-                scores[way, share].append(scored(material, key, case, dose + np.float32(share) * (prior - dose)))
+                scores[way, share].append(score_dose(material, key, case, dose + np.float32(share) * (prior - dose)))
     for (way, share), own in scores.items():
         print(f"{way:10} {share:4.2f}  " + "  ".join(f"{name} {value:.3f}" for name, value in summarise(own).items()))
 

@@ -76,29 +76,29 @@ def build(folder: Path, count: int) -> Cohort:
 
 
 def make_readers(folder: Path, cohort: Cohort) -> dict[str, Read]:
-    def box(start: Shape, stop: Shape) -> tuple[slice, ...]:
+    def cut_box(start: Shape, stop: Shape) -> tuple[slice, ...]:
         return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
 
-    def ours(key: str, start: Shape, stop: Shape) -> Arrays:
+    def read_ours(key: str, start: Shape, stop: Shape) -> Arrays:
         patch: Patch = cohort.read_patch(key, start, stop)
         return patch.hu, patch.levels, patch.steps
 
-    def npz(key: str, start: Shape, stop: Shape) -> Arrays:
+    def read_npz(key: str, start: Shape, stop: Shape) -> Arrays:
         with np.load(folder / f"{key}.npz") as file:
-            ct, structures, dose = (file[name][(..., *box(start, stop))] for name in ("ct", "structures", "dose"))
+            ct, structures, dose = (file[name][(..., *cut_box(start, stop))] for name in ("ct", "structures", "dose"))
         return ct, structures, dose
 
-    def npy(mode: str | None) -> Read:
+    def make_npy_reader(mode: str | None) -> Read:
         def read(key: str, start: Shape, stop: Shape) -> Arrays:
             ct, structures, dose = (
-                np.array(np.load(folder / f"{key}.{name}.npy", mmap_mode=mode)[(..., *box(start, stop))])
+                np.array(np.load(folder / f"{key}.{name}.npy", mmap_mode=mode)[(..., *cut_box(start, stop))])
                 for name in ("ct", "structures", "dose")
             )
             return ct, structures, dose
 
         return read
 
-    return {"store": ours, ".npz": npz, ".npy": npy(None), ".npy mapped": npy("r")}
+    return {"store": read_ours, ".npz": read_npz, ".npy": make_npy_reader(None), ".npy mapped": make_npy_reader("r")}
 
 
 def drop_from_cache(files: list[Path]) -> None:

@@ -42,8 +42,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = page.file.src_uri
     up = "../" * source.count("/")
 
-    def copied(link: re.Match[str]) -> str:
+    def copy_link(link: re.Match[str]) -> str:
         path = find_outside(source, link[1])
         return link[0] if path is None else f"]({up}{PAGES.get(path, f'files/{path}')})"
 
-    return UPWARDS.sub(copied, markdown)
+    return UPWARDS.sub(copy_link, markdown)

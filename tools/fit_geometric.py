@@ -50,7 +50,7 @@ DVH_METRICS = {
 
 
 @dataclass(frozen=True)
-class CaseScore:
+class GeometricScore:
     """Of one case: mean absolute dose error by region, gaps of D95, absolute differences of DVH metrics; seconds."""
 
     regions_gy: dict[str, float]
@@ -64,7 +64,7 @@ def read_cases(cohort: Cohort, keys: Iterable[str]) -> Iterator[Case]:
         yield cohort.read(key)
 
 
-def scored(case: Case, predictor: GeometricPredictor) -> CaseScore:
+def score_case(case: Case, predictor: GeometricPredictor) -> GeometricScore:
     assert case.reference_dose is not None
     started = time.perf_counter()
     dose = predictor.predict(case, case.ct.grid).dose
@@ -73,7 +73,7 @@ def scored(case: Case, predictor: GeometricPredictor) -> CaseScore:
     fractions = {name: require_voxels(s) for name, s in organs.items()}
     errors = compute_dose_errors(case.reference_dose, dose, require_voxels(case.body), fractions, tuple(case.targets()))
     gaps = compute_d95_gaps_gy({name: case.structures[name] for name in case.targets()}, case.reference_dose, dose)
-    return CaseScore(
+    return GeometricScore(
         {name: error.mae_gy for name, error in errors.items() if error is not None},
         {name: gap for name, gap in gaps.items() if gap is not None},
         compute_dvh_differences(case, dose),
@@ -102,7 +102,7 @@ def compute_dvh_differences(case: Case, dose: Volume) -> dict[str, float]:
     return differences
 
 
-def average(scores: list[CaseScore]) -> dict[str, float]:
+def average(scores: list[GeometricScore]) -> dict[str, float]:
     """Mean over the cases of each region's error, of each |D95 gap| and of each DVH metric's difference."""
     pooled: dict[str, list[float]] = {}
     for score in scores:
@@ -156,7 +156,7 @@ def compute_figures(
     """The averages over each part that is not fitted on, those that have cases."""
     parts: tuple[Part, ...] = ("validation", "test", "outliers")
     scores = {
-        part: [scored(case, predictor) for case in read_cases(cohort, splits.cases(part, seed))] for part in parts
+        part: [score_case(case, predictor) for case in read_cases(cohort, splits.cases(part, seed))] for part in parts
     }
     return {part: average(each) for part, each in scores.items() if each}
 

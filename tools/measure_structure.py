@@ -67,7 +67,7 @@ Numbered = tuple[Path, list[tuple[int, str]]]
 
 
 @dataclass(frozen=True)
-class Run:
+class DuplicateRun:
     """Lines that stand in several places. places: (path, first line, last line) of each, in the files as they are."""
 
     lines: tuple[str, ...]
@@ -165,7 +165,7 @@ def normalise(module: Module) -> list[tuple[int, str]]:
     return [(number, line) for number, line in lines if line and not line.startswith("#") and number not in skipped]
 
 
-def find_duplicate_runs(modules: Iterable[Module], least: int = LEAST_LINES) -> list[Run]:
+def find_duplicate_runs(modules: Iterable[Module], least: int = LEAST_LINES) -> list[DuplicateRun]:
     """Runs of at least so many equal lines in two places or more, none of them part of a longer one; longest first."""
     files = [(module.path, normalise(module)) for module in modules]
     windows: dict[tuple[str, ...], list[tuple[int, int]]] = defaultdict(list)
@@ -180,7 +180,7 @@ def find_duplicate_runs(modules: Iterable[Module], least: int = LEAST_LINES) -> 
                 if len(text) >= least:
                     found[text] |= {one, other}
     runs = [
-        Run(text, tuple(_place(files[n], start, len(text)) for n, start in sorted(places)))
+        DuplicateRun(text, tuple(_place(files[n], start, len(text)) for n, start in sorted(places)))
         for text, places in found.items()
     ]
     return sorted(runs, key=lambda run: (-len(run.lines) * (len(run.places) - 1), run.places))
@@ -217,15 +217,15 @@ def count_tests(files: Iterable[Module]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Structure:
+class HouseMeasures:
     """rows: measure -> its words. floors: folder -> modules in it. runs: outside the tests."""
 
     rows: dict[str, str]
     floors: dict[str, int]
-    runs: list[Run]
+    runs: list[DuplicateRun]
 
 
-def measure(root: Path) -> Structure:
+def measure(root: Path) -> HouseMeasures:
     """The numbers of one checkout."""
     modules, tests = read_modules(root), read_files(root, "tests")
     pairs, levels, names = find_arrows(modules), read_levels(root), {module.name: module for module in modules}
@@ -251,10 +251,10 @@ def measure(root: Path) -> Structure:
     rows["duplicate runs (lines in copies)"] = _count_runs(runs)
     rows["duplicate runs in tests (lines in copies)"] = _count_runs(find_duplicate_runs(tests))
     rows["test functions"], rows["assertions in tests"] = str(test_count), str(asserted)
-    return Structure(rows, dict(floors), runs)
+    return HouseMeasures(rows, dict(floors), runs)
 
 
-def _count_runs(runs: list[Run]) -> str:
+def _count_runs(runs: list[DuplicateRun]) -> str:
     """How many, and the lines of files in them, each counted once, the first occurrence of every run left out."""
     copies = {(path, line) for run in runs for path, first, last in run.places[1:] for line in range(first, last + 1)}
     return f"{len(runs)} ({len(copies)})"

@@ -5,16 +5,16 @@ import pytest
 
 from tests.baseline.patients import SETTINGS, patient, small_grid
 from vmat_rt.baseline.features import compute_features, name_organ_columns
-from vmat_rt.baseline.fit import Samples, lose_organs
+from vmat_rt.baseline.fit import VoxelSamples, lose_organs
 
 ROWS = 30_000
 ORGANS = (("distance_Rectum",), ("distance_Femur_nearer", "distance_Femur_farther"))
 
 
-def _samples() -> Samples:
+def _samples() -> VoxelSamples:
     names = ("distance_high", "distance_Rectum", "distance_Femur_nearer", "distance_Femur_farther")
     row = np.array([1.0, 2.0, 3.0, 4.0], np.float32)
-    return Samples(names, np.tile(row, (ROWS, 1)), np.zeros(ROWS, np.float32))
+    return VoxelSamples(names, np.tile(row, (ROWS, 1)), np.zeros(ROWS, np.float32))
 
 
 def test_a_share_of_the_rows_loses_organs_and_no_target() -> None:

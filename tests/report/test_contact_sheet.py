@@ -13,7 +13,7 @@ from PIL import Image
 from tests.report import synthetic
 from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.grid import Grid
-from vmat_rt.report.contact_sheet import COLUMNS, ROWS, Sheet, Tile, draw_contact_sheets, make_tile
+from vmat_rt.report.contact_sheet import COLUMNS, ROWS, Sheet, SheetTile, draw_contact_sheets, make_tile
 from vmat_rt.report.figures import Wash
 
 CT_GRID = Grid((40, 70, 104), (4.0, 3.0, 3.3), (-66.0, -84.0, -178.0), synthetic.FRAME)
@@ -95,7 +95,7 @@ def test_pages_hold_thirty_tiles(case: Case, count: int, pages: int) -> None:
         assert drawn[1][1] < drawn[0][1] / 1.8
 
 
-def said(tile: Tile, simulated: bool) -> int:
+def said(tile: SheetTile, simulated: bool) -> int:
     head = pixels(next(draw_contact_sheets([tile], sheet(simulated))))[:60]
     return int((np.abs(head - ORANGE).sum(axis=2) < 30).sum())
 

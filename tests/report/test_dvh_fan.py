@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from vmat_rt.report.dvh_fan import Fan, compute_quantiles, draw_dvh_fan
+from vmat_rt.report.dvh_fan import DvhFan, compute_quantiles, draw_dvh_fan
 
 LEVELS = 0.5 * np.arange(161)
 
@@ -19,17 +19,17 @@ def steps(ends_gy: list[float]) -> NDArray[np.float32]:
     return np.array([[100.0 if level <= end else 0.0 for level in LEVELS] for end in ends_gy], np.float32)
 
 
-def ramp_fan(name: str = "Rectum", colour: str = "#0077bb") -> Fan:
+def ramp_fan(name: str = "Rectum", colour: str = "#0077bb") -> DvhFan:
     """101 cases at 0, 1 ... 100 % at every dose."""
     percent = np.repeat(np.arange(101, dtype=np.float32)[:, None], len(LEVELS), axis=1)
-    return Fan(name, colour, LEVELS, percent)
+    return DvhFan(name, colour, LEVELS, percent)
 
 
 def test_bands_are_percentiles_of_the_cases_at_each_dose() -> None:
     curves = compute_quantiles(ramp_fan())
     expected = {"lowest": 0.0, "tenth": 10.0, "median": 50.0, "ninetieth": 90.0, "highest": 100.0}
     assert {name: float(np.unique(curve).item()) for name, curve in curves.items()} == expected
-    of_steps = compute_quantiles(Fan("x", "#000000", LEVELS, steps([float(v) for v in range(10, 71, 6)])))
+    of_steps = compute_quantiles(DvhFan("x", "#000000", LEVELS, steps([float(v) for v in range(10, 71, 6)])))
     assert LEVELS[of_steps["median"] == 100].max() == 40.0
     assert LEVELS[of_steps["lowest"] == 100].max() == 10.0
     assert LEVELS[of_steps["highest"] == 100].max() == 70.0

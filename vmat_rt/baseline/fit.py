@@ -45,7 +45,7 @@ class FitSettings(Strict):
 
 
 @dataclass(frozen=True)
-class Samples:
+class VoxelSamples:
     """Rows drawn from one case: features, and what the trees shall add to the starting dose."""
 
     names: tuple[str, ...]
@@ -67,7 +67,7 @@ class Fitted:
         return lzma.compress(self.text.encode("ascii"), preset=9 | lzma.PRESET_EXTREME)
 
 
-def draw_samples(case: Case, settings: FeatureSettings, count: int, generator: np.random.Generator) -> Samples:
+def draw_samples(case: Case, settings: FeatureSettings, count: int, generator: np.random.Generator) -> VoxelSamples:
     """At most `count` voxels of the case's body, drawn without replacement, on the CT's grid.
 
     Raises ConfigError when the case has no clinical dose.
@@ -78,7 +78,7 @@ def draw_samples(case: Case, settings: FeatureSettings, count: int, generator: n
     dose = resample(case.reference_dose, case.ct.grid, 0.0, "cubic").array[table.body]
     dose /= np.float32(find_highest_target_gy(case))
     rows = np.sort(generator.choice(len(dose), min(count, len(dose)), replace=False))
-    return Samples(table.names, table.matrix[rows], (dose - get_starting_dose(table))[rows])
+    return VoxelSamples(table.names, table.matrix[rows], (dose - get_starting_dose(table))[rows])
 
 
 def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> Fitted:
@@ -87,8 +87,8 @@ def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> 
     cases may be a generator; only the drawn rows stay (4 bytes a feature and row, twice while they are joined).
     """
     generator = np.random.default_rng(plan.seed)
-    fitted: list[Samples] = []
-    held_out: list[Samples] = []
+    fitted: list[VoxelSamples] = []
+    held_out: list[VoxelSamples] = []
     for number, case in enumerate(cases, start=1):
         samples = draw_samples(case, settings, plan.voxels_per_case, generator)
         (fitted if number % plan.held_out else held_out).append(samples)
@@ -97,7 +97,9 @@ def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> 
     return grow(fitted, held_out, settings, plan)
 
 
-def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettings, plan: FitSettings) -> Fitted:
+def grow(
+    fitted: list[VoxelSamples], held_out: list[VoxelSamples], settings: FeatureSettings, plan: FitSettings
+) -> Fitted:
     """The trees themselves. The lists are emptied on the way, to hold each row only once."""
     generator = np.random.default_rng(plan.seed)
     for samples in (fitted, held_out) if plan.drop_organs else ():
@@ -130,8 +132,8 @@ def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettin
 
 
 def lose_organs(
-    samples: Samples, organs: Sequence[tuple[str, ...]], share: float, generator: np.random.Generator
-) -> Samples:
+    samples: VoxelSamples, organs: Sequence[tuple[str, ...]], share: float, generator: np.random.Generator
+) -> VoxelSamples:
     """The samples with organs (columns of `name_organ_columns`) taken from this share of the rows, any number alike."""
     matrix = samples.matrix.copy()
     count = len(matrix)
@@ -145,10 +147,12 @@ def lose_organs(
             matrix[left, nearer] = matrix[left, farther[0]]
             matrix[lost[0] | lost[1], farther[0]] = np.nan
         matrix[np.logical_and.reduce(lost), nearer] = np.nan
-    return Samples(samples.names, matrix, samples.missing)
+    return VoxelSamples(samples.names, matrix, samples.missing)
 
 
-def _make_dataset(samples: list[Samples], bins: int, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+def _make_dataset(
+    samples: list[VoxelSamples], bins: int, reference: lightgbm.Dataset | None = None
+) -> lightgbm.Dataset:
     names = list(samples[0].names)
     matrix = np.concatenate([each.matrix for each in samples])
     missing = np.concatenate([each.missing for each in samples])

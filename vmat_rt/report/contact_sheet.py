@@ -35,7 +35,7 @@ SIMULATED_COLOUR: Final = "#ffb000"
 
 
 @dataclass(frozen=True)
-class Tile:
+class SheetTile:
     """One case's picture. dose: Gy (down, across) on the plane, NaN where there is none, or None without a dose."""
 
     title: str
@@ -54,13 +54,13 @@ class Sheet:
     colours: Mapping[str, str]
 
 
-def make_tile(case: Case, title: str, subtitle: str) -> Tile:
+def make_tile(case: Case, title: str, subtitle: str) -> SheetTile:
     """The slice through the centre of mass of the highest-dose target; of the CT where no target is contoured."""
     plane = make_axial_plane(case, _find_level_mm(case))
     dose = None if case.reference_dose is None else plane.sample(case.reference_dose)
     # Only what is drawn travels between processes.
     outlines = {find_case_name(case, name): curves for name, curves in plane.outlines.items() if curves}
-    return Tile(title, subtitle, replace(plane, outlines=outlines), dose)
+    return SheetTile(title, subtitle, replace(plane, outlines=outlines), dose)
 
 
 def find_case_name(case: Case, roi_name: str) -> str:
@@ -77,7 +77,7 @@ def _find_level_mm(case: Case) -> float:
     return case.ct.grid.centre_mm[0]
 
 
-def draw_contact_sheets(tiles: Sequence[Tile], sheet: Sheet) -> Iterator[bytes]:
+def draw_contact_sheets(tiles: Sequence[SheetTile], sheet: Sheet) -> Iterator[bytes]:
     """PNG pages of up to COLUMNS x ROWS tiles, in order; a last page is only as high as it needs to be."""
     size = COLUMNS * ROWS
     pages = math.ceil(len(tiles) / size)
@@ -85,7 +85,7 @@ def draw_contact_sheets(tiles: Sequence[Tile], sheet: Sheet) -> Iterator[bytes]:
         yield _draw_page(tiles[page * size : (page + 1) * size], sheet, f"page {page + 1} of {pages}")
 
 
-def _draw_page(tiles: Sequence[Tile], sheet: Sheet, page: str) -> bytes:
+def _draw_page(tiles: Sequence[SheetTile], sheet: Sheet, page: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -122,7 +122,7 @@ class _TilePlace:
     height: float
 
 
-def _draw_tile(figure: Figure, tile: Tile, sheet: Sheet, place: _TilePlace) -> None:
+def _draw_tile(figure: Figure, tile: SheetTile, sheet: Sheet, place: _TilePlace) -> None:
     """The picture keeps its proportions within the tile."""
     width, height = _measure_size_inches(figure)
     extent = _measure_extent_mm(tile.plane)
@@ -166,7 +166,7 @@ def _draw_head(figure: Figure, sheet: Sheet, page: str) -> None:
     figure.text(1 - _GAP_INCHES / width, y, page, color=_FAINT, fontsize=9, va="center", ha="right")
 
 
-def _draw_legend(figure: Figure, tiles: Sequence[Tile], sheet: Sheet) -> None:
+def _draw_legend(figure: Figure, tiles: Sequence[SheetTile], sheet: Sheet) -> None:
     """The structures that are to be seen on this page."""
     from matplotlib.lines import Line2D
 

@@ -27,7 +27,7 @@ SIMULATED: Final = "SIMULATED patients and doses"
 
 
 @dataclass(frozen=True)
-class Fan:
+class DvhFan:
     """The curves of one structure: percent (case, level) of its volume that gets at least doses_gy (level,)."""
 
     name: str
@@ -36,14 +36,14 @@ class Fan:
     percent: NDArray[np.float32]
 
 
-def compute_quantiles(fan: Fan) -> Mapping[str, NDArray[np.float64]]:
+def compute_quantiles(fan: DvhFan) -> Mapping[str, NDArray[np.float64]]:
     """Curves (level,) by name: lowest, tenth, median, ninetieth and highest of the cases at each dose."""
     names = {"lowest": 0, "tenth": 10, "median": 50, "ninetieth": 90, "highest": 100}
     curves = np.percentile(fan.percent, list(names.values()), axis=0)
     return dict(zip(names, curves, strict=True))
 
 
-def draw_dvh_fan(fans: Sequence[Fan], prescription_gy: Sequence[float], title: str, simulated: bool) -> bytes:
+def draw_dvh_fan(fans: Sequence[DvhFan], prescription_gy: Sequence[float], title: str, simulated: bool) -> bytes:
     """PNG with one panel per structure; dotted lines stand at the prescribed doses."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ def _draw_head(figure: Figure, title: str, simulated: bool) -> None:
     figure.text(left, 1 - 0.3 / height, legend, color=_GREY, fontsize=8.5, va="top")
 
 
-def _draw(axes: Axes, fan: Fan, prescription_gy: Sequence[float]) -> None:
+def _draw(axes: Axes, fan: DvhFan, prescription_gy: Sequence[float]) -> None:
     curves = compute_quantiles(fan)
     axes.fill_between(fan.doses_gy, curves["lowest"], curves["highest"], color=fan.colour, alpha=0.18, linewidth=0)
     axes.fill_between(fan.doses_gy, curves["tenth"], curves["ninetieth"], color=fan.colour, alpha=0.38, linewidth=0)

@@ -18,7 +18,7 @@ _COMPARISONS: Mapping[str, str] = {"<": "<", "<=": "≤", ">": ">", ">=": "≥"}
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GoalCell:
     """A goal's value on one dose, empty where there is none."""
 
     label: str
@@ -38,7 +38,7 @@ class GoalRow:
     structure: str
     stated: str
     evaluated: str
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[GoalCell, ...]
     reason: str
     note: str
     footnote: int
@@ -81,7 +81,7 @@ class DvhTable:
 
 
 @dataclass(frozen=True)
-class Tile:
+class TargetTile:
     """One number at the top of the page."""
 
     label: str
@@ -132,7 +132,7 @@ def _build_goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: 
     as_stated = _describe_goal(goal.metric_stated, goal.comparison, goal.limit_stated, goal.unit_stated)
     evaluated = _describe_goal(goal.metric_evaluated, goal.comparison, goal.limit_evaluated, goal.unit_evaluated)
     verdicts = [
-        Verdict(label, _format_goal_value(result), result.status, SYMBOLS[result.status])
+        GoalCell(label, _format_goal_value(result), result.status, SYMBOLS[result.status])
         for label, result in zip(labels, goals, strict=True)
     ]
     return GoalRow(
@@ -203,7 +203,7 @@ def _explain_without_metrics(reasons: Mapping[str, str]) -> str:
     return "; ".join(f"{label}: {reason}" for label, reason in reasons.items() if reason)
 
 
-def build_target_tiles(document: ReportDocument) -> list[Tile]:
+def build_target_tiles(document: ReportDocument) -> list[TargetTile]:
     """D95% of each prescribed target, in Gy and in percent of its prescription."""
     tiles = []
     by_name = {entry.name: entry for entry in document.predicted.structures}
@@ -211,5 +211,5 @@ def build_target_tiles(document: ReportDocument) -> list[Tile]:
         entry = by_name.get(name)
         d95 = entry.metrics.get("D95%") if entry is not None else None
         if d95 is not None:
-            tiles.append(Tile(f"{name} D95%", f"{d95:.1f} Gy", f"{100 * d95 / dose_gy:.1f} % of {dose_gy:g} Gy"))
+            tiles.append(TargetTile(f"{name} D95%", f"{d95:.1f} Gy", f"{100 * d95 / dose_gy:.1f} % of {dose_gy:g} Gy"))
     return tiles

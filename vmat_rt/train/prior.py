@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
-from vmat_rt.baseline.fit import FitSettings, Fitted, Samples, draw_samples, grow
+from vmat_rt.baseline.fit import FitSettings, Fitted, VoxelSamples, draw_samples, grow
 from vmat_rt.baseline.scene import FeatureSettings, choose_features
 from vmat_rt.bundle import MANIFEST, Manifest, TrainingSummary, load_bundle, write_bundle
 from vmat_rt.case import FloatArray
@@ -141,11 +141,11 @@ def _fit(
     if (here / name).is_dir():
         return
     log.info("prior: trees %s, on %d cases", name, len(keys))
-    fitted: list[Samples] = []
-    held_out: list[Samples] = []
+    fitted: list[VoxelSamples] = []
+    held_out: list[VoxelSamples] = []
     for number, key in enumerate(keys, start=1):
         with np.load(here / "samples" / f"{key}.npz") as stored:
-            samples = Samples(tuple(str(n) for n in stored["names"]), stored["matrix"], stored["missing"])
+            samples = VoxelSamples(tuple(str(n) for n in stored["names"]), stored["matrix"], stored["missing"])
         (fitted if number % fit.held_out else held_out).append(samples)
     with contextlib.redirect_stdout(sys.stderr):  # where LightGBM tells how it goes; stdout is for results
         trees = grow(fitted, held_out, features, fit)
@@ -202,12 +202,12 @@ def _run(function: Callable[[_Job], None], jobs: Sequence[_Job], what: str) -> N
         pass
 
 
-def _save(place: Path, content: FloatArray | Samples) -> None:
+def _save(place: Path, content: FloatArray | VoxelSamples) -> None:
     """A dose as .npy or samples as .npz, whole or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = place.with_name(f".{place.name}")
     with temporary.open("wb") as handle:
-        if isinstance(content, Samples):
+        if isinstance(content, VoxelSamples):
             names = np.array(content.names)
             np.savez(handle, names=names, matrix=content.matrix, missing=content.missing)
         else:

@@ -14,7 +14,7 @@ import pytest
 from tests.phantom.water import rectangle_dose
 from vmat_rt.case import Volume
 from vmat_rt.grid import Grid
-from vmat_rt.phantom.delivery.kernels import Lattice, compute_delta_shares, interpolate_kernels
+from vmat_rt.phantom.delivery.kernels import KernelLattice, compute_delta_shares, interpolate_kernels
 from vmat_rt.phantom.delivery.machine import load_machine
 
 MACHINE = load_machine()
@@ -54,7 +54,7 @@ def test_percentage_depth_dose_of_6_mv() -> None:
 
 def test_kernels_rebuild_the_table() -> None:
     """Both lattices together give back each component: sums over the plane of share * near + rest."""
-    lattice = Lattice(7.0, 3)
+    lattice = KernelLattice(7.0, 3)
     kernels = interpolate_kernels(MACHINE, lattice, 900.0)
     table = MACHINE.kernels[2]
     count, step = table.shape[1], MACHINE.radius_step_mm
@@ -67,7 +67,7 @@ def test_kernels_rebuild_the_table() -> None:
 
 
 def test_kernels_between_tables() -> None:
-    lattice = Lattice(5.0, 2)
+    lattice = KernelLattice(5.0, 2)
     low, middle, high = (interpolate_kernels(MACHINE, lattice, ssd).near for ssd in (800.0, 825.0, 900.0))
     np.testing.assert_allclose(middle, 0.75 * low + 0.25 * high)
     np.testing.assert_array_equal(

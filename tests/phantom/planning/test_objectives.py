@@ -16,7 +16,7 @@ from vmat_rt.geometry.rays import list_voxel_points
 from vmat_rt.grid import Grid
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
 from vmat_rt.phantom.delivery.machine import load_machine
-from vmat_rt.phantom.planning.fluence import Task, compute_cost_and_gradient, make_neighbour_steps, optimise
+from vmat_rt.phantom.planning.fluence import FluenceTask, compute_cost_and_gradient, make_neighbour_steps, optimise
 from vmat_rt.phantom.planning.objectives import Objectives, Penalty, make_penalty
 from vmat_rt.phantom.planning.points import FINE_ORGANS, NEAR_MM, STEP_MM, choose_plan_points, fit_lattice
 
@@ -121,7 +121,7 @@ class TestFluence:
         assert four @ four == pytest.approx(4 * (one @ one))
 
 
-def wanted(engine: DoseEngine, smoothness: float) -> Task:
+def wanted(engine: DoseEngine, smoothness: float) -> FluenceTask:
     """20 Gy in the target, from both sides; nothing more."""
     points = list_voxel_points(TARGET, ellipsoid(TARGET, (0.0, 7.0, -3.0), (15.0, 12.0, 20.0)).array > 0)
     influence = engine.influence(points)
@@ -129,7 +129,7 @@ def wanted(engine: DoseEngine, smoothness: float) -> Task:
     limit = level * np.where(points[:, 2] > 0, 1.4, 0.4)
     members = np.ones(len(points))
     both = (make_penalty("hot", "above", members, limit, 1e3), make_penalty("cold", "below", members, limit, 1e3))
-    return Task(influence, Objectives(both), make_neighbour_steps(engine, False), smoothness)
+    return FluenceTask(influence, Objectives(both), make_neighbour_steps(engine, False), smoothness)
 
 
 class TestPoints:

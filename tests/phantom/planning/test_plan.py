@@ -110,7 +110,7 @@ class TestRefusal:
         assert not first.accepted
         assert any("more than 77.0 Gy" in reason for reason in first.reasons)
         second = plan_until_accepted(case, careless)
-        assert second.style == careless.firmer()
+        assert second.style == careless.make_firmer()
         assert second.measures.ptv_7000_d003cc_gy < first.measures.ptv_7000_d003cc_gy
 
     def test_an_accepted_plan_stands(self, case: Case, plan: SimulatedPlan) -> None:

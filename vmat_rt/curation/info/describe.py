@@ -25,7 +25,7 @@ from vmat_rt.metrics.grammar import parse_metric
 from vmat_rt.protocol import Protocol, load_protocol
 from vmat_rt.report.colours import assign_colours
 from vmat_rt.report.contact_sheet import Sheet, draw_contact_sheets
-from vmat_rt.report.dvh_fan import Fan, draw_dvh_fan
+from vmat_rt.report.dvh_fan import DvhFan, draw_dvh_fan
 from vmat_rt.report.figures import make_dose_wash
 from vmat_rt.system.processes import WorkerDiedError, in_order, run_tasks
 from vmat_rt.system.publish import published_folder
@@ -212,14 +212,14 @@ def _colours(protocol: Protocol) -> dict[str, str]:
     return assign_colours(structures, protocol)
 
 
-def _fans(info: CohortInfo, colours: Mapping[str, str], highest_gy: float) -> list[Fan]:
+def _fans(info: CohortInfo, colours: Mapping[str, str], highest_gy: float) -> list[DvhFan]:
     fans = []
     for name, colour in colours.items():
         curves = [survey.curves[name] for survey in info.surveys if name in survey.curves]
         if curves:
             shown = min(len(curves[0]), int(np.ceil(highest_gy / CURVE_STEP_GY)) + 2)
             doses = CURVE_STEP_GY * np.arange(shown, dtype=np.float64)
-            fans.append(Fan(name, colour, doses, np.stack(curves)[:, :shown]))
+            fans.append(DvhFan(name, colour, doses, np.stack(curves)[:, :shown]))
     return fans
 
 

@@ -50,14 +50,14 @@ class Detail:
 
 
 @dataclass(frozen=True)
-class Samples:
+class DoseSamples:
     """Doses (n,) Gy and weights (n,) cm^3 of a structure inside the dose grid."""
 
     doses_gy: FloatArray
     weights_cc: FloatArray
 
 
-def sample_cells(fraction: FloatArray, cells: Grid, dose: Volume, detail: Detail) -> Samples:
+def sample_cells(fraction: FloatArray, cells: Grid, dose: Volume, detail: Detail) -> DoseSamples:
     """Trilinear dose, Gy, in the cells of `fraction` (z, y, x), the area fraction of each voxel of `cells`.
 
     Beyond the outermost voxel centres the dose is that of the nearest one, up to the outer face of the dose grid; parts
@@ -81,12 +81,12 @@ def sample_cells(fraction: FloatArray, cells: Grid, dose: Volume, detail: Detail
     inside = doses >= 0
     if not inside.all():
         doses, weights = doses[inside], weights[inside]
-    return Samples(doses, weights * np.float32(cells.voxel_cc))
+    return DoseSamples(doses, weights * np.float32(cells.voxel_cc))
 
 
-def join_samples(pieces: list[Samples]) -> Samples:
+def join_samples(pieces: list[DoseSamples]) -> DoseSamples:
     """Samples of several parts of one structure as one."""
-    return Samples(
+    return DoseSamples(
         np.concatenate([piece.doses_gy for piece in pieces]),
         np.concatenate([piece.weights_cc for piece in pieces]),
     )

@@ -13,7 +13,7 @@ from vmat_rt.case import Contours, FloatArray, Structure, Volume
 from vmat_rt.geometry.rasterize import bounds_mm, even_odd_mask, fraction, structure_fraction
 from vmat_rt.geometry.solid import plane_stack
 from vmat_rt.grid import Box, Grid, box_of
-from vmat_rt.metrics.dvh.sampling import Detail, Samples, interpolate_dose, join_samples, sample_cells
+from vmat_rt.metrics.dvh.sampling import Detail, DoseSamples, interpolate_dose, join_samples, sample_cells
 
 _CHUNK_CELLS = 4_000_000
 """Cells that are held at a time; bounds memory to about 100 MB for any structure."""
@@ -27,7 +27,7 @@ _INNER_FRACTION = 0.5
 _EDGE_STEP_MM = 1.0
 
 
-def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail: Detail) -> Samples:
+def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail: Detail) -> DoseSamples:
     """Samples of dose in a structure whose surface is resolved to about step_mm; `detail` says how finely the dose is.
 
     Errors: GeometryError when the frames differ; ValueError when the structure has neither contours nor voxels.
@@ -85,7 +85,7 @@ def _make_cells(structure: Structure, slab_mm: float, dose: Grid, step_mm: float
     )
 
 
-def _sample_voxels(volume: Volume, dose: Volume, step_mm: float, detail: Detail) -> Samples:
+def _sample_voxels(volume: Volume, dose: Volume, step_mm: float, detail: Detail) -> DoseSamples:
     """Samples in a structure of voxels: voxels larger than the step are cut, smaller ones averaged in blocks."""
     box = volume.grid.box_of(volume.array > 0)
     assert box is not None, "something must be inside"

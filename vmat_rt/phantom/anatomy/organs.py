@@ -88,7 +88,7 @@ def build_organs(lattice: Lattice, sizes: Sizes, traits: Traits, bones: Bones, k
         spacer = without(without(spacer, own, 0.3), horns, 0.5)
     target = build_prostate_target(build_whole(own))[box]
     tight = _clip_box(box, lattice.box(*RECTUM_BOX))
-    near = _Neighbours(own, horns, spacer, bone, target, bumps[3]).cropped(tight)
+    near = _Neighbours(own, horns, spacer, bone, target, bumps[3]).crop(tight)
     tract = np.full_like(own, FAR)
     tract[tight] = _build_rectum(Points(points.z[tight], points.y[tight], points.x[tight]), sizes, near)
     sac = scale_to(
@@ -165,7 +165,7 @@ class _Neighbours:
     target: FloatArray
     bumps: FloatArray
 
-    def cropped(self, box: Box) -> _Neighbours:
+    def crop(self, box: Box) -> _Neighbours:
         return _Neighbours(
             self.prostate[box],
             self.vesicles[box],

@@ -29,7 +29,7 @@ from vmat_rt.geometry.rays import list_voxel_points, place_beams
 from vmat_rt.grid import Grid, Triple
 from vmat_rt.phantom.delivery import compiled as delivery_kernels
 from vmat_rt.phantom.delivery.bixels import Floats, find_open_bixels
-from vmat_rt.phantom.delivery.kernels import Lattice, compute_delta_shares
+from vmat_rt.phantom.delivery.kernels import KernelLattice, compute_delta_shares
 from vmat_rt.phantom.delivery.machine import Machine
 from vmat_rt.phantom.delivery.planes import FieldPlanes, Planes
 
@@ -86,7 +86,7 @@ class DoseEngine:
         voxel_mm = 0.75 * max(target.grid.spacing_mm)  # from a voxel's centre to its corner in a slice, and a little
         aimed, margin_mm = list_voxel_points(target.grid, inside), self.settings.margin_mm + voxel_mm
         self._bixels = find_open_bixels(self._beams.fan, aimed, self.settings.bixel_mm, margin_mm)
-        lattice = Lattice(self.settings.bixel_mm, self.settings.fine)
+        lattice = KernelLattice(self.settings.bixel_mm, self.settings.fine)
         ssd = [self._measure_ssd_mm(direction) for direction in self._beams.fan.directions]
         self._planes = FieldPlanes(machine, lattice, self._bixels, self._find_nodes_in_matter(), ssd)
         shares = compute_delta_shares(machine)

@@ -34,7 +34,7 @@ class BixelKernels:
 
 
 @dataclass(frozen=True)
-class Lattice:
+class KernelLattice:
     """Square bixels of side bixel_mm with a node in each centre; the fine lattice divides that distance by `fine`."""
 
     bixel_mm: float
@@ -62,7 +62,7 @@ def compute_delta_shares(machine: Machine) -> NDArray[np.float64]:
     return np.asarray(delta / delta[0])
 
 
-def interpolate_kernels(machine: Machine, lattice: Lattice, ssd_mm: float) -> BixelKernels:
+def interpolate_kernels(machine: Machine, lattice: KernelLattice, ssd_mm: float) -> BixelKernels:
     """Kernels for one source-to-surface distance, linear between the machine's tables."""
     position = float(np.interp(ssd_mm, machine.ssd_mm, np.arange(len(machine.ssd_mm))))
     low = min(int(position), len(machine.ssd_mm) - 2)
@@ -74,7 +74,7 @@ def interpolate_kernels(machine: Machine, lattice: Lattice, ssd_mm: float) -> Bi
 
 
 @lru_cache(maxsize=64)
-def _read_table(machine: Machine, lattice: Lattice, index: int) -> BixelKernels:
+def _read_table(machine: Machine, lattice: KernelLattice, index: int) -> BixelKernels:
     """Kernels for the machine's table number `index`."""
     table, step = machine.kernels[index], machine.radius_step_mm
     pixels = np.arange(1 - table.shape[1], table.shape[1]) * step

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.phantom.delivery.bixels import Bixels, Floats, Ints
 from vmat_rt.phantom.delivery.compiled import COMPONENTS
-from vmat_rt.phantom.delivery.kernels import Lattice, interpolate_kernels
+from vmat_rt.phantom.delivery.kernels import KernelLattice, interpolate_kernels
 from vmat_rt.phantom.delivery.machine import Machine
 
 
@@ -29,7 +29,7 @@ class Planes:
 
 
 @dataclass(frozen=True)
-class Axis:
+class NodeAxis:
     """Nodes of a plane along v or u: first .. first + count - 1 are held, counted from the isocentre.
 
     A kernel matters up to `reach` nodes; a circular convolution of this `period` does not wrap into held nodes.
@@ -41,13 +41,13 @@ class Axis:
     reach: int
 
 
-def make_plane_axis(field: tuple[int, int], wanted: tuple[int, int], reach: int) -> Axis:
+def make_plane_axis(field: tuple[int, int], wanted: tuple[int, int], reach: int) -> NodeAxis:
     """Nodes that bixels at field[0] .. field[1] reach, no further than `wanted` asks."""
     first = max(min(wanted[0], field[0]), field[0] - reach)
     last = min(max(wanted[1], field[1]), field[1] + reach)
     span = max(last - field[0], field[1] - first)
     reach = min(reach, span)
-    return Axis(first, last - first + 1, scipy.fft.next_fast_len(span + reach + 1, real=True), reach)
+    return NodeAxis(first, last - first + 1, scipy.fft.next_fast_len(span + reach + 1, real=True), reach)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ class Spread:
     shape: tuple[int, int]
 
     @classmethod
-    def plan(cls, bixels: Bixels, kernels: list[NDArray[np.float64]], axes: tuple[Axis, Axis], ratio: int) -> Spread:
+    def plan(
+        cls, bixels: Bixels, kernels: list[NDArray[np.float64]], axes: tuple[NodeAxis, NodeAxis], ratio: int
+    ) -> Spread:
         """kernels: for each beam (kinds, v, u), centred; a bixel stands at node (row * ratio, column * ratio)."""
         shape = (axes[0].period, axes[1].period)
         v, u = (np.arange(-axis.reach, axis.reach + 1) for axis in axes)
@@ -96,7 +98,7 @@ class FieldPlanes:
     def __init__(
         self,
         machine: Machine,
-        lattice: Lattice,
+        lattice: KernelLattice,
         bixels: Bixels,
         wanted: tuple[tuple[int, int], tuple[int, int]],
         ssd_mm: Sequence[float],

@@ -20,7 +20,7 @@ TURNING = 1.0
 
 
 @dataclass(frozen=True)
-class Task:
+class FluenceTask:
     """Which fluence is wanted. smoothness: weight of the mean squared step between neighbours, in mean weights."""
 
     influence: Influence
@@ -78,7 +78,7 @@ def _pair_neighbours(
     return low[both], high[both], np.full(np.count_nonzero(both), factor)
 
 
-def compute_cost_and_gradient(task: Task, weights: Doubles, mean_weight: float) -> tuple[float, Doubles]:
+def compute_cost_and_gradient(task: FluenceTask, weights: Doubles, mean_weight: float) -> tuple[float, Doubles]:
     """Cost of a fluence and its derivative by each weight; mean_weight makes smoothness a number without unit."""
     cost, slope = task.objectives.cost_and_gradient(task.influence.forward(weights))
     gradient = task.influence.adjoint(slope).astype(np.float64)
@@ -87,7 +87,7 @@ def compute_cost_and_gradient(task: Task, weights: Doubles, mean_weight: float) 
     return cost + factor * float(steps @ steps), gradient + 2 * factor * (task.steps.T @ steps)
 
 
-def optimise(task: Task, start: NDArray[np.floating], iterations: int) -> Fluence:
+def optimise(task: FluenceTask, start: NDArray[np.floating], iterations: int) -> Fluence:
     """L-BFGS-B (Byrd, Lu, Nocedal and Zhu, SIAM J. Sci. Comput. 16(5), 1190-1208, 1995) with weights of 0 or more.
 
     start must be positive somewhere: its mean is the unit of the search.

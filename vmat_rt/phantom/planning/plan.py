@@ -22,7 +22,7 @@ from vmat_rt.phantom.anatomy.patient import Patient
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
 from vmat_rt.phantom.delivery.machine import load_machine
 from vmat_rt.phantom.planning.acceptance import PlanMeasures, list_refusals, measure
-from vmat_rt.phantom.planning.fluence import Task, make_neighbour_steps, optimise
+from vmat_rt.phantom.planning.fluence import FluenceTask, make_neighbour_steps, optimise
 from vmat_rt.phantom.planning.goals import HIGH, HIGH_GY, make_objectives
 from vmat_rt.phantom.planning.objectives import Doubles
 from vmat_rt.phantom.planning.points import PlanPoints, choose_plan_points, fit_lattice
@@ -60,7 +60,7 @@ def plan_patient(patient: Patient, seed: int) -> SimulatedPlan:
 def plan_until_accepted(case: Case, style: PlannerStyle) -> SimulatedPlan:
     """The plan of this planner; a refused one is made once more, more firmly, and then stands accepted or not."""
     plan = plan_in_style(case, style)
-    return plan if plan.accepted else plan_in_style(case, style.firmer())
+    return plan if plan.accepted else plan_in_style(case, style.make_firmer())
 
 
 def plan_in_style(case: Case, style: PlannerStyle) -> SimulatedPlan:
@@ -82,7 +82,7 @@ def find_ideal_fluence(engine: DoseEngine, points: PlanPoints, style: PlannerSty
     flat = np.ones(engine.bixels)
     flat *= HIGH_GY / float(influence.forward(flat)[points.distance_mm[HIGH] < 0].mean())
     smoothness = SMOOTHNESS * style.smoothness
-    task = Task(influence, make_objectives(points, style), make_neighbour_steps(engine, full_turn), smoothness)
+    task = FluenceTask(influence, make_objectives(points, style), make_neighbour_steps(engine, full_turn), smoothness)
     return optimise(task, flat, ITERATIONS).weights
 
 

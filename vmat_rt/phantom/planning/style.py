@@ -52,7 +52,7 @@ class PlannerStyle:
         step = self.arc_extent_deg / (self.beams if full else self.beams - 1)
         return tuple(round((self.arc_start_deg + i * step) % 360.0, 4) % 360.0 for i in range(self.beams))
 
-    def firmer(self) -> PlannerStyle:
+    def make_firmer(self) -> PlannerStyle:
         """The same planner asked again for what was refused: targets and hot spots first, organs at risk second."""
         return replace(
             self,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vmat_rt.report.evaluation.labels import describe_quantity
 from vmat_rt.report.evaluation.pooled import Model
-from vmat_rt.report.evaluation.sections import Material, Section, write_sections
+from vmat_rt.report.evaluation.sections import ReportMaterial, Section, write_sections
 from vmat_rt.report.page_template import load_page_template
 from vmat_rt.report.schema import NOTICE
 
@@ -18,7 +18,7 @@ _TILES = ("mae_gy", "gamma_target_percent", "gamma_global_percent", "openkbp_dos
 
 
 @dataclass(frozen=True)
-class Tile:
+class HeadlineTile:
     """One number at the top."""
 
     value: str
@@ -26,7 +26,7 @@ class Tile:
     note: str
 
 
-def write_evaluation_report(material: Material, folder: Path) -> list[Path]:
+def write_evaluation_report(material: ReportMaterial, folder: Path) -> list[Path]:
     """Write report.html and figures/*.png, *.pdf into an existing folder; returns their paths."""
     sections = write_sections(material)
     figures = folder / FIGURES
@@ -40,7 +40,7 @@ def write_evaluation_report(material: Material, folder: Path) -> list[Path]:
     return paths
 
 
-def render(material: Material, sections: Sequence[Section]) -> str:
+def render(material: ReportMaterial, sections: Sequence[Section]) -> str:
     """The HTML. Every text is escaped."""
     pooled = material.pooled
     notes = [note for evaluation in pooled.evaluations for note in evaluation.aggregate.notes]
@@ -57,7 +57,7 @@ def render(material: Material, sections: Sequence[Section]) -> str:
     )
 
 
-def _build_tiles(focus: Model) -> list[Tile]:
+def _build_tiles(focus: Model) -> list[HeadlineTile]:
     """Of the model that is in focus: mean over seeds of its headline numbers."""
     tiles = []
     gaps = [metric for metric in focus.values if metric.startswith("d95_gap_gy:")]
@@ -67,5 +67,5 @@ def _build_tiles(focus: Model) -> list[Tile]:
             what = describe_quantity(metric)
             mean = what.text(sum(by_seed) / len(by_seed))
             seeds = f"mean of {len(by_seed)} seeds" if len(by_seed) > 1 else "mean over cases"
-            tiles.append(Tile(f"{mean} {what.unit}".strip(), what.label, seeds))
+            tiles.append(HeadlineTile(f"{mean} {what.unit}".strip(), what.label, seeds))
     return tiles

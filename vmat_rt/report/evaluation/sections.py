@@ -43,7 +43,7 @@ Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportMaterial:
     """All that the report is made of. focus is the model that pictures show; no_pictures says why there are none.
 
     bundles: by SHA-256 of their identity; splits: seed -> part -> number of cases, of the cohort where it is known.
@@ -87,7 +87,7 @@ class Section:
     numbers: bool = True
 
 
-def write_sections(material: Material) -> tuple[Section, ...]:
+def write_sections(material: ReportMaterial) -> tuple[Section, ...]:
     """All of them; the order of the reference notebook."""
     return (
         _write_results(material),
@@ -108,13 +108,13 @@ def write_sections(material: Material) -> tuple[Section, ...]:
     )
 
 
-def _write_results(material: Material) -> Section:
+def _write_results(material: ReportMaterial) -> Section:
     seeds = max(len(model.seeds) for model in material.pooled.models)
     absent = () if seeds > 1 else ("No model has more than one seed here: how much seeds scatter is not known.",)
     return Section("results", "Results over seeds", tables=(tabulate_seeds(material.pooled),), absent=absent)
 
 
-def _write_training(material: Material) -> Section:
+def _write_training(material: ReportMaterial) -> Section:
     drawing = draw_training_curves(material.runs, material.style)
     absent = "No training run was given, so there are no curves: name run folders with --run."
     if material.runs:
@@ -122,14 +122,14 @@ def _write_training(material: Material) -> Section:
     return _show("training", "Training curves", (drawing,), absent)
 
 
-def _write_doses(material: Material) -> Section:
+def _write_doses(material: ReportMaterial) -> Section:
     lead = f"Best, median and worst prediction of {material.focus.name} by MAE in the body."
     drawings = tuple(draw_dose_pictures(exemplar, material.style) for exemplar in material.exemplars)
     absent = (material.no_pictures,) if material.no_pictures else ()
     return Section("doses", "Dose on CT, and difference maps", lead if drawings else "", drawings, absent=absent)
 
 
-def _write_dvh(material: Material) -> Section:
+def _write_dvh(material: ReportMaterial) -> Section:
     absent = []
     curves = draw_dvh_figure(material.exemplars, material.style) if material.exemplars else None
     if curves is None:
@@ -148,7 +148,7 @@ def _write_dvh(material: Material) -> Section:
     )
 
 
-def _write_gamma(material: Material) -> Section:
+def _write_gamma(material: ReportMaterial) -> Section:
     absent = []
     bars = draw_gamma_bars(material.pooled, material.focus, material.style)
     if bars is None:
@@ -159,13 +159,13 @@ def _write_gamma(material: Material) -> Section:
     return Section("gamma", "Gamma", "", _drop_absent(bars, *maps), absent=tuple(absent))
 
 
-def _write_cases(material: Material) -> Section:
+def _write_cases(material: ReportMaterial) -> Section:
     drawings = [draw_box_plots(material.pooled, material.style)]
     drawings += [draw_case_strip(material.pooled, metric, material.style) for metric in ("mae_gy", "openkbp_dvh_score")]
     return _show("cases", "Spread over cases", drawings, "No metric has a value in any case.")
 
 
-def _write_goals(material: Material) -> Section:
+def _write_goals(material: ReportMaterial) -> Section:
     maps = [goals for model in material.pooled.models if (goals := build_goal_map(model)) is not None]
     if not maps:
         absent = "No planning goal was evaluated: the protocol has none, or the evaluation's cases/ are not there."
@@ -180,18 +180,18 @@ def _write_goals(material: Material) -> Section:
     return Section("goals", "Goal compliance", lead, drawings, (tabulate_goals(maps),))
 
 
-def _write_asymmetry(material: Material) -> Section:
+def _write_asymmetry(material: ReportMaterial) -> Section:
     absent = "No case has a left and a right structure that a protocol knows as a pair."
     return _show("asymmetry", "Left and right", (draw_asymmetry(material.pooled, material.style),), absent)
 
 
-def _write_recurring(material: Material) -> Section:
+def _write_recurring(material: ReportMaterial) -> Section:
     tables = _drop_absent(*(tabulate_recurring(model) for model in material.pooled.models))
     absent = () if tables else ("No case was evaluated for more than one seed of a model.",)
     return Section("recurring", "Cases that recur across seeds", tables=tables, absent=absent)
 
 
-def _write_outliers(material: Material) -> Section:
+def _write_outliers(material: ReportMaterial) -> Section:
     outliers, failures = tabulate_outliers(material.pooled), tabulate_failures(material.pooled)
     absent = []
     if outliers is None:
@@ -204,7 +204,7 @@ def _write_outliers(material: Material) -> Section:
     return Section("outliers", "Outliers and failures", "", (), _drop_absent(outliers, failures), tuple(absent))
 
 
-def _write_comparison(material: Material) -> Section:
+def _write_comparison(material: ReportMaterial) -> Section:
     comparison = compare_models(material.pooled)
     if comparison is None:
         return Section("comparison", "Comparison of models", absent=("One model alone is described, not tested.",))
@@ -213,7 +213,7 @@ def _write_comparison(material: Material) -> Section:
     return Section("comparison", "Comparison of models", lead, (), (tabulate_comparison(comparison),), tuple(notes))
 
 
-def _write_clinical(material: Material) -> tuple[Section, ...]:
+def _write_clinical(material: ReportMaterial) -> tuple[Section, ...]:
     """Only where an evaluation asked for it."""
     table = tabulate_clinical(material.pooled)
     if table is None:
@@ -223,7 +223,7 @@ def _write_clinical(material: Material) -> tuple[Section, ...]:
     return (Section("clinical", "Plans worse than predicted", tables=tables, absent=tuple(judged)),)
 
 
-def _write_provenance(material: Material) -> Section:
+def _write_provenance(material: ReportMaterial) -> Section:
     runs = material.runs
     tables = _drop_absent(
         tabulate_data(material.pooled),
@@ -236,7 +236,7 @@ def _write_provenance(material: Material) -> Section:
     return Section("provenance", "Data, splits, models and configuration", "", (), tables, absent)
 
 
-def _write_limitations(material: Material) -> Section:
+def _write_limitations(material: ReportMaterial) -> Section:
     items = {name: limits for name, limits in list_limitations(material.pooled, material.bundles).items() if limits}
     unknown = [
         model.name
@@ -253,7 +253,7 @@ def _write_limitations(material: Material) -> Section:
     return Section("limitations", "Limitations", lead, absent=tuple(absent), items=items, numbers=False)
 
 
-def _write_definitions(material: Material) -> Section:
+def _write_definitions(material: ReportMaterial) -> Section:
     texts: dict[str, str] = {}
     for evaluation in material.pooled.evaluations:
         texts |= evaluation.aggregate.metric_definitions

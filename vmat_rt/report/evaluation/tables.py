@@ -10,7 +10,14 @@ import numpy as np
 from vmat_rt.metrics.statistics.compare import JUDGED, POOLED, Comparison, compare_rows
 from vmat_rt.metrics.statistics.paired import PairedTest, summarize
 from vmat_rt.report.evaluation.goal_map import VERDICTS, GoalMap
-from vmat_rt.report.evaluation.labels import ABSENT, HEADLINE, Quantity, describe_quantity, format_number, sort_metrics
+from vmat_rt.report.evaluation.labels import (
+    ABSENT,
+    HEADLINE,
+    MetricQuantity,
+    describe_quantity,
+    format_number,
+    sort_metrics,
+)
 from vmat_rt.report.evaluation.pooled import Model, Pooled
 
 Row = tuple[str, ...]
@@ -76,7 +83,7 @@ def _find_best(models: Sequence[Model], metric: str) -> Model | None:
     return min(models, key=lambda model: sign * float(np.mean(list(model.by_seed(metric).values()))))
 
 
-def _format_interval(interval: tuple[float, float] | None, what: Quantity) -> str:
+def _format_interval(interval: tuple[float, float] | None, what: MetricQuantity) -> str:
     return ABSENT if interval is None else f"{what.text(interval[0])} to {what.text(interval[1])}"
 
 
@@ -148,7 +155,7 @@ def _format_test(metric: str, test: PairedTest) -> Row:
     )
 
 
-def _judge(difference: float | None, what: Quantity) -> str:
+def _judge(difference: float | None, what: MetricQuantity) -> str:
     if not difference:
         return ABSENT
     return "better" if (difference < 0) == (what.better == "lower") else "worse"
