@@ -162,7 +162,7 @@ def compute_figures(
 
 
 def choose_kept(figures: dict[str, dict[str, float]]) -> dict[str, float]:
-    """The figures that stand in the bundle and in every report."""
+    """Choose the figures for the bundle and every report."""
     names = ("mae_gy body", "mae_gy targets", "d95_gap_gy PTV_7000", "d95_gap_gy PTV_5600", "cases")
     return {
         f"{part}_{name.replace(' ', '_')}": value

@@ -26,7 +26,7 @@ START = "plan_sparing"
 
 
 def get_starting_dose(table: FeatureTable) -> NDArray[np.float32]:
-    """What the trees correct, relative to the highest prescription: the quick plan, or zero without beam geometry."""
+    """Get what the trees correct, relative to the highest prescription: the quick plan; zero without beam geometry."""
     if START not in table.names:
         return np.zeros(len(table.matrix), np.float32)
     return table.matrix[:, table.names.index(START)]

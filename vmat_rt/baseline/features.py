@@ -100,7 +100,7 @@ def _compute_axial_gap(fraction: FloatArray, grid: Grid) -> FloatArray:
 
 
 def _compute_slice_columns(scene: FeatureScene) -> dict[str, FloatArray]:
-    """How much target a slice holds, and the distances within the slice."""
+    """Measure how much target a slice holds, and the distances within the slice."""
     pixel_cm2 = scene.grid.spacing_mm[1] * scene.grid.spacing_mm[2] / 100
     z = scene.grid.axis_mm(0)
     held = z[(scene.target >= 0.5).any(axis=(1, 2))]
@@ -134,7 +134,7 @@ def _compute_in_plane_distance(fraction: FloatArray, grid: Grid) -> FloatArray:
 
 
 def _compute_place_columns(scene: FeatureScene) -> dict[str, FloatArray]:
-    """Where the voxel lies relative to the targets' centre, to the target in its slice and to the body's middle."""
+    """Measure where a voxel lies relative to the targets' centre, the target in its slice and the body's middle."""
     z, y, x = compute_centroid_mm(Volume(scene.grid, scene.target))
     dz, dy, dx = (scene.grid.axis_mm(axis) - c for axis, c in enumerate((z, y, x)))
     body_y, body_x = _find_slice_centres(scene.outline.astype(np.float32), scene.grid)

@@ -22,9 +22,9 @@ LEVELS = ("high", "middle", "low")
 
 
 class FeatureSettings(Strict):
-    """Which structures are looked at and how; stands in the bundle, since a model holds for its own settings only.
+    """Which structures are looked at and how; kept in the bundle, since a model holds for its own settings only.
 
-    organs: TG-263 names; pairs: organs of which the nearer and the farther one are told apart. level_bounds: a target
+    organs: TG-263 names; pairs: organs that are divided into a nearer and a farther one. level_bounds: a target
     belongs to the high level from the first share of the highest prescription, to the middle one from the second.
     importance: cost of dose in an organ for `plan_doses`, others have `healthy_importance`. angles_deg: gantry
     angles where the case brings none. beams: whether beam geometry is used at all.
@@ -41,7 +41,7 @@ class FeatureSettings(Strict):
 
 
 def choose_features(protocol: Protocol, beams: bool, importance: Mapping[str, float]) -> FeatureSettings:
-    """All organs at risk of a protocol, sides paired. Raises ConfigError for an importance of what is none of them."""
+    """All organs at risk of a protocol, sides paired. Raises ConfigError for an importance of any other."""
     organs = tuple(spec.name for spec in protocol.with_role("oar"))
     unknown = sorted(importance.keys() - set(organs))
     if unknown:
@@ -125,7 +125,7 @@ def build_feature_scene(case: Case, grid: Grid, settings: FeatureSettings) -> tu
 
 
 def _find_outline(case: Case, grid: Grid, body: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where the patient ends. Usually the body; OpenKBP's body is where dose was stored, with the outline beside it."""
+    """Find where the patient ends: usually at the body; OpenKBP's body is where dose was, the outline beside it."""
     external = case.structures.get("External")
     if external is None or external.shape is None or external is case.body:
         return body

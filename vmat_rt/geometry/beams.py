@@ -57,7 +57,7 @@ def compute_beam_maps(
 
 
 def list_map_names(targets: Iterable[str]) -> tuple[str, ...]:
-    """Of the maps that these targets have, in the order of compute_view_maps."""
+    """List the names of the maps of these targets, in the order of compute_view_maps."""
     return "beam_any", *(f"beam_{name}" for name in targets), "beam_chord", "in_beam", "open_field"
 
 

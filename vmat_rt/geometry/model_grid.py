@@ -61,7 +61,7 @@ def _count_blocks_along(axis: int, rule: GridRule, ct: Grid, centre_mm: float) -
 
 
 def check_cut_off(case: Case, grid: Grid) -> tuple[Problem, ...]:
-    """What leaves the model's grid, in cc and percent: an error for a target, a warning for any other structure.
+    """Report what leaves the model's grid, in cc and percent: an error for a target, a warning for any other structure.
 
     The body is not examined: a model's grid rarely holds a whole patient.
     """

@@ -1,6 +1,6 @@
 """Compiled kernels of the ray geometry in vmat_rt.geometry.rays; they release the interpreter lock.
 
-They stand in one file with the constants they compile in, because numba's cache on disk watches only the file of the
+They share one file with the constants they compile in, because numba's cache on disk watches only the file of the
 function itself: a change here renews them all.
 
 Arguments: points (n, 3) as (z, y, x) mm; direction (sine, cosine) of the gantry angle; centre the isocentre (z, y, x);

@@ -92,7 +92,7 @@ def _find_cubic_taps(position: NDArray[np.float64], last: int) -> tuple[NDArray[
 
 
 def _sum_weighted(array: FloatArray, axis: int, index: NDArray[np.int64], weight: NDArray[np.float64]) -> FloatArray:
-    """Along one axis, for each of n new places the weighted sum of the voxels index (n, taps)."""
+    """Sum the voxels index (n, taps) with their weights along one axis, for each of n new positions."""
     along = [1, 1, 1]
     along[axis] = len(index)
     shape = list(array.shape)

@@ -43,7 +43,7 @@ class ImageFolder:
         return None if self.mapping.protocol is None else load_protocol(self.mapping.protocol)
 
     def sha256(self) -> str:
-        """Of the files' content and of the mapping; a file that is absent counts as absent."""
+        """Hash the files' content and the mapping; a file that is absent counts as absent."""
         digest = hashlib.sha256(self.mapping.model_dump_json(exclude={"protocol"}).encode())
         for name in self.mapping.files():
             path = self.folder / name
@@ -153,7 +153,7 @@ def _pick_mask(roi_name: str, source: MaskSource, segments: Sequence[Segment], l
 
 
 def _place_on_ct(volume: Volume, ct: Volume | None, name: str) -> Volume:
-    """On the very grid of the CT where headers differ by rounding only; on its own grid where that is another one.
+    """Put a volume on the grid of the CT where headers differ by rounding only; else it keeps its own grid.
 
     Raises InputError where a volume has the CT's voxels but another place (then its header was lost), or none within
     the CT.

@@ -92,7 +92,7 @@ def _drop_extra_axes(image: sitk.Image, path: Path) -> sitk.Image:
 
 
 def _place(array: NDArray[np.generic], image: sitk.Image, path: Path, frame_uid: str) -> Volume:
-    """On the patient's axes. What is turned by less than OBLIQUE_DEG is turned back round the image's centre."""
+    """Put an image on the patient's axes. Less than OBLIQUE_DEG of rotation is turned back round the image's centre."""
     directions = np.array(image.GetDirection(), np.float64).reshape(3, 3)
     spacing, first = _restore_stated(image.GetSpacing(), path), _restore_stated(image.GetOrigin(), path)
     axes = np.argmax(np.abs(directions), axis=0)

@@ -69,7 +69,7 @@ class GoalResult:
 
 @dataclass(frozen=True)
 class _Question:
-    """A goal as it is asked of one plan: metric, limit in `unit`, and whether they were converted."""
+    """A goal as it applies to one plan: metric, limit in `unit`, and whether they were converted."""
 
     metric: Metric
     limit: float

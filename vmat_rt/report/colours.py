@@ -1,4 +1,4 @@
-"""One colour a structure, the same in the DVH and in the pictures, told apart by colour-blind readers."""
+"""One colour per structure, the same in the DVH and in the pictures; colour-blind readers can distinguish them."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def sample_curve(dvh: Dvh, highest_gy: float) -> Curve:
 
 
 def decimate(curve: Curve, tolerance_percent: float = _FLAT_PERCENT) -> Curve:
-    """Only the points needed to draw the curve with straight lines to within a tolerance (Douglas and Peucker 1973)."""
+    """Keep the points needed to draw the curve with straight lines to within a tolerance (Douglas and Peucker 1973)."""
     doses, volume = curve
     kept = {0, len(doses) - 1}
     spans = [(0, len(doses) - 1)]

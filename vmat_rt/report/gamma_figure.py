@@ -61,7 +61,7 @@ def _write_title(result: GammaResult) -> str:
 
 
 def _choose_focus(values: FloatArray) -> tuple[int, ...]:
-    """Along each axis the index with most failing points; of evaluated ones where none fails."""
+    """Choose along each axis the index with most failing points, or with most evaluated ones where none fails."""
     chosen = values > PASS
     if not chosen.any():
         chosen = np.isfinite(values)

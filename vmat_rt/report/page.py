@@ -81,7 +81,7 @@ def read_plotly_script() -> str:
 
 
 def _list_files(folder: Path) -> dict[str, str]:
-    """What the folder holds and will hold, by kind: the file's name up to its first dot, or the report's own kinds."""
+    """List what the folder will hold, by kind: a file's name up to its first dot, or the report's own kinds."""
     others = {
         path.name.partition(".")[0]: path.name
         for path in sorted(folder.iterdir())

@@ -95,7 +95,7 @@ def make_axial_plane(case: Case, z_mm: float) -> Plane:
 
 
 def _find_focus_mm(case: Case, dose_grid: Grid) -> Triple:
-    """Where the first target is largest along each axis: unlike its centre of mass, always inside some of it."""
+    """Find where the first target is largest along each axis: unlike its centre of mass, always inside some of it."""
     targets = [case.structures[name] for name in case.targets()]
     for target in (target for target in targets if not is_empty(target)):
         low, high = bounds_mm(target)
@@ -116,7 +116,7 @@ def _find_middle_of_largest(sections: NDArray[np.float32]) -> int:
 
 
 def _find_region_mm(case: Case, dose_grid: Grid) -> tuple[Triple, Triple]:
-    """What the pictures show: the body where dose was computed, plus a margin, within the CT."""
+    """Find what the pictures show: the body where dose was computed, plus a margin, within the CT."""
     ct_low, ct_high = case.ct.grid.bounds_mm
     dose_low, dose_high = dose_grid.bounds_mm
     body_low, body_high = (ct_low, ct_high) if is_empty(case.body) else bounds_mm(case.body)

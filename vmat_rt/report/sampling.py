@@ -40,7 +40,7 @@ def is_empty(structure: Structure) -> bool:
 
 
 def find_covered(source: Grid, grid: Grid) -> NDArray[np.bool_]:
-    """Which voxels of `grid` lie wholly within the outer faces of `source`, bool (z, y, x)."""
+    """Find the voxels of `grid` that lie wholly within the outer faces of `source`, bool (z, y, x)."""
     low, high = source.bounds_mm
     inside = []
     for axis in range(3):

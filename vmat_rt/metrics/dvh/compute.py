@@ -81,7 +81,7 @@ class Dvh:
         return read_metric(metric, self.cumulative, given, isodose_cc)
 
     def value(self, metric: Metric | str, prescription_gy: float | None = None) -> float | None:
-        """The metric's value in its own unit, or None when it cannot be given (read() says why)."""
+        """The metric's value in its own unit, or None when it cannot be given (read() gives the reason)."""
         return self.read(metric, prescription_gy).value
 
     def values(self, metrics: Iterable[Metric | str], prescription_gy: float | None = None) -> dict[str, float | None]:

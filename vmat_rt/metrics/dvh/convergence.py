@@ -122,7 +122,7 @@ def refine_curve(
 
 
 def _choose_detail(curve: DoseVolumeCurve, floor_gy: float) -> Detail:
-    """How finely to cut, given the curve of the step before."""
+    """Choose how finely to cut, given the curve of the step before."""
     return Detail(
         quantum_gy=_QUANTUM * max(curve.highest_gy, floor_gy) or math.inf,
         hot_gy=curve.dose_at_cc(HOT_CC) if curve.volume_cc > HOT_CC else -1.0,

@@ -21,7 +21,7 @@ from vmat_rt.metrics.grammar import Metric
 WHOLE = 0.999
 """From this fraction inside the dose grid on, a structure counts as covered: the rest is rounding of its edge."""
 LEAST = 0.5
-"""Below this fraction inside, nothing is said."""
+"""Below this fraction inside, no metric is given."""
 _SAME = 0.005
 """Gy, %, cc: values this close are one number, half a unit of the second decimal."""
 

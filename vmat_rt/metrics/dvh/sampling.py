@@ -187,7 +187,7 @@ def _sample_once(boxes, dose):  # type: ignore[no-untyped-def]  # pragma: no cov
 
 @njit(cache=True, nogil=True)
 def _compute_inward_shift(fraction, i, j, k):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """How far the piece of an edge cell lies from the cell's centre along (y, x), in cells.
+    """Compute how far the piece of an edge cell lies from the cell's centre along (y, x), in cells.
 
     A piece of fraction f reaches (1 - f) / 2 towards the inside, which is where the fraction grows. A slope below 1 is
     a fraction that fades over several cells (between two contours of different size) rather than an edge.

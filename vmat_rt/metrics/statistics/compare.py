@@ -130,7 +130,7 @@ def _tabulate(rows: Iterable[ResultRow]) -> Table:
 
 
 def _is_same(one: float | None, other: float | None) -> bool:
-    """Whether two rows say the same, as those of a baseline that stands in two evaluations."""
+    """Whether two rows hold the same values, as those of a baseline that two evaluations share."""
     if one is None or other is None:
         return one is other
     return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)

@@ -118,7 +118,7 @@ def compute_conformity(case: Case, dose: Volume) -> float:
 
 @dataclass(frozen=True)
 class Bound:
-    """What is asked of a measure: a lowest and a highest value."""
+    """The limits of a measure: a lowest and a highest value."""
 
     title: str
     measure: str

@@ -90,7 +90,7 @@ def _require_voxels(structure: Structure) -> Volume:
 
 
 def _measure_distance_mm(case: Case, name: str, grid: Grid) -> Floats:
-    """Worked out on the CT's finer voxels: a rim of 2 mm is less than a step of the lattice."""
+    """Computed on the CT's finer voxels: a rim of 2 mm is less than a step of the lattice."""
     fine = case.ct.grid
     distance = signed_distance_mm(structure_fraction(case.structures[name], fine), fine, REACH_MM)
     return resample(Volume(fine, distance), grid, REACH_MM).array

@@ -116,7 +116,7 @@ def dress(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
 
 
 def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """Above all panels, in as many columns as the longest text leaves room for."""
+    """Draw it above all panels, in as many columns as the longest text leaves room for."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     fitting = int(figure.get_size_inches()[0] / (0.085 * longest + 0.65))
     columns = max(1, min(len(handles), fitting))

@@ -68,7 +68,7 @@ HEADLINE: Final = (
 
 
 def describe_quantity(metric: str) -> MetricQuantity:
-    """Of a metric's name, with its structure behind the label. An unknown one goes by its own name and suffix."""
+    """Describe a metric by its name, its structure behind the label. An unknown one keeps its own name and suffix."""
     name, _, structure = metric.partition(":")
     known = _QUANTITIES.get(name)
     if known is None:

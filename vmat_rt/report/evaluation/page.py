@@ -58,7 +58,7 @@ def render(material: ReportMaterial, sections: Sequence[Section]) -> str:
 
 
 def _build_tiles(focus: Model) -> list[HeadlineTile]:
-    """Of the model that is in focus: mean over seeds of its headline numbers."""
+    """Average the headline numbers of the model in focus over its seeds."""
     tiles = []
     gaps = [metric for metric in focus.values if metric.startswith("d95_gap_gy:")]
     for metric in [*_TILES[:3], *gaps[:2], *_TILES[3:]]:

@@ -37,7 +37,7 @@ class Model:
 
     @property
     def seeds(self) -> list[str]:
-        """Of its runs, in numerical order; empty for a model without seeds."""
+        """The seeds of its runs, in numerical order; empty for a model without seeds."""
         return sorted((seed for seed in self.subjects if seed), key=order_seeds)
 
     @property
@@ -85,7 +85,7 @@ class Pooled:
         return list(dict.fromkeys(metric for model in self.models for metric in model.values))
 
     def rows(self, metrics: Iterable[str]) -> list[ResultRow]:
-        """Of these metrics, models in their order."""
+        """The result rows of these metrics, models in their order."""
         wanted = set(metrics)
         return [
             ResultRow(model.name, seed, case, metric, value)
@@ -116,7 +116,7 @@ def _average_mae(model: Model) -> float:
 def pool(evaluations: Sequence[Evaluation]) -> Pooled:
     """Put evaluations together. The same model on the same case counts once, as it was met first.
 
-    Two different models of one name, seed, cohort and split are told apart by their evaluation's name; one name on two
+    Two different models of one name, seed, cohort and split are distinguished by their evaluation's name; one on two
     cohorts or splits by cohort and split.
     """
     models: dict[str, Model] = {}

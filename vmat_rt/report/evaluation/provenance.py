@@ -101,7 +101,7 @@ def tabulate_environment(runs: Sequence[RunRecord]) -> Table | None:
 
 
 def list_limitations(pooled: Pooled, bundles: Mapping[str, Bundle]) -> dict[str, list[str]]:
-    """By model: what its card and the evaluation say against its numbers."""
+    """List by model what its card and the evaluation say against its numbers."""
     limitations: dict[str, list[str]] = {}
     for model in pooled.models:
         limits: list[str] = []

@@ -31,12 +31,12 @@ class Evaluation:
     clinical: AgainstClinicalDocument | None
 
     def dose_path(self, document: CaseDocument) -> Path:
-        """Where `--save-dose` puts the predicted dose of a case."""
+        """The path to which `--save-dose` writes the predicted dose of a case."""
         return self.folder / "cases" / document.label / f"{document.case}.npz"
 
 
 def read_evaluations(folders: Sequence[Path]) -> tuple[Evaluation, ...]:
-    """In the order given. Raises InputError with the problems of all of them."""
+    """Read evaluations in the order given. Raises InputError with the problems of all of them."""
     evaluations: list[Evaluation] = []
     problems: list[Problem] = []
     for folder in folders:

@@ -35,7 +35,7 @@ class RunRecord:
 
 
 def label_recipes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
-    """What each run's recipe is called: its name, and a number where another run's of that name has other settings."""
+    """Label each run's recipe by its name, and by a number where a recipe of that name has other settings."""
     variants: dict[str, list[Mapping[str, Any]]] = {}
     labels = []
     for run in runs:
@@ -48,7 +48,7 @@ def label_recipes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Raises InputError (RUN_UNREADABLE) when the folder is none of a run or damaged."""
+    """Raises InputError (RUN_UNREADABLE) when the folder is not that of a run or is damaged."""
     try:
         document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         recipe = dict(document.pop("recipe"))

@@ -65,7 +65,7 @@ class ReportMaterial:
 
     @property
     def simulated(self) -> str:
-        """What must stand wherever numbers do; empty for data of patients alone."""
+        """The notice that goes with all numbers; empty where all data are of patients."""
         cohorts = {e.aggregate.cohort.name: e.aggregate.cohort.simulated for e in self.pooled.evaluations}
         if all(cohorts.values()):
             return "SIMULATED patients and doses"
@@ -214,7 +214,7 @@ def _write_comparison(material: ReportMaterial) -> Section:
 
 
 def _write_clinical(material: ReportMaterial) -> tuple[Section, ...]:
-    """Only where an evaluation asked for it."""
+    """Write the section where an evaluation asked for it."""
     table = tabulate_clinical(material.pooled)
     if table is None:
         return ()
