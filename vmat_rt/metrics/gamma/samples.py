@@ -31,7 +31,7 @@ SNAP = 1e-5
 MOST_SAMPLES = 20_000_000
 
 
-class GammaSamples(NamedTuple):
+class Samples(NamedTuple):
     """Search offsets sorted into cells of the evaluation grid, cells by their nearest sample.
 
     cell (cells, 3): whole voxels (z, y, x) from the reference point's own cell. first (cells + 1): where the samples
@@ -58,7 +58,7 @@ class Field(NamedTuple):
     stride_y: int
 
 
-class DoseAxis(NamedTuple):
+class Axis(NamedTuple):
     """Where the reference voxels of one axis lie in the evaluation grid.
 
     cell (n): voxel below or at each; phase (n): the rest, [0, 1) voxels. reachable (n): whether any sample can meet
@@ -72,7 +72,7 @@ class DoseAxis(NamedTuple):
     after: int = 1
 
 
-class GammaPoints(NamedTuple):
+class Points(NamedTuple):
     """Reference points: flat indices into the reference dose (flat, normalised), and the size of its axes.
 
     flat (n) gives the points. base_*: contribution of each axis to the flat index into the field, -1 where out of
@@ -95,9 +95,9 @@ class GammaPoints(NamedTuple):
 class Search:
     """Everything that a kernel needs. aligned: every reference point sits at the same place in its cell."""
 
-    points: GammaPoints
+    points: Points
     field: Field
-    samples: GammaSamples
+    samples: Samples
     aligned: bool
 
     @property
@@ -131,7 +131,7 @@ def place_shell_offsets(step_mm: float, reach_mm: float, *, staggered: bool = Tr
     return np.concatenate(offsets)
 
 
-def sort_into_cells(offsets_mm: Doubles, spacing_mm: Doubles, phase: Doubles, distance_mm: float) -> GammaSamples:
+def sort_into_cells(offsets_mm: Doubles, spacing_mm: Doubles, phase: Doubles, distance_mm: float) -> Samples:
     """Group the offsets by the cell they fall in for a point at `phase` (z, y, x in [0, 1)) of its own cell."""
     position = offsets_mm / spacing_mm + phase
     cell = np.floor(position + SNAP).astype(np.int64)
@@ -146,7 +146,7 @@ def sort_into_cells(offsets_mm: Doubles, spacing_mm: Doubles, phase: Doubles, di
     rank = np.argsort(by_distance)[owner]
     order = np.argsort(rank, kind="stable")
     u, v, w = np.ascontiguousarray(inside[order].T.astype(np.float32))
-    return GammaSamples(
+    return Samples(
         cell=cell[nearest_sample[by_distance]],
         first=np.concatenate([[0], np.cumsum(np.bincount(rank))]).astype(np.int64),
         nearest=squared[nearest_sample[by_distance]].astype(np.float32),
@@ -170,7 +170,7 @@ def _choose_of_neighbours(array: Floats, choose: np.ufunc) -> Floats:
     return array
 
 
-def _prepare_field(dose: Floats, axes: list[DoseAxis], aligned: bool) -> Field:
+def _prepare_field(dose: Floats, axes: list[Axis], aligned: bool) -> Field:
     """Pad the dose and find the range of every cell; of two cells each way where a sample may lie in either."""
     margin = [(axis.before, axis.after) for axis in axes]
     padded = np.pad(dose, margin, constant_values=OUTSIDE)
@@ -182,14 +182,14 @@ def _prepare_field(dose: Floats, axes: list[DoseAxis], aligned: bool) -> Field:
     return Field(padded.ravel(), low.ravel(), high.ravel(), rows * columns, columns)
 
 
-def _prepare_axis(reference: Grid, evaluation: Grid, axis: int) -> DoseAxis:
+def _prepare_axis(reference: Grid, evaluation: Grid, axis: int) -> Axis:
     position = (reference.axis_mm(axis) - evaluation.origin_mm[axis]) / evaluation.spacing_mm[axis]
     cell = np.floor(position + SNAP).astype(np.int64)
     phase = np.where(position - cell < SNAP, 0.0, position - cell)
-    return DoseAxis(cell, phase, np.ones(len(cell), np.bool_))
+    return Axis(cell, phase, np.ones(len(cell), np.bool_))
 
 
-def _add_margin(axis: DoseAxis, first: int, last: int, voxels: int) -> DoseAxis:
+def _add_margin(axis: Axis, first: int, last: int, voxels: int) -> Axis:
     """Find what the samples, `first` to `last` cells away, need of an evaluation axis of so many voxels."""
     reachable = (axis.cell + last >= 0) & (axis.cell + first < voxels)
     cells = axis.cell[reachable] if reachable.any() else np.zeros(1, np.int64)
@@ -229,5 +229,5 @@ def prepare(
     strides = (field.stride_z, field.stride_y, 1)
     bases = [np.where(a.reachable, (a.cell + a.before) * s, -1) for a, s in zip(axes, strides, strict=True)]
     phases = [axis.phase.astype(np.float32) for axis in axes]
-    points = GammaPoints(index, reference.array.ravel(), grid.shape[1], grid.shape[2], *bases, *phases)
+    points = Points(index, reference.array.ravel(), grid.shape[1], grid.shape[2], *bases, *phases)
     return Search(points, field, samples, aligned)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
-from vmat_rt.metrics.gamma.samples import SNAP, Field, Floats, GammaPoints, GammaSamples, Integers, Search
+from vmat_rt.metrics.gamma.samples import SNAP, Field, Floats, Integers, Points, Samples, Search
 from vmat_rt.system.cores import usable_cores
 
 # Reordering is welcome (it lets the minimum run in SIMD lanes); infinities must keep their meaning.
@@ -97,9 +97,9 @@ def _search(points, field, samples, offsets, aligned, scale, local, cap, start, 
 
 def search_on_cpu(search: Search, dose_fraction: float, local: bool, max_gamma: float) -> Floats:
     """Gamma, at most max_gamma, at each of search.points.flat; threads share the points where there are many."""
-    points: GammaPoints = search.points
+    points: Points = search.points
     field: Field = search.field
-    samples: GammaSamples = search.samples
+    samples: Samples = search.samples
     offsets: Integers = search.cell_offsets
     count = len(points.flat)
     squared = np.empty(count, np.float32)
