@@ -21,26 +21,26 @@ from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
-from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_error
+from vmat_rt.metrics.dose_error import compute_d95_gaps_gy, compute_dose_error
 from vmat_rt.nn.coarse import body_average, refined_gy
 from vmat_rt.nn.scene import INSIDE
 
 
-def plain(case: Case, true: Volume) -> FloatArray:
+def resample_plain(case: Case, true: Volume) -> FloatArray:
     averages = resample(true, true.grid.coarsened(2), 0.0)
     return resample(averages, true.grid, 0.0, "cubic").array * (structure_fraction(case.body, true.grid) >= INSIDE)
 
 
-def ours(case: Case, true: Volume) -> FloatArray:
+def resample_ours(case: Case, true: Volume) -> FloatArray:
     averages = body_average(true, case, true.grid.coarsened(2))
     return refined_gy(averages, 1.0, case, true.grid, 2)
 
 
-def compared(case: Case, true: Volume, dose: Volume) -> tuple[float, float, float]:
-    error = dose_error(true, dose, structure_fraction(case.body, true.grid))
+def compare(case: Case, true: Volume, dose: Volume) -> tuple[float, float, float]:
+    error = compute_dose_error(true, dose, structure_fraction(case.body, true.grid))
     assert error is not None
     targets = {name: case.structures[name] for name in case.targets()}
-    gaps = [gap for gap in d95_gaps_gy(targets, true, dose).values() if gap is not None]
+    gaps = [gap for gap in compute_d95_gaps_gy(targets, true, dose).values() if gap is not None]
     inside = [structure_fraction(one, true.grid) >= INSIDE for one in targets.values()]
     peaks = [float(dose.array[mask].max() - true.array[mask].max()) for mask in inside if mask.any()]
     return error.mae_gy, float(np.mean(gaps)), float(np.mean(peaks))
@@ -60,8 +60,8 @@ def main() -> None:
         case = cohort.read(key)
         assert case.reference_dose is not None
         true = Volume(case.ct.grid, resample(case.reference_dose, case.ct.grid, 0.0, "cubic").array)
-        for name, way in (("plain", plain), ("ours", ours)):
-            rows[name].append(compared(case, true, Volume(true.grid, way(case, true))))
+        for name, way in (("plain", resample_plain), ("ours", resample_ours)):
+            rows[name].append(compare(case, true, Volume(true.grid, way(case, true))))
     print(f"{cohort.settings.name}, {len(keys)} {options.split} cases")
     for name, found in rows.items():
         error, gap, peak = np.mean(found, axis=0)

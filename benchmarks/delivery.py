@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.geometry.beams import centroid_mm
+from vmat_rt.geometry.beams import compute_centroid_mm
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.gamma.index import gamma
@@ -42,7 +42,7 @@ BIXEL_MM = 7.0
 
 
 @dataclass(frozen=True)
-class Scene:
+class DeliveryScene:
     """What both engines are given: HU, body and target on one grid, and the isocentre."""
 
     ct: Volume
@@ -51,7 +51,7 @@ class Scene:
 
     @property
     def isocentre_mm(self) -> tuple[float, float, float]:
-        return centroid_mm(self.target)
+        return compute_centroid_mm(self.target)
 
     def engine(self, angles_deg: tuple[float, ...], settings: EngineSettings) -> DoseEngine:
         machine = load_machine()
@@ -72,22 +72,24 @@ class Agreement:
     referee_seconds: float
 
 
-def scene_of(case: Case, spacing_mm: float) -> Scene:
+def make_scene(case: Case, spacing_mm: float) -> DeliveryScene:
     ct = case.ct.grid
     shape = tuple(int(n * s / spacing_mm) for n, s in zip(ct.shape, ct.spacing_mm, strict=True))
     start = tuple(low + spacing_mm / 2 for low in ct.bounds_mm[0])
     grid = Grid(shape, (spacing_mm,) * 3, start, ct.frame_uid)
     placed = gridded(case, grid)
-    return Scene(placed.ct, _voxels(placed.body).array >= 0.5, _voxels(placed.structures["PTV_7000"]))
+    return DeliveryScene(
+        placed.ct, _require_voxels(placed.body).array >= 0.5, _require_voxels(placed.structures["PTV_7000"])
+    )
 
 
-def _voxels(structure: Structure) -> Volume:
+def _require_voxels(structure: Structure) -> Volume:
     if not isinstance(structure.shape, Volume):
         raise TypeError(f"{structure.roi_name} of a simulated patient should be voxels")
     return structure.shape
 
 
-def best_of(times: int, work: Callable[[], object]) -> dict[str, float]:
+def time_best(times: int, work: Callable[[], object]) -> dict[str, float]:
     wall, processor = [], []
     for _ in range(times):
         start = time.perf_counter(), time.process_time()
@@ -97,7 +99,7 @@ def best_of(times: int, work: Callable[[], object]) -> dict[str, float]:
     return {"wall_s": min(wall), "processor_s": min(processor)}
 
 
-def speed(scene: Scene) -> dict[str, dict[str, float]]:
+def measure_speed(scene: DeliveryScene) -> dict[str, dict[str, float]]:
     """Seconds of every step of a plan."""
     angles = tuple(360.0 * k / BEAMS for k in range(BEAMS))
     engine = scene.engine(angles, EngineSettings(BIXEL_MM))
@@ -109,23 +111,23 @@ def speed(scene: Scene) -> dict[str, dict[str, float]]:
     weights, gradient = rng.random(engine.bixels), rng.standard_normal(len(points))
     influence.adjoint(influence.forward(weights))
     steps = {
-        f"engine, {BEAMS} beams, {engine.bixels} bixels": best_of(
+        f"engine, {BEAMS} beams, {engine.bixels} bixels": time_best(
             3, lambda: scene.engine(angles, EngineSettings(BIXEL_MM))
         ),
-        f"influence on {len(points)} points": best_of(3, lambda: engine.influence(points)),
-        "forward": best_of(10, lambda: influence.forward(weights)),
-        "adjoint": best_of(10, lambda: influence.adjoint(gradient)),
-        f"dose on {len(body)} voxels": best_of(3, lambda: engine.dose(weights, scene.ct.grid, scene.body)),
+        f"influence on {len(points)} points": time_best(3, lambda: engine.influence(points)),
+        "forward": time_best(10, lambda: influence.forward(weights)),
+        "adjoint": time_best(10, lambda: influence.adjoint(gradient)),
+        f"dose on {len(body)} voxels": time_best(3, lambda: engine.dose(weights, scene.ct.grid, scene.body)),
     }
-    print(f"\n| step | wall s | processor s |\n|---|---|---|\n{_rows(steps)}")
+    print(f"\n| step | wall s | processor s |\n|---|---|---|\n{_write_rows(steps)}")
     return steps
 
 
-def _rows(steps: dict[str, dict[str, float]]) -> str:
+def _write_rows(steps: dict[str, dict[str, float]]) -> str:
     return "\n".join(f"| {name} | {t['wall_s']:.3f} | {t['processor_s']:.3f} |" for name, t in steps.items())
 
 
-def referee_fields(scene: Scene, python: str) -> dict[str, NDArray[np.generic]]:
+def run_referee(scene: DeliveryScene, python: str) -> dict[str, NDArray[np.generic]]:
     """What the referee makes of the scene, see delivery_referee.py."""
     with tempfile.TemporaryDirectory() as folder:
         case, result = Path(folder, "case.npz"), Path(folder, "result.npz")
@@ -144,7 +146,7 @@ def referee_fields(scene: Scene, python: str) -> dict[str, NDArray[np.generic]]:
         return dict(np.load(result))
 
 
-def our_field(scene: Scene, angle_deg: float, rays_mm: NDArray[np.float64]) -> tuple[Volume, float]:
+def compute_our_field(scene: DeliveryScene, angle_deg: float, rays_mm: NDArray[np.float64]) -> tuple[Volume, float]:
     """Dose of the same bixels, and the seconds it took from the CT on."""
     start = time.perf_counter()
     engine = scene.engine((angle_deg,), EngineSettings(BIXEL_MM, margin_mm=3 * BIXEL_MM))
@@ -155,11 +157,11 @@ def our_field(scene: Scene, angle_deg: float, rays_mm: NDArray[np.float64]) -> t
     return dose, time.perf_counter() - start
 
 
-def agreement(scene: Scene, python: str) -> dict[str, object]:
+def measure_agreement(scene: DeliveryScene, python: str) -> dict[str, object]:
     """Table of the four fields."""
-    theirs = referee_fields(scene, python)
+    theirs = run_referee(scene, python)
     rays = [theirs["rays"][theirs["rays"][:, 0] == beam, 1:] for beam in range(len(ANGLES_DEG))]
-    ours = [our_field(scene, angle, ray) for angle, ray in zip(ANGLES_DEG, rays, strict=True)]
+    ours = [compute_our_field(scene, angle, ray) for angle, ray in zip(ANGLES_DEG, rays, strict=True)]
     inside = np.stack([dose.array[scene.body] for dose, _ in ours]).astype(np.float64)
     reference = np.stack([dose[scene.body] for dose in theirs["dose"]]).astype(np.float64)
     whole = float((inside * reference).sum() / (reference**2).sum())
@@ -199,9 +201,9 @@ def main() -> None:
     options.add_argument("--json", type=Path, help="also write the figures here")
     chosen = options.parse_args()
     case = simulate_patient(chosen.seed, chosen.index).case
-    results: dict[str, object] = {"case": case.key, "speed": speed(scene_of(case, GRID_MM))}
+    results: dict[str, object] = {"case": case.key, "speed": measure_speed(make_scene(case, GRID_MM))}
     if chosen.pyradplan:
-        results["agreement"] = agreement(scene_of(case, GRID_MM), chosen.pyradplan)
+        results["agreement"] = measure_agreement(make_scene(case, GRID_MM), chosen.pyradplan)
     if chosen.json:
         chosen.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

@@ -22,7 +22,7 @@ from pyRadPlan.ct import create_ct
 KERNEL_MM = 179.0
 
 
-def scene(case):
+def make_scene(case):
     """pyRadPlan's CT and structures."""
     image = sitk.GetImageFromArray(case["hu"].astype(np.float32))
     image.SetSpacing(case["spacing_mm"][::-1].tolist())
@@ -59,7 +59,7 @@ def main(case_path, result_path):
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     case = dict(np.load(case_path))
-    ct, cst = scene(case)
+    ct, cst = make_scene(case)
     doses, rays, seconds = [], [], []
     for beam, angle in enumerate(case["angles_deg"]):
         start = time.perf_counter()

@@ -43,7 +43,7 @@ class Tally:
 
 
 @dataclass
-class Table:
+class CodeTable:
     """What every side needed for the doses of one source."""
 
     doses: int = 0
@@ -52,24 +52,24 @@ class Table:
     tallies: dict[str, Tally] = field(default_factory=dict)
 
 
-def measure(doses: Iterable[Volume], others: list[Side]) -> Table:
-    table = Table()
+def measure(doses: Iterable[Volume], others: list[Side]) -> CodeTable:
+    table = CodeTable()
     for dose in doses:
         steps = np.ascontiguousarray(in_steps(dose, 0.01).astype(np.uint16))
         table.doses += 1
         table.voxels += int(np.count_nonzero(steps))
         # What others leave out, ours does too: here is nothing but the dose on its own grid.
-        ours = Side(OURS, "", partial(_packed, dose), _unpacked)
+        ours = Side(OURS, "", partial(_pack, dose), _unpack)
         for side in (ours, *others):
             _add(table.tallies.setdefault(side.name, Tally()), side, steps)
     return table
 
 
-def _packed(dose: Volume, _: Steps) -> bytes:
+def _pack(dose: Volume, _: Steps) -> bytes:
     return pack_dose(dose)
 
 
-def _unpacked(packed: bytes, _: tuple[int, ...]) -> Steps:
+def _unpack(packed: bytes, _: tuple[int, ...]) -> Steps:
     steps: Steps = in_steps(unpack_dose(packed, FRAME), 0.01).astype(np.uint16)
     return steps
 
@@ -85,12 +85,12 @@ def _add(tally: Tally, side: Side, steps: Steps) -> None:
     assert np.array_equal(back, steps), f"{side.name} gave back another dose"
 
 
-def shipped_doses(folder: Path, every: int) -> Iterator[Volume]:
+def read_shipped_doses(folder: Path, every: int) -> Iterator[Volume]:
     for path in sorted(folder.glob("*.dose"))[::every]:
         yield unpack_dose(path.read_bytes(), FRAME)
 
 
-def openkbp_doses(folder: Path, count: int) -> Iterator[Volume]:
+def read_openkbp_doses(folder: Path, count: int) -> Iterator[Volume]:
     """The first patients that have validation doses, on 128^3 voxels."""
     sys.path.insert(0, str(folder))
     reader = importlib.import_module("read_openkbp")
@@ -100,7 +100,7 @@ def openkbp_doses(folder: Path, count: int) -> Iterator[Volume]:
         yield case.reference_dose
 
 
-def show(title: str, table: Table) -> None:
+def show(title: str, table: CodeTable) -> None:
     ours = table.tallies[OURS]
     bits = 8 * ours.size / table.voxels
     print(f"\n{title}: {table.doses} doses, {table.voxels} voxels that have one")
@@ -123,10 +123,10 @@ def main() -> None:
     parser.add_argument("--only", default="", help="regular expression of the names to measure beside ours")
     options = parser.parse_args()
     others = sides(options.only)
-    unpack_dose(pack_dose(next(shipped_doses(options.doses, 1))), FRAME)  # compiled
-    show("Shipped simulated prostates", measure(shipped_doses(options.doses, options.every), others))
+    unpack_dose(pack_dose(next(read_shipped_doses(options.doses, 1))), FRAME)  # compiled
+    show("Shipped simulated prostates", measure(read_shipped_doses(options.doses, options.every), others))
     if (options.openkbp / "read_openkbp.py").is_file():
-        show("OpenKBP", measure(openkbp_doses(options.openkbp, options.patients), others))
+        show("OpenKBP", measure(read_openkbp_doses(options.openkbp, options.patients), others))
     else:
         print(f"\nOpenKBP is not in {options.openkbp}: left out")
 

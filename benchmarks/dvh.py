@@ -20,7 +20,7 @@ FRAME = "1.2.3"
 SLICES, SLAB_MM = 120, 3.0
 
 
-def ellipsoid(name: str, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Structure:
+def make_ellipsoid(name: str, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Structure:
     """An ellipsoid contoured on the slices z = 0, 3, ..., 357 mm; centre and radii (z, y, x) mm."""
     angle = np.linspace(0, 2 * np.pi, 240, endpoint=False)
     planes = []
@@ -33,23 +33,23 @@ def ellipsoid(name: str, centre: tuple[float, float, float], radii: tuple[float,
     return Structure(name, name, Contours(tuple(planes), SLAB_MM, FRAME))
 
 
-def pelvis() -> list[Structure]:
-    femora = [ellipsoid(f"Femur_Head_{s}", (150, 10, x), (24, 24, 24)) for s, x in (("L", 90), ("R", -90))]
+def make_pelvis() -> list[Structure]:
+    femora = [make_ellipsoid(f"Femur_Head_{s}", (150, 10, x), (24, 24, 24)) for s, x in (("L", 90), ("R", -90))]
     return [
-        ellipsoid("External", (178, 0, 0), (900, 115, 195)),
-        ellipsoid("Bag_Bowel", (280, -30, 0), (75, 60, 100)),
-        ellipsoid("Bladder", (190, -25, 0), (35, 35, 40)),
-        ellipsoid("Rectum", (160, 45, 0), (55, 17, 18)),
-        ellipsoid("PTV_7000", (150, 10, 0), (30, 30, 32)),
-        ellipsoid("PTV_5600", (165, 12, 0), (45, 35, 38)),
-        ellipsoid("PTV_5040", (200, 0, 0), (90, 50, 75)),
-        ellipsoid("SeminalVes", (178, 22, 0), (10, 8, 24)),
-        ellipsoid("PenileBulb", (112, 25, 0), (8, 9, 9)),
+        make_ellipsoid("External", (178, 0, 0), (900, 115, 195)),
+        make_ellipsoid("Bag_Bowel", (280, -30, 0), (75, 60, 100)),
+        make_ellipsoid("Bladder", (190, -25, 0), (35, 35, 40)),
+        make_ellipsoid("Rectum", (160, 45, 0), (55, 17, 18)),
+        make_ellipsoid("PTV_7000", (150, 10, 0), (30, 30, 32)),
+        make_ellipsoid("PTV_5600", (165, 12, 0), (45, 35, 38)),
+        make_ellipsoid("PTV_5040", (200, 0, 0), (90, 50, 75)),
+        make_ellipsoid("SeminalVes", (178, 22, 0), (10, 8, 24)),
+        make_ellipsoid("PenileBulb", (112, 25, 0), (8, 9, 9)),
         *femora,
     ]
 
 
-def pelvic_dose() -> Volume:
+def make_pelvic_dose() -> Volume:
     """70 Gy in a soft-edged ellipsoid with hot and cold spots and a bath round it, 2.5 mm, over the whole patient."""
     grid = Grid((146, 98, 164), (2.5, 2.5, 2.5), (-1.3, -121.0, -203.7), FRAME)
     z, y, x = (grid.axis_mm(axis) for axis in range(3))
@@ -60,8 +60,8 @@ def pelvic_dose() -> Volume:
     return Volume(grid, dose.astype(np.float32))
 
 
-def time_table() -> None:
-    structures, dose = pelvis(), pelvic_dose()
+def print_time_table() -> None:
+    structures, dose = make_pelvis(), make_pelvic_dose()
     compute_dvhs(structures[-1:], dose)
     best_wall, best_cpu = np.inf, np.inf
     for _ in range(3):
@@ -85,7 +85,7 @@ def time_table() -> None:
         )
 
 
-def accuracy_table() -> None:
+def print_accuracy_table() -> None:
     print(
         "\n| contour spacing mm | cases | D95 median % | D95 worst % | D2 worst % | volume median % | volume worst % |"
     )
@@ -106,5 +106,5 @@ def accuracy_table() -> None:
 
 
 if __name__ == "__main__":
-    time_table()
-    accuracy_table()
+    print_time_table()
+    print_accuracy_table()

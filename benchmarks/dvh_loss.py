@@ -1,7 +1,7 @@
 """The DVH loss against true D95, and what it costs: `python -m benchmarks.dvh_loss`. No files are needed.
 
 True D95 is that of vmat_rt.metrics.dvh.compute: contours sampled as finely as it takes, dose between voxel centres.
-The losses see what training sees: area fractions on the network's grid, one dose a voxel, relative to 70 Gy.
+The losses see what training sees: area fractions on the network's grid, one dose per voxel, relative to 70 Gy.
 
 Soft D95 is what networks are often trained with instead: V(d), the mean of sigmoid((dose - d) / t), solved for
 V(d) = 95 %. Soft V70 is the mean of sigmoid((dose - 70 Gy) / t), with t = 1.0 in units of relative dose.
@@ -36,7 +36,7 @@ GRID = Grid((48, 80, 96), (3.0, 2.5, 2.5), (-71.0, -99.0, -119.0), FRAME)
 TABLE = structure_table(load_protocol("prostate_sib_70_56"))
 
 
-def ball(name: str, centre: tuple[float, float, float], radius: float) -> Structure:
+def make_ball(name: str, centre: tuple[float, float, float], radius: float) -> Structure:
     turn = np.linspace(0, 2 * np.pi, 240, endpoint=False)
     planes = []
     for z in np.arange(-math.floor(radius), math.floor(radius) + 1):
@@ -46,7 +46,7 @@ def ball(name: str, centre: tuple[float, float, float], radius: float) -> Struct
     return Structure(name, name, Contours(tuple(planes), 1.0, FRAME))
 
 
-def dose_gy(margin_mm: float, penumbra_mm: float, centre: tuple[float, float, float], radius: float) -> Volume:
+def make_dose_gy(margin_mm: float, penumbra_mm: float, centre: tuple[float, float, float], radius: float) -> Volume:
     """72 Gy with ripples; falls off as an error function round the target and margin_mm."""
     axes = [o + s * np.arange(n) for o, s, n in zip(GRID.origin_mm, GRID.spacing_mm, GRID.shape, strict=True)]
     z, y, x = np.meshgrid(*axes, indexing="ij")
@@ -55,7 +55,7 @@ def dose_gy(margin_mm: float, penumbra_mm: float, centre: tuple[float, float, fl
     return Volume(GRID, (72 * edge * (1 + 0.01 * np.sin(x / 7) * np.cos(y / 9))).astype(np.float32))
 
 
-def soft_d95(doses: Tensor, volumes: Tensor, temperature: float) -> Tensor:
+def compute_soft_d95(doses: Tensor, volumes: Tensor, temperature: float) -> Tensor:
     """The level where the soft volume is 95 %, by bisection, with its derivative by the implicit function."""
     with torch.no_grad():
         low, high = doses.min() - 20 * temperature, doses.max() + 20 * temperature
@@ -71,12 +71,12 @@ def soft_d95(doses: Tensor, volumes: Tensor, temperature: float) -> Tensor:
 WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "ours": lambda doses, volumes: Curve.of(doses, volumes).metric("D95%", 0.01875, 0.5),
     "band 0": lambda doses, volumes: Curve.of(doses, volumes).metric("D95%", 0.01875, 0.0),
-    "soft t=0.01": lambda doses, volumes: soft_d95(doses, volumes, 0.01),
-    "soft t=0.05": lambda doses, volumes: soft_d95(doses, volumes, 0.05),
+    "soft t=0.01": lambda doses, volumes: compute_soft_d95(doses, volumes, 0.01),
+    "soft t=0.05": lambda doses, volumes: compute_soft_d95(doses, volumes, 0.05),
 }
 
 
-def accuracy() -> None:
+def print_accuracy() -> None:
     print(
         "D95 of a target, minus true D95, Gy; the same of the gap to a dose that is 1 mm tighter, which is what a loss"
     )
@@ -85,13 +85,13 @@ def accuracy() -> None:
     print(f"{'radius':>7}{'margin':>7}{'penumbra':>9}{'true':>8}{'gap':>7}{head}")
     centre = (-1.3, 2.1, 0.7)
     for radius in (12.0, 25.0, 40.0):
-        target = ball("PTV_7000", centre, radius)
+        target = make_ball("PTV_7000", centre, radius)
         for margin, penumbra in ((8.0, 4.0), (4.0, 4.0), (2.0, 6.0)):
-            pair = [dose_gy(m, penumbra, centre, radius) for m in (margin, margin - 1)]
-            print(f"{radius:7.0f}{margin:7.0f}{penumbra:9.0f}{_row(target, *pair)}")
+            pair = [make_dose_gy(m, penumbra, centre, radius) for m in (margin, margin - 1)]
+            print(f"{radius:7.0f}{margin:7.0f}{penumbra:9.0f}{_write_row(target, *pair)}")
 
 
-def _row(target: Structure, dose: Volume, tighter: Volume) -> str:
+def _write_row(target: Structure, dose: Volume, tighter: Volume) -> str:
     true, other = (compute_dvh(target, d, metrics=("D95%",)).value("D95%") for d in (dose, tighter))
     assert true is not None
     assert other is not None
@@ -109,10 +109,10 @@ def _row(target: Structure, dose: Volume, tighter: Volume) -> str:
     return row
 
 
-def flatness() -> None:
+def print_flatness() -> None:
     """How much V70 and its soft twin change when the whole dose falls from 100 % of the target to none of it."""
     centre, radius = (-1.3, 2.1, 0.7), 25.0
-    target, dose = ball("PTV_7000", centre, radius), dose_gy(8.0, 4.0, centre, radius)
+    target, dose = make_ball("PTV_7000", centre, radius), make_dose_gy(8.0, 4.0, centre, radius)
     fraction = torch.from_numpy(structure_fraction(target, GRID)).flatten()
     relative = torch.from_numpy(dose.array / np.float32(HIGHEST_GY)).flatten()[fraction > 0]
     volumes = fraction[fraction > 0] / fraction.sum()
@@ -137,7 +137,7 @@ def flatness() -> None:
         print(f"{lower_gy:9.1f}{values[0]:7.1f}%{values[1]:9.1f}%{values[2]:11.2f}%{values[3]:8.2f}{values[4]:12.2f}")
 
 
-def training_batch(shape: tuple[int, int, int], mm: tuple[float, float, float], cases: int = 2) -> Batch:
+def make_training_batch(shape: tuple[int, int, int], mm: tuple[float, float, float], cases: int = 2) -> Batch:
     """Balls of usual volumes for every structure of the protocol, in a body that is an ellipse."""
     place = torch.stack(
         torch.meshgrid(*((torch.arange(n) - n / 2) * m for n, m in zip(shape, mm, strict=True)), indexing="ij")
@@ -167,7 +167,7 @@ def training_batch(shape: tuple[int, int, int], mm: tuple[float, float, float], 
     )  # fmt: skip
 
 
-def best_ms(step: Callable[[], object], times: int) -> float:
+def time_best_ms(step: Callable[[], object], times: int) -> float:
     """Of processor time, so that others on the machine count less."""
     taken = []
     for _ in range(times):
@@ -177,12 +177,12 @@ def best_ms(step: Callable[[], object], times: int) -> float:
     return 1000 * min(taken)
 
 
-def cost() -> None:
+def print_cost() -> None:
     sixteen = bool(sixteen_bit_types(torch.device("cpu")))
     precision = "bf16-mixed" if sixteen else "32-true"
     combined = ("mse", "gradient", "structure_weighted", "asymmetric", "dvh")
     for shape, mm in (((64, 64, 64), (5.0, 5.0, 5.0)), ((48, 80, 96), (6.0, 4.0, 4.0))):
-        batch = training_batch(shape, mm)
+        batch = make_training_batch(shape, mm)
         print(f"\nOne step on {shape}, batch {len(batch)}, one core, processor time; width 16, 4 levels, {precision}")
         guess = batch.dose + 0.1
 
@@ -201,15 +201,15 @@ def cost() -> None:
             total.backward()
             objective.zero_grad()
 
-        whole = best_ms(step, 2)
+        whole = time_best_ms(step, 2)
         for names in (*((name,) for name in LOSSES), combined):
-            ms = best_ms(run(names), 4)
+            ms = time_best_ms(run(names), 4)
             print(f"{'+'.join(names) if len(names) == 1 else 'combined':>20}{ms:9.1f} ms{100 * ms / whole:7.1f} %")
         print(f"{'whole step':>20}{whole:9.1f} ms")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    accuracy()
-    flatness()
-    cost()
+    print_accuracy()
+    print_flatness()
+    print_cost()

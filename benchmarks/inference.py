@@ -38,11 +38,11 @@ WAYS = ("whole", "halved", "windows", "reference")
 
 
 def main() -> None:
-    options = parsed()
+    options = parse_options()
     if options.way:
         print(json.dumps(measure(options)))
         return
-    rows = {way: in_own_process(way, options) for way in WAYS}
+    rows = {way: run_in_own_process(way, options) for way in WAYS}
     first = rows["whole"]
     print(f"{first['parameters'] / 1e6:.1f} million parameters, {first['where']}, {first['dtype']}")
     for way, row in rows.items():
@@ -54,7 +54,7 @@ def main() -> None:
         )
 
 
-def parsed() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=48)
     parser.add_argument("--device", default="auto")
@@ -65,7 +65,7 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def in_own_process(way: str, options: argparse.Namespace) -> dict[str, Any]:
+def run_in_own_process(way: str, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--way", way, "--width", str(options.width), "--device", options.device]
     command += ["--precision", options.precision, "--repeat", str(options.repeat), *(["--all"] if options.all else [])]
     row: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -79,12 +79,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     network = UNet(UNetSettings(width=options.width), CHANNELS, CONDITION).eval()
     network.to(device, memory_format=torch.channels_last_3d)
-    shape, window, count, timed = job(options.way, every=options.all or device.type == "cuda")
+    shape, window, count, timed = choose_job(options.way, every=options.all or device.type == "cuda")
     x = torch.zeros(1, CHANNELS, *shape, device=device).normal_()
     condition = torch.zeros(1, CONDITION, device=device)
     with bounded_threads(None), torch.inference_mode():
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            seconds, cpu = best_of(options.repeat, device, lambda: run_network(network, x, condition, Plan(window)))
+            seconds, cpu = time_best(options.repeat, device, lambda: run_network(network, x, condition, Plan(window)))
         threads = torch.get_num_threads()
     return {
         "parameters": parameter_count(network),
@@ -94,11 +94,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "timed": timed,
         "seconds": seconds * count / timed,
         "cpu": cpu * count / timed,
-        "peak_mib": peak_mib(device),
+        "peak_mib": read_peak_mib(device),
     }
 
 
-def job(way: str, every: bool) -> tuple[Shape, Window | None, int, int]:
+def choose_job(way: str, every: bool) -> tuple[Shape, Window | None, int, int]:
     """Shape to run, how it is cut, passes that the whole job takes, and passes that will be run."""
     if way in {"whole", "halved"}:
         return OURS if way == "whole" else HALVED, None, 1, 1
@@ -110,7 +110,7 @@ def job(way: str, every: bool) -> tuple[Shape, Window | None, int, int]:
     return grid, WINDOW, count, count
 
 
-def best_of(repeat: int, device: torch.device, run: Any) -> tuple[float, float]:
+def time_best(repeat: int, device: torch.device, run: Any) -> tuple[float, float]:
     """Shortest wall and processor seconds; on a GPU after one run to warm up."""
     if device.type == "cuda":
         run()
@@ -124,7 +124,7 @@ def best_of(repeat: int, device: torch.device, run: Any) -> tuple[float, float]:
     return min(wall), min(cpu)
 
 
-def peak_mib(device: torch.device) -> float:
+def read_peak_mib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -38,14 +38,14 @@ class Side:
     unpack: Unpack
 
 
-def differences(steps: Steps, axes: tuple[int, ...]) -> Steps:
+def take_differences(steps: Steps, axes: tuple[int, ...]) -> Steps:
     """Modulo 2^16, so that none is lost."""
     for axis in axes:
         steps = np.diff(steps, axis=axis, prepend=np.uint16(0))
     return steps
 
 
-def sums(rest: Steps, axes: tuple[int, ...]) -> Steps:
+def take_sums(rest: Steps, axes: tuple[int, ...]) -> Steps:
     for axis in reversed(axes):
         rest = np.cumsum(rest, axis=axis, dtype=np.uint16)
     return rest
@@ -63,18 +63,20 @@ def from_planes(packed: bytes, shape: tuple[int, ...]) -> Steps:
     return unfolded
 
 
-def differenced(side: Side, axes: tuple[int, ...], half: int = 0) -> Side:
-    """The side on differences; half is added to them for codecs that take pictures, where black is no middle."""
+def make_differenced(side: Side, axes: tuple[int, ...], half: int = 0) -> Side:
+    """The side on differences; half is added to them for codecs that take pictures, where black is not the middle."""
     name = f"{side.name}, {' '.join('zyx'[axis] for axis in axes)}"
     return Side(
         name,
         side.package,
-        lambda steps: side.pack(differences(steps, axes) + np.uint16(half)),
-        lambda packed, shape: sums(side.unpack(packed, shape) - np.uint16(half), axes),
+        lambda steps: side.pack(take_differences(steps, axes) + np.uint16(half)),
+        lambda packed, shape: take_sums(side.unpack(packed, shape) - np.uint16(half), axes),
     )
 
 
-def of_bytes(name: str, package: str, pack: Callable[[bytes], bytes], unpack: Callable[[bytes], bytes]) -> list[Side]:
+def make_byte_sides(
+    name: str, package: str, pack: Callable[[bytes], bytes], unpack: Callable[[bytes], bytes]
+) -> list[Side]:
     """A coder of bytes: on the steps as they are, on their byte planes, and on those of differences."""
     plain = Side(
         f"{name}, plain",
@@ -88,10 +90,12 @@ def of_bytes(name: str, package: str, pack: Callable[[bytes], bytes], unpack: Ca
         lambda steps: pack(to_planes(steps)),
         lambda packed, shape: from_planes(unpack(packed), shape),
     )
-    return [plain, planes, *(differenced(planes, axes) for axes in ((0,), (0, 2), (0, 1, 2)))]
+    return [plain, planes, *(make_differenced(planes, axes) for axes in ((0,), (0, 2), (0, 1, 2)))]
 
 
-def of_pictures(name: str, package: str, pack: Callable[[Any], bytes], unpack: Callable[[bytes], Any]) -> list[Side]:
+def make_picture_sides(
+    name: str, package: str, pack: Callable[[Any], bytes], unpack: Callable[[bytes], Any]
+) -> list[Side]:
     """A coder of grey pictures: on the slices one above the other, and on the differences of slices."""
     image = Side(
         f"{name}, image",
@@ -99,32 +103,34 @@ def of_pictures(name: str, package: str, pack: Callable[[Any], bytes], unpack: C
         lambda steps: pack(steps.reshape(-1, steps.shape[2])),
         lambda packed, shape: np.asarray(unpack(packed), np.uint16).reshape(shape),
     )
-    return [image, differenced(image, (0,), 1 << 15)]
+    return [image, make_differenced(image, (0,), 1 << 15)]
 
 
-def standard_sides() -> Iterator[Side]:
+def make_standard_sides() -> Iterator[Side]:
     extreme = 9 | lzma.PRESET_EXTREME
-    yield from of_bytes("xz 6", "lzma", partial(lzma.compress, preset=6), lzma.decompress)
-    yield from of_bytes("xz 9e", "lzma", partial(lzma.compress, preset=extreme), lzma.decompress)
-    yield of_bytes("bzip2 9", "bz2", bz2.compress, bz2.decompress)[3]
-    yield of_pictures("PNG (Pillow)", "PIL", _png, lambda packed: Image.open(io.BytesIO(packed)))[0]
+    yield from make_byte_sides("xz 6", "lzma", partial(lzma.compress, preset=6), lzma.decompress)
+    yield from make_byte_sides("xz 9e", "lzma", partial(lzma.compress, preset=extreme), lzma.decompress)
+    yield make_byte_sides("bzip2 9", "bz2", bz2.compress, bz2.decompress)[3]
+    yield make_picture_sides("PNG (Pillow)", "PIL", _encode_png, lambda packed: Image.open(io.BytesIO(packed)))[0]
 
 
-def _png(picture: Steps) -> bytes:
+def _encode_png(picture: Steps) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def zstd_sides() -> Iterator[Side]:
+def make_zstd_sides() -> Iterator[Side]:
     import zstandard
 
     for level in (3, 19):
         packer = zstandard.ZstdCompressor(level=level)
-        yield from of_bytes(f"zstd {level}", "zstandard", packer.compress, zstandard.ZstdDecompressor().decompress)
+        yield from make_byte_sides(
+            f"zstd {level}", "zstandard", packer.compress, zstandard.ZstdDecompressor().decompress
+        )
 
 
-def blosc_sides() -> Iterator[Side]:
+def make_blosc_sides() -> Iterator[Side]:
     import blosc2
     from blosc2 import Codec, Filter
 
@@ -144,33 +150,35 @@ def blosc_sides() -> Iterator[Side]:
     yield side(Codec.LZ4HC, 9, [Filter.BITSHUFFLE])
     yield side(Codec.ZLIB, 9, [Filter.SHUFFLE])
     for filters in ([Filter.SHUFFLE], [Filter.BITSHUFFLE]):
-        yield differenced(side(Codec.ZSTD, 9, filters), (0, 2))
+        yield make_differenced(side(Codec.ZSTD, 9, filters), (0, 2))
 
 
-def jpegls_sides() -> Iterator[Side]:
+def make_jpegls_sides() -> Iterator[Side]:
     import jpeg_ls
 
-    def encoded(picture: Steps) -> bytes:
+    def encode(picture: Steps) -> bytes:
         return bytes(jpeg_ls.encode_array(picture))
 
     return iter(
-        of_pictures(
-            "JPEG-LS (pyjpegls)", "pyjpegls", encoded, lambda packed: jpeg_ls.decode(np.frombuffer(packed, np.uint8))
+        make_picture_sides(
+            "JPEG-LS (pyjpegls)", "pyjpegls", encode, lambda packed: jpeg_ls.decode(np.frombuffer(packed, np.uint8))
         )
     )
 
 
-def imagecodecs_sides() -> Iterator[Side]:
+def make_imagecodecs_sides() -> Iterator[Side]:
     import imagecodecs as ic
 
-    def pictures(name: str, pack: Any, unpack: Any, **settings: Any) -> list[Side]:
-        return of_pictures(f"{name} (imagecodecs)", "imagecodecs", partial(pack, **settings), unpack)
+    def make_picture_pair(name: str, pack: Any, unpack: Any, **settings: Any) -> list[Side]:
+        return make_picture_sides(f"{name} (imagecodecs)", "imagecodecs", partial(pack, **settings), unpack)
 
     for effort in (7, 9):
-        yield from pictures(f"JPEG XL {effort}", ic.jpegxl_encode, ic.jpegxl_decode, lossless=True, effort=effort)
-    yield from pictures("JPEG 2000", ic.jpeg2k_encode, ic.jpeg2k_decode, level=0, reversible=True)
-    yield pictures("LERC", ic.lerc_encode, ic.lerc_decode, level=0)[0]
-    yield of_bytes("brotli 11", "imagecodecs", partial(ic.brotli_encode, level=11), ic.brotli_decode)[3]
+        yield from make_picture_pair(
+            f"JPEG XL {effort}", ic.jpegxl_encode, ic.jpegxl_decode, lossless=True, effort=effort
+        )
+    yield from make_picture_pair("JPEG 2000", ic.jpeg2k_encode, ic.jpeg2k_decode, level=0, reversible=True)
+    yield make_picture_pair("LERC", ic.lerc_encode, ic.lerc_decode, level=0)[0]
+    yield make_byte_sides("brotli 11", "imagecodecs", partial(ic.brotli_encode, level=11), ic.brotli_decode)[3]
     yield Side(
         "CCSDS 121, plain",
         "imagecodecs",
@@ -181,7 +189,7 @@ def imagecodecs_sides() -> Iterator[Side]:
     )
 
 
-def pcodec_sides() -> Iterator[Side]:
+def make_pcodec_sides() -> Iterator[Side]:
     from pcodec import ChunkConfig, standalone
 
     plain = Side(
@@ -190,10 +198,10 @@ def pcodec_sides() -> Iterator[Side]:
         lambda steps: bytes(standalone.simple_compress(steps.ravel(), ChunkConfig(compression_level=12))),
         lambda packed, shape: np.asarray(standalone.simple_decompress(packed), np.uint16).reshape(shape),
     )
-    yield from (plain, differenced(plain, (0, 2), 1 << 15))
+    yield from (plain, make_differenced(plain, (0, 2), 1 << 15))
 
 
-def zfp_sides() -> Iterator[Side]:
+def make_zfp_sides() -> Iterator[Side]:
     import zfpy
 
     yield Side(
@@ -205,17 +213,17 @@ def zfp_sides() -> Iterator[Side]:
 
 
 FAMILIES: dict[str, Callable[[], Iterator[Side]]] = {
-    "lzma": standard_sides,
-    "zstandard": zstd_sides,
-    "blosc2": blosc_sides,
-    "jpeg_ls": jpegls_sides,
-    "imagecodecs": imagecodecs_sides,
-    "pcodec": pcodec_sides,
-    "zfpy": zfp_sides,
+    "lzma": make_standard_sides,
+    "zstandard": make_zstd_sides,
+    "blosc2": make_blosc_sides,
+    "jpeg_ls": make_jpegls_sides,
+    "imagecodecs": make_imagecodecs_sides,
+    "pcodec": make_pcodec_sides,
+    "zfpy": make_zfp_sides,
 }
 
 
-def sides(only: str) -> list[Side]:
+def collect_sides(only: str) -> list[Side]:
     found: list[Side] = []
     for package, family in FAMILIES.items():
         if importlib.util.find_spec(package) is None:

@@ -60,13 +60,13 @@ def gamma_ours(folder: Path) -> Measured:
     small = Grid((6, 6, 6), (SPACING_MM,) * 3, (0.0,) * 3, "1")
     gamma(*(Volume(small, dose[47:53, 77:83, 77:83]) for dose in doses))  # compiled, or read from numba's cache
     grid = Grid(SHAPE, (SPACING_MM,) * 3, (0.0,) * 3, "1")
-    measured, result = timed(lambda: gamma(*(Volume(grid, dose) for dose in doses)), repeats=3)
+    measured, result = time_work(lambda: gamma(*(Volume(grid, dose) for dose in doses)), repeats=3)
     return {**measured, "pass_percent": result.pass_rate_percent, "mean": result.mean}
 
 
 def gamma_pymedphys(folder: Path) -> Measured:
     doses = [np.load(folder / f"{name}.npy") for name in ("reference", "evaluation")]
-    measured, found = timed(lambda: run_pymedphys(*doses, (SPACING_MM,) * 3))
+    measured, found = time_work(lambda: run_pymedphys(*doses, (SPACING_MM,) * 3))
     known = found[np.isfinite(found)]
     return {**measured, "pass_percent": 100 * float(np.mean(known <= 1)), "mean": float(known.mean())}
 
@@ -84,7 +84,7 @@ def run_pymedphys(reference: np.ndarray, evaluation: np.ndarray, spacing_mm: tup
 def gamma_plastimatch(folder: Path) -> Measured:
     command = ["plastimatch", "gamma", "--output", str(folder / "map.mha"), "--interp-search", "--ref-only-threshold"]
     command += [str(folder / "reference.mha"), str(folder / "evaluation.mha")]
-    measured = timed_program(command)
+    measured = time_program(command)
     import SimpleITK as sitk
 
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "map.mha")))
@@ -102,7 +102,7 @@ def dvh_ours(folder: Path) -> Measured:
     assert study.dose is not None
     structures, dose = load_structures(study, None), study.dose.volume
     compute_dvhs(structures[-1:], dose)
-    measured, dvhs = timed(lambda: compute_dvhs(structures, dose, metrics=("D95%",)), repeats=3)
+    measured, dvhs = time_work(lambda: compute_dvhs(structures, dose, metrics=("D95%",)), repeats=3)
     return {**measured, "d95_gy": {n: dvh.value("D95%") for n, dvh in dvhs.items()}}
 
 
@@ -113,14 +113,14 @@ def dvh_dicompyler(folder: Path) -> Measured:
     structures, dose = folder / "RTSTRUCT.dcm", folder / "RTDOSE.dcm"
     rois = dicomparser.DicomParser(str(structures)).GetStructures()
 
-    def all_dvhs() -> dict[str, float]:
+    def compute_all_dvhs() -> dict[str, float]:
         found = {}
         for number, roi in rois.items():
             dvh = dvhcalc.get_dvh(str(structures), str(dose), number)
             found[roi["name"]] = float(dvh.D95.value) if dvh.volume else float("nan")
         return found
 
-    measured, found = timed(all_dvhs)
+    measured, found = time_work(compute_all_dvhs)
     return {**measured, "d95_gy": found}
 
 
@@ -128,7 +128,7 @@ def dvh_plastimatch(folder: Path) -> Measured:
     table = folder.parent / f"{folder.name}.csv"
     command = ["plastimatch", "dvh", "--input", str(folder), "--output-csv", str(table)]
     command += ["--bin-width", "0.05", "--num-bins", "2400"]
-    measured = timed_program(command)
+    measured = time_program(command)
     head, *lines = table.read_text().splitlines()
     numbers = np.array([[float(cell) for cell in line.split(",")] for line in lines])
     found = {}
@@ -148,25 +148,25 @@ SIDES: dict[str, Callable[[Path], Measured]] = {
 }
 
 
-def timed(work: Callable[[], Any], repeats: int = 1) -> tuple[Measured, Any]:
+def time_work(work: Callable[[], Any], repeats: int = 1) -> tuple[Measured, Any]:
     """Best wall and processor seconds, and the highest resident memory before and after, MiB."""
-    before = peak_mib()
+    before = read_peak_mib()
     wall, processor, result = [], [], None
     for _ in range(repeats):
         start, used = time.perf_counter(), time.process_time()
         result = work()
         processor.append(time.process_time() - used)
         wall.append(time.perf_counter() - start)
-    measured = {"seconds": min(wall), "cpu_seconds": min(processor), "before_mib": before, "peak_mib": peak_mib()}
+    measured = {"seconds": min(wall), "cpu_seconds": min(processor), "before_mib": before, "peak_mib": read_peak_mib()}
     return measured, result
 
 
-def timed_program(command: list[str]) -> Measured:
+def time_program(command: list[str]) -> Measured:
     """The same for a program, whose memory is read while it runs."""
     start, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
-        peak = max(peak, peak_mib(str(process.pid)))
+        peak = max(peak, read_peak_mib(str(process.pid)))
         time.sleep(0.02)
     if process.returncode:
         raise SystemExit(f"{command[:2]} ended with {process.returncode}")
@@ -175,7 +175,7 @@ def timed_program(command: list[str]) -> Measured:
     return {"seconds": wall, "cpu_seconds": used.ru_utime + used.ru_stime, "before_mib": 0.0, "peak_mib": peak}
 
 
-def peak_mib(process: str = "self") -> float:
+def read_peak_mib(process: str = "self") -> float:
     """Highest resident memory since the program was started; ru_maxrss would count the parent's as well."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
@@ -184,7 +184,7 @@ def peak_mib(process: str = "self") -> float:
     return 0.0
 
 
-def in_own_process(side: str, folder: Path, python: str = sys.executable) -> Measured:
+def run_in_own_process(side: str, folder: Path, python: str = sys.executable) -> Measured:
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     environment = {**os.environ, **dict.fromkeys(threads, "1")}
     command = [python, __file__, "--measure", side, str(folder)]
@@ -197,7 +197,7 @@ def in_own_process(side: str, folder: Path, python: str = sys.executable) -> Mea
 # Tables
 
 
-def gamma_table() -> None:
+def print_gamma_table() -> None:
     import SimpleITK as sitk
 
     sides = ["gamma vmat-rt", "gamma pymedphys"] + (["gamma plastimatch"] if shutil.which("plastimatch") else [])
@@ -208,8 +208,10 @@ def gamma_table() -> None:
             image = sitk.GetImageFromArray(dose)
             image.SetSpacing((SPACING_MM,) * 3)
             sitk.WriteImage(image, str(folder / f"{name}.mha"))
-        in_own_process(sides[0], folder)  # numba compiles once for an installation; that is neither speed nor memory
-        found = {side: in_own_process(side, folder) for side in sides}
+        run_in_own_process(
+            sides[0], folder
+        )  # numba compiles once for an installation; that is neither speed nor memory
+        found = {side: run_in_own_process(side, folder) for side in sides}
     ours = found[sides[0]]
     print("\n| gamma | pass % | mean | seconds | CPU s | time ratio | peak MiB | added MiB | memory ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -222,7 +224,7 @@ def gamma_table() -> None:
         )
 
 
-def agreement_table() -> None:
+def print_agreement_table() -> None:
     from tests.metrics.doses import smooth_pair
     from vmat_rt.grid import Grid
     from vmat_rt.metrics.gamma.index import gamma
@@ -258,8 +260,8 @@ def write_study(folder: Path, structures: list, dose: Any) -> None:
     export_case(Case("benchmark", ct, named, structures[0], prescription, "benchmark", reference_dose=dose), folder)
 
 
-def dvh_tables(dicompyler: str | None) -> None:
-    from benchmarks.dvh import accuracy_table, pelvic_dose, pelvis, time_table
+def print_dvh_tables(dicompyler: str | None) -> None:
+    from benchmarks.dvh import make_pelvic_dose, make_pelvis, print_accuracy_table, print_time_table
     from tests.metrics.solids import GRADIENTS, SOLIDS, contours_of, linear_dose
 
     sides = {"dvh vmat-rt": sys.executable}
@@ -273,11 +275,11 @@ def dvh_tables(dicompyler: str | None) -> None:
                 write_study(folder, [contours_of(s, DVH_SPACING_MM) for s in SOLIDS], linear_dose(gradient, spacing))
                 truth = {s.kind: s.dose_at(gradient, (0.95,))[0] for s in SOLIDS}
                 for side, python in sides.items():
-                    found = in_own_process(side, folder, python)["d95_gy"]
+                    found = run_in_own_process(side, folder, python)["d95_gy"]
                     errors[side] += [100 * abs(found.get(name, np.nan) / gy - 1) for name, gy in truth.items()]
         folder = Path(temporary) / "pelvis"
-        write_study(folder, pelvis(), pelvic_dose())
-        speed = {side: in_own_process(side, folder, python) for side, python in sides.items()}
+        write_study(folder, make_pelvis(), make_pelvic_dose())
+        speed = {side: run_in_own_process(side, folder, python) for side, python in sides.items()}
     print(f"\n{len(errors['dvh vmat-rt'])} D95% of solids in linear gradients; eleven structures of a pelvis\n")
     print("| DVH | D95% error median % | worst % | not found | pelvis s | CPU s | time ratio | peak MiB |")
     print("|---|---|---|---|---|---|---|---|")
@@ -288,8 +290,8 @@ def dvh_tables(dicompyler: str | None) -> None:
             f"| {side.removeprefix('dvh ')} | {np.median(known):.3f} | {max(known):.2f} | {absent} |"
             f" {m['seconds']:.2f} | {m['cpu_seconds']:.2f} | {ratio:.1f} | {m['peak_mib']:.0f} |"
         )
-    time_table()
-    accuracy_table()
+    print_time_table()
+    print_accuracy_table()
 
 
 if __name__ == "__main__":
@@ -304,7 +306,7 @@ if __name__ == "__main__":
         print(json.dumps(SIDES[arguments.measure[0]](Path(arguments.measure[1]))))
     else:
         if arguments.part != "dvh":
-            gamma_table()
-            agreement_table()
+            print_gamma_table()
+            print_agreement_table()
         if arguments.part != "gamma":
-            dvh_tables(arguments.dicompyler)
+            print_dvh_tables(arguments.dicompyler)

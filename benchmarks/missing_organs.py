@@ -20,7 +20,7 @@ from vmat_rt.bundle import find_bundle
 from vmat_rt.case import Case
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_error
+from vmat_rt.metrics.dose_error import compute_d95_gaps_gy, compute_dose_error
 from vmat_rt.prediction import load_predictor
 from vmat_rt.predictor import Predictor
 from vmat_rt.protocol import load_protocol
@@ -28,17 +28,17 @@ from vmat_rt.protocol import load_protocol
 Row = dict[str, list[float]]
 
 
-def fewer(case: Case, organs: tuple[str, ...]) -> Iterator[tuple[str, Case]]:
+def remove_organs(case: Case, organs: tuple[str, ...]) -> Iterator[tuple[str, Case]]:
     """The case as it is, without each of its organs, without any."""
 
-    def without(gone: tuple[str, ...]) -> Case:
+    def leave_out(gone: tuple[str, ...]) -> Case:
         return replace(case, structures={name: one for name, one in case.structures.items() if name not in gone})
 
     yield "all organs", case
     for name in organs:
         if name in case.structures:
-            yield f"without {name}", without((name,))
-    yield "without any", without(organs)
+            yield f"without {name}", leave_out((name,))
+    yield "without any", leave_out(organs)
 
 
 def add(row: Row, case: Case, whole: Case, predictor: Predictor) -> None:
@@ -46,11 +46,11 @@ def add(row: Row, case: Case, whole: Case, predictor: Predictor) -> None:
     assert whole.reference_dose is not None
     grid = whole.ct.grid
     dose = predictor.predict(case, grid).dose
-    error = dose_error(whole.reference_dose, dose, structure_fraction(whole.body, grid))
+    error = compute_dose_error(whole.reference_dose, dose, structure_fraction(whole.body, grid))
     assert error is not None
     row.setdefault("MAE", []).append(error.mae_gy)
     targets = {name: whole.structures[name] for name in whole.targets()}
-    for name, gap in d95_gaps_gy(targets, whole.reference_dose, dose).items():
+    for name, gap in compute_d95_gaps_gy(targets, whole.reference_dose, dose).items():
         if gap is not None:
             row.setdefault(f"D95 {name}", []).append(gap)
 
@@ -68,7 +68,7 @@ def main() -> None:
         rows: dict[str, Row] = {}
         for key in options.cases:
             whole = cohort.read(key)
-            for name, case in fewer(whole, organs):
+            for name, case in remove_organs(whole, organs):
                 add(rows.setdefault(name, {}), case, whole, predictor)
         print(model)
         for name, row in rows.items():

@@ -37,7 +37,7 @@ for name in rtstruct.get_roi_names():
 
 
 @dataclass(frozen=True)
-class Run:
+class ProgramRun:
     """One process: wall seconds and peak resident memory in GB."""
 
     seconds: float
@@ -63,17 +63,17 @@ def build_study(folder: Path) -> None:
     spacing = (extent[0] / SHAPE[0], extent[1] / SHAPE[1], extent[2] / SHAPE[2])
     grid = centred_grid(SHAPE, spacing, old.centre_mm, old.frame_uid)
 
-    def on_grid(structure: Structure) -> Structure:
+    def place_on_grid(structure: Structure) -> Structure:
         fraction = structure_fraction(structure, grid)
         return replace(structure, shape=Volume(grid, np.asarray(fraction > 0.5, np.float32)))
 
     ct = resample(case.ct, grid, -1000.0)
-    structures = {name: on_grid(structure) for name, structure in case.structures.items()}
-    large = replace(case, ct=ct, structures=structures, body=on_grid(case.body), reference_dose=None)
+    structures = {name: place_on_grid(structure) for name, structure in case.structures.items()}
+    large = replace(case, ct=ct, structures=structures, body=place_on_grid(case.body), reference_dose=None)
     export_case(large, folder)
 
 
-def measured(command: list[str], **environment: str) -> Run:
+def measure(command: list[str], **environment: str) -> ProgramRun:
     """Run a command to its end, with these variables added. Raises CalledProcessError when it fails."""
     probe = (
         "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode; "
@@ -87,7 +87,7 @@ def measured(command: list[str], **environment: str) -> Run:
         text=True,
         env={**os.environ, **environment},
     )
-    return Run(time.perf_counter() - start, int(done.stdout.split()[-1]) / 1024**2)
+    return ProgramRun(time.perf_counter() - start, int(done.stdout.split()[-1]) / 1024**2)
 
 
 def main() -> None:
@@ -101,10 +101,10 @@ def main() -> None:
             build_study(study)
         vmat_rt = str(Path(sys.executable).parent / "vmat-rt")
         predict = [vmat_rt, "predict", str(study), "--out", str(Path(scratch) / "out")]
-        first = measured(predict, NUMBA_CACHE_DIR=str(Path(scratch) / "kernels"))
-        ours = [measured(predict) for _ in range(options.repeat)]
-        peer = [measured([sys.executable, "-c", RT_UTILS, str(study)]) for _ in range(options.repeat)]
-        help_runs = [measured([vmat_rt, "--help"]) for _ in range(options.repeat)]
+        first = measure(predict, NUMBA_CACHE_DIR=str(Path(scratch) / "kernels"))
+        ours = [measure(predict) for _ in range(options.repeat)]
+        peer = [measure([sys.executable, "-c", RT_UTILS, str(study)]) for _ in range(options.repeat)]
+        help_runs = [measure([vmat_rt, "--help"]) for _ in range(options.repeat)]
     rows = [
         ("vmat-rt predict, first run", first),
         ("vmat-rt predict, whole job", min(ours, key=lambda run: run.seconds)),

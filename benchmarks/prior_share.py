@@ -32,7 +32,7 @@ SHARES = (0.0, 0.25, 0.5, 0.65, 1.0)
 WAYS = ("dose", "difference")
 
 
-def network_dose(loaded: LoadedNetwork, material: Material, key: str) -> FloatArray:
+def predict_dose(loaded: LoadedNetwork, material: Material, key: str) -> FloatArray:
     """Relative, on the network's voxels."""
     example = material.examples[key]
     plan = Plan.of(material.network, material.channels)
@@ -42,7 +42,7 @@ def network_dose(loaded: LoadedNetwork, material: Material, key: str) -> FloatAr
     return np.ascontiguousarray(output[0, 0].float().numpy())
 
 
-def scored(material: Material, key: str, case: Case, dose: FloatArray) -> CaseScore:
+def score_dose(material: Material, key: str, case: Case, dose: FloatArray) -> CaseScore:
     score = case_score(case, Volume(case.ct.grid, dose), material.table)
     score.key = key
     if material.cohort.record(key).source == "openkbp":
@@ -64,13 +64,13 @@ def main() -> None:
     for key in material.validation:
         case, prior = material.cohort.read(key), material.examples.prior_gy(key)
         assert prior is not None, "this run has no prior"
-        relative = np.mean([network_dose(network, material, key) for network in networks], axis=0)
+        relative = np.mean([predict_dose(network, material, key) for network in networks], axis=0)
         highest = material.examples[key].encoded().highest_gy
         for way in WAYS:
             kept = prior if way == "difference" else None
             dose = refined_gy(relative, highest, case, case.ct.grid, recipe.coarsen, kept)
             for share in SHARES:
-                scores[way, share].append(scored(material, key, case, dose + np.float32(share) * (prior - dose)))
+                scores[way, share].append(score_dose(material, key, case, dose + np.float32(share) * (prior - dose)))
     for (way, share), own in scores.items():
         print(f"{way:10} {share:4.2f}  " + "  ".join(f"{name} {value:.3f}" for name, value in summarise(own).items()))
 

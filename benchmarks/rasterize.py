@@ -4,7 +4,7 @@ Speed: 11 ROIs with 441 contours of a pelvis on 512 x 512 x 120 voxels of 0.977 
 contours stand for exactly the sphere's volume. Both studies are written as DICOM into a temporary folder; each side
 reads them and makes all masks in a process of its own, on one core. Time is that of the masks alone, best of three, the
 ratio that of CPU time; memory is the process's, after reading (rt-utils keeps 16-bit pixels, we keep float HU) and at
-its peak (theirs is a mask of a byte a voxel, ours a fraction of four).
+its peak (theirs is a mask of one byte per voxel, ours a fraction of four).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PELVIS = {
 SPHERES_MM = (3, 6, 10, 20, 30)
 
 
-def ellipse(area_mm2: float, ratio: float, centre: tuple[float, float], wave: float = 0.0) -> np.ndarray:
+def make_ellipse(area_mm2: float, ratio: float, centre: tuple[float, float], wave: float = 0.0) -> np.ndarray:
     """Vertices (y, x), about 2 mm apart, of a curve of exactly this area, `ratio` times as wide as high."""
     half_y = np.sqrt(area_mm2 / np.pi / ratio)
     count = max(24, int(np.pi * half_y * (1 + ratio) / 2))
@@ -55,18 +55,18 @@ def ellipse(area_mm2: float, ratio: float, centre: tuple[float, float], wave: fl
     return np.stack((centre[0] + scale * y, centre[1] + scale * x), axis=1)
 
 
-def pelvis_planes() -> dict[str, dict[float, np.ndarray]]:
+def make_pelvis_planes() -> dict[str, dict[float, np.ndarray]]:
     """ROI -> z -> polygon."""
-    rois = {"External": {SLICE_MM * i: ellipse(np.pi * 115 * 195, 195 / 115, (0, 0), 0.02) for i in range(120)}}
+    rois = {"External": {SLICE_MM * i: make_ellipse(np.pi * 115 * 195, 195 / 115, (0, 0), 0.02) for i in range(120)}}
     for name, (first, count, centre, (half_y, half_x)) in PELVIS.items():
         for i in range(count):
             share = 1 - ((2 * i + 1 - count) / (count + 1)) ** 2
-            polygon = ellipse(np.pi * half_y * half_x * share, half_x / half_y, centre, 0.05)
+            polygon = make_ellipse(np.pi * half_y * half_x * share, half_x / half_y, centre, 0.05)
             rois.setdefault(name, {})[first + SLICE_MM * i] = polygon
     return rois
 
 
-def sphere_planes() -> dict[str, dict[float, np.ndarray]]:
+def make_sphere_planes() -> dict[str, dict[float, np.ndarray]]:
     """Spheres at odd places: the area of each disc is the mean of the sphere over the plane's slab."""
     rois: dict[str, dict[float, np.ndarray]] = {}
     places = {3: (-61.3, -50.2), 6: (-60.1, 3.7), 10: (-45.6, 55.1), 20: (10.4, 50.3), 30: (25.2, -40.9)}
@@ -75,7 +75,9 @@ def sphere_planes() -> dict[str, dict[float, np.ndarray]]:
             low, high = np.clip(((i - 0.5) * SLICE_MM, (i + 0.5) * SLICE_MM), -radius, radius)
             volume = np.pi * (radius**2 * (high - low) - (high**3 - low**3) / 3)
             if volume > 0:
-                rois.setdefault(f"r{radius:02d}", {})[60 + SLICE_MM * i] = ellipse(volume / SLICE_MM, 1, places[radius])
+                rois.setdefault(f"r{radius:02d}", {})[60 + SLICE_MM * i] = make_ellipse(
+                    volume / SLICE_MM, 1, places[radius]
+                )
     return rois
 
 
@@ -124,7 +126,7 @@ def rt_utils(folder: Path) -> tuple[list[str], Mask]:
 SIDES = {"vmat-rt": ours, "rt-utils": rt_utils}
 
 
-def peak_mib() -> float:
+def read_peak_mib() -> float:
     """Highest resident memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -132,7 +134,7 @@ def peak_mib() -> float:
 def measure(side: str, folder: Path) -> None:
     """In a process of its own: print best times over all ROIs, peak memory and volumes as JSON."""
     names, mask = SIDES[side](folder)
-    read_mib = peak_mib()
+    read_mib = read_peak_mib()
     volumes_cc = {}
     wall_seconds, cpu_seconds = [0.0] * REPEATS, [0.0] * REPEATS
     for repeat in range(REPEATS):
@@ -144,11 +146,11 @@ def measure(side: str, folder: Path) -> None:
             volumes_cc[name] = float(array.sum(dtype=np.float64)) * SLICE_MM * PIXEL_MM**2 / 1000
             del array
     result = {"seconds": min(wall_seconds), "cpu_seconds": min(cpu_seconds)}
-    result |= {"read_mib": read_mib, "peak_mib": peak_mib()}
+    result |= {"read_mib": read_mib, "peak_mib": read_peak_mib()}
     print(json.dumps({**result, "volumes_cc": volumes_cc}))
 
 
-def in_own_process(side: str, folder: Path) -> dict:
+def run_in_own_process(side: str, folder: Path) -> dict:
     one_core = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     command = [sys.executable, __file__, "--measure", side, str(folder)]
     done = subprocess.run(command, env={**os.environ, **one_core}, check=True, capture_output=True, text=True)
@@ -158,11 +160,11 @@ def in_own_process(side: str, folder: Path) -> dict:
 def compare() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         pelvis, spheres = Path(temporary) / "pelvis", Path(temporary) / "spheres"
-        rois = pelvis_planes()
+        rois = make_pelvis_planes()
         write_study(pelvis, rois, (120, 512, 512))
-        write_study(spheres, sphere_planes(), (41, 200, 200))
-        speed = {side: in_own_process(side, pelvis) for side in SIDES}
-        accuracy = {side: in_own_process(side, spheres) for side in SIDES}
+        write_study(spheres, make_sphere_planes(), (41, 200, 200))
+        speed = {side: run_in_own_process(side, pelvis) for side in SIDES}
+        accuracy = {side: run_in_own_process(side, spheres) for side in SIDES}
     print(f"{len(rois)} ROIs, {sum(len(p) for p in rois.values())} contours, 512 x 512 x 120 voxels, one core\n")
     print(f"{'':12}{'seconds':>10}{'CPU s':>10}{'ratio':>8}{'MiB read':>10}{'MiB peak':>10}")
     for side, result in speed.items():

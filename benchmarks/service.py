@@ -127,7 +127,7 @@ def strike(site: Site, service: subprocess.Popen[bytes], dice: random.Random) ->
     return site.start()
 
 
-def under_fire(site: Site, studies: int, kill_every: int, limit_s: float) -> dict[str, int]:
+def run_under_fire(site: Site, studies: int, kill_every: int, limit_s: float) -> dict[str, int]:
     dice = random.Random(2)
     checker = Checker(site)
     checker.start()
@@ -147,10 +147,10 @@ def under_fire(site: Site, studies: int, kill_every: int, limit_s: float) -> dic
     service.send_signal(signal.SIGTERM)
     service.wait(60)
     checker.join()
-    return faults(site, studies, checker)
+    return count_faults(site, studies, checker)
 
 
-def faults(site: Site, studies: int, checker: Checker) -> dict[str, int]:
+def count_faults(site: Site, studies: int, checker: Checker) -> dict[str, int]:
     journal = Journal(site.outbox / ".vmat-rt" / "journal.sqlite")
     records = [read_record(path) for path in site.results()]
     contents = Counter(record.content_hash for record in records if record is not None)
@@ -168,8 +168,8 @@ def faults(site: Site, studies: int, checker: Checker) -> dict[str, int]:
     }
 
 
-def speed(site: Site, studies: int) -> tuple[float, float]:
-    """(studies an hour with all of them waiting, median seconds from last file to result when it is idle)."""
+def measure_speed(site: Site, studies: int) -> tuple[float, float]:
+    """(studies per hour with all of them waiting, median seconds from last file to result when it is idle)."""
     checker = Checker(site)
     feed(site, studies, studies + 1, checker)
     checker.start()
@@ -191,7 +191,7 @@ def speed(site: Site, studies: int) -> tuple[float, float]:
     return rate, sorted(waits)[1]
 
 
-def idle(site: Site, seconds: float) -> tuple[float, float]:
+def measure_idle(site: Site, seconds: float) -> tuple[float, float]:
     """(percent of one core, MB resident) of the service with all its processes, nothing to do."""
     service = site.start()
     time.sleep(70 if seconds > 20 else 45)  # until the reader has looked at everything and left
@@ -216,15 +216,15 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vmat-rt-service-") as folder:
         site = make_site(Path(folder, "fire"), options.workers)
-        found = under_fire(site, options.studies, options.kill_every, options.limit_s)
+        found = run_under_fire(site, options.studies, options.kill_every, options.limit_s)
         killed = ", ".join(f"{n} x {name}" for name, n in sorted(site.killed.items()))
         print(f"SIGKILL over {options.studies} studies: {killed}")
         for name, count in found.items():
             print(f"  {name:<26} {count}")
         calm = make_site(Path(folder, "calm"), options.workers)
-        rate, latency = speed(calm, min(options.studies, 20))
+        rate, latency = measure_speed(calm, min(options.studies, 20))
         print(f"studies an hour ({options.workers} workers): {rate:.0f}; last file to result: {latency:.1f} s")
-        percent, memory = idle(calm, options.idle_seconds)
+        percent, memory = measure_idle(calm, options.idle_seconds)
         print(f"idle: {percent:.2f} % of a core, {memory:.0f} MB")
     return int(any(found.values()))
 

@@ -48,7 +48,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 Read = Callable[[str, Shape, Shape], Arrays]
 
 
-def with_dose(case: Case) -> Case:
+def add_dose(case: Case) -> Case:
     """A dose that covers the targets, falls off over centimetres and has the texture of modulated beams."""
     grid = model_grid(RULE, case)
     placed = gridded(case, grid)
@@ -64,7 +64,7 @@ def build(folder: Path, count: int) -> Cohort:
     """The same cases as a cohort, as KEY.npz and as KEY.{ct,structures,dose}.npy."""
     cohort = Cohort.create(folder / "cohort", SETTINGS)
     for index in range(count):
-        case = with_dose(simulate_patient(5, index).case)
+        case = add_dose(simulate_patient(5, index).case)
         key = f"c{index}"
         cohort.add(case, describe(case, Origin(key=key, patient=key, source="simulated")))
         whole = cohort.arrays(key).read()
@@ -75,30 +75,30 @@ def build(folder: Path, count: int) -> Cohort:
     return cohort
 
 
-def readers(folder: Path, cohort: Cohort) -> dict[str, Read]:
-    def box(start: Shape, stop: Shape) -> tuple[slice, ...]:
+def make_readers(folder: Path, cohort: Cohort) -> dict[str, Read]:
+    def cut_box(start: Shape, stop: Shape) -> tuple[slice, ...]:
         return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
 
-    def ours(key: str, start: Shape, stop: Shape) -> Arrays:
+    def read_ours(key: str, start: Shape, stop: Shape) -> Arrays:
         patch: Patch = cohort.read_patch(key, start, stop)
         return patch.hu, patch.levels, patch.steps
 
-    def npz(key: str, start: Shape, stop: Shape) -> Arrays:
+    def read_npz(key: str, start: Shape, stop: Shape) -> Arrays:
         with np.load(folder / f"{key}.npz") as file:
-            ct, structures, dose = (file[name][(..., *box(start, stop))] for name in ("ct", "structures", "dose"))
+            ct, structures, dose = (file[name][(..., *cut_box(start, stop))] for name in ("ct", "structures", "dose"))
         return ct, structures, dose
 
-    def npy(mode: str | None) -> Read:
+    def make_npy_reader(mode: str | None) -> Read:
         def read(key: str, start: Shape, stop: Shape) -> Arrays:
             ct, structures, dose = (
-                np.array(np.load(folder / f"{key}.{name}.npy", mmap_mode=mode)[(..., *box(start, stop))])
+                np.array(np.load(folder / f"{key}.{name}.npy", mmap_mode=mode)[(..., *cut_box(start, stop))])
                 for name in ("ct", "structures", "dose")
             )
             return ct, structures, dose
 
         return read
 
-    return {"store": ours, ".npz": npz, ".npy": npy(None), ".npy mapped": npy("r")}
+    return {"store": read_ours, ".npz": read_npz, ".npy": make_npy_reader(None), ".npy mapped": make_npy_reader("r")}
 
 
 def drop_from_cache(files: list[Path]) -> None:
@@ -138,7 +138,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cohort = build(folder, options.cases)
-        sides, files = readers(folder, cohort), [path for path in folder.rglob("*") if path.is_file()]
+        sides, files = make_readers(folder, cohort), [path for path in folder.rglob("*") if path.is_file()]
         for side, pattern in (("store", "cohort/cases/**/*"), (".npz", "*.npz"), (".npy", "*.npy")):
             size = sum(path.stat().st_size for path in folder.glob(pattern) if path.is_file())
             print(f"{side:>12}: {size / 1e6 / options.cases:6.2f} MB a case")

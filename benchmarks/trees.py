@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.baseline.boosting import TREES
-from vmat_rt.baseline.features import features
+from vmat_rt.baseline.features import compute_features
 from vmat_rt.baseline.scene import FeatureSettings
 from vmat_rt.baseline.trees import Trees
 from vmat_rt.bundle import find_bundle
 from vmat_rt.cohort.store import Cohort
 
 
-def processor_s(work: Callable[[], NDArray[np.float64]]) -> tuple[float, NDArray[np.float64]]:
+def time_processor_s(work: Callable[[], NDArray[np.float64]]) -> tuple[float, NDArray[np.float64]]:
     started = time.process_time()
     found = work()
     return time.process_time() - started, found
@@ -38,15 +38,15 @@ def main() -> None:
     options = parser.parse_args()
     case = Cohort.open(options.cohort).read(options.case)
     bundle = find_bundle("", options.model)
-    table = features(case, case.ct.grid, FeatureSettings.model_validate(bundle.manifest.settings["features"]))
+    table = compute_features(case, case.ct.grid, FeatureSettings.model_validate(bundle.manifest.settings["features"]))
     text = lzma.decompress(bundle.read_bytes(TREES)).decode("ascii")
     trees, booster = Trees.parse(text), lightgbm.Booster(model_str=text)
     trees.predict(table.matrix[:1])  # compiled
     ours, theirs = [], []
     for _ in range(options.repeat):
-        seconds, one = processor_s(lambda: trees.predict(table.matrix, 2))
+        seconds, one = time_processor_s(lambda: trees.predict(table.matrix, 2))
         ours.append(seconds)
-        seconds, other = processor_s(lambda: np.asarray(booster.predict(table.matrix, num_threads=2)))
+        seconds, other = time_processor_s(lambda: np.asarray(booster.predict(table.matrix, num_threads=2)))
         theirs.append(seconds)
         assert np.array_equal(one, other)
     print(f"{len(table.matrix)} voxels, {booster.num_trees()} trees, the same to the last bit")

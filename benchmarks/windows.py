@@ -19,7 +19,7 @@ from vmat_rt.bundle import find_bundle, prior_bundle
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.metrics.dose_error import dose_error
+from vmat_rt.metrics.dose_error import compute_dose_error
 from vmat_rt.nn.coarse import encode_coarsened
 from vmat_rt.nn.encode import Encoded
 from vmat_rt.nn.infer import Plan, finished_gy, run_network
@@ -30,7 +30,7 @@ from vmat_rt.prediction import load_predictor
 REFERENCE_WINDOW, REFERENCE_OVERLAP = 128, 64
 
 
-def relative_dose(loaded: LoadedNetwork, encoded: Encoded, plan: Plan) -> tuple[FloatArray, float]:
+def predict_relative_dose(loaded: LoadedNetwork, encoded: Encoded, plan: Plan) -> tuple[FloatArray, float]:
     """On the network's voxels, and the seconds that it took."""
     started = time.perf_counter()
     with torch.inference_mode():
@@ -39,9 +39,11 @@ def relative_dose(loaded: LoadedNetwork, encoded: Encoded, plan: Plan) -> tuple[
     return np.ascontiguousarray(output[0, 0].float().numpy()), time.perf_counter() - started
 
 
-def mae_gy(case: Case, dose: FloatArray) -> float:
+def compute_mae_gy(case: Case, dose: FloatArray) -> float:
     assert case.reference_dose is not None, "a case without clinical dose"
-    error = dose_error(case.reference_dose, Volume(case.ct.grid, dose), structure_fraction(case.body, case.ct.grid))
+    error = compute_dose_error(
+        case.reference_dose, Volume(case.ct.grid, dose), structure_fraction(case.body, case.ct.grid)
+    )
     assert error is not None
     return error.mae_gy
 
@@ -70,9 +72,9 @@ def main() -> None:
             prior_gy = load_predictor(prior, "cpu").predict(case, case.ct.grid).dose.array
         encoded = encode_coarsened(case, case.ct.grid, loaded.channels, settings.coarsen, prior_gy)
         for name, plan in ways.items():
-            relative, seconds = relative_dose(loaded, encoded, plan)
+            relative, seconds = predict_relative_dose(loaded, encoded, plan)
             dose = finished_gy(relative, encoded, case, case.ct.grid, settings, prior_gy)
-            rows[name].append((mae_gy(case, dose), seconds))
+            rows[name].append((compute_mae_gy(case, dose), seconds))
     print(f"{options.model}, {len(rows[next(iter(ways))])} cases, {torch.get_num_threads()} threads")
     for name, row in rows.items():
         error, seconds = np.mean(row, axis=0)

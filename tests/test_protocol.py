@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.metrics.goals import goal_metric
+from vmat_rt.metrics.goals import parse_goal_metric
 from vmat_rt.naming import alias_table, fold
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 
@@ -44,7 +44,7 @@ def test_packaged_protocols_are_sound(protocol: Protocol) -> None:
     assert protocol.goal_sets[0].name == "quantec"
     for goal_set in protocol.goal_sets:
         for goal in goal_set.goals:
-            goal_metric(goal)
+            parse_goal_metric(goal)
             assert goal.source
 
 

@@ -22,19 +22,19 @@ RULES = ("tests/test_architecture.py", "tests/test_tree.py")
 """Rules on every file: their tests grow with the files, not with what is checked."""
 
 
-def called(node: ast.Call) -> str:
+def find_called(node: ast.Call) -> str:
     """The dotted name of the function that is called; empty for any other expression."""
     text = ast.unparse(node.func)
     return text if re.fullmatch(r"[\w.]+", text) else ""
 
 
-def checks_of(path: Path) -> Iterator[str]:
+def list_checks(path: Path) -> Iterator[str]:
     """One word per check in a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Assert):
             yield "assert"
         elif isinstance(node, ast.Call):
-            name = called(node)
+            name = find_called(node)
             if name in {"pytest.raises", "pytest.warns"}:
                 yield name
             elif name.split(".")[-1].startswith("assert_"):
@@ -43,7 +43,7 @@ def checks_of(path: Path) -> Iterator[str]:
             yield "test functions"
 
 
-def collected(root: Path) -> Counter[str]:
+def count_collected(root: Path) -> Counter[str]:
     """How many tests pytest finds in each file of the checkout, with the checkout's own modules."""
     path = os.pathsep.join([str(root), str(root / "service"), os.environ.get("PYTHONPATH", "")])
     run = subprocess.run(
@@ -63,12 +63,12 @@ def main() -> None:
     arguments = parser.parse_args()
     root = arguments.root.resolve()
     files = sorted((root / "tests").rglob("*.py"))
-    counts = Counter(word for path in files for word in checks_of(path))
+    counts = Counter(word for path in files for word in list_checks(path))
     counts["files of tests"] = sum(path.name.startswith("test_") for path in files)
     for word, number in sorted(counts.items()):
         print(f"{number:6d}  {word}")
     if arguments.collect:
-        found = collected(root)
+        found = count_collected(root)
         rules = sum(found[name] for name in RULES)
         print(f"{found.total():6d}  tests collected, {rules} of them a rule of {' or '.join(RULES)} on one file")
 

@@ -19,7 +19,7 @@ PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 UPWARDS = re.compile(r"\]\((\.\./[^)#]+)\)")
 
 
-def outside(page: str, target: str) -> str | None:
+def find_outside(page: str, target: str) -> str | None:
     """The path in the repository of what a page's link points to; None where it lies in docs/."""
     path = (DOCS / page).parent.joinpath(target).resolve()
     return None if path.is_relative_to(DOCS) else str(path.relative_to(ROOT))
@@ -31,7 +31,7 @@ def on_files(files: Files, config: Any) -> Files:
         text = (ROOT / source).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, page, content=text))
     pages = list(files.documentation_pages())
-    links = [outside(file.src_uri, target) for file in pages for target in UPWARDS.findall(file.content_string)]
+    links = [find_outside(file.src_uri, target) for file in pages for target in UPWARDS.findall(file.content_string)]
     for path in sorted({path for path in links if path is not None} - set(PAGES)):
         files.append(File.generated(config, f"files/{path}", abs_src_path=str(ROOT / path)))
     return files
@@ -42,8 +42,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = page.file.src_uri
     up = "../" * source.count("/")
 
-    def copied(link: re.Match[str]) -> str:
-        path = outside(source, link[1])
+    def copy_link(link: re.Match[str]) -> str:
+        path = find_outside(source, link[1])
         return link[0] if path is None else f"]({up}{PAGES.get(path, f'files/{path}')})"
 
-    return UPWARDS.sub(copied, markdown)
+    return UPWARDS.sub(copy_link, markdown)

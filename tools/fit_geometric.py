@@ -25,13 +25,13 @@ import numpy as np
 
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
 from vmat_rt.baseline.fit import FitSettings, Fitted, fit
-from vmat_rt.baseline.scene import FeatureSettings, protocol_features
+from vmat_rt.baseline.scene import FeatureSettings, choose_features
 from vmat_rt.bundle import Manifest, TrainingSummary, training_cases, write_bundle
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.cohort.split import Part, Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.learned import learned_from
-from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_errors
+from vmat_rt.metrics.dose_error import compute_d95_gaps_gy, compute_dose_errors
 from vmat_rt.metrics.dvh.compute import compute_dvhs
 from vmat_rt.protocol import load_protocol
 
@@ -51,7 +51,7 @@ DVH_METRICS = {
 
 
 @dataclass(frozen=True)
-class CaseScore:
+class GeometricScore:
     """Of one case: mean absolute dose error by region, gaps of D95, absolute differences of DVH metrics; seconds."""
 
     regions_gy: dict[str, float]
@@ -60,34 +60,34 @@ class CaseScore:
     seconds: float
 
 
-def cases(cohort: Cohort, keys: Iterable[str]) -> Iterator[Case]:
+def read_cases(cohort: Cohort, keys: Iterable[str]) -> Iterator[Case]:
     for key in keys:
         yield cohort.read(key)
 
 
-def scored(case: Case, predictor: GeometricPredictor) -> CaseScore:
+def score_case(case: Case, predictor: GeometricPredictor) -> GeometricScore:
     assert case.reference_dose is not None
     started = time.perf_counter()
     dose = predictor.predict(case, case.ct.grid).dose
     seconds = time.perf_counter() - started
     organs = {name: s for name, s in case.structures.items() if isinstance(s.shape, Volume)}
-    fractions = {name: voxels(s) for name, s in organs.items()}
-    errors = dose_errors(case.reference_dose, dose, voxels(case.body), fractions, tuple(case.targets()))
-    gaps = d95_gaps_gy({name: case.structures[name] for name in case.targets()}, case.reference_dose, dose)
-    return CaseScore(
+    fractions = {name: require_voxels(s) for name, s in organs.items()}
+    errors = compute_dose_errors(case.reference_dose, dose, require_voxels(case.body), fractions, tuple(case.targets()))
+    gaps = compute_d95_gaps_gy({name: case.structures[name] for name in case.targets()}, case.reference_dose, dose)
+    return GeometricScore(
         {name: error.mae_gy for name, error in errors.items() if error is not None},
         {name: gap for name, gap in gaps.items() if gap is not None},
-        dvh_differences(case, dose),
+        compute_dvh_differences(case, dose),
         seconds,
     )
 
 
-def voxels(structure: Structure) -> FloatArray:
+def require_voxels(structure: Structure) -> FloatArray:
     assert isinstance(structure.shape, Volume), f"{structure.name} has no voxels"
     return structure.shape.array
 
 
-def dvh_differences(case: Case, dose: Volume) -> dict[str, float]:
+def compute_dvh_differences(case: Case, dose: Volume) -> dict[str, float]:
     """|predicted - planned| of each metric, by "STRUCTURE METRIC"."""
     assert case.reference_dose is not None
     wanted = {name: metrics for name, metrics in DVH_METRICS.items() if name in case.structures}
@@ -103,7 +103,7 @@ def dvh_differences(case: Case, dose: Volume) -> dict[str, float]:
     return differences
 
 
-def averaged(scores: list[CaseScore]) -> dict[str, float]:
+def average(scores: list[GeometricScore]) -> dict[str, float]:
     """Mean over the cases of each region's error, of each |D95 gap| and of each DVH metric's difference."""
     pooled: dict[str, list[float]] = {}
     for score in scores:
@@ -131,7 +131,7 @@ def describe(cohort: Cohort, keys: tuple[str, ...], command: str) -> TrainingSum
     )
 
 
-def manifest(
+def write_manifest(
     cohort: Cohort, keys: Iterable[str], fitted: Fitted, settings: FeatureSettings, training: TrainingSummary
 ) -> Manifest:
     protocol = cohort.settings.protocol
@@ -154,15 +154,19 @@ def manifest(
     )
 
 
-def figures_of(cohort: Cohort, splits: Splits, seed: int, predictor: GeometricPredictor) -> dict[str, dict[str, float]]:
+def compute_figures(
+    cohort: Cohort, splits: Splits, seed: int, predictor: GeometricPredictor
+) -> dict[str, dict[str, float]]:
     """The averages over each part that is not fitted on, those that have cases."""
     parts: tuple[Part, ...] = ("validation", "test", "outliers")
-    scores = {part: [scored(case, predictor) for case in cases(cohort, splits.cases(part, seed))] for part in parts}
-    return {part: averaged(each) for part, each in scores.items() if each}
+    scores = {
+        part: [score_case(case, predictor) for case in read_cases(cohort, splits.cases(part, seed))] for part in parts
+    }
+    return {part: average(each) for part, each in scores.items() if each}
 
 
-def kept(figures: dict[str, dict[str, float]]) -> dict[str, float]:
-    """The figures that stand in the bundle and in every report."""
+def choose_kept(figures: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Choose the figures for the bundle and every report."""
     names = ("mae_gy body", "mae_gy targets", "d95_gap_gy PTV_7000", "d95_gap_gy PTV_5600", "cases")
     return {
         f"{part}_{name.replace(' ', '_')}": value
@@ -183,30 +187,30 @@ def main() -> None:
     cohort = Cohort.open(options.cohort)
     splits = Splits.read(cohort)
     seed = next(iter(splits.seeds)) if options.seed is None else options.seed
-    settings = protocol_features(load_protocol(cohort.settings.protocol), not options.no_beams, IMPORTANCE)
+    settings = choose_features(load_protocol(cohort.settings.protocol), not options.no_beams, IMPORTANCE)
     keys = splits.cases("train", seed)
 
     started = time.perf_counter()
-    fitted = fit(cases(cohort, keys), settings, PLAN)
+    fitted = fit(read_cases(cohort, keys), settings, PLAN)
     fit_s = time.perf_counter() - started
     command = f"python tools/fit_geometric.py COHORT --seed {seed}" + (" --no-beams" if options.no_beams else "")
-    described = manifest(cohort, keys, fitted, settings, describe(cohort, keys, command))
+    described = write_manifest(cohort, keys, fitted, settings, describe(cohort, keys, command))
     images = {key: cohort.record(key).image_sha256 for key in keys}
-    files = {TREES: fitted.packed(), **training_cases(images)}
+    files = {TREES: fitted.pack(), **training_cases(images)}
     with tempfile.TemporaryDirectory() as folder:
         bundle = write_bundle(Path(folder), described, files)
-        figures = figures_of(cohort, splits, seed, GeometricPredictor(bundle))
-    figures["fit"] = {"seconds": round(fit_s, 1), "trees": fitted.trees, "rows": fitted.rows, "peak_gb": peak_gb()}
+        figures = compute_figures(cohort, splits, seed, GeometricPredictor(bundle))
+    figures["fit"] = {"seconds": round(fit_s, 1), "trees": fitted.trees, "rows": fitted.rows, "peak_gb": read_peak_gb()}
     print(json.dumps(figures, indent=1))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     target = options.bundle or (None if options.no_beams else BUNDLES / described.name)
     if target is not None:
-        training = described.training.model_copy(update={"metrics": kept(figures)})
+        training = described.training.model_copy(update={"metrics": choose_kept(figures)})
         write_bundle(target, described.model_copy(update={"training": training}), files)
 
 
-def peak_gb() -> float:
+def read_peak_gb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2)
 
 

@@ -36,76 +36,79 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vmat-rt-install-") as scratch:
         folder = Path(scratch)
-        source = checked_out(options.revision, folder / "source") if options.revision else ROOT
-        (wheel,) = built(source, folder / "wheel")
+        source = check_out(options.revision, folder / "source") if options.revision else ROOT
+        (wheel,) = build(source, folder / "wheel")
         print(f"{wheel.name} of {options.revision or 'the working tree'}: {wheel.stat().st_size / 1e6:.1f} MB")
         print("| extras | packages | download MB | on disk MB | seconds to install | of the processor |")
         print("|---|---|---|---|---|---|")
         for extras in options.extras:
-            python = installed(wheel, extras, folder / extras.replace(",", "-"))
+            python = install(wheel, extras, folder / extras.replace(",", "-"))
         print(f"\nBest of {RUNS} starts with the last of these: seconds, and those of the processor")
         for name, arguments in PROGRAMS.items():
-            wall, busy = map(min, zip(*(seconds([python, *arguments]) for _ in range(RUNS)), strict=True))
+            wall, busy = map(min, zip(*(time_seconds([python, *arguments]) for _ in range(RUNS)), strict=True))
             print(f"  {name:<24} {wall:.3f} {busy:.3f}")
 
 
-def checked_out(revision: str, folder: Path) -> Path:
+def check_out(revision: str, folder: Path) -> Path:
     packed = subprocess.run(["git", "archive", revision], cwd=ROOT, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
     return folder
 
 
-def built(source: Path, folder: Path) -> list[Path]:
-    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", folder, source)
+def build(source: Path, folder: Path) -> list[Path]:
+    make_pip_command(sys.executable, "wheel", "--no-deps", "--wheel-dir", folder, source)
     return list(folder.glob("*.whl"))
 
 
-def installed(wheel: Path, extras: str, folder: Path) -> Path:
+def install(wheel: Path, extras: str, folder: Path) -> Path:
     """A fresh environment with the wheel and its extras; prints one line. Returns its python."""
     wanted = str(wheel) if extras == "base" else f"{wheel}[{extras}]"
     files, home = folder / "files", folder / "venv"
-    pip(sys.executable, "download", "--dest", files, *constraints(), wanted)
+    make_pip_command(sys.executable, "download", "--dest", files, *list_constraints(), wanted)
     venv.create(home, with_pip=True)
     python = home / "bin" / "python"
     (packages,) = home.glob("lib/python*/site-packages")
-    before_mb, before = megabytes(packages), len(list(packages.glob("*.dist-info")))
-    started, busy = time.perf_counter(), processor_seconds()
-    pip(python, "install", "--no-index", "--find-links", files, *constraints(), wanted)
-    took, worked = time.perf_counter() - started, processor_seconds() - busy
+    before_mb, before = measure_megabytes(packages), len(list(packages.glob("*.dist-info")))
+    started, busy = time.perf_counter(), read_processor_seconds()
+    make_pip_command(python, "install", "--no-index", "--find-links", files, *list_constraints(), wanted)
+    took, worked = time.perf_counter() - started, read_processor_seconds() - busy
     count = len(list(packages.glob("*.dist-info"))) - before
-    on_disk = megabytes(packages) - before_mb
-    print(f"| {extras} | {count} | {megabytes(files):.0f} | {on_disk:.0f} | {took:.0f} | {worked:.0f} |", flush=True)
+    on_disk = measure_megabytes(packages) - before_mb
+    print(
+        f"| {extras} | {count} | {measure_megabytes(files):.0f} | {on_disk:.0f} | {took:.0f} | {worked:.0f} |",
+        flush=True,
+    )
     return python
 
 
-def constraints() -> list[str | Path]:
+def list_constraints() -> list[str | Path]:
     """The tested versions, also for a revision that had no list of them."""
     return ["--constraint", ROOT / "constraints.txt"]
 
 
-def pip(python: str | Path, *arguments: str | Path) -> None:
+def make_pip_command(python: str | Path, *arguments: str | Path) -> None:
     command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
     subprocess.run(command, check=True)
 
 
-def megabytes(folder: Path) -> float:
+def measure_megabytes(folder: Path) -> float:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
-def processor_seconds() -> float:
+def read_processor_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def seconds(command: list[str | Path]) -> tuple[float, float]:
+def time_seconds(command: list[str | Path]) -> tuple[float, float]:
     """From start to end, and of the processor."""
-    started, busy = time.perf_counter(), processor_seconds()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir(), env=without_path())
-    return time.perf_counter() - started, processor_seconds() - busy
+    started, busy = time.perf_counter(), read_processor_seconds()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir(), env=drop_path())
+    return time.perf_counter() - started, read_processor_seconds() - busy
 
 
-def without_path() -> dict[str, str]:
+def drop_path() -> dict[str, str]:
     """The environment without PYTHONPATH, which would put a checkout before what was installed."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 

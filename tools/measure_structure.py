@@ -67,7 +67,7 @@ Numbered = tuple[Path, list[tuple[int, str]]]
 
 
 @dataclass(frozen=True)
-class Run:
+class DuplicateRun:
     """Lines that stand in several places. places: (path, first line, last line) of each, in the files as they are."""
 
     lines: tuple[str, ...]
@@ -91,15 +91,15 @@ def read_files(root: Path, *folders: str) -> list[Module]:
     return [Module(p.relative_to(root), p.relative_to(root).as_posix(), p.read_text(encoding="utf-8")) for p in paths]
 
 
-def arrows(modules: Iterable[Module]) -> set[tuple[str, str]]:
+def find_arrows(modules: Iterable[Module]) -> set[tuple[str, str]]:
     """(importing, imported) by dotted names, within the project."""
     modules = list(modules)
     names = {module.name for module in modules}
-    found = {(module.name, name) for module in modules for name in _imported(module.tree, names)}
+    found = {(module.name, name) for module in modules for name in _find_imported(module.tree, names)}
     return {(one, other) for one, other in found if one != other}
 
 
-def _imported(tree: ast.Module, names: set[str]) -> Iterator[str]:
+def _find_imported(tree: ast.Module, names: set[str]) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in names)
@@ -109,7 +109,7 @@ def _imported(tree: ast.Module, names: set[str]) -> Iterator[str]:
                 yield inner if inner in names else str(node.module)
 
 
-def circles(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
+def find_circles(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
     """Groups of names that reach each other along the arrows."""
     pairs = list(pairs)
     names = sorted({name for pair in pairs for name in pair})
@@ -122,7 +122,7 @@ def circles(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def levels_of(root: Path) -> dict[str, dict[str, int]]:
+def read_levels(root: Path) -> dict[str, dict[str, int]]:
     """package -> room -> level, from the test of the architecture. A package without levels there is absent."""
     path = root / "tests" / "test_architecture.py"
     named = {}
@@ -132,7 +132,7 @@ def levels_of(root: Path) -> dict[str, dict[str, int]]:
     return {package: ast.literal_eval(named[name]) for package, name in LEVELS.items() if name in named}
 
 
-def upward(pairs: Iterable[tuple[str, str]], levels: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
+def find_upward(pairs: Iterable[tuple[str, str]], levels: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
     """Arrows within one package to a room of a higher level. A room without a level is judged in neither direction."""
     found = []
     for one, other in pairs:
@@ -144,7 +144,7 @@ def upward(pairs: Iterable[tuple[str, str]], levels: Mapping[str, Mapping[str, i
     return found
 
 
-def function_lengths(modules: Iterable[Module]) -> list[tuple[int, str]]:
+def measure_functions(modules: Iterable[Module]) -> list[tuple[int, str]]:
     """(lines, where) of every function, longest first."""
     found = [
         ((node.end_lineno or node.lineno) - node.lineno + 1, f"{module.path}:{node.name}")
@@ -155,7 +155,7 @@ def function_lengths(modules: Iterable[Module]) -> list[tuple[int, str]]:
     return sorted(found, key=lambda each: (-each[0], each[1]))
 
 
-def normalised(module: Module) -> list[tuple[int, str]]:
+def normalise(module: Module) -> list[tuple[int, str]]:
     """(line number, text) of what counts for duplicates."""
     skipped: set[int] = set()
     for node in ast.walk(module.tree):
@@ -165,9 +165,9 @@ def normalised(module: Module) -> list[tuple[int, str]]:
     return [(number, line) for number, line in lines if line and not line.startswith("#") and number not in skipped]
 
 
-def duplicate_runs(modules: Iterable[Module], least: int = LEAST_LINES) -> list[Run]:
+def find_duplicate_runs(modules: Iterable[Module], least: int = LEAST_LINES) -> list[DuplicateRun]:
     """Runs of at least so many equal lines in two places or more, none of them part of a longer one; longest first."""
-    files = [(module.path, normalised(module)) for module in modules]
+    files = [(module.path, normalise(module)) for module in modules]
     windows: dict[tuple[str, ...], list[tuple[int, int]]] = defaultdict(list)
     for number, (_, lines) in enumerate(files):
         for start in range(len(lines) - least + 1):
@@ -176,17 +176,17 @@ def duplicate_runs(modules: Iterable[Module], least: int = LEAST_LINES) -> list[
     for places in windows.values():
         for index, one in enumerate(places):
             for other in places[index + 1 :]:
-                text = _longest_from(files, one, other)
+                text = _find_longest(files, one, other)
                 if len(text) >= least:
                     found[text] |= {one, other}
     runs = [
-        Run(text, tuple(_place(files[n], start, len(text)) for n, start in sorted(places)))
+        DuplicateRun(text, tuple(_place(files[n], start, len(text)) for n, start in sorted(places)))
         for text, places in found.items()
     ]
     return sorted(runs, key=lambda run: (-len(run.lines) * (len(run.places) - 1), run.places))
 
 
-def _longest_from(files: list[Numbered], one: tuple[int, int], other: tuple[int, int]) -> tuple[str, ...]:
+def _find_longest(files: list[Numbered], one: tuple[int, int], other: tuple[int, int]) -> tuple[str, ...]:
     """The equal lines from two places on, which do not overlap; none where the lines before are equal, too."""
     (first, i), (second, j) = one, other
     here, there = files[first][1], files[second][1]
@@ -217,22 +217,22 @@ def count_tests(files: Iterable[Module]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Structure:
+class HouseMeasures:
     """rows: measure -> its words. floors: folder -> modules in it. runs: outside the tests."""
 
     rows: dict[str, str]
     floors: dict[str, int]
-    runs: list[Run]
+    runs: list[DuplicateRun]
 
 
-def measure(root: Path) -> Structure:
+def measure(root: Path) -> HouseMeasures:
     """The numbers of one checkout."""
     modules, tests = read_modules(root), read_files(root, "tests")
-    pairs, levels, names = arrows(modules), levels_of(root), {module.name: module for module in modules}
+    pairs, levels, names = find_arrows(modules), read_levels(root), {module.name: module for module in modules}
     rooms = {(names[a].room, names[b].room) for a, b in pairs if names[a].room != names[b].room}
     floors = Counter(module.path.parent.as_posix() for module in modules if module.path.stem != "__init__")
-    runs = duplicate_runs([*modules, *read_files(root, "benchmarks", "tools")])
-    functions, (test_count, asserted) = function_lengths(modules), count_tests(tests)
+    runs = find_duplicate_runs([*modules, *read_files(root, "benchmarks", "tools")])
+    functions, (test_count, asserted) = measure_functions(modules), count_tests(tests)
     rows = {
         "modules": str(sum(floors.values())),
         "floors": str(len(floors)),
@@ -243,24 +243,24 @@ def measure(root: Path) -> Structure:
         rows[f"arrows between modules, {package}"] = str(len(inside))
         of_rooms = {pair for pair in rooms if all(name.partition(".")[0] == package for name in pair)}
         rows[f"arrows between rooms, {package}"] = str(len(of_rooms))
-        rows[f"upward arrows, {package}"] = str(len(upward(inside, levels))) if package in levels else "no levels"
-    rows["import circles"] = str(len(circles(pairs)))
+        rows[f"upward arrows, {package}"] = str(len(find_upward(inside, levels))) if package in levels else "no levels"
+    rows["import circles"] = str(len(find_circles(pairs)))
     longest = sorted(modules, key=lambda module: -module.lines)[:LONGEST]
     rows["longest modules, lines"] = "<br>".join(f"{m.lines} {m.path}" for m in longest)
     rows["longest functions, lines"] = "<br>".join(f"{count} {where}" for count, where in functions[:LONGEST])
-    rows["duplicate runs (lines in copies)"] = _counted(runs)
-    rows["duplicate runs in tests (lines in copies)"] = _counted(duplicate_runs(tests))
+    rows["duplicate runs (lines in copies)"] = _count_runs(runs)
+    rows["duplicate runs in tests (lines in copies)"] = _count_runs(find_duplicate_runs(tests))
     rows["test functions"], rows["assertions in tests"] = str(test_count), str(asserted)
-    return Structure(rows, dict(floors), runs)
+    return HouseMeasures(rows, dict(floors), runs)
 
 
-def _counted(runs: list[Run]) -> str:
-    """How many, and the lines of files in them, each counted once, the first place of every run left out."""
+def _count_runs(runs: list[DuplicateRun]) -> str:
+    """How many, and the lines of files in them, each counted once, the first occurrence of every run left out."""
     copies = {(path, line) for run in runs for path, first, last in run.places[1:] for line in range(first, last + 1)}
     return f"{len(runs)} ({len(copies)})"
 
 
-def checkout(commit: str, folder: Path) -> Path:
+def check_out(commit: str, folder: Path) -> Path:
     """The files of a commit, in a folder of their own."""
     packed = subprocess.run(
         ["git", "archive", "--format=tar", commit], cwd=ROOT, check=True, capture_output=True
@@ -270,7 +270,7 @@ def checkout(commit: str, folder: Path) -> Path:
     return folder
 
 
-def table(heading: str, columns: list[str], rows: Mapping[str, list[str]]) -> str:
+def write_table(heading: str, columns: list[str], rows: Mapping[str, list[str]]) -> str:
     lines = [f"| {heading} | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     return "\n".join(lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()])
 
@@ -283,13 +283,15 @@ def main() -> None:
     measured = []
     for tree in options.trees:
         with tempfile.TemporaryDirectory() as name:
-            measured.append(measure(Path(tree) if Path(tree).is_dir() else checkout(tree, Path(name))))
+            measured.append(measure(Path(tree) if Path(tree).is_dir() else check_out(tree, Path(name))))
     columns = ["working tree" if tree == str(ROOT) else tree for tree in options.trees]
-    print(table("measure", columns, {name: [each.rows[name] for each in measured] for name in measured[0].rows}))
+    print(write_table("measure", columns, {name: [each.rows[name] for each in measured] for name in measured[0].rows}))
     floors = sorted({floor for each in measured for floor in each.floors})
     print(
         "\n"
-        + table("modules on floor", columns, {f: [str(each.floors.get(f, 0)) for each in measured] for f in floors})
+        + write_table(
+            "modules on floor", columns, {f: [str(each.floors.get(f, 0)) for each in measured] for f in floors}
+        )
     )
     for run in measured[-1].runs if options.runs else []:
         print(f"\n{len(run.lines)} lines: " + " ~ ".join(f"{path}:{first}-{last}" for path, first, last in run.places))

@@ -27,9 +27,9 @@ from types import ModuleType
 import numpy as np
 
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
-from vmat_rt.baseline.features import features
+from vmat_rt.baseline.features import compute_features
 from vmat_rt.baseline.fit import FitSettings, Fitted, fit
-from vmat_rt.baseline.scene import FeatureSettings, protocol_features
+from vmat_rt.baseline.scene import FeatureSettings, choose_features
 from vmat_rt.bundle import GridRule, Manifest, TrainingSummary, training_cases, write_bundle
 from vmat_rt.case import Case
 from vmat_rt.cohort.duplicates import image_sha256
@@ -51,7 +51,7 @@ DATA = (
 
 @dataclass(frozen=True)
 class Scores:
-    """On the validation patients: Gy, and mean seconds a patient on the wall."""
+    """On the validation patients: Gy, and mean seconds per patient on the wall clock."""
 
     dose_score_gy: float
     dvh_score_gy: float
@@ -60,19 +60,19 @@ class Scores:
     slowest_s: float
 
 
-def cases(reader: ModuleType, root: Path, split: str) -> Iterator[Case]:
+def read_cases(reader: ModuleType, root: Path, split: str) -> Iterator[Case]:
     for number, path in reader.list_patients(str(root), split):
         yield case_from_openkbp(OpenKbpPatient.from_arrays(reader.read_patient(path)), f"{split} {number}")
 
 
-def scored(reader: ModuleType, scorer: ModuleType, root: Path, predictor: GeometricPredictor) -> Scores:
+def score(reader: ModuleType, scorer: ModuleType, root: Path, predictor: GeometricPredictor) -> Scores:
     """Both scores of the validation patients. Features are computed once more, apart, to time them."""
     results, feature_seconds, predict_seconds = [], [], []
     for number, path in reader.list_patients(str(root), "validation"):
         arrays = reader.read_patient(path)
         case = case_from_openkbp(OpenKbpPatient.from_arrays(arrays), str(number))
         started = time.perf_counter()
-        features(case, case.ct.grid, predictor.settings)
+        compute_features(case, case.ct.grid, predictor.settings)
         between = time.perf_counter()
         dose = predictor.predict(case, case.ct.grid).dose.array
         feature_seconds.append(between - started)
@@ -84,7 +84,7 @@ def scored(reader: ModuleType, scorer: ModuleType, root: Path, predictor: Geomet
     )
 
 
-def manifest(fitted: Fitted, settings: FeatureSettings, plan: FitSettings, training: TrainingSummary) -> Manifest:
+def write_manifest(fitted: Fitted, settings: FeatureSettings, plan: FitSettings, training: TrainingSummary) -> Manifest:
     return Manifest(
         schema_version=1,
         name="head_neck_geometric" if settings.beams else "head_neck_geometric_no_beams",
@@ -101,13 +101,13 @@ def manifest(fitted: Fitted, settings: FeatureSettings, plan: FitSettings, train
     )
 
 
-def peak_gb() -> float:
+def read_peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
-def images(reader: ModuleType, root: Path) -> dict[str, str]:
+def hash_images(reader: ModuleType, root: Path) -> dict[str, str]:
     """Hash of each training patient's CT, by which a cohort's case is known whatever its key."""
-    found = cases(reader, root, "train")
+    found = read_cases(reader, root, "train")
     return {case.key.replace("train ", "pt_"): image_sha256(case.ct) for case in found}
 
 
@@ -121,9 +121,9 @@ def main() -> None:
     sys.path.insert(0, str(options.openkbp))
     reader, scorer = importlib.import_module("read_openkbp"), importlib.import_module("score_openkbp")
 
-    settings, plan = protocol_features(load_protocol(PROTOCOL), not options.no_beams, IMPORTANCE), FitSettings()
+    settings, plan = choose_features(load_protocol(PROTOCOL), not options.no_beams, IMPORTANCE), FitSettings()
     started = time.perf_counter()
-    fitted = fit(cases(reader, options.openkbp, "train"), settings, plan)
+    fitted = fit(read_cases(reader, options.openkbp, "train"), settings, plan)
     fit_s = time.perf_counter() - started
     training = TrainingSummary(
         data=DATA + (", beam geometry given" if settings.beams else ", no beam geometry"),
@@ -133,13 +133,15 @@ def main() -> None:
         hardware=f"{plan.threads} threads of {os.cpu_count()} {platform.machine()} cores, no GPU",
         licence="MIT (github.com/ababier/open-kbp, copyright 2021 Aaron Babier)",
     )
-    learned = learned_from(load_protocol(PROTOCOL).site, map(treatment_of, cases(reader, options.openkbp, "train")))
-    described = manifest(fitted, settings, plan, training).model_copy(update={"learned": learned})
-    files = {TREES: fitted.packed(), **training_cases(images(reader, options.openkbp))}
+    learned = learned_from(
+        load_protocol(PROTOCOL).site, map(treatment_of, read_cases(reader, options.openkbp, "train"))
+    )
+    described = write_manifest(fitted, settings, plan, training).model_copy(update={"learned": learned})
+    files = {TREES: fitted.pack(), **training_cases(hash_images(reader, options.openkbp))}
     with tempfile.TemporaryDirectory() as folder:
         bundle = write_bundle(Path(folder), described, files)
-        scores = scored(reader, scorer, options.openkbp, GeometricPredictor(bundle))
-    figures = {**asdict(scores), "fit_s": fit_s, "trees": fitted.trees, "rows": fitted.rows, "peak_gb": peak_gb()}
+        scores = score(reader, scorer, options.openkbp, GeometricPredictor(bundle))
+    figures = {**asdict(scores), "fit_s": fit_s, "trees": fitted.trees, "rows": fitted.rows, "peak_gb": read_peak_gb()}
     figures = {name: round(float(value), 4) for name, value in figures.items()}
     print(json.dumps(figures, indent=1))
     if options.json:

@@ -23,11 +23,11 @@ from vmat_rt.curation.intake.openkbp import add_openkbp_cases, open_openkbp_coho
 SPLITS = ("train", "validation")
 
 
-def keys(reader: ModuleType, root: Path, split: str) -> list[str]:
+def list_keys(reader: ModuleType, root: Path, split: str) -> list[str]:
     return [f"pt-{number}" for number, _ in reader.list_patients(str(root), split)]
 
 
-def patients(reader: ModuleType, root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_patients(reader: ModuleType, root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for split in SPLITS:
         for number, path in reader.list_patients(str(root), split):
             yield f"pt-{number}", reader.read_patient(path)
@@ -43,9 +43,9 @@ def main() -> None:
     sys.path.insert(0, str(options.openkbp))
     reader = importlib.import_module("read_openkbp")
     cohort = open_openkbp_cohort(options.cohort)
-    summary = add_openkbp_cases(patients(reader, options.openkbp), cohort, options.workers, progress=True)
+    summary = add_openkbp_cases(read_patients(reader, options.openkbp), cohort, options.workers, progress=True)
     present = set(cohort.keys())
-    parts = [[key for key in keys(reader, options.openkbp, split) if key in present] for split in SPLITS]
+    parts = [[key for key in list_keys(reader, options.openkbp, split) if key in present] for split in SPLITS]
     splits = given_split(cohort, options.seeds, *parts)
     splits.write(cohort)
     refused = sum(outcome.state == "refused" for outcome in summary.outcomes)

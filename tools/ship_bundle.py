@@ -20,7 +20,7 @@ SHOWN = ("mae_gy", "mae_target_gy", "gamma_global_percent", "gamma_target_percen
 LARGEST_MB = 12
 
 
-def summaries(model: ModelAggregate) -> dict[str, MetricSummary]:
+def collect_summaries(model: ModelAggregate) -> dict[str, MetricSummary]:
     """The metrics that a card shows; those by structure as metric:structure."""
     found = {}
     for name in SHOWN:
@@ -32,10 +32,10 @@ def summaries(model: ModelAggregate) -> dict[str, MetricSummary]:
     return {name: summary for name, summary in found.items() if summary.mean is not None}
 
 
-def section(document: AggregateDocument, label: str) -> str:
+def write_section(document: AggregateDocument, label: str) -> str:
     """The part of the card that tells of the evaluation, with the baselines beside the model."""
     baselines = [name for name, model in document.models.items() if model.role == "baseline"]
-    columns = {name: summaries(document.models[name]) for name in (label, *baselines)}
+    columns = {name: collect_summaries(document.models[name]) for name in (label, *baselines)}
     cohort = document.cohort
     kind = "SIMULATED patients and doses. " if cohort.simulated else ""
     lines = [
@@ -48,17 +48,19 @@ def section(document: AggregateDocument, label: str) -> str:
     ]
     for metric in columns[label]:
         cells = [found.get(metric) for found in columns.values()]
-        lines.append(f"| {metric} | " + " | ".join("-" if c is None else shown(c) for c in cells) + " |")
+        lines.append(f"| {metric} | " + " | ".join("-" if c is None else format_shown(c) for c in cells) + " |")
     return "\n".join([*lines, "", "", ""])
 
 
-def shown(summary: MetricSummary) -> str:
+def format_shown(summary: MetricSummary) -> str:
     return f"{summary.mean:.2f}" + ("" if summary.sd is None else f" ± {summary.sd:.2f}")
 
 
-def shipped(bundle: Bundle, document: AggregateDocument, label: str, folder: Path) -> Bundle:
+def ship(bundle: Bundle, document: AggregateDocument, label: str, folder: Path) -> Bundle:
     """Write the bundle into `folder` as a default one."""
-    metrics = {name: round(summary.mean or 0.0, 4) for name, summary in summaries(document.models[label]).items()}
+    metrics = {
+        name: round(summary.mean or 0.0, 4) for name, summary in collect_summaries(document.models[label]).items()
+    }
     split = document.cohort.split
     training = bundle.manifest.training.model_copy(
         update={"metrics": {**bundle.manifest.training.metrics, **{f"{split}_{n}": v for n, v in metrics.items()}}}
@@ -67,7 +69,7 @@ def shipped(bundle: Bundle, document: AggregateDocument, label: str, folder: Pat
     files = {name: bundle.read_bytes(name) for name in bundle.manifest.files}
     assert TRAINING_CASES in files
     before, after = files[CARD].decode().split("## Limits", 1)
-    files[CARD] = f"{before}{section(document, label)}## Limits{after}".encode()
+    files[CARD] = f"{before}{write_section(document, label)}## Limits{after}".encode()
     with published_folder(folder) as temporary:
         written = write_bundle(temporary, manifest, files)
     return Bundle(folder, written.manifest)
@@ -88,7 +90,7 @@ def main() -> None:
     size = sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file()) / 1e6
     if size > LARGEST_MB:
         raise SystemExit(f"{bundle.folder} has {size:.1f} MB, more than {LARGEST_MB}")
-    written = shipped(bundle, document, options.model, options.bundles / bundle.manifest.name)
+    written = ship(bundle, document, options.model, options.bundles / bundle.manifest.name)
     print(f"{written.folder}: {size:.2f} MB, SHA-256 {written.identity.sha256[:12]}")
 
 

@@ -68,7 +68,7 @@ def fitted() -> Fitted:
 
 @pytest.fixture(scope="module")
 def bundle(fitted: Fitted, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_bundle(tmp_path_factory.mktemp("bundle"), described(fitted), {TREES: fitted.packed()})
+    return write_bundle(tmp_path_factory.mktemp("bundle"), described(fitted), {TREES: fitted.pack()})
 
 
 def test_it_predicts_an_unseen_phantom(bundle: Bundle) -> None:
@@ -106,7 +106,7 @@ def test_the_same_cohort_gives_the_same_trees(fitted: Fitted) -> None:
 
 def test_without_beams_the_trees_start_from_zero() -> None:
     plain = SETTINGS.model_copy(update={"beams": False})
-    samples = fit_module.drawn(delivered(small_grid(), 0.0), plain, 500, np.random.default_rng(0))
+    samples = fit_module.draw_samples(delivered(small_grid(), 0.0), plain, 500, np.random.default_rng(0))
     assert samples.missing.min() >= 0
     assert samples.missing.max() == pytest.approx(1.0)
     assert len(samples.matrix) == 500
@@ -125,7 +125,7 @@ def rewritten(bundle: Bundle, folder: Path, content: bytes, **changes: object) -
 
 @pytest.mark.parametrize(
     "damaged",
-    [lambda good: good[: len(good) // 2], lambda good: b"not xz", lambda good: Fitted((), "no trees", 0, 0).packed()],
+    [lambda good: good[: len(good) // 2], lambda good: b"not xz", lambda good: Fitted((), "no trees", 0, 0).pack()],
     ids=["half", "another format", "no trees"],
 )
 def test_damaged_trees_are_refused(bundle: Bundle, tmp_path: Path, damaged: Callable[[bytes], bytes]) -> None:

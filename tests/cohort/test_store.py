@@ -16,7 +16,7 @@ import pytest
 import zarr
 
 from tests.cohort.cases import IDENTITY, RULE, SETTINGS, pelvis, record_of, small_cohort
-from vmat_rt.baseline.features import features
+from vmat_rt.baseline.features import compute_features
 from vmat_rt.baseline.scene import FeatureSettings
 from vmat_rt.bundle import GridRule
 from vmat_rt.case import Case, Structure, Volume
@@ -124,7 +124,10 @@ def test_the_geometric_predictor_sees_the_same_features(tmp_path: Path, with_ext
     cohort.add(case, record_of(case))
     grid, stored = model_grid(RULE, case), cohort.read("c0001")
     settings = FeatureSettings(organs=("Rectum", "Bladder"), angles_deg=(0.0, 90.0), beams=True)
-    expected, found = features(gridded(case, grid), grid, settings), features(stored, stored.ct.grid, settings)
+    expected, found = (
+        compute_features(gridded(case, grid), grid, settings),
+        compute_features(stored, stored.ct.grid, settings),
+    )
     assert found.names == expected.names
     np.testing.assert_array_equal(found.body, expected.body)
     np.testing.assert_array_equal(found.matrix, expected.matrix)

@@ -40,7 +40,7 @@ from vmat_rt.curation.simulate import (
 from vmat_rt.errors import ConfigError, InputError, Problem, VmatError
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
-from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient
+from vmat_rt.phantom.anatomy.patient import hash_anatomy, simulate_patient
 from vmat_rt.phantom.planning.acceptance import Bound, PlanMeasures
 from vmat_rt.system.processes import run_tasks
 
@@ -173,7 +173,7 @@ def test_a_case_says_how_it_was_made(simulated: Cohort) -> None:
     assert (record.provenance["seed"], record.provenance["index"]) == (SEED, 1)
     assert PlanMeasures.from_numbers(record.provenance).ptv_7000_d95_gy >= 66.5
     assert len(record.gantry_angles_deg) == record.provenance["style_beams"]
-    assert record.image_sha256 == anatomy_sha256(simulate_patient(SEED, 1).case)
+    assert record.image_sha256 == hash_anatomy(simulate_patient(SEED, 1).case)
     assert simulated.check() == ()
 
 

@@ -28,7 +28,7 @@ from vmat_rt.metrics.statistics.results_file import read_results
 from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import load_protocol
 from vmat_rt.report.evaluation_schema import DOCUMENTS, AggregateDocument, MetricSummary
-from vmat_rt.report.schema import schema_text
+from vmat_rt.report.schema import write_schema_text
 from vmat_rt.train.batch import structure_table
 from vmat_rt.train.validate import case_score
 
@@ -78,7 +78,9 @@ def test_files_and_schemas(evaluated: Evaluated, cohort: Cohort) -> None:
 def test_published_schemas_are_current() -> None:
     for name, model in DOCUMENTS.items():
         path = SCHEMAS / f"{name}.schema.json"
-        assert path.read_text(encoding="utf-8") == schema_text(model), "run python -m vmat_rt.report.evaluation_schema"
+        assert path.read_text(encoding="utf-8") == write_schema_text(model), (
+            "run python -m vmat_rt.report.evaluation_schema"
+        )
 
 
 def test_saved_dose_is_what_the_bundle_predicts_and_the_error_what_training_measures(

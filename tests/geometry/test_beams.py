@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from vmat_rt.case import Volume
 from vmat_rt.errors import GeometryError
 from vmat_rt.geometry import rays
-from vmat_rt.geometry.beams import beam_maps, centroid_mm, relative_density, thinned_angles
-from vmat_rt.geometry.fluence import Wish, planned_doses
+from vmat_rt.geometry.beams import compute_beam_maps, compute_centroid_mm, compute_relative_density, thin_angles
+from vmat_rt.geometry.fluence import Wish, plan_doses
 from vmat_rt.geometry.ray_kernels import ATTENUATION_PER_MM, SAD_MM
-from vmat_rt.geometry.rays import place_beams, target_chords
+from vmat_rt.geometry.rays import measure_target_chords, place_beams
 from vmat_rt.grid import Grid, Triple, centred_grid
 from vmat_rt.system import threads
 
@@ -47,7 +47,7 @@ def maps_of(
 ) -> dict[str, NDArray[np.float32]]:
     body = water_box(grid)
     target = sphere(grid, RADIUS_MM) if target is None else target
-    return beam_maps(Volume(grid, body.astype(np.float32)), body, {"high": target}, angles, CENTRE)
+    return compute_beam_maps(Volume(grid, body.astype(np.float32)), body, {"high": target}, angles, CENTRE)
 
 
 def at(grid: Grid, array: NDArray[np.float32], z: float, y: float, x: float) -> float:
@@ -90,7 +90,7 @@ def test_half_the_density_is_half_the_depth() -> None:
     grid = grid_of()
     body = water_box(grid)
     density = Volume(grid, np.where(body, np.float32(0.5), np.float32(0)))
-    maps = beam_maps(density, body, {"high": sphere(grid, RADIUS_MM)}, [0.0], CENTRE)
+    maps = compute_beam_maps(density, body, {"high": sphere(grid, RADIUS_MM)}, [0.0], CENTRE)
     assert at(grid, maps["open_field"], 0, 0, 0) == pytest.approx(np.exp(-ATTENUATION_PER_MM * 40.5), rel=0.006)
 
 
@@ -100,7 +100,9 @@ def test_matter_goes_on_past_the_last_slice_of_the_scan() -> None:
     values = []
     for grid in (long, short):
         body = np.broadcast_to(water_box(grid, (1e3, 80.0, 100.0)), grid.shape).copy()
-        maps = beam_maps(Volume(grid, body.astype(np.float32)), body, {"high": sphere(grid, RADIUS_MM)}, [0.0], CENTRE)
+        maps = compute_beam_maps(
+            Volume(grid, body.astype(np.float32)), body, {"high": sphere(grid, RADIUS_MM)}, [0.0], CENTRE
+        )
         values.append(at(grid, maps["open_field"], 38.0, 70.0, 0.0))
     assert values[1] == pytest.approx(values[0], rel=1e-3)
 
@@ -126,7 +128,7 @@ def test_the_chord_through_a_sphere_is_its_diameter_and_its_sum_the_volume() -> 
     ball = sphere(grid, RADIUS_MM)
     body = water_box(grid)
     beams = place_beams(Volume(grid, body.astype(np.float32)), body, ball > 0, [25.0, 130.0], CENTRE)
-    chords = target_chords(beams.fan, grid, ball)
+    chords = measure_target_chords(beams.fan, grid, ball)
     volume = ball.sum() * np.prod(grid.spacing_mm)
     assert chords.sum(axis=(1, 2)) * np.prod(beams.fan.view_step_mm) == pytest.approx([volume] * 2, rel=0.01)
     assert chords.max(axis=(1, 2)) == pytest.approx([2 * RADIUS_MM] * 2, rel=0.06)
@@ -147,7 +149,7 @@ def test_levels_are_seen_apart() -> None:
     body = water_box(grid)
     left, right = sphere(grid, 15, (0.0, 0.0, 60.0)), sphere(grid, 15, (0.0, 0.0, -60.0))
     density = Volume(grid, body.astype(np.float32))
-    maps = beam_maps(density, body, {"high": left, "low": right}, [0.0], CENTRE)
+    maps = compute_beam_maps(density, body, {"high": left, "low": right}, [0.0], CENTRE)
     assert at(grid, maps["beam_high"], 0, 0, 60) > 0.5
     assert at(grid, maps["beam_high"], 0, 0, -60) < 1e-3
     assert at(grid, maps["beam_low"], 0, 0, -60) > 0.5
@@ -161,7 +163,7 @@ def test_turning_patient_and_gantry_by_a_quarter_turns_the_maps() -> None:
 
     def maps(body: NDArray[np.bool_], target: NDArray[np.float32], angle: float) -> dict[str, NDArray[np.float32]]:
         density = Volume(grid, body.astype(np.float32))
-        return beam_maps(density, body, {"high": target}, [angle], CENTRE)
+        return compute_beam_maps(density, body, {"high": target}, [angle], CENTRE)
 
     def turned(array: NDArray[np.generic]) -> NDArray[np.generic]:
         # 0 -> 90 degrees takes the front (-y) to the left (+x): y' = x, x' = -y.
@@ -197,25 +199,25 @@ def test_without_angle_target_or_body_there_are_no_beams() -> None:
     density = Volume(grid, body.astype(np.float32))
     for angles, inside, target in (([], body, ball), ([0.0], ~body & body, ball), ([0.0], body, 0 * ball)):
         with pytest.raises(GeometryError, match="needs a gantry angle"):
-            beam_maps(density, inside, {"high": target}, angles, CENTRE)
+            compute_beam_maps(density, inside, {"high": target}, angles, CENTRE)
     with pytest.raises(GeometryError, match="the source is at 1000 mm"):
-        beam_maps(density, body, {"high": ball}, [0.0], (CENTRE[0], CENTRE[1] + 900, CENTRE[2]))
+        compute_beam_maps(density, body, {"high": ball}, [0.0], (CENTRE[0], CENTRE[1] + 900, CENTRE[2]))
 
 
 def test_an_arc_is_thinned_evenly_and_repeats_are_dropped() -> None:
     arc = [178.0 - 2 * k for k in range(178)] + [-178.0 + 2 * k for k in range(178)]
-    thinned = thinned_angles(arc)
+    thinned = thin_angles(arc)
     assert len(thinned) == 36
     assert max(np.diff(thinned)) <= 12
-    assert thinned_angles([0.0, 40.0, 360.0, 40.0, -320.0]) == (0.0, 40.0)
+    assert thin_angles([0.0, 40.0, 360.0, 40.0, -320.0]) == (0.0, 40.0)
 
 
 def test_density_and_centroid() -> None:
     grid = Grid((1, 1, 4), (3.0, 2.0, 2.5), (7.0, -4.0, 10.0), "1.2.3")
     ct = Volume(grid, np.array([[[-1000.0, 0.0, 300.0, 3000.0]]], np.float32))
     inside = np.array([[[True, True, False, True]]])
-    np.testing.assert_allclose(relative_density(ct, inside).array.ravel(), [0, 1, 0, 1.7])
-    assert centroid_mm(Volume(grid, np.array([[[0, 1, 0, 1]]], np.float32))) == pytest.approx((7.0, -4.0, 15.0))
+    np.testing.assert_allclose(compute_relative_density(ct, inside).array.ravel(), [0, 1, 0, 1.7])
+    assert compute_centroid_mm(Volume(grid, np.array([[[0, 1, 0, 1]]], np.float32))) == pytest.approx((7.0, -4.0, 15.0))
 
 
 class TestPlannedDose:
@@ -243,7 +245,7 @@ class TestPlannedDose:
         importance = np.where(beams.body, np.float32(0.02), np.float32(0))
         importance[organ] = organ_cost
         wanted = np.where(target, np.float32(wanted_gy), np.float32(0))
-        return planned_doses(beams, wanted, distance, {"plan": Wish(importance, 5.0)})["plan"]
+        return plan_doses(beams, wanted, distance, {"plan": Wish(importance, 5.0)})["plan"]
 
     def test_it_covers_the_target_and_falls_off(self, scene: tuple) -> None:
         dose = self.dose(scene, 0.02)
@@ -267,10 +269,10 @@ class TestPlannedDose:
         sparing[organ] = 0.5
         wishes = {"sharp": Wish(plain, 4.0), "sparing": Wish(sparing, 6.0), "lax": Wish(np.zeros_like(plain), 6.0)}
         wanted = target.astype(np.float32)
-        together = planned_doses(beams, wanted, distance, wishes)
+        together = plan_doses(beams, wanted, distance, wishes)
         assert list(together) == list(wishes)
         for name, wish in wishes.items():
-            alone = planned_doses(beams, wanted, distance, {name: wish})[name]
+            alone = plan_doses(beams, wanted, distance, {name: wish})[name]
             np.testing.assert_array_equal(together[name], alone, err_msg=name)
 
     def test_spreading_back_is_the_transpose_of_dose(self, scene: tuple) -> None:
@@ -278,11 +280,11 @@ class TestPlannedDose:
 
         beams = scene[0]
         generator = np.random.default_rng(1)
-        rays_of_body = fluence._located(beams, beams.points)
+        rays_of_body = fluence._locate(beams, beams.points)
         weights = generator.random((len(self.ANGLES), *beams.fan.view_shape)).astype(np.float32)
         values = generator.random(len(beams.points)).astype(np.float32)
-        forward = float(fluence._forward(rays_of_body, weights).astype(np.float64) @ values)
-        backward = float((fluence._backward(beams.fan, rays_of_body, values).astype(np.float64) * weights).sum())
+        forward = float(fluence._compute_dose(rays_of_body, weights).astype(np.float64) @ values)
+        backward = float((fluence._spread_on_rays(beams.fan, rays_of_body, values).astype(np.float64) * weights).sum())
         assert forward == pytest.approx(backward, rel=1e-5)
 
     def test_each_step_lowers_the_cost(self, scene: tuple, monkeypatch: pytest.MonkeyPatch) -> None:

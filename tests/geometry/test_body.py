@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tests.geometry.shapes import FRAME
 from vmat_rt.case import Volume
 from vmat_rt.errors import InputError
-from vmat_rt.geometry.body import body_from_ct
+from vmat_rt.geometry.body import find_body
 from vmat_rt.grid import Grid
 
 GRID = Grid((9, 190, 230), (3.0, 1.9, 1.8), (-12.0, -180.0, -207.0), FRAME)
@@ -41,46 +41,46 @@ SHELL = COUCH_OUTER & ~COUCH_INNER
 
 
 def test_a_body_alone_is_found_pixel_by_pixel() -> None:
-    found = body_from_ct(scan((BODY, 10)))
+    found = find_body(scan((BODY, 10)))
     np.testing.assert_array_equal(found.array > 0.5, np.broadcast_to(BODY, GRID.shape))
     assert set(np.unique(found.array)) == {0.0, 1.0}
 
 
 def test_a_couch_that_touches_the_back_is_dropped() -> None:
-    found = body_from_ct(scan((COUCH_INNER, -960), (SHELL, -50), (BODY, 10)))
+    found = find_body(scan((COUCH_INNER, -960), (SHELL, -50), (BODY, 10)))
     assert agreement(found, BODY) > 0.99
     lateral = found.array[:, np.broadcast_to(SHELL & (abs(X) > 110), BODY.shape)]
     assert not lateral.any()
 
 
 def test_a_solid_couch_apart_is_dropped() -> None:
-    found = body_from_ct(scan(((Y > 112) & (Y < 140) & (abs(X) < 200), 50), (BODY, 10)))
+    found = find_body(scan(((Y > 112) & (Y < 140) & (abs(X) < 200), 50), (BODY, 10)))
     np.testing.assert_array_equal(found.array > 0.5, np.broadcast_to(BODY, GRID.shape))
 
 
 def test_gas_lung_bone_and_metal_are_body() -> None:
     inner = [(ellipse(20, 25, 40), -980.0), (ellipse(30, 40, -40, 60), -850.0), (ellipse(15, 15, 10, -90), 900.0)]
-    found = body_from_ct(scan((BODY, 10), *inner, (ellipse(9, 9, 10, 90), 8000.0), (ellipse(3, 80, 10, 60), -1000.0)))
+    found = find_body(scan((BODY, 10), *inner, (ellipse(9, 9, 10, 90), 8000.0), (ellipse(3, 80, 10, 60), -1000.0)))
     np.testing.assert_array_equal(found.array > 0.5, np.broadcast_to(BODY, GRID.shape))
 
 
 def test_a_lung_behind_a_thin_chest_wall_is_body() -> None:
     # 7 mm of wall at the side, where 9 mm is the least that opening leaves.
     lungs = ellipse(70, 80, 0, -85) & ellipse(98, 163)
-    found = body_from_ct(scan((BODY, 10), (lungs, -850.0)))
+    found = find_body(scan((BODY, 10), (lungs, -850.0)))
     assert agreement(found, BODY) > 0.995
 
 
 def test_a_mask_and_the_air_under_it_are_not() -> None:
     head = ellipse(95, 75)
     mask = ellipse(107, 87) & ~ellipse(104, 84)
-    found = body_from_ct(scan((mask, -150.0), (head, 10)))
+    found = find_body(scan((mask, -150.0), (head, 10)))
     assert agreement(found, head) > 0.99
 
 
 def test_both_legs_are_body() -> None:
     legs = ellipse(70, 65, 0, -90) | ellipse(60, 58, 0, 90)
-    found = body_from_ct(scan((legs, 10)))
+    found = find_body(scan((legs, 10)))
     np.testing.assert_array_equal(found.array > 0.5, np.broadcast_to(legs, GRID.shape))
 
 
@@ -88,12 +88,12 @@ def test_both_legs_are_body() -> None:
 def test_a_scan_blanked_outside_its_circle(padding_hu: float) -> None:
     ct = scan((BODY, 10))
     ct.array[:, ~np.broadcast_to(ellipse(140, 140), BODY.shape)] = padding_hu
-    assert agreement(body_from_ct(ct), BODY & ellipse(140, 140)) > 0.999
+    assert agreement(find_body(ct), BODY & ellipse(140, 140)) > 0.999
 
 
 def test_a_body_cut_by_the_edge_of_the_scan() -> None:
     wide = ellipse(105, 260)
-    found = body_from_ct(scan((wide, 10), (ellipse(20, 25, 40, 180), -980.0)))
+    found = find_body(scan((wide, 10), (ellipse(20, 25, 40, 180), -980.0)))
     np.testing.assert_array_equal(found.array > 0.5, np.broadcast_to(wide, GRID.shape))
 
 
@@ -102,10 +102,10 @@ def test_a_coarse_grid_is_used_as_it_is() -> None:
     y, x = grid.axis_mm(1)[:, None], grid.axis_mm(2)[None, :]
     truth = (y / 80) ** 2 + (x / 100) ** 2 < 1
     ct = Volume(grid, np.where(truth, 20, -1000).astype(np.float32) * np.ones(grid.shape, np.float32))
-    np.testing.assert_array_equal(body_from_ct(ct).array > 0.5, np.broadcast_to(truth, grid.shape))
+    np.testing.assert_array_equal(find_body(ct).array > 0.5, np.broadcast_to(truth, grid.shape))
 
 
 def test_air_has_no_body() -> None:
     with pytest.raises(InputError) as refusal:
-        body_from_ct(scan((ellipse(8, 8), 10)))
+        find_body(scan((ellipse(8, 8), 10)))
     assert refusal.value.problems[0].code == "NO_BODY"

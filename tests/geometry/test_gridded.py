@@ -13,10 +13,10 @@ from vmat_rt.errors import GeometryError
 from vmat_rt.geometry.gridded import (
     DOSE_STEP_GY,
     LEVELS,
-    dose_of_steps,
-    fraction_of_levels,
+    convert_levels,
+    convert_steps,
+    count_dose_steps,
     gridded,
-    steps_of_dose,
 )
 from vmat_rt.geometry.model_grid import model_grid
 from vmat_rt.geometry.rasterize import structure_fraction, volume_cc
@@ -88,15 +88,15 @@ def test_twice_is_once(placed: Case, grid: Grid) -> None:
 
 def test_every_storable_value_comes_back_as_itself() -> None:
     levels = np.arange(LEVELS + 1)
-    np.testing.assert_array_equal(np.rint(fraction_of_levels(levels) * np.float32(LEVELS)), levels)
+    np.testing.assert_array_equal(np.rint(convert_levels(levels) * np.float32(LEVELS)), levels)
     steps = np.arange(65536)
-    np.testing.assert_array_equal(steps_of_dose(dose_of_steps(steps)), steps)
+    np.testing.assert_array_equal(count_dose_steps(convert_steps(steps)), steps)
 
 
 def test_a_dose_in_hundredths_stays_as_it_is() -> None:
     """OpenKBP publishes two decimals."""
     dose_gy = (np.arange(8000) / 100).astype(np.float32)
-    np.testing.assert_allclose(dose_of_steps(steps_of_dose(dose_gy)), dose_gy, atol=4e-6)
+    np.testing.assert_allclose(convert_steps(count_dose_steps(dose_gy)), dose_gy, atol=4e-6)
 
 
 def test_what_has_no_voxel_there_is_absent_and_the_body_stays_one(case: Case, grid: Grid) -> None:

@@ -9,7 +9,7 @@ from tests.geometry.shapes import FRAME, box, structure
 from vmat_rt.bundle import GridRule
 from vmat_rt.case import Case, Prescription, Structure, Volume
 from vmat_rt.errors import InputError
-from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
+from vmat_rt.geometry.model_grid import check_cut_off, model_grid
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid
 
@@ -102,7 +102,7 @@ def test_a_grid_needs_a_target() -> None:
 
 
 def test_nothing_to_say_when_everything_fits() -> None:
-    assert cut_off_problems(case(PTV, PTV_LOW), CT) == ()
+    assert check_cut_off(case(PTV, PTV_LOW), CT) == ()
 
 
 def test_structures_that_leave_the_grid_are_named_with_numbers() -> None:
@@ -110,7 +110,7 @@ def test_structures_that_leave_the_grid_are_named_with_numbers() -> None:
     pointless = Structure("Marker", "Marker", None)
     # z from -11.5; the rectum spans -31.5 to 31.5, 20 of 63 mm are outside: 4 of 12.6 cc.
     grid = Grid((20, 30, 40), (2.5, 2.5, 2.5), (-10.25, -30.0, -45.0), FRAME)
-    (problem,) = cut_off_problems(case(PTV, rectum, pointless), grid)
+    (problem,) = check_cut_off(case(PTV, rectum, pointless), grid)
     assert (problem.code, problem.severity) == ("STRUCTURE_CUT_OFF", "warning")
     assert "4.0 of 12.6 cc (31.7 %) of Rectum" in problem.message
     assert "50 x 75 x 100 mm" in problem.message
@@ -118,7 +118,7 @@ def test_structures_that_leave_the_grid_are_named_with_numbers() -> None:
 
 def test_a_target_that_is_cut_off_is_an_error() -> None:
     grid = Grid((20, 30, 40), (2.5, 2.5, 2.5), (-10.25, -30.0, -25.0 + 15.0), FRAME)
-    problems = {p.message.split(" of ")[2].split()[0]: p.severity for p in cut_off_problems(case(PTV, PTV_LOW), grid)}
+    problems = {p.message.split(" of ")[2].split()[0]: p.severity for p in check_cut_off(case(PTV, PTV_LOW), grid)}
     assert problems == {"PTV_7000": "error", "PTV_5600": "error"}
 
 
@@ -126,5 +126,5 @@ def test_voxels_are_measured_too() -> None:
     array = np.zeros(CT.shape, np.float32)
     array[10:30, 40:50, 60:70] = 1
     bladder = Structure("Bladder", "Bladder", Volume(CT, array))
-    (problem,) = cut_off_problems(case(bladder), CT.crop((20, 0, 0), CT.shape))
+    (problem,) = check_cut_off(case(bladder), CT.crop((20, 0, 0), CT.shape))
     assert "(50.0 %) of Bladder" in problem.message

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from vmat_rt.geometry.ray_kernels import DEPTH_STEP_MM, SAD_MM, depth_table, sample
+from vmat_rt.geometry.ray_kernels import DEPTH_STEP_MM, SAD_MM, sample, sum_depths
 
 
 def test_samples_within_the_volume_are_trilinear() -> None:
@@ -39,7 +39,7 @@ def test_depth_in_half_dense_matter_is_half_the_way_and_longer_for_oblique_rays(
     density = np.full((61, 81, 81), 0.5, np.float32)
     place = np.array([-150.0, -200.0, -200.0, 5.0, 5.0, 5.0])
     start, shape = np.array([-10.0, -15.0, -60.0]), (5, 7, 25)
-    table = depth_table(density, place, (sine, cosine), np.zeros(3), start, shape)
+    table = sum_depths(density, place, (sine, cosine), np.zeros(3), start, shape)
     growth = np.diff(table, axis=2)
     v, u = (start[a] + DEPTH_STEP_MM * np.arange(shape[a]) for a in (0, 1))
     longer = np.sqrt(1 + (u[None, :] ** 2 + v[:, None] ** 2) / SAD_MM**2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vmat_rt.geometry.rays import Fan, soften, voxel_points
+from vmat_rt.geometry.rays import Fan, list_voxel_points, soften
 from vmat_rt.grid import Grid
 
 GRID = Grid((4, 5, 6), (3.0, 2.0, 1.5), (-7.0, 11.0, 13.0), "1.2")
@@ -16,8 +16,8 @@ def test_voxels_lie_where_the_grid_says_in_c_order() -> None:
     mask = np.zeros(GRID.shape, bool)
     mask[0, 0, 0] = mask[3, 4, 5] = mask[1, 2, 3] = True
     wanted = [[-7.0, 11.0, 13.0], [-4.0, 15.0, 17.5], [2.0, 19.0, 20.5]]
-    np.testing.assert_array_equal(voxel_points(GRID, mask), np.array(wanted, np.float32))
-    assert voxel_points(GRID, ~mask & mask).shape == (0, 3)
+    np.testing.assert_array_equal(list_voxel_points(GRID, mask), np.array(wanted, np.float32))
+    assert list_voxel_points(GRID, ~mask & mask).shape == (0, 3)
 
 
 def test_directions_are_sine_and_cosine() -> None:

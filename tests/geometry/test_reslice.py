@@ -9,7 +9,7 @@ import pytest
 
 from vmat_rt.case import Case, Prescription, Structure, Volume
 from vmat_rt.geometry.gridded import gridded
-from vmat_rt.geometry.reslice import on_slices
+from vmat_rt.geometry.reslice import reslice
 from vmat_rt.grid import Grid, centred_grid
 
 SCAN = Grid((30, 44, 52), (3.0, 1.7, 1.9), (-412.3, 20.7, -61.1), "frame")
@@ -40,7 +40,7 @@ def test_what_was_drawn_comes_back(step_mm: float) -> None:
     """Dice >= 0.98 of voxels of the scan; interpolated once only, 4.1 mm give 0.96 for the small one."""
     case = scanned()
     grid = centred_grid((round(96 / step_mm), 40, 48), (step_mm, 2.0, 2.0), SCAN.centre_mm, "frame")
-    back = on_slices(gridded(case, grid), SCAN.axis_mm(0))
+    back = reslice(gridded(case, grid), SCAN.axis_mm(0))
     plane = replace(
         grid, shape=(30, 40, 48), spacing_mm=(3.0, 2.0, 2.0), origin_mm=(SCAN.origin_mm[0], *grid.origin_mm[1:])
     )
@@ -60,7 +60,7 @@ def test_nothing_is_spilled_onto_slices_beyond_the_ends() -> None:
     case = scanned()
     case = replace(case, structures={**case.structures, "Rectum": Structure("r", "Rectum", Volume(SCAN, mask))})
     grid = centred_grid((38, 44, 52), (2.3, *SCAN.spacing_mm[1:]), SCAN.centre_mm, "frame")
-    back = on_slices(gridded(case, grid), SCAN.axis_mm(0)).structures["Rectum"].shape
+    back = reslice(gridded(case, grid), SCAN.axis_mm(0)).structures["Rectum"].shape
     assert isinstance(back, Volume)
     assert np.flatnonzero(back.array.any(axis=(1, 2))).tolist() == list(range(8, 19))
     assert back.array[9:18, 11:29, 13:39].min() > 0.9
@@ -68,7 +68,7 @@ def test_nothing_is_spilled_onto_slices_beyond_the_ends() -> None:
 
 def test_ct_is_linear_between_slices_and_the_dose_stays() -> None:
     case = gridded(scanned(), centred_grid((36, 44, 52), (2.5, *SCAN.spacing_mm[1:]), SCAN.centre_mm, "frame"))
-    back = on_slices(case, SCAN.axis_mm(0))
+    back = reslice(case, SCAN.axis_mm(0))
     assert back.ct.array[2:-2, 20, 20] == pytest.approx(9.0 * np.arange(30)[2:-2], abs=1.0)  # the store rounds HU
     assert back.reference_dose is case.reference_dose
     assert back.body is back.structures["External"]
@@ -77,5 +77,5 @@ def test_ct_is_linear_between_slices_and_the_dose_stays() -> None:
 
 def test_a_case_on_its_own_slices_or_beside_them_is_returned_as_it_is() -> None:
     case = gridded(scanned(), SCAN)
-    assert on_slices(case, SCAN.axis_mm(0)) is case
-    assert on_slices(case, SCAN.axis_mm(0) + 4000.0) is case
+    assert reslice(case, SCAN.axis_mm(0)) is case
+    assert reslice(case, SCAN.axis_mm(0) + 4000.0) is case

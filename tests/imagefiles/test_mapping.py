@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.imagefiles.mapping import MaskSource, proposal, read_mapping
+from vmat_rt.imagefiles.mapping import MaskSource, read_mapping, write_proposal
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAST = "ct: ct.nii.gz\nstructures: {PTV_7000: ptv.nii.gz}\n"
@@ -87,6 +87,6 @@ def test_an_absent_or_endless_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_proposal_may_be_written_into_a_file() -> None:
     document = {"ct": "my ct.nii.gz", "structures": {"PTV_7000": "p: t.nii", "Rectum": {"file": "x", "segment": "r"}}}
-    line = proposal(document)
+    line = write_proposal(document)
     assert "\n" not in line
     assert yaml.safe_load(line) == document

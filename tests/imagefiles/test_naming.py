@@ -11,7 +11,7 @@ from tests.imagefiles.exported import write
 from tests.imagefiles.test_volume import TRUTH, VALUES
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.imagefiles.mapping import MaskSource, read_mapping
-from vmat_rt.imagefiles.naming import mapping_by_names
+from vmat_rt.imagefiles.naming import map_by_names
 from vmat_rt.protocol import load_protocol, packaged_protocols
 
 PROTOCOLS = [load_protocol(name) for name in packaged_protocols()]
@@ -25,7 +25,7 @@ def folder_of(folder: Path, *names: str) -> Path:
 
 def refusal_of(folder: Path) -> tuple[Problem, ...]:
     with pytest.raises(InputError) as refusal:
-        mapping_by_names(folder, PROTOCOLS)
+        map_by_names(folder, PROTOCOLS)
     return refusal.value.problems
 
 
@@ -39,7 +39,7 @@ def test_tg263_names_and_aliases_tell(tmp_path: Path) -> None:
         ".hidden.nii",
         "note.txt",
     )
-    mapping = mapping_by_names(folder_of(tmp_path, *names), PROTOCOLS)
+    mapping = map_by_names(folder_of(tmp_path, *names), PROTOCOLS)
     assert (mapping.ct, mapping.dose) == ("CT.nii.gz", "dose.nii")
     assert {name: source.file for name, source in mapping.structures.items()} == {
         "PTV_7000": "PTV_7000.nii.gz",
@@ -53,7 +53,7 @@ def test_segments_of_a_segmentation_tell(tmp_path: Path) -> None:
     write(VALUES, TRUTH, path)
     more = b"encoding: gzip\nSegment0_Name:=PTV_7000\nSegment1_Name:=Rectum\nSegment1_LabelValue:=2\n"
     path.write_bytes(path.read_bytes().replace(b"encoding: gzip\n", more))
-    assert dict(mapping_by_names(tmp_path, PROTOCOLS).structures) == {
+    assert dict(map_by_names(tmp_path, PROTOCOLS).structures) == {
         "PTV_7000": MaskSource(file=path.name, segment="PTV_7000"),
         "Rectum": MaskSource(file=path.name, segment="Rectum"),
     }

@@ -9,7 +9,7 @@ import pytest
 from tests.imagefiles.exported import write
 from tests.imagefiles.test_volume import TRUTH, VALUES, code_of
 from vmat_rt.errors import InputError
-from vmat_rt.imagefiles.nrrd import Segment, nrrd_fields, segments_of
+from vmat_rt.imagefiles.nrrd import Segment, read_nrrd_fields, read_segments
 
 
 def patched(folder: Path, old: bytes, new: bytes) -> Path:
@@ -41,12 +41,12 @@ def test_what_is_refused_by_its_header(old: bytes, new: bytes, code: str, tmp_pa
 def test_segments_are_known_by_their_names(tmp_path: Path) -> None:
     more = b"Segment0_Name:=Rectum\nSegment0_LabelValue:=3\nSegment0_Layer:=1\nSegment1_Name:=PTV: high\n"
     path = patched(tmp_path, b"encoding: gzip\n", b"encoding: gzip\n" + more)
-    assert segments_of(path) == (Segment("Rectum", 3, 1), Segment("PTV: high", 1, 0))
-    assert nrrd_fields(path)["sizes"] == "6 5 4"
+    assert read_segments(path) == (Segment("Rectum", 3, 1), Segment("PTV: high", 1, 0))
+    assert read_nrrd_fields(path)["sizes"] == "6 5 4"
 
 
 def test_a_segment_with_a_label_that_is_none(tmp_path: Path) -> None:
     more = b"encoding: gzip\nSegment0_Name:=Rectum\nSegment0_LabelValue:=three\n"
     path = patched(tmp_path, b"encoding: gzip\n", more)
     with pytest.raises(InputError, match="IMAGE_UNREADABLE"):
-        segments_of(path)
+        read_segments(path)

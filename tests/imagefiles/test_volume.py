@@ -13,7 +13,7 @@ from tests.imagefiles.exported import image, write
 from vmat_rt.case import Volume
 from vmat_rt.errors import InputError
 from vmat_rt.grid import Grid
-from vmat_rt.imagefiles.volume import read_layers, read_volume, stem_of, suffix_of
+from vmat_rt.imagefiles.volume import find_suffix, read_layers, read_volume, strip_suffix
 
 GRID = Grid((4, 5, 6), (3.0, 2.5, 1.953), (-31.5, -47.3, 12.75), "f")
 VALUES = np.arange(120, dtype=np.float32).reshape(GRID.shape) - 60
@@ -191,4 +191,4 @@ def test_other_files_are_refused_by_name(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_suffix_and_stem(name: str, suffix: str | None, stem: str) -> None:
-    assert (suffix_of(Path(name)), stem_of(Path(name))) == (suffix, stem)
+    assert (find_suffix(Path(name)), strip_suffix(Path(name))) == (suffix, stem)

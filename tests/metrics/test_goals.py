@@ -11,7 +11,7 @@ from tests.metrics.solids import CENTRE, FRAME, dose_grid
 from vmat_rt.case import ContourPlane, Contours, Prescription, Structure, Volume
 from vmat_rt.errors import ConfigError
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvh
-from vmat_rt.metrics.goals import GoalResult, check_goal, check_goals, goal_metric
+from vmat_rt.metrics.goals import GoalResult, check_goal, check_goals, parse_goal_metric
 from vmat_rt.metrics.grammar import parse_metric
 from vmat_rt.protocol import Goal, load_protocol, packaged_protocols
 
@@ -145,7 +145,7 @@ def test_uncovered_structure_is_not_evaluable(rectum: Dvh) -> None:
 )
 def test_unit_must_go_with_the_metric(goal: Goal) -> None:
     with pytest.raises(ConfigError):
-        goal_metric(goal)
+        parse_goal_metric(goal)
 
 
 @pytest.mark.parametrize("name", list(packaged_protocols()))

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from tests.external import shared_folder
 from vmat_rt.errors import GeometryError, InputError
-from vmat_rt.metrics.openkbp_score import OpenKbpRegions, combine_scores, dvh_metrics_gy, score_patient
+from vmat_rt.metrics.openkbp_score import OpenKbpRegions, combine_scores, compute_dvh_metrics_gy, score_patient
 
 SHAPE = (4, 5, 6)
 EVERYWHERE = np.ones(SHAPE, np.bool_)
@@ -69,7 +69,7 @@ def test_hottest_voxels_by_hand() -> None:
     """101 voxels of 0, 1, ..., 100 Gy and 25 mm^3: the hottest 4 leave the percentile 100 - 400 / 101."""
     dose = np.arange(101.0).reshape(1, 1, 101)
     regions = OpenKbpRegions(dose >= 0, {"Cord": dose >= 0}, {"PTV": dose >= 0}, 25.0)
-    metrics = dvh_metrics_gy(dose, regions)
+    metrics = compute_dvh_metrics_gy(dose, regions)
     assert metrics["D_0.1_cc", "Cord"] == pytest.approx(100 - 400 / 101)
     assert metrics["mean", "Cord"] == pytest.approx(50)
     assert [metrics[m, "PTV"] for m in ("D_99", "D_95", "D_1")] == pytest.approx([1, 5, 99])
@@ -78,7 +78,9 @@ def test_hottest_voxels_by_hand() -> None:
 def test_a_structure_smaller_than_the_hottest_volume_has_its_minimum() -> None:
     dose = np.arange(120.0).reshape(SHAPE)
     small = dose < 3
-    assert dvh_metrics_gy(dose, OpenKbpRegions(EVERYWHERE, {"Chiasm": small}, {}, 10.0))["D_0.1_cc", "Chiasm"] == 0
+    assert (
+        compute_dvh_metrics_gy(dose, OpenKbpRegions(EVERYWHERE, {"Chiasm": small}, {}, 10.0))["D_0.1_cc", "Chiasm"] == 0
+    )
 
 
 def test_entries_are_pooled_over_patients() -> None:

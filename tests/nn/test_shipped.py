@@ -15,7 +15,7 @@ from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import read_study
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
-from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_error
+from vmat_rt.metrics.dose_error import compute_d95_gaps_gy, compute_dose_error
 from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import load_protocol
 from vmat_rt.train.package import CARD
@@ -58,9 +58,9 @@ def test_a_shipped_network_on_the_sample_study(bundle: Bundle) -> None:
     assert case.reference_dose is not None
     dose = predict_dose(case, bundle, "cpu").dose
     reference = Volume(dose.grid, resample(case.reference_dose, dose.grid, 0.0, "cubic").array)
-    error = dose_error(reference, dose, structure_fraction(case.body, dose.grid))
+    error = compute_dose_error(reference, dose, structure_fraction(case.body, dose.grid))
     assert error is not None
     assert error.mae_gy < error_gy
-    gaps = d95_gaps_gy({target: case.structures[target] for target in case.targets()}, reference, dose)
+    gaps = compute_d95_gaps_gy({target: case.structures[target] for target in case.targets()}, reference, dose)
     assert all(gap is not None and abs(gap) < gap_gy for gap in gaps.values())
     assert np.isfinite(dose.array).all()

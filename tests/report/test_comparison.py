@@ -10,7 +10,7 @@ import pytest
 from tests.report import synthetic
 from vmat_rt.case import Case, ModelIdentity, Volume
 from vmat_rt.grid import Grid
-from vmat_rt.report.comparison import body_error_gy, compare
+from vmat_rt.report.comparison import compare, compute_body_error_gy
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import ComparisonEntry, DoseLabel
 
@@ -27,7 +27,7 @@ def case() -> Case:
 
 
 def test_constant_doses_differ_by_their_difference(case: Case) -> None:
-    mae, compared = body_error_gy(case, flat(40.0), flat(37.5))
+    mae, compared = compute_body_error_gy(case, flat(40.0), flat(37.5))
     assert mae == pytest.approx(2.5)
     assert compared == 100
 
@@ -37,14 +37,14 @@ def test_other_grids_finer_or_coarser(case: Case, spacing: float) -> None:
     shape = tuple(round(n * s / spacing) + 8 for n, s in zip(WHOLE.shape, WHOLE.spacing_mm, strict=True))
     origin = tuple(o - 3 * spacing for o in WHOLE.origin_mm)
     other = Grid(shape, (spacing,) * 3, origin, synthetic.FRAME)  # type: ignore[arg-type]
-    mae, compared = body_error_gy(case, flat(40.0), flat(41.0, other))
+    mae, compared = compute_body_error_gy(case, flat(40.0), flat(41.0, other))
     assert mae == pytest.approx(1.0, abs=1e-4)
     assert compared == 100
 
 
 def test_only_what_both_doses_cover_is_compared(case: Case) -> None:
     half = WHOLE.crop((0, 0, 0), (50, 60, 86))
-    mae, compared = body_error_gy(case, flat(40.0), flat(44.0, half))
+    mae, compared = compute_body_error_gy(case, flat(40.0), flat(44.0, half))
     assert mae == pytest.approx(4.0)
     # The body's centre lies at z = 12 mm, where slice 50 begins: the ellipsoid is cut in the middle.
     assert compared == pytest.approx(50, abs=1)
@@ -52,7 +52,7 @@ def test_only_what_both_doses_cover_is_compared(case: Case) -> None:
 
 def test_doses_that_do_not_meet_have_no_error(case: Case) -> None:
     away = replace(WHOLE, origin_mm=(5000.0, 0.0, 0.0))
-    assert body_error_gy(case, flat(40.0), flat(40.0, away)) == (None, 0.0)
+    assert compute_body_error_gy(case, flat(40.0), flat(40.0, away)) == (None, 0.0)
 
 
 def compared(case: Case, mine: Volume, theirs: Volume, label: DoseLabel = "geometric baseline") -> ComparisonEntry:

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.report import synthetic
 from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.grid import Grid
-from vmat_rt.report.contact_sheet import COLUMNS, ROWS, Sheet, Tile, contact_sheets, tile_of
+from vmat_rt.report.contact_sheet import COLUMNS, ROWS, Sheet, SheetTile, draw_contact_sheets, make_tile
 from vmat_rt.report.figures import Wash
 
 CT_GRID = Grid((40, 70, 104), (4.0, 3.0, 3.3), (-66.0, -84.0, -178.0), synthetic.FRAME)
@@ -49,20 +49,20 @@ def coloured(picture: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def test_a_tile_shows_the_centre_of_the_highest_target(case: Case) -> None:
-    tile = tile_of(case, "k", "SIB")
+    tile = make_tile(case, "k", "SIB")
     assert tile.plane.position_mm == pytest.approx(synthetic.CENTRE[0], abs=CT_GRID.spacing_mm[0] / 2 + 1e-6)
     only_low = {name: s for name, s in case.structures.items() if name != "PTV_7000"}
-    lower = tile_of(replace(case, structures=only_low), "k", "SIB")
+    lower = make_tile(replace(case, structures=only_low), "k", "SIB")
     centre = synthetic.CENTRE[0] + synthetic.ELLIPSOIDS["PTV_5600"][0][0]
     assert lower.plane.position_mm == pytest.approx(centre, abs=CT_GRID.spacing_mm[0] / 2 + 1e-6)
 
 
 def test_a_structure_has_one_name_in_all_tiles(case: Case) -> None:
-    tile = tile_of(case, "k", "SIB")
+    tile = make_tile(case, "k", "SIB")
     assert case.structures["PTV_7000"].roi_name != "PTV_7000"
     assert {"PTV_7000", "Rectum", "External"} <= set(tile.plane.outlines)
     empty = Structure("nothing", "Bladder", None)
-    without = tile_of(replace(case, structures={**case.structures, "Bladder": empty}), "k", "SIB")
+    without = make_tile(replace(case, structures={**case.structures, "Bladder": empty}), "k", "SIB")
     assert "Bladder" not in without.plane.outlines
 
 
@@ -70,7 +70,7 @@ def test_left_is_right_and_front_is_up(case: Case) -> None:
     z, y, x = synthetic.CENTRE
     middle = {}
     for name, place in {"left": (z, y, x + 80), "right": (z, y, x - 80), "front": (z, y - 50, x)}.items():
-        rows, columns = coloured(pixels(next(contact_sheets([tile_of(spot(case, place), "k", "")], sheet()))))
+        rows, columns = coloured(pixels(next(draw_contact_sheets([make_tile(spot(case, place), "k", "")], sheet()))))
         assert len(rows) > 50, name
         middle[name] = (rows.mean(), columns.mean())
     assert middle["left"][1] > middle["front"][1] + 20 > middle["right"][1] + 40
@@ -78,37 +78,37 @@ def test_left_is_right_and_front_is_up(case: Case) -> None:
 
 
 def test_a_case_without_dose_is_shown_without_colour(case: Case) -> None:
-    tile = tile_of(replace(case, reference_dose=None), "k", "SIB")
+    tile = make_tile(replace(case, reference_dose=None), "k", "SIB")
     assert tile.dose is None
-    rows, _ = coloured(pixels(next(contact_sheets([tile], sheet()))))
+    rows, _ = coloured(pixels(next(draw_contact_sheets([tile], sheet()))))
     assert len(rows) == 0
 
 
 @pytest.mark.parametrize(("count", "pages"), [(1, 1), (30, 1), (31, 2), (0, 0)])
 def test_pages_hold_thirty_tiles(case: Case, count: int, pages: int) -> None:
     assert COLUMNS * ROWS == 30
-    tile = tile_of(case, "k", "SIB")
-    drawn = [Image.open(io.BytesIO(png)).size for png in contact_sheets([tile] * count, sheet())]
+    tile = make_tile(case, "k", "SIB")
+    drawn = [Image.open(io.BytesIO(png)).size for png in draw_contact_sheets([tile] * count, sheet())]
     assert len(drawn) == pages
     assert all(width == drawn[0][0] for width, _ in drawn)
     if pages == 2:
         assert drawn[1][1] < drawn[0][1] / 1.8
 
 
-def said(tile: Tile, simulated: bool) -> int:
-    head = pixels(next(contact_sheets([tile], sheet(simulated))))[:60]
+def said(tile: SheetTile, simulated: bool) -> int:
+    head = pixels(next(draw_contact_sheets([tile], sheet(simulated))))[:60]
     return int((np.abs(head - ORANGE).sum(axis=2) < 30).sum())
 
 
 def test_simulated_is_said_on_the_page(case: Case) -> None:
-    tile = tile_of(replace(case, reference_dose=None), "k", "SIB")
+    tile = make_tile(replace(case, reference_dose=None), "k", "SIB")
     assert said(tile, simulated=True) > 500
     assert said(tile, simulated=False) == 0
 
 
 def test_only_coloured_structures_are_outlined_and_stand_in_the_legend(case: Case) -> None:
-    tile = tile_of(replace(case, reference_dose=None), "k", "SIB")
-    magenta = pixels(next(contact_sheets([tile], sheet(colours={"Rectum": "#ff00ff", "Esophagus": "#00ff00"}))))
+    tile = make_tile(replace(case, reference_dose=None), "k", "SIB")
+    magenta = pixels(next(draw_contact_sheets([tile], sheet(colours={"Rectum": "#ff00ff", "Esophagus": "#00ff00"}))))
     is_magenta = np.abs(magenta - (255, 0, 255)).sum(axis=2) < 60
     height = len(magenta)
     assert is_magenta[60 : height - 70].sum() > 20  # the outline

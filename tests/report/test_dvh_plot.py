@@ -14,8 +14,8 @@ from tests.report import synthetic
 from vmat_rt.case import Structure, Volume
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh.compute import compute_dvh
-from vmat_rt.report.colours import evaluated_structures, structure_colours
-from vmat_rt.report.dvh_plot import decimate, dvh_csv, dvh_figure, sample_curve
+from vmat_rt.report.colours import assign_colours, list_evaluated_structures
+from vmat_rt.report.dvh_plot import build_dvh_figure, decimate, sample_curve, write_dvh_csv
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import NOTICE
 
@@ -44,8 +44,8 @@ def test_decimation_keeps_to_its_tolerance(result: CaseResult) -> None:
 
 
 def test_figure_has_a_trace_for_each_structure_and_dose(result: CaseResult) -> None:
-    structures = evaluated_structures(result.case, result.protocol)
-    figure = dvh_figure(result, structures, structure_colours(structures, result.protocol))
+    structures = list_evaluated_structures(result.case, result.protocol)
+    figure = build_dvh_figure(result, structures, assign_colours(structures, result.protocol))
     json.dumps(figure, allow_nan=False)
     traces = figure["data"]
     assert len(traces) == 3 * len(structures)
@@ -59,16 +59,16 @@ def test_figure_has_a_trace_for_each_structure_and_dose(result: CaseResult) -> N
 
 
 def test_colours_are_distinct_and_follow_the_role(result: CaseResult) -> None:
-    structures = evaluated_structures(result.case, result.protocol)
+    structures = list_evaluated_structures(result.case, result.protocol)
     assert [s.name for s in structures][:2] == ["PTV_7000", "PTV_5600"]
     assert structures[-1].name == "External"
-    colours = structure_colours(structures, result.protocol)
+    colours = assign_colours(structures, result.protocol)
     assert len(set(colours.values())) == len(structures)
 
 
 def test_csv_is_tidy_and_agrees_with_the_metrics(result: CaseResult) -> None:
-    structures = evaluated_structures(result.case, result.protocol)
-    rows = list(csv.DictReader(io.StringIO(dvh_csv(result, structures))))
+    structures = list_evaluated_structures(result.case, result.protocol)
+    rows = list(csv.DictReader(io.StringIO(write_dvh_csv(result, structures))))
     assert {row["notice"] for row in rows} == {NOTICE}
     assert {row["dose_source"] for row in rows} == {"predicted", "geometric baseline", "clinical"}
     assert {row["roi_name"] for row in rows} == {s.roi_name for s in structures}
@@ -89,8 +89,8 @@ def test_structure_without_a_curve_is_left_out() -> None:
     of = synthetic.case()
     of = replace(of, structures={**of.structures, "PenileBulb": Structure("Bulb", "PenileBulb", None)})
     result = synthetic.result(of)
-    structures = evaluated_structures(result.case, result.protocol)
-    colours = structure_colours(structures, result.protocol)
+    structures = list_evaluated_structures(result.case, result.protocol)
+    colours = assign_colours(structures, result.protocol)
     assert "Bulb" in colours
-    assert all(trace["name"] != "PenileBulb" for trace in dvh_figure(result, structures, colours)["data"])
-    assert "Bulb" not in dvh_csv(result, structures)
+    assert all(trace["name"] != "PenileBulb" for trace in build_dvh_figure(result, structures, colours)["data"])
+    assert "Bulb" not in write_dvh_csv(result, structures)

@@ -15,9 +15,9 @@ from PIL import Image
 from tests.report import synthetic
 from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.grid import Grid
-from vmat_rt.report.figures import Wash, difference_wash, dose_wash, draw_row
+from vmat_rt.report.figures import Wash, draw_row, make_difference_wash, make_dose_wash
 from vmat_rt.report.planes import Plane, cut_planes
-from vmat_rt.report.sampling import covered, fraction_on, is_empty, sampled
+from vmat_rt.report.sampling import compute_fraction, find_covered, is_empty, sample_volume
 
 CT_GRID = Grid((40, 70, 104), (4.0, 3.0, 3.3), (-66.0, -84.0, -178.0), synthetic.FRAME)
 RED = Wash("autumn_r", (0.0, 1.0), 0.5, {})
@@ -68,7 +68,7 @@ def test_planes_pass_through_a_target_that_is_hollow(case: Case) -> None:
     target = Structure("PTV 70", "PTV_7000", Volume(grid, shell.astype(np.float32)))
     hollow = replace(case, structures={"PTV_7000": target})
     for plane in cut_planes(hollow, CT_GRID):
-        assert fraction_on(target, plane.grid).any(), plane.view
+        assert compute_fraction(target, plane.grid).any(), plane.view
 
 
 def test_without_a_target_the_planes_pass_through_the_dose(case: Case) -> None:
@@ -120,18 +120,18 @@ def test_outlines_have_the_size_of_the_structure(planes: tuple[Plane, ...]) -> N
 def test_what_a_dose_does_not_cover_is_not_a_number() -> None:
     dose = Volume(Grid((4, 4, 4), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), "f"), np.full((4, 4, 4), 5, np.float32))
     coarse = Grid((3, 1, 1), (4.0, 4.0, 4.0), (1.0, 1.0, 1.0), "f")
-    values = sampled(dose, coarse)[:, 0, 0]
+    values = sample_volume(dose, coarse)[:, 0, 0]
     assert values[:2] == pytest.approx([5, 5])
     assert np.isnan(values[2])
-    assert covered(dose.grid, dose.grid).all()
+    assert find_covered(dose.grid, dose.grid).all()
 
 
 def test_dose_bar_reaches_hot_spots_and_difference_bar_is_symmetric() -> None:
     prescription = {"PTV_7000": 70.0, "PTV_5600": 56.0}
-    assert dose_wash(prescription, 60.0).range_gy == (0.0, pytest.approx(74.9))
-    assert dose_wash(prescription, 81.0).range_gy == (0.0, 81.0)
-    assert dose_wash(prescription, 81.0).marks == {70.0: "70 PTV_7000", 56.0: "56 PTV_5600"}
-    low, high = difference_wash(prescription).range_gy
+    assert make_dose_wash(prescription, 60.0).range_gy == (0.0, pytest.approx(74.9))
+    assert make_dose_wash(prescription, 81.0).range_gy == (0.0, 81.0)
+    assert make_dose_wash(prescription, 81.0).marks == {70.0: "70 PTV_7000", 56.0: "56 PTV_5600"}
+    low, high = make_difference_wash(prescription).range_gy
     assert low == -high
 
 

@@ -26,10 +26,10 @@ from tests.patience import PATIENCE_SECONDS
 from tests.report import synthetic
 from vmat_rt.case import Volume
 from vmat_rt.grid import Grid
-from vmat_rt.report.document import report_document
-from vmat_rt.report.page import plotly_script, render_page, write_report
+from vmat_rt.report.document import build_report_document
+from vmat_rt.report.page import read_plotly_script, render_page, write_report
 from vmat_rt.report.result import CaseResult
-from vmat_rt.report.schema import NOTICE, ReportDocument, json_schema
+from vmat_rt.report.schema import NOTICE, ReportDocument, read_json_schema
 
 CHROMIUM = (
     "--headless",
@@ -84,7 +84,7 @@ def folder(result: CaseResult, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def html(folder: Path) -> str:
-    return (folder / "report.html").read_text(encoding="utf-8").replace(plotly_script(), "")
+    return (folder / "report.html").read_text(encoding="utf-8").replace(read_plotly_script(), "")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def document(folder: Path) -> dict[str, object]:
 
 
 def test_report_json_follows_its_published_schema(document: dict[str, object]) -> None:
-    jsonschema.validate(document, json.loads(json_schema("report")))
+    jsonschema.validate(document, json.loads(read_json_schema("report")))
     assert document["notice"] == NOTICE
     assert document["schema_version"] == 1
     assert document["patient"] is None
@@ -131,7 +131,7 @@ def test_report_json_holds_what_was_measured(result: CaseResult, document: dict)
 def test_report_json_reads_back_and_grows_into_that_of_predict(document: dict) -> None:  # type: ignore[type-arg]
     assert ReportDocument.model_validate(document).model_dump(mode="json") == document
     printed = {**document, "paths": {"report_html": "/out/k7f3a91c2/report.html"}}
-    jsonschema.validate(printed, json.loads(json_schema("predict")))
+    jsonschema.validate(printed, json.loads(read_json_schema("predict")))
 
 
 def test_a_clinical_dose_somewhere_else_is_no_obstacle() -> None:
@@ -139,11 +139,11 @@ def test_a_clinical_dose_somewhere_else_is_no_obstacle() -> None:
     away = Grid((5, 6, 7), (2.0, 2.0, 2.0), (900.0, 900.0, 900.0), synthetic.FRAME)
     dose = Volume(away, np.full(away.shape, 60, np.float32))
     apart = replace(made, others=(synthetic.dose_result("clinical", made.case, dose, None),))
-    document = report_document(apart, {})
+    document = build_report_document(apart, {})
     assert document.comparison_with_clinical is not None
     assert document.comparison_with_clinical.mae_body_gy is None
     assert "NaN" not in document.model_dump_json()
-    assert "it lies outside the dose grid" in Page(render_page(apart, document).replace(plotly_script(), "")).text
+    assert "it lies outside the dose grid" in Page(render_page(apart, document).replace(read_plotly_script(), "")).text
 
 
 def test_names_from_the_file_are_text_and_nothing_else(page: Page) -> None:
@@ -215,8 +215,8 @@ def test_pictures_are_inlined_and_of_the_size_that_the_page_says(page: Page) -> 
 
 def test_identity_appears_only_when_it_is_given(result: CaseResult, page: Page) -> None:
     named = replace(result, patient={"Patient": "Doe^Jane & Co", "ID": "4711"}, others=())
-    document = report_document(named, {})
-    shown = Page(render_page(named, document).replace(plotly_script(), ""))
+    document = build_report_document(named, {})
+    shown = Page(render_page(named, document).replace(read_plotly_script(), ""))
     assert "Doe^Jane & Co" in shown.text
     assert document.patient == {"Patient": "Doe^Jane & Co", "ID": "4711"}
     assert "4711" not in page.text
@@ -224,8 +224,8 @@ def test_identity_appears_only_when_it_is_given(result: CaseResult, page: Page) 
 
 def test_a_prediction_alone_makes_a_page() -> None:
     plain = replace(synthetic.result(), problems=(), created=None)
-    document = report_document(plain, {})
-    text = Page(render_page(plain, document).replace(plotly_script(), "")).text
+    document = build_report_document(plain, {})
+    text = Page(render_page(plain, document).replace(read_plotly_script(), "")).text
     assert document.clinical is None
     assert document.comparison_with_baseline is None
     assert "Comparison" not in text
@@ -234,10 +234,10 @@ def test_a_prediction_alone_makes_a_page() -> None:
 
 def test_disagreement_is_flagged_in_words() -> None:
     far = synthetic.result(others=("geometric baseline",), baseline_scale=0.85)
-    document = report_document(far, {})
+    document = build_report_document(far, {})
     assert document.comparison_with_baseline is not None
     assert document.comparison_with_baseline.disagrees
-    assert "⚠ Disagree" in Page(render_page(far, document).replace(plotly_script(), "")).text
+    assert "⚠ Disagree" in Page(render_page(far, document).replace(read_plotly_script(), "")).text
 
 
 def test_same_result_gives_the_same_bytes(result: CaseResult, folder: Path, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_chromium_draws_the_page_without_a_network(folder: Path, tmp_path: Path)
     run = subprocess.run([*command, address], check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
     assert not console, console
-    dom = run.stdout.replace(plotly_script(), "")
+    dom = run.stdout.replace(read_plotly_script(), "")
     assert dom.count('class="scatterlayer') >= 1
     curves, _, legend = dom.partition('class="infolayer"')
     drawn = re.findall(r'<path class="js-line" [^>]*d="M[^"]+"', curves)

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from vmat_rt.report.schema import DOCUMENTS, DvhDocument, InspectDocument, StructureMetrics, json_schema
+from vmat_rt.report.schema import DOCUMENTS, DvhDocument, InspectDocument, StructureMetrics, read_json_schema
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "schema"
 
@@ -19,12 +19,14 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "schema"
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_published_schema_is_current(name: str) -> None:
     path = PUBLISHED / f"{name}.schema.json"
-    assert path.read_text(encoding="utf-8") == json_schema(name), "run: python -m vmat_rt.report.schema docs/schema"
+    assert path.read_text(encoding="utf-8") == read_json_schema(name), (
+        "run: python -m vmat_rt.report.schema docs/schema"
+    )
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_published_schema_is_a_json_schema(name: str) -> None:
-    jsonschema.Draft202012Validator.check_schema(json.loads(json_schema(name)))
+    jsonschema.Draft202012Validator.check_schema(json.loads(read_json_schema(name)))
 
 
 def test_command_publishes_the_schemas(tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_inspect_document_has_the_keys_of_the_issue() -> None:
     document = InspectDocument.model_validate({"studies": [study]}).model_dump(mode="json")
     assert document["schema_version"] == 1
     assert {key: document["studies"][0][key] for key in study} == study
-    jsonschema.validate(document, json.loads(json_schema("inspect")))
+    jsonschema.validate(document, json.loads(read_json_schema("inspect")))
 
 
 def test_dvh_document_has_the_keys_of_the_issue() -> None:
@@ -75,7 +77,7 @@ def test_dvh_document_has_the_keys_of_the_issue() -> None:
     document = DvhDocument.model_validate({"structures": [structure], "goals": []}).model_dump(mode="json")
     assert document["structures"] == [structure]
     assert document["goals"] == []
-    jsonschema.validate(document, json.loads(json_schema("dvh")))
+    jsonschema.validate(document, json.loads(read_json_schema("dvh")))
 
 
 def test_unknown_keys_are_refused() -> None:
@@ -83,4 +85,4 @@ def test_unknown_keys_are_refused() -> None:
         DvhDocument.model_validate({"structures": [], "goals": [], "colour": "red"})
     document = {"schema_version": 1, "structures": [], "goals": [], "problems": [], "colour": "red"}
     with pytest.raises(jsonschema.ValidationError, match="colour"):
-        jsonschema.validate(document, json.loads(json_schema("dvh")))
+        jsonschema.validate(document, json.loads(read_json_schema("dvh")))

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.report import synthetic
-from vmat_rt.report.document import report_document
+from vmat_rt.report.document import build_report_document
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import NOTICE, ReportDocument
-from vmat_rt.report.summary import summary_html, summary_text
+from vmat_rt.report.summary import write_summary_html, write_summary_text
 
 
 @pytest.fixture(scope="module")
 def document(result: CaseResult) -> ReportDocument:
-    return report_document(result, {})
+    return build_report_document(result, {})
 
 
 class Words(HTMLParser):
@@ -40,7 +40,7 @@ class Words(HTMLParser):
 
 
 def test_html_opens_with_the_notice_and_holds_goals_and_problems(document: ReportDocument) -> None:
-    page = Words(summary_html(document))
+    page = Words(write_summary_html(document))
     assert page.text.startswith(f"⚠ {NOTICE} ⚠ {document.protocol.title}")
     assert document.model is not None
     assert f"{document.model.name} {document.model.version}" in page.text
@@ -52,7 +52,7 @@ def test_html_opens_with_the_notice_and_holds_goals_and_problems(document: Repor
 
 
 def test_html_is_complete_in_itself_and_escapes_what_came_from_files(document: ReportDocument) -> None:
-    html = summary_html(document)
+    html = write_summary_html(document)
     assert not set(Words(html).tags) & {"script", "style", "link", "img", "iframe"}
     assert not re.search(r"https?://|url\(|\son\w+=", html)
     assert "<b>" in "".join(problem.message for problem in document.problems), "else nothing here would need escaping"
@@ -60,11 +60,11 @@ def test_html_is_complete_in_itself_and_escapes_what_came_from_files(document: R
 
 
 def test_html_without_problems_says_so(document: ReportDocument) -> None:
-    assert "No problems were found." in Words(summary_html(document.model_copy(update={"problems": []}))).text
+    assert "No problems were found." in Words(write_summary_html(document.model_copy(update={"problems": []}))).text
 
 
 def test_text_counts_goals_and_lists_problems_and_files(document: ReportDocument) -> None:
-    lines = summary_text(document, {"rtdose": Path("out/rtdose.dcm")}).splitlines()
+    lines = write_summary_text(document, {"rtdose": Path("out/rtdose.dcm")}).splitlines()
     assert lines[0] == f"{NOTICE}: {document.case.key}, {document.protocol.title}"
     counts = Counter(goal.status for goal in document.predicted.goals)
     assert set(lines[1].removeprefix("goals: ").split(", ")) == {f"{n} {s}" for s, n in counts.items()}
@@ -73,6 +73,6 @@ def test_text_counts_goals_and_lists_problems_and_files(document: ReportDocument
 
 
 def test_text_without_goals_says_none(result: CaseResult) -> None:
-    document = report_document(synthetic.result(), {})
+    document = build_report_document(synthetic.result(), {})
     bare = document.model_copy(update={"predicted": document.predicted.model_copy(update={"goals": []})})
-    assert "goals: none" in summary_text(bare, {})
+    assert "goals: none" in write_summary_text(bare, {})

@@ -47,7 +47,7 @@ def tiny_bundle(folder: Path) -> Bundle:
         ),
         files={},
     )
-    return write_bundle(folder, manifest, {TREES: fitted.packed()})
+    return write_bundle(folder, manifest, {TREES: fitted.pack()})
 
 
 if __name__ == "__main__":

@@ -11,16 +11,16 @@ import pytest
 from tools.measure_structure import (
     ROOT,
     Module,
-    arrows,
-    checkout,
-    circles,
+    check_out,
     count_tests,
-    duplicate_runs,
-    function_lengths,
-    levels_of,
+    find_arrows,
+    find_circles,
+    find_duplicate_runs,
+    find_upward,
     measure,
+    measure_functions,
+    read_levels,
     read_modules,
-    upward,
 )
 
 SIX = "a = 1\nb = 2\nc = 3\nd = 4\ne = 5\nf = 6\n"
@@ -54,7 +54,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_arrows_are_pairs_of_modules_wherever_the_import_stands(tree: Path) -> None:
-    assert arrows(read_modules(tree)) == {
+    assert find_arrows(read_modules(tree)) == {
         ("vmat_rt.low.one", "vmat_rt.errors"),
         ("vmat_rt.low.one", "vmat_rt.low.two"),
         ("vmat_rt.low.two", "vmat_rt.low.one"),
@@ -67,21 +67,21 @@ def test_arrows_are_pairs_of_modules_wherever_the_import_stands(tree: Path) -> N
 
 
 def test_circles_are_modules_that_reach_each_other(tree: Path) -> None:
-    assert circles(arrows(read_modules(tree))) == [["vmat_rt.low.one", "vmat_rt.low.two"]]
-    assert circles([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d"), ("d", "e")]) == [["a", "b", "c"]]
-    assert circles([("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]) == []
-    assert circles([]) == []
+    assert find_circles(find_arrows(read_modules(tree))) == [["vmat_rt.low.one", "vmat_rt.low.two"]]
+    assert find_circles([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d"), ("d", "e")]) == [["a", "b", "c"]]
+    assert find_circles([("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]) == []
+    assert find_circles([]) == []
 
 
 def test_upward_arrows_follow_the_levels_of_the_tree_itself(tree: Path) -> None:
-    levels = levels_of(tree)
+    levels = read_levels(tree)
     assert levels == {"vmat_rt": {"errors": 0, "low": 1, "high": 2}}
-    assert upward(arrows(read_modules(tree)), levels) == [("vmat_rt.low.rises", "vmat_rt.high.top")]
-    assert levels_of(tree / "vmat_rt") == {}
+    assert find_upward(find_arrows(read_modules(tree)), levels) == [("vmat_rt.low.rises", "vmat_rt.high.top")]
+    assert read_levels(tree / "vmat_rt") == {}
 
 
 def test_a_run_is_found_whatever_spaces_comments_and_blank_lines_are_in_it(tree: Path) -> None:
-    (run,) = duplicate_runs(read_modules(tree))
+    (run,) = find_duplicate_runs(read_modules(tree))
     assert run.lines == tuple(SIX.splitlines())
     assert run.places == (
         (Path("vmat_rt/low/one.py"), 3, 8),
@@ -94,7 +94,7 @@ def written(**texts: str) -> list[Module]:
 
 
 def places(modules: list[Module]) -> list[tuple[int, list[tuple[str, int, int]]]]:
-    return [(len(run.lines), [(p.stem, a, b) for p, a, b in run.places]) for run in duplicate_runs(modules)]
+    return [(len(run.lines), [(p.stem, a, b) for p, a, b in run.places]) for run in find_duplicate_runs(modules)]
 
 
 def test_five_lines_are_no_run_and_seven_are_one() -> None:
@@ -122,7 +122,7 @@ def test_imports_are_not_lines_of_a_run() -> None:
 
 
 def test_functions_are_as_long_as_their_text(tree: Path) -> None:
-    assert function_lengths(read_modules(tree)) == [(5, "vmat_rt/low/two.py:late"), (2, "vmat_rt/high/top.py:f")]
+    assert measure_functions(read_modules(tree)) == [(5, "vmat_rt/low/two.py:late"), (2, "vmat_rt/high/top.py:f")]
 
 
 def test_assertions_are_assert_statements_and_expected_errors(tree: Path) -> None:
@@ -163,4 +163,4 @@ def test_the_command_prints_a_column_per_tree(tree: Path) -> None:
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
 def test_a_commit_is_taken_from_the_history(tmp_path: Path) -> None:
-    assert {module.name for module in read_modules(checkout("HEAD", tmp_path))} > {"vmat_rt", "vmat_rt.errors"}
+    assert {module.name for module in read_modules(check_out("HEAD", tmp_path))} > {"vmat_rt", "vmat_rt.errors"}

@@ -27,7 +27,7 @@ from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, ModelError
 from vmat_rt.learned import learned_from
-from vmat_rt.metrics.dose_error import dose_error
+from vmat_rt.metrics.dose_error import compute_dose_error
 from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import load_protocol
 from vmat_rt.train.checkpoint import load_checkpoint
@@ -74,7 +74,7 @@ def test_a_run_validates_what_its_bundle_predicts(cohort: Cohort, runs: Path, pr
         assert dose.grid.shape == stored.ct.grid.shape
         assert stored.reference_dose is not None
         assert isinstance(stored.body.shape, Volume)
-        error = dose_error(stored.reference_dose, Volume(stored.ct.grid, dose.array), stored.body.shape.array)
+        error = compute_dose_error(stored.reference_dose, Volume(stored.ct.grid, dose.array), stored.body.shape.array)
         assert error is not None
         errors.append(error.mae_gy)
     assert summary["best"] == pytest.approx(np.mean(errors), rel=1e-5)

@@ -9,7 +9,7 @@ import numpy as np
 
 from vmat_rt.case import Structure, Volume
 from vmat_rt.errors import InputError, Problem, listed, listed_within, shortened, warning
-from vmat_rt.geometry.body import body_from_ct
+from vmat_rt.geometry.body import find_body
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.naming import fold, map_names
 from vmat_rt.protocol import Protocol
@@ -115,7 +115,7 @@ def found_body(ct: Volume, name: str, structures: Iterable[Structure]) -> tuple[
     A mapped structure is part of the patient, whatever its HU: a CT that was blanked outside the treated region, or a
     bolus of air, must not cut structures off. Raises InputError (NO_BODY).
     """
-    fraction = body_from_ct(ct).array
+    fraction = find_body(ct).array
     for structure in structures:
         np.maximum(fraction, structure_fraction(structure, ct.grid), out=fraction)
     message = f"{name} is not contoured; the patient outline was found in the CT."

@@ -7,8 +7,8 @@ import lzma
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.baseline.features import FeatureTable, features
-from vmat_rt.baseline.scene import FeatureSettings, highest_target_gy
+from vmat_rt.baseline.features import FeatureTable, compute_features
+from vmat_rt.baseline.scene import FeatureSettings, find_highest_target_gy
 from vmat_rt.baseline.trees import Trees
 from vmat_rt.bundle import Bundle
 from vmat_rt.case import Case, FloatArray, Volume
@@ -25,8 +25,8 @@ START = "plan_sparing"
 """The trees add to this feature where beam geometry is used: the shape is in the plan already."""
 
 
-def starting_dose(table: FeatureTable) -> NDArray[np.float32]:
-    """What the trees correct, relative to the highest prescription: the quick plan, or zero without beam geometry."""
+def get_starting_dose(table: FeatureTable) -> NDArray[np.float32]:
+    """Get what the trees correct, relative to the highest prescription: the quick plan; zero without beam geometry."""
     if START not in table.names:
         return np.zeros(len(table.matrix), np.float32)
     return table.matrix[:, table.names.index(START)]
@@ -62,10 +62,10 @@ class GeometricPredictor:
         """
         if prior_gy is not None:
             raise ConfigError(f"the geometric model {self._name} corrects no prior dose")
-        table = features(case, grid, self.settings)
+        table = compute_features(case, grid, self.settings)
         if table.names != self._inputs:
             raise ModelError(f"bundle {self._name} was fitted on other features than this version computes")
         correction = self._trees.predict(table.matrix, THREADS)
         dose = np.zeros(grid.shape, np.float32)
-        dose[table.body] = np.maximum(starting_dose(table) + correction, 0) * highest_target_gy(case)
+        dose[table.body] = np.maximum(get_starting_dose(table) + correction, 0) * find_highest_target_gy(case)
         return PredictedDose(Volume(grid, dose))

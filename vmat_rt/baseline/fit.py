@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vmat_rt.baseline.boosting import starting_dose
-from vmat_rt.baseline.features import features, organ_columns
-from vmat_rt.baseline.scene import FeatureSettings, highest_target_gy
+from vmat_rt.baseline.boosting import get_starting_dose
+from vmat_rt.baseline.features import compute_features, name_organ_columns
+from vmat_rt.baseline.scene import FeatureSettings, find_highest_target_gy
 from vmat_rt.case import Case
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.resample import resample
@@ -45,7 +45,7 @@ class FitSettings(Strict):
 
 
 @dataclass(frozen=True)
-class Samples:
+class VoxelSamples:
     """Rows drawn from one case: features, and what the trees shall add to the starting dose."""
 
     names: tuple[str, ...]
@@ -62,23 +62,23 @@ class Fitted:
     trees: int
     rows: int
 
-    def packed(self) -> bytes:
+    def pack(self) -> bytes:
         """The content of a bundle's file of trees."""
         return lzma.compress(self.text.encode("ascii"), preset=9 | lzma.PRESET_EXTREME)
 
 
-def drawn(case: Case, settings: FeatureSettings, count: int, generator: np.random.Generator) -> Samples:
+def draw_samples(case: Case, settings: FeatureSettings, count: int, generator: np.random.Generator) -> VoxelSamples:
     """At most `count` voxels of the case's body, drawn without replacement, on the CT's grid.
 
     Raises ConfigError when the case has no clinical dose.
     """
     if case.reference_dose is None:
         raise ConfigError(f"case {case.key} has no clinical dose to fit on")
-    table = features(case, case.ct.grid, settings)
+    table = compute_features(case, case.ct.grid, settings)
     dose = resample(case.reference_dose, case.ct.grid, 0.0, "cubic").array[table.body]
-    dose /= np.float32(highest_target_gy(case))
+    dose /= np.float32(find_highest_target_gy(case))
     rows = np.sort(generator.choice(len(dose), min(count, len(dose)), replace=False))
-    return Samples(table.names, table.matrix[rows], (dose - starting_dose(table))[rows])
+    return VoxelSamples(table.names, table.matrix[rows], (dose - get_starting_dose(table))[rows])
 
 
 def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> Fitted:
@@ -87,23 +87,25 @@ def fit(cases: Iterable[Case], settings: FeatureSettings, plan: FitSettings) -> 
     cases may be a generator; only the drawn rows stay (4 bytes a feature and row, twice while they are joined).
     """
     generator = np.random.default_rng(plan.seed)
-    fitted: list[Samples] = []
-    held_out: list[Samples] = []
+    fitted: list[VoxelSamples] = []
+    held_out: list[VoxelSamples] = []
     for number, case in enumerate(cases, start=1):
-        samples = drawn(case, settings, plan.voxels_per_case, generator)
+        samples = draw_samples(case, settings, plan.voxels_per_case, generator)
         (fitted if number % plan.held_out else held_out).append(samples)
     if not fitted or not held_out:
         raise ConfigError(f"fitting needs at least {plan.held_out} cases, {plan.held_out - 1} of them to fit on")
     return grow(fitted, held_out, settings, plan)
 
 
-def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettings, plan: FitSettings) -> Fitted:
+def grow(
+    fitted: list[VoxelSamples], held_out: list[VoxelSamples], settings: FeatureSettings, plan: FitSettings
+) -> Fitted:
     """The trees themselves. The lists are emptied on the way, to hold each row only once."""
     generator = np.random.default_rng(plan.seed)
     for samples in (fitted, held_out) if plan.drop_organs else ():
-        samples[:] = [losing_organs(each, organ_columns(settings), plan.drop_organs, generator) for each in samples]
+        samples[:] = [lose_organs(each, name_organ_columns(settings), plan.drop_organs, generator) for each in samples]
     names = fitted[0].names
-    training = _dataset(fitted, plan.bins)
+    training = _make_dataset(fitted, plan.bins)
     rows = training.construct().num_data()
     booster = lightgbm.train(
         {
@@ -122,17 +124,17 @@ def grow(fitted: list[Samples], held_out: list[Samples], settings: FeatureSettin
         },
         training,
         plan.rounds,
-        valid_sets=[_dataset(held_out, plan.bins, training)],
+        valid_sets=[_make_dataset(held_out, plan.bins, training)],
         callbacks=[lightgbm.early_stopping(plan.patience, verbose=False), lightgbm.log_evaluation(50)],
     )
     best = booster.best_iteration or booster.current_iteration()
     return Fitted(names, booster.model_to_string(num_iteration=best), best, rows)
 
 
-def losing_organs(
-    samples: Samples, organs: Sequence[tuple[str, ...]], share: float, generator: np.random.Generator
-) -> Samples:
-    """The samples with organs (columns of `organ_columns`) taken from this share of the rows, any number alike."""
+def lose_organs(
+    samples: VoxelSamples, organs: Sequence[tuple[str, ...]], share: float, generator: np.random.Generator
+) -> VoxelSamples:
+    """The samples with organs (columns of `name_organ_columns`) taken from this share of the rows, any number alike."""
     matrix = samples.matrix.copy()
     count = len(matrix)
     rate = np.where(generator.random(count) < share, generator.random(count), 0.0)
@@ -145,10 +147,12 @@ def losing_organs(
             matrix[left, nearer] = matrix[left, farther[0]]
             matrix[lost[0] | lost[1], farther[0]] = np.nan
         matrix[np.logical_and.reduce(lost), nearer] = np.nan
-    return Samples(samples.names, matrix, samples.missing)
+    return VoxelSamples(samples.names, matrix, samples.missing)
 
 
-def _dataset(samples: list[Samples], bins: int, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+def _make_dataset(
+    samples: list[VoxelSamples], bins: int, reference: lightgbm.Dataset | None = None
+) -> lightgbm.Dataset:
     names = list(samples[0].names)
     matrix = np.concatenate([each.matrix for each in samples])
     missing = np.concatenate([each.missing for each in samples])

@@ -22,11 +22,11 @@ LEVELS = ("high", "middle", "low")
 
 
 class FeatureSettings(Strict):
-    """Which structures are looked at and how; stands in the bundle, since a model holds for its own settings only.
+    """Which structures are looked at and how; kept in the bundle, since a model holds for its own settings only.
 
-    organs: TG-263 names; pairs: organs of which the nearer and the farther one are told apart. level_bounds: a target
+    organs: TG-263 names; pairs: organs that are divided into a nearer and a farther one. level_bounds: a target
     belongs to the high level from the first share of the highest prescription, to the middle one from the second.
-    importance: cost of dose in an organ for `planned_doses`, others have `healthy_importance`. angles_deg: gantry
+    importance: cost of dose in an organ for `plan_doses`, others have `healthy_importance`. angles_deg: gantry
     angles where the case brings none. beams: whether beam geometry is used at all.
     """
 
@@ -40,8 +40,8 @@ class FeatureSettings(Strict):
     beams: bool = True
 
 
-def protocol_features(protocol: Protocol, beams: bool, importance: Mapping[str, float]) -> FeatureSettings:
-    """All organs at risk of a protocol, sides paired. Raises ConfigError for an importance of what is none of them."""
+def choose_features(protocol: Protocol, beams: bool, importance: Mapping[str, float]) -> FeatureSettings:
+    """All organs at risk of a protocol, sides paired. Raises ConfigError for an importance of any other."""
     organs = tuple(spec.name for spec in protocol.with_role("oar"))
     unknown = sorted(importance.keys() - set(organs))
     if unknown:
@@ -57,7 +57,7 @@ def protocol_features(protocol: Protocol, beams: bool, importance: Mapping[str, 
 
 
 @dataclass(frozen=True)
-class Scene:
+class FeatureScene:
     """A case on the part of the grid that holds it: fractions by level and organ, outline, where dose is wanted."""
 
     grid: Grid
@@ -75,15 +75,15 @@ class Scene:
         return union
 
 
-def highest_target_gy(case: Case) -> float:
+def find_highest_target_gy(case: Case) -> float:
     """Highest prescription among the contoured targets, Gy: the unit in which dose is predicted."""
     targets = case.targets()
     if not targets:
-        raise InputError(_no_target())
+        raise InputError(_report_no_target())
     return max(targets.values())
 
 
-def _no_target() -> Problem:
+def _report_no_target() -> Problem:
     return Problem(
         "NO_TARGET",
         "No prescribed target lies on the model's grid.",
@@ -91,16 +91,16 @@ def _no_target() -> Problem:
     )
 
 
-def scene_of(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[Scene, Box]:
-    levels, doses = _levels(case, grid, settings)
+def build_feature_scene(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[FeatureScene, Box]:
+    levels, doses = _collect_levels(case, grid, settings)
     body = structure_fraction(case.body, grid) >= 0.5
     if not levels:
-        raise InputError(_no_target())
+        raise InputError(_report_no_target())
     if not body.any():
         raise InputError(
             Problem("NO_BODY", "The body has no voxel on the model's grid.", "Check the External contour.")
         )
-    outline = _outline(case, grid, body)
+    outline = _find_outline(case, grid, body)
     box = grid.box_of(body | outline | (np.max(list(levels.values()), axis=0) > 0))
     assert box is not None, "there is a body"
     cropped = grid.part(box)
@@ -111,7 +111,7 @@ def scene_of(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[Scene, 
             if fraction.any():
                 organs[name] = fraction
     return (
-        Scene(
+        FeatureScene(
             grid=cropped,
             levels={name: np.ascontiguousarray(fraction[box]) for name, fraction in levels.items()},
             level_doses=doses,
@@ -124,8 +124,8 @@ def scene_of(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[Scene, 
     )
 
 
-def _outline(case: Case, grid: Grid, body: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where the patient ends. Usually the body; OpenKBP's body is where dose was stored, with the outline beside it."""
+def _find_outline(case: Case, grid: Grid, body: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find where the patient ends: usually at the body; OpenKBP's body is where dose was, the outline beside it."""
     external = case.structures.get("External")
     if external is None or external.shape is None or external is case.body:
         return body
@@ -133,16 +133,18 @@ def _outline(case: Case, grid: Grid, body: NDArray[np.bool_]) -> NDArray[np.bool
     return outline if outline.any() else body
 
 
-def _levels(case: Case, grid: Grid, settings: FeatureSettings) -> tuple[dict[str, FloatArray], dict[str, float]]:
+def _collect_levels(
+    case: Case, grid: Grid, settings: FeatureSettings
+) -> tuple[dict[str, FloatArray], dict[str, float]]:
     """Area fractions by level, each without the higher ones, and the relative dose of each (the highest in it)."""
-    highest = highest_target_gy(case)
+    highest = find_highest_target_gy(case)
     taken = np.zeros(grid.shape, np.float32)
     levels: dict[str, FloatArray] = {}
     doses: dict[str, float] = {}
     for name, dose_gy in case.targets().items():
         level = LEVELS[sum(dose_gy / highest < bound for bound in settings.level_bounds)]
         own = np.minimum(structure_fraction(case.structures[name], grid), 1 - taken)
-        # What the higher target leaves at its edge is no target of its own.
+        # What the higher target leaves at its edge is not a target of its own.
         own[own < 0.5] = 0
         if own.any():
             levels[level] = np.maximum(levels[level], own) if level in levels else own

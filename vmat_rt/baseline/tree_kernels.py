@@ -12,7 +12,7 @@ BLOCK: Final = 2048
 
 
 @njit(cache=True, nogil=True)
-def descend(ranks, starts, column, rank, left, right, values, found):  # type: ignore[no-untyped-def]
+def descend(ranks, starts, column, rank, left, right, values, result):  # type: ignore[no-untyped-def]
     """Fill found (rows,) with the sum of each row's leaves, in the order of the trees; ranks is (columns, rows)."""
     rows, spare = np.empty(BLOCK, np.uint16), np.empty(BLOCK, np.uint16)
     deepest = np.max(starts[1:] - starts[:-1]) + 2
@@ -31,8 +31,8 @@ def descend(ranks, starts, column, rank, left, right, values, found):  # type: i
                 waiting -= 1
                 node, low, high = nodes[waiting], lows[waiting], highs[waiting]
                 if node < 0:
-                    for place in range(low, high):
-                        total[rows[place]] += values[-node - 1]
+                    for position in range(low, high):
+                        total[rows[position]] += values[-node - 1]
                     continue
                 middle = _split(rows, low, high, ranks[column[node], first : first + count], rank[node], spare)
                 if middle < high:
@@ -41,21 +41,21 @@ def descend(ranks, starts, column, rank, left, right, values, found):  # type: i
                 if middle > low:
                     nodes[waiting], lows[waiting], highs[waiting] = left[node], low, middle
                     waiting += 1
-        found[first : first + count] = total
+        result[first : first + count] = total
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _split(rows, low, high, ranks, limit, spare):  # type: ignore[no-untyped-def]
     """Order rows[low:high] so that those up to the limit come first, and return where the others begin."""
     middle, others = np.int64(low), np.int64(0)
-    for place in range(low, high):
-        row = rows[place]
+    for position in range(low, high):
+        row = rows[position]
         above = np.int64(ranks[row] > limit)
         # Written to both, kept in one: nothing to guess for the processor.
         rows[middle] = row
         spare[others] = row
         others += above
         middle += 1 - above
-    for place in range(others):
-        rows[middle + place] = spare[place]
+    for position in range(others):
+        rows[middle + position] = spare[position]
     return middle

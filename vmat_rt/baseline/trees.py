@@ -47,42 +47,42 @@ class Trees:
 
     @classmethod
     def parse(cls, text: str) -> Trees:
-        """Raises ValueError or KeyError for what is no such text, and for trees of other kinds than regression."""
+        """Raises ValueError or KeyError for what is not such a text, and for trees of other kinds than regression."""
         header, *blocks = text.split("\n\nend of trees", 1)[0].split("\nTree=")
-        facts = _facts(header)
+        facts = _parse_facts(header)
         names = tuple(facts["feature_names"].split())
         if not facts["objective"].startswith("regression") or "sqrt" in facts["objective"] or facts["num_class"] != "1":
             raise ValueError(f"trees for {facts['objective']} are not read")
-        return _joined(names, [_facts(block) for block in blocks])
+        return _join(names, [_parse_facts(block) for block in blocks])
 
     def predict(self, matrix: NDArray[np.float32], threads: int = 1) -> NDArray[np.float64]:
         """Sum over the trees for each row of matrix (rows, features), whose columns are `names`; NaN is missing."""
-        found = np.empty(len(matrix), np.float64)
+        result = np.empty(len(matrix), np.float64)
 
         def work(first: int) -> None:
             part = slice(first, first + _CHUNK)
-            ranks = self._ranks(matrix[part])
-            descend(ranks, self.starts, self.column, self.rank, self.left, self.right, self.values, found[part])
+            ranks = self._rank_values(matrix[part])
+            descend(ranks, self.starts, self.column, self.rank, self.left, self.right, self.values, result[part])
 
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, range(0, len(matrix), _CHUNK)))
-        return found
+        return result
 
-    def _ranks(self, rows: NDArray[np.float32]) -> NDArray[np.unsignedinteger]:
+    def _rank_values(self, rows: NDArray[np.float32]) -> NDArray[np.unsignedinteger]:
         """(columns, rows): how many of the column's edges a value exceeds, or what sends a missing one its way."""
         most = max((len(edges) for edges in self.edges), default=0)
         ranks = np.empty((len(self.columns), len(rows)), np.uint8 if most < 255 else np.uint16)
-        for place, column in enumerate(self.columns):
+        for index, column in enumerate(self.columns):
             values = np.ascontiguousarray(rows[:, column.feature])
             missing = np.isnan(values)
-            np.copyto(ranks[place], np.searchsorted(self.edges[column.feature], values), casting="unsafe")
+            np.copyto(ranks[index], np.searchsorted(self.edges[column.feature], values), casting="unsafe")
             if missing.any():
                 zero = np.searchsorted(self.edges[column.feature], 0.0)
-                ranks[place, missing] = {"left": 0, "right": most + 1, "zero": zero}[column.missing]
+                ranks[index, missing] = {"left": 0, "right": most + 1, "zero": zero}[column.missing]
         return ranks
 
 
-def _facts(block: str) -> dict[str, str]:
+def _parse_facts(block: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
 
 
@@ -108,7 +108,7 @@ class _Tree:
             for name in ("split_feature", "left_child", "right_child", "decision_type")
         }
         threshold = np.array(facts["threshold"].split(), np.float64)
-        missing = tuple(_way(int(kind)) for kind in numbers["decision_type"])
+        missing = tuple(_parse_missing(int(kind)) for kind in numbers["decision_type"])
         tree = cls(numbers["split_feature"], threshold, missing, numbers["left_child"], numbers["right_child"], values)
         tree.check()
         return tree
@@ -124,7 +124,7 @@ class _Tree:
             raise ValueError("a tree's nodes do not fit together")
 
 
-def _way(kind: int) -> str:
+def _parse_missing(kind: int) -> str:
     missing = _MISSING.get(kind >> 2)
     if kind & _CATEGORICAL or missing is None:
         raise ValueError(f"nodes of kind {kind} are not read")
@@ -133,33 +133,33 @@ def _way(kind: int) -> str:
     return "left" if kind & _DEFAULT_LEFT else "right"
 
 
-def _joined(names: tuple[str, ...], blocks: list[dict[str, str]]) -> Trees:
+def _join(names: tuple[str, ...], blocks: list[dict[str, str]]) -> Trees:
     trees = [_Tree.of(block) for block in blocks]
-    feature = _concatenated([tree.feature for tree in trees], np.int64)
-    threshold = _concatenated([tree.threshold for tree in trees], np.float64)
+    feature = _concatenate([tree.feature for tree in trees], np.int64)
+    threshold = _concatenate([tree.threshold for tree in trees], np.float64)
     if len(feature) and not 0 <= feature.min() <= feature.max() < len(names):
         raise ValueError("a tree asks for a feature that is not listed")
     missing = [way for tree in trees for way in tree.missing]
     edges = tuple(np.unique(threshold[feature == index]) for index in range(len(names)))
     nodes = [_Column(int(f), way) for f, way in zip(feature, missing, strict=True)]
     columns = tuple(sorted(set(nodes)))
-    place = {column: index for index, column in enumerate(columns)}
+    position = {column: index for index, column in enumerate(columns)}
     rank = [int(np.searchsorted(edges[f], t)) for f, t in zip(feature, threshold, strict=True)]
-    children = list(_offset(trees))
+    children = list(_offset_children(trees))
     return Trees(
         names=names,
         columns=columns,
         edges=edges,
         starts=np.cumsum([0, *(len(tree.feature) for tree in trees)]).astype(np.int32),
-        column=np.array([place[node] for node in nodes], np.int32),
+        column=np.array([position[node] for node in nodes], np.int32),
         rank=np.array(rank, np.int32),
-        left=_concatenated([left for left, _ in children], np.int32),
-        right=_concatenated([right for _, right in children], np.int32),
-        values=_concatenated([tree.values for tree in trees], np.float64),
+        left=_concatenate([left for left, _ in children], np.int32),
+        right=_concatenate([right for _, right in children], np.int32),
+        values=_concatenate([tree.values for tree in trees], np.float64),
     )
 
 
-def _offset(trees: list[_Tree]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _offset_children(trees: list[_Tree]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Children of each tree as they are counted over all trees."""
     node = leaf = 0
     for tree in trees:
@@ -168,5 +168,5 @@ def _offset(trees: list[_Tree]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.
         node, leaf = node + len(tree.feature), leaf + len(tree.values)
 
 
-def _concatenated(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
+def _concatenate(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
     return np.concatenate([np.zeros(0, kind), *parts]).astype(kind)

@@ -33,7 +33,7 @@ from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.record import Sha256, StructureName
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.geometry.gridded import DOSE_STEP_GY, LEVELS, dose_of_steps, fraction_of_levels, steps_of_dose
+from vmat_rt.geometry.gridded import DOSE_STEP_GY, LEVELS, convert_levels, convert_steps, count_dose_steps
 from vmat_rt.grid import Grid, Shape, Triple
 from vmat_rt.strict import Strict, reason
 
@@ -87,18 +87,18 @@ class Patch:
     @property
     def dose(self) -> FloatArray | None:
         """Gy in total, float32."""
-        return None if self.steps is None else dose_of_steps(self.steps)
+        return None if self.steps is None else convert_steps(self.steps)
 
     def fraction(self, name: str) -> FloatArray:
         """Area fraction of a structure, float32. Raises KeyError for one that the case lacks."""
         if name not in self.names:
             raise KeyError(name)
-        return fraction_of_levels(self.levels[self.names.index(name)])
+        return convert_levels(self.levels[self.names.index(name)])
 
     @property
     def body(self) -> FloatArray:
         """Area fraction of the body, float32."""
-        return fraction_of_levels(self.levels[self.body_plane])
+        return convert_levels(self.levels[self.body_plane])
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class LazyArray:
         index = index if isinstance(index, tuple) else (index,)
         values = self.arrays.raw(self.name, index if self.plane is None else (self.plane, *index))
         if self.name == "dose":
-            return dose_of_steps(values)
-        return fraction_of_levels(values) if self.name == "structures" else values.astype(np.float32)
+            return convert_steps(values)
+        return convert_levels(values) if self.name == "structures" else values.astype(np.float32)
 
 
 class CaseArrays:
@@ -260,7 +260,7 @@ def _whole(case: Case) -> Patch:
         grid=case.ct.grid,
         hu=case.ct.array.astype(np.int16),
         levels=np.stack(stack if same else [*stack, body]),
-        steps=None if dose is None else _smallest(steps_of_dose(dose.array)),
+        steps=None if dose is None else _smallest(count_dose_steps(dose.array)),
         names=names,
         body_plane=same[0] if same else len(names),
     )

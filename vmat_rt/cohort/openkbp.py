@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import Case, FloatArray, Prescription, Structure, Volume
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.geometry.body import body_from_ct
+from vmat_rt.geometry.body import find_body
 from vmat_rt.grid import Grid
 
 SHAPE = (128, 128, 128)
@@ -90,7 +90,7 @@ def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
     prescribed = {name: dose for name, dose in DOSE_GY.items() if name in structures}
     if not prescribed:
         raise InputError(Problem("NO_TARGET", "None of PTV56, PTV63 and PTV70 has a voxel.", "Leave the patient out."))
-    structures["External"] = Structure("outline", "External", body_from_ct(Volume(grid, ct)))
+    structures["External"] = Structure("outline", "External", find_body(Volume(grid, ct)))
     dose = None if patient.dose is None else Volume(grid, to_patient_axes(patient.dose).astype(np.float32))
     return Case(
         key=key,

@@ -25,7 +25,7 @@ from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.settings import SCHEMA_VERSION, CohortSettings
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
 from vmat_rt.geometry.gridded import gridded
-from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
+from vmat_rt.geometry.model_grid import check_cut_off, model_grid
 from vmat_rt.grid import Shape
 from vmat_rt.strict import YamlError, load_yaml, reason
 
@@ -194,7 +194,7 @@ class Cohort:
     def _placed(self, case: Case) -> tuple[Case, tuple[str, ...]]:
         """The case on the cohort's grid, and the codes of warnings about what the grid cuts off."""
         grid = model_grid(self.settings.grid, case)
-        problems = cut_off_problems(case, grid)
+        problems = check_cut_off(case, grid)
         volumes = [case.ct] + ([] if case.reference_dose is None else [case.reference_dose])
         if not all(np.isfinite(volume.array).all() for volume in volumes):
             message = "The CT or the dose holds values that are not finite."

@@ -57,9 +57,9 @@ def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) ->
     choice = StudyChoice(protocol=load_protocol(name) if name else None)
     result, regions = gamma_of_files(reference, evaluation, criteria, options["study"], choice, options["device"])
     if options["png"]:
-        from vmat_rt.report.gamma_figure import gamma_figure
+        from vmat_rt.report.gamma_figure import write_gamma_figure
 
-        gamma_figure(result, options["png"])
+        write_gamma_figure(result, options["png"])
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, **result.as_dict(regions)})
         return

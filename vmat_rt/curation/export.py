@@ -12,7 +12,7 @@ from vmat_rt.cohort.record import CaseRecord, CtSlices
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.dicom.write.export import ExportOptions, export_case
 from vmat_rt.errors import ConfigError
-from vmat_rt.geometry.reslice import on_slices
+from vmat_rt.geometry.reslice import reslice
 from vmat_rt.protocol import load_protocol
 from vmat_rt.system.publish import published_folder
 
@@ -42,7 +42,7 @@ def export_stored(cohort: Cohort, key: str, folder: Path) -> None:
 def _as_scanned(case: Case, slices: CtSlices | None) -> Case:
     if slices is None:
         return case
-    return on_slices(case, slices.first_mm + slices.step_mm * np.arange(slices.count, dtype=np.float64))
+    return reslice(case, slices.first_mm + slices.step_mm * np.arange(slices.count, dtype=np.float64))
 
 
 def _options(record: CaseRecord, cohort_name: str) -> ExportOptions:

@@ -28,7 +28,7 @@ from vmat_rt.cohort.settings import CohortSettings
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.simulate import treated
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
-from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient
+from vmat_rt.phantom.anatomy.patient import hash_anatomy, simulate_patient
 from vmat_rt.strict import Strict, YamlError, load_yaml, reason
 from vmat_rt.system.processes import WorkerDiedError, run_tasks
 from vmat_rt.system.publish import published_folder
@@ -164,7 +164,7 @@ def _restore(task: _Task) -> Problem | None:
     if packed is None or hashlib.sha256(packed).hexdigest() != task.case.dose_sha256:
         return _differs(shipped.key, "its packed dose is absent or not the file that was shipped")
     patient = simulate_patient(seed, index)
-    if anatomy_sha256(patient.case) != shipped.image_sha256:
+    if hash_anatomy(patient.case) != shipped.image_sha256:
         return _differs(shipped.key, f"index {index} of seed {seed} gives another anatomy here")
     try:
         case = treated(patient, packed, shipped.gantry_angles_deg)

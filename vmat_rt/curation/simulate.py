@@ -25,7 +25,7 @@ from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, ModelError, VmatError
-from vmat_rt.phantom.anatomy.patient import Patient, anatomy_sha256, simulate_patient
+from vmat_rt.phantom.anatomy.patient import Patient, hash_anatomy, simulate_patient
 from vmat_rt.phantom.planning.plan import SimulatedPlan, plan_patient
 from vmat_rt.system.processes import WorkerDiedError, run_tasks
 
@@ -238,7 +238,7 @@ def _simulated(task: Task) -> str:
         key=task.key,
         patient=task.key,
         source="simulated",
-        image_sha256=anatomy_sha256(patient.case),
+        image_sha256=hash_anatomy(patient.case),
         flags=patient.traits.flags,
         nodal=patient.traits.nodal,
         provenance={"seed": task.seed, "index": task.index, **plan_numbers(plan)},

@@ -16,7 +16,7 @@ from vmat_rt.dicom.files import Kind, kind_of, read_whole
 from vmat_rt.dicom.orientation import cosines
 from vmat_rt.dicom.pixels import stored_values
 from vmat_rt.errors import InputError, Problem, warning
-from vmat_rt.geometry.orientation import canonical_volume, signed_axis
+from vmat_rt.geometry.orientation import find_signed_axis, make_canonical_volume
 
 _FRAMES_LIMIT = 10_000
 _SAME_MM = 0.01
@@ -115,7 +115,7 @@ def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> tuple[Volume, tuple[
     orientation = a.need_numbers("ImageOrientationPatient", 6)
     spacing = a.need_numbers("PixelSpacing", 2)
     directions = cosines(orientation)
-    if directions is None or any(signed_axis(direction) is None for direction in directions):
+    if directions is None or any(find_signed_axis(direction) is None for direction in directions):
         shown = "\\".join(f"{value:.4g}" for value in orientation)
         message = f"The dose grid lies oblique to the patient's axes (ImageOrientationPatient {shown})."
         _refuse("DOSE_OBLIQUE", message, "Export the dose on an axis-aligned grid.")
@@ -126,7 +126,7 @@ def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> tuple[Volume, tuple[
     upwards = normal if step_mm > 0 else -normal
     sizes = (abs(step_mm), float(spacing[0]), float(spacing[1]))
     frame_uid = a.text("FrameOfReferenceUID")
-    return canonical_volume(dose_gy, position, (upwards, column, row), sizes, frame_uid), problems
+    return make_canonical_volume(dose_gy, position, (upwards, column, row), sizes, frame_uid), problems
 
 
 def _frame_step_mm(

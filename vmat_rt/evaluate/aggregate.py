@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 import numpy as np
 
 from vmat_rt.metrics.statistics.compare import POOLED
-from vmat_rt.metrics.statistics.paired import BOOTSTRAP_SEED, RESAMPLES, Values, case_means, seed_sd, summarize
+from vmat_rt.metrics.statistics.paired import (
+    BOOTSTRAP_SEED,
+    RESAMPLES,
+    Values,
+    average_cases,
+    compute_seed_sd,
+    summarize,
+)
 from vmat_rt.metrics.statistics.results_file import ResultRow
 from vmat_rt.report.evaluation_schema import CaseDocument, MetricSummary, ModelAggregate, SubjectRole
 
@@ -87,13 +94,13 @@ def _pooled_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
     means = {seed: _mean_of(entries, seed, everyone) for seed in sorted({seed for seed, _ in entries})}
     of_all = set.intersection(*({case for of, case in entries if of == seed} for seed in means))
     shared = {(seed, "all"): _mean_of(entries, seed, of_all) for seed in means if of_all}
-    patients = case_means({key: float(np.mean(own)) for key, own in entries.items()})
+    patients = average_cases({key: float(np.mean(own)) for key, own in entries.items()})
     return MetricSummary(
         mean=float(np.mean(list(means.values()))),
         sd=float(np.std(list(patients.values()), ddof=1)) if len(patients) > 1 else None,
         ci95=_pooled_ci95(entries, list(patients)),
         n=len(patients),
-        seed_sd=seed_sd(shared),
+        seed_sd=compute_seed_sd(shared),
         by_seed={seed: mean for seed, mean in means.items() if seed},
     )
 

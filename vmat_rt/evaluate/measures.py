@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.metrics.dose_error import dose_error, require_some_dose
+from vmat_rt.metrics.dose_error import compute_dose_error, require_some_dose
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
-from vmat_rt.metrics.gamma.index import GammaCriteria, gamma, region_pass_rates
+from vmat_rt.metrics.gamma.index import GammaCriteria, compute_region_pass_rates, gamma
 from vmat_rt.metrics.goals import GoalResult, check_goal_sets
 from vmat_rt.metrics.openkbp_score import OpenKbpRegions, score_patient
 from vmat_rt.protocol import Protocol
@@ -128,9 +128,9 @@ def _union(structures: list[Structure], dose: Volume) -> FloatArray:
 
 
 def _voxel_errors(reference: Volume, dose: Volume, body: FloatArray, targets: FloatArray) -> dict[str, float | None]:
-    over_body = dose_error(reference, dose, body)
-    over_targets = dose_error(reference, dose, targets)
-    outside = dose_error(reference, dose, np.maximum(body - targets, 0))
+    over_body = compute_dose_error(reference, dose, body)
+    over_targets = compute_dose_error(reference, dose, targets)
+    outside = compute_dose_error(reference, dose, np.maximum(body - targets, 0))
     return {
         "mae_gy": over_body.mae_gy if over_body else None,
         "mae_target_gy": over_targets.mae_gy if over_targets else None,
@@ -142,7 +142,7 @@ def _voxel_errors(reference: Volume, dose: Volume, body: FloatArray, targets: Fl
 
 def _gamma(reference: Volume, dose: Volume, body: FloatArray, targets: FloatArray) -> dict[str, float | None]:
     result = gamma(reference, dose, CRITERIA.dose_percent, CRITERIA.distance_mm, CRITERIA.lower_cutoff_percent)
-    rates = region_pass_rates(result, {"body": body, "targets": targets})
+    rates = compute_region_pass_rates(result, {"body": body, "targets": targets})
     return {
         "gamma_global_percent": rates["body"].pass_rate_percent,
         "gamma_target_percent": rates["targets"].pass_rate_percent,

@@ -17,10 +17,10 @@ from vmat_rt.grid import Grid
 from vmat_rt.protocol import load_protocol
 from vmat_rt.report.evaluation.exemplars import Choice, Exemplar, choose
 from vmat_rt.report.evaluation.page import write_evaluation_report
-from vmat_rt.report.evaluation.pooled import Model, Pooled, pool, seed_order
+from vmat_rt.report.evaluation.pooled import Model, Pooled, order_seeds, pool
 from vmat_rt.report.evaluation.read import read_evaluations
-from vmat_rt.report.evaluation.runs import known_bundles, read_run
-from vmat_rt.report.evaluation.sections import Material
+from vmat_rt.report.evaluation.runs import collect_bundles, read_run
+from vmat_rt.report.evaluation.sections import ReportMaterial
 from vmat_rt.system.publish import published_folder
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def _refuse_other_folder(out: Path) -> None:
         raise ConfigError(f"{out} holds something else than a report; give a new folder")
 
 
-def gather(asked: Asked) -> Material:
+def gather(asked: Asked) -> ReportMaterial:
     """Everything that the page is made of. Errors as in report_evaluations."""
     pooled = pool(read_evaluations(asked.evaluations))
     focus = _focus(pooled, asked.model)
-    runs = tuple(sorted(map(read_run, asked.runs), key=lambda run: (run.name, seed_order(run.seed))))
-    bundles = known_bundles(runs)
+    runs = tuple(sorted(map(read_run, asked.runs), key=lambda run: (run.name, order_seeds(run.seed))))
+    bundles = collect_bundles(runs)
     exemplars: tuple[Exemplar, ...] = ()
     reasons: list[str] = []
     splits: Mapping[str, Mapping[str, int]] = {}
@@ -82,7 +82,7 @@ def gather(asked: Asked) -> Material:
         splits = _sizes(cohort)
         source = _Source(cohort, focus, bundles, asked.device)
         exemplars, reasons = source.exemplars(choose(focus))
-    return Material(pooled, focus, runs, bundles, splits, exemplars, " ".join(reasons))
+    return ReportMaterial(pooled, focus, runs, bundles, splits, exemplars, " ".join(reasons))
 
 
 def _focus(pooled: Pooled, name: str | None) -> Model:

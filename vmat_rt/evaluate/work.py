@@ -19,7 +19,7 @@ from vmat_rt.errors import ConfigError, InputError, ModelError, Problem, VmatErr
 from vmat_rt.evaluate.measures import measure, reference_of
 from vmat_rt.evaluate.priors import predicted_gy
 from vmat_rt.geometry.gridded import gridded
-from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
+from vmat_rt.geometry.model_grid import check_cut_off, model_grid
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.geometry.resample import resample
 from vmat_rt.prediction import load_predictor, predict_dose
@@ -151,7 +151,7 @@ def on_reference_grid(case: Case, bundle: Bundle, cohort: Cohort, device: str) -
         blind = gridded(replace(case, reference_dose=None), grid)
         found = predicted_gy(bundle, blind, grid, cohort.record(case.key).content_sha256, device)
         return Volume(grid, found.dose_gy), 100.0, found.spared_s
-    raise_errors(cut_off_problems(case, model_grid(bundle.manifest.grid, case)))
+    raise_errors(check_cut_off(case, model_grid(bundle.manifest.grid, case)))
     dose = predict_dose(case, bundle, device).dose
     body = structure_fraction(case.body, grid)
     reached = resample(Volume(dose.grid, np.ones(dose.grid.shape, np.float32)), grid, 0.0, "nearest").array

@@ -13,7 +13,7 @@ from vmat_rt.case import Case, Prescription, Structure, Volume
 from vmat_rt.errors import Problem, warning
 from vmat_rt.geometry.rasterize import volume_cc, volume_inside_cc
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
-from vmat_rt.metrics.dvh.coverage import hottest_crossed_face_gy
+from vmat_rt.metrics.dvh.coverage import find_hottest_crossed_face_gy
 
 COVERED: Final = 0.999
 """Part of a target that must lie in the dose grid: the rest is rounding of its edge."""
@@ -109,7 +109,7 @@ def _cut_off_dose(case: Case, dose: Volume) -> Iterator[Problem]:
     """A dose that ends within the body while it is still high teaches a model that it does."""
     if case.body.shape is None:
         return
-    edge_gy, highest_gy = hottest_crossed_face_gy(case.body, dose), case.prescription.highest_gy
+    edge_gy, highest_gy = find_hottest_crossed_face_gy(case.body, dose), case.prescription.highest_gy
     if edge_gy > _HOT_FACE * highest_gy:
         message = f"The dose grid ends within the body where the dose is still up to {edge_gy:.3g} Gy."
         yield warning("DOSE_CUT_OFF", message, "Compute the dose on a larger grid; beyond its edge it counts as 0 Gy.")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.geometry.body import THRESHOLD_HU, body_from_ct
+from vmat_rt.geometry.body import THRESHOLD_HU, find_body
 from vmat_rt.geometry.rasterize import bounds_mm, structure_fraction, volume_cc
 from vmat_rt.grid import Grid, Triple
 
@@ -53,7 +53,7 @@ class Measures:
 
 def measure(case: Case) -> Measures:
     """Measure a case. Raises InputError (NO_BODY) where the CT shows no patient."""
-    ct, patient = case.ct, body_from_ct(case.ct).array
+    ct, patient = case.ct, find_body(case.ct).array
     structures = {n: s for n, s in case.structures.items() if s.shape is not None and s is not case.body}
     contents = {}
     for name, structure in structures.items():

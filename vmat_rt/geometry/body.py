@@ -23,7 +23,7 @@ THRESHOLD_HU = -300.0
 
 _COARSE_MM = 3.0
 _THIN_MM = 9.0
-"""What is thinner than this in the plane is no part of a body: couch shells are 2 to 5 mm thick."""
+"""What is thinner than this in the plane is not part of a body: couch shells are 2 to 5 mm thick."""
 
 _SIMILAR = 0.4
 """A second object counts as patient from this share of the largest one's volume: a leg does, a couch top does not."""
@@ -37,7 +37,7 @@ _IN_PLANE = np.zeros((3, 3, 3), np.bool_)
 _IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
 
 
-def body_from_ct(ct: Volume) -> Volume:
+def find_body(ct: Volume) -> Volume:
     """The body on the CT's grid, as fractions 0 or 1, float32 (z, y, x). ct in HU.
 
     Parts of the scan blanked to -1000 HU or below count as air. A solid couch top thicker than 9 mm that touches the
@@ -48,7 +48,7 @@ def body_from_ct(ct: Volume) -> Volume:
     pixel_mm = (sy * blocks[0], sx * blocks[1])
     # The middle pixel of each block: cheaper than its mean, and noise is far below the step at the skin.
     dense = np.ascontiguousarray(ct.array[:, blocks[0] // 2 :: blocks[0], blocks[1] // 2 :: blocks[1]] > THRESHOLD_HU)
-    body = _patient(dense, pixel_mm)
+    body = _find_patient(dense, pixel_mm)
     volume_cc = float(np.count_nonzero(body)) * ct.grid.spacing_mm[0] * pixel_mm[0] * pixel_mm[1] / 1000.0
     if volume_cc < _SMALLEST_CC:
         raise InputError(
@@ -58,24 +58,24 @@ def body_from_ct(ct: Volume) -> Volume:
                 "Contour the patient's outline (External), or check that the CT holds Hounsfield units.",
             )
         )
-    return Volume(ct.grid, _refined(body, ct.array, blocks))
+    return Volume(ct.grid, _refine(body, ct.array, blocks))
 
 
-def _patient(dense: Mask, pixel_mm: tuple[float, float]) -> Mask:
+def _find_patient(dense: Mask, pixel_mm: tuple[float, float]) -> Mask:
     """The large objects without thin attachments, the air inside them filled slice by slice."""
-    disc = _disc(_THIN_MM / 2, pixel_mm)[None]
-    core = _large_objects(ndimage.binary_opening(dense, disc))
+    disc = _make_disc(_THIN_MM / 2, pixel_mm)[None]
+    core = _find_large_objects(ndimage.binary_opening(dense, disc))
     # Lungs behind a thin chest wall are filled first, or opening would break the wall; the foam of a couch is not.
-    solid = dense | _holes_of(core, dense)
-    core = _large_objects(ndimage.binary_opening(solid, disc))
+    solid = dense | _find_holes(core, dense)
+    core = _find_large_objects(ndimage.binary_opening(solid, disc))
     # What opening rounded off (nose, fingers) comes back as far as the disc reaches.
     near = ndimage.binary_dilation(core, disc)
-    return _filled(core | (solid & near))
+    return _fill_holes(core | (solid & near))
 
 
-def _holes_of(core: Mask, dense: Mask) -> Mask:
+def _find_holes(core: Mask, dense: Mask) -> Mask:
     """The air that dense things enclose in a slice, where most of what encloses it is core."""
-    holes, count = ndimage.label(_filled(dense) & ~dense, _IN_PLANE)
+    holes, count = ndimage.label(_fill_holes(dense) & ~dense, _IN_PLANE)
     along_core, along_any = (
         np.bincount(holes[ndimage.binary_dilation(mask, _IN_PLANE)], minlength=count + 1) for mask in (core, dense)
     )
@@ -84,13 +84,13 @@ def _holes_of(core: Mask, dense: Mask) -> Mask:
     return np.asarray(enclosed[holes])
 
 
-def _disc(radius_mm: float, pixel_mm: tuple[float, float]) -> Mask:
+def _make_disc(radius_mm: float, pixel_mm: tuple[float, float]) -> Mask:
     half = [max(1, int(radius_mm / size)) for size in pixel_mm]
     y, x = np.ogrid[-half[0] : half[0] + 1, -half[1] : half[1] + 1]
     return np.asarray((y * pixel_mm[0]) ** 2 + (x * pixel_mm[1]) ** 2 <= max(radius_mm, *pixel_mm) ** 2 * 1.0001)
 
 
-def _large_objects(mask: Mask) -> Mask:
+def _find_large_objects(mask: Mask) -> Mask:
     labels, count = ndimage.label(mask)
     if count == 0:
         return mask
@@ -99,7 +99,7 @@ def _large_objects(mask: Mask) -> Mask:
     return np.asarray((sizes >= _SIMILAR * sizes.max())[labels])
 
 
-def _filled(mask: Mask) -> Mask:
+def _fill_holes(mask: Mask) -> Mask:
     """The mask with the holes of each slice: background that reaches no edge of its slice."""
     labels, count = ndimage.label(~mask, _IN_PLANE)
     open_air = np.zeros(count + 1, np.bool_)
@@ -108,7 +108,7 @@ def _filled(mask: Mask) -> Mask:
     return np.asarray(mask | ~open_air[labels])
 
 
-def _refined(body: Mask, array: FloatArray, blocks: Pair) -> FloatArray:
+def _refine(body: Mask, array: FloatArray, blocks: Pair) -> FloatArray:
     """The coarse body on full pixels: all of its interior, and within one coarse pixel of its edge what is dense."""
     ring = ndimage.generate_binary_structure(2, 2)[None]
     interior = ndimage.binary_erosion(body, ring, border_value=1)

@@ -29,7 +29,7 @@ def signed_distance_mm(fraction: FloatArray, grid: Grid, clip_mm: float) -> Floa
     """
     if fraction.shape != grid.shape:
         raise GeometryError(f"fractions of shape {fraction.shape} on a grid of {grid.shape}")
-    inside = _inside(fraction)
+    inside = _find_inside(fraction)
     z, y, x = (int(np.ceil(clip_mm / spacing)) + 1 for spacing in grid.spacing_mm)
     box = grid.box_of(inside, (z, y, x))
     assert box is not None, "the highest fraction is inside"
@@ -40,20 +40,20 @@ def signed_distance_mm(fraction: FloatArray, grid: Grid, clip_mm: float) -> Floa
         result[box] = -clip_mm
         return result
     behind_surface = sum(grid.spacing_mm) / 9
-    to_inside = np.maximum(sitk.GetArrayFromImage(_maurer(image)) - behind_surface, 0)
-    to_outside = np.maximum(sitk.GetArrayFromImage(_maurer(1 - image)) - behind_surface, 0)
+    to_inside = np.maximum(sitk.GetArrayFromImage(_compute_maurer(image)) - behind_surface, 0)
+    to_outside = np.maximum(sitk.GetArrayFromImage(_compute_maurer(1 - image)) - behind_surface, 0)
     np.clip(to_inside - to_outside, -clip_mm, clip_mm, out=result[box])
     return result
 
 
-def _inside(fraction: FloatArray) -> NDArray[np.bool_]:
+def _find_inside(fraction: FloatArray) -> NDArray[np.bool_]:
     highest = float(fraction.max())
     if not highest > 0:
         raise GeometryError("an empty structure has no distance")
     return np.asarray(fraction >= min(0.5, highest / 2))
 
 
-def _maurer(image: sitk.Image) -> sitk.Image:
+def _compute_maurer(image: sitk.Image) -> sitk.Image:
     """Distance from the nearest voxel centre of the object (value 1): 0 on its border, negative deeper inside."""
     transform: sitk.SignedMaurerDistanceMapImageFilter = sitk.SignedMaurerDistanceMapImageFilter()
     transform.SetNumberOfThreads(THREADS)

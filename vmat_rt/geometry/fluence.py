@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray
 from vmat_rt.geometry import ray_kernels
-from vmat_rt.geometry.rays import Beams, Fan, gather, soften, target_chords, voxel_points
+from vmat_rt.geometry.rays import Beams, Fan, gather, list_voxel_points, measure_target_chords, soften
 from vmat_rt.system.threads import run_threads
 
 STEPS = 30
@@ -59,7 +59,7 @@ class _Rays:
     factor: NDArray[np.float32]
 
 
-def planned_doses(
+def plan_doses(
     beams: Beams, wanted: FloatArray, distance_mm: FloatArray, wishes: Mapping[str, Wish]
 ) -> dict[str, FloatArray]:
     """For each wish the dose (z, y, x) of its fitted weights, in the unit of `wanted`, zero outside the body.
@@ -72,30 +72,30 @@ def planned_doses(
     matters = np.any([wish.importance > 0 for wish in wishes.values()], axis=0)
     chosen = target | (coarse & matters)
     far = np.clip(distance_mm[chosen] / np.float32(FALL_OFF_MM), 0, 1).astype(np.float32)
-    rays = _located(beams, voxel_points(beams.grid, chosen))
-    start = (target_chords(beams.fan, beams.grid, target.astype(np.float32)) > 0).astype(np.float32)
+    rays = _locate(beams, list_voxel_points(beams.grid, chosen))
+    start = (measure_target_chords(beams.fan, beams.grid, target.astype(np.float32)) > 0).astype(np.float32)
     dose = wanted[chosen].astype(np.float32)
     fluences = []
     for wish in wishes.values():
         weight = np.where(target[chosen], np.float32(1), COARSE**3 * far * wish.importance[chosen]).astype(np.float32)
-        fluences.append(_fitted(beams.fan, rays, start, _Cost(dose, weight, wish.blur_mm)))
+        fluences.append(_fit(beams.fan, rays, start, _Cost(dose, weight, wish.blur_mm)))
     rows = gather(beams, np.stack(fluences, axis=1), attenuated=len(fluences))
     return {name: beams.volume(row) for name, row in zip(wishes, rows[:-1], strict=True)}
 
 
-def _fitted(fan: Fan, rays: _Rays, start: NDArray[np.float32], cost: _Cost) -> NDArray[np.float32]:
+def _fit(fan: Fan, rays: _Rays, start: NDArray[np.float32], cost: _Cost) -> NDArray[np.float32]:
     """Softened ray weights (beams, v, u) after STEPS updates from `start`, which is not negative; zero stays zero."""
-    numerator = soften(fan, _backward(fan, rays, cost.weight * cost.dose), cost.blur_mm)
+    numerator = soften(fan, _spread_on_rays(fan, rays, cost.weight * cost.dose), cost.blur_mm)
     fluence = start
     tiny = np.float32(1e-12)
     for _ in range(STEPS):
-        dose = _forward(rays, soften(fan, fluence, cost.blur_mm))
-        denominator = soften(fan, _backward(fan, rays, cost.weight * dose), cost.blur_mm)
+        dose = _compute_dose(rays, soften(fan, fluence, cost.blur_mm))
+        denominator = soften(fan, _spread_on_rays(fan, rays, cost.weight * dose), cost.blur_mm)
         fluence = (fluence * numerator / np.maximum(denominator, tiny)).astype(np.float32)
     return soften(fan, fluence, cost.blur_mm)
 
 
-def _located(beams: Beams, points: NDArray[np.float32]) -> _Rays:
+def _locate(beams: Beams, points: NDArray[np.float32]) -> _Rays:
     fan, count = beams.fan, len(beams.fan.angles_deg)
     rays = _Rays(
         np.zeros((count, len(points)), np.int32),
@@ -111,12 +111,12 @@ def _located(beams: Beams, points: NDArray[np.float32]) -> _Rays:
     return _Rays(rays.cell, rays.between, rays.factor / np.float32(count))
 
 
-def _forward(rays: _Rays, fluence: NDArray[np.float32]) -> NDArray[np.float32]:
+def _compute_dose(rays: _Rays, fluence: NDArray[np.float32]) -> NDArray[np.float32]:
     """Dose at the points, beams summed in order."""
     width = fluence.shape[2]
 
     def one(beam: int) -> NDArray[np.float32]:
-        dose: NDArray[np.float32] = ray_kernels.dose_at_points(
+        dose: NDArray[np.float32] = ray_kernels.sum_dose_at_points(
             fluence[beam].ravel(), width, rays.cell[beam], rays.between[beam], rays.factor[beam]
         )
         return dose
@@ -125,7 +125,7 @@ def _forward(rays: _Rays, fluence: NDArray[np.float32]) -> NDArray[np.float32]:
     return total
 
 
-def _backward(fan: Fan, rays: _Rays, values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _spread_on_rays(fan: Fan, rays: _Rays, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The transpose of _forward: point values spread over the rays that reach them, (beams, v, u)."""
     height, width = fan.view_shape
 

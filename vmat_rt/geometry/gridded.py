@@ -34,11 +34,11 @@ def gridded(case: Case, grid: Grid) -> Case:
     Reference dose: cubic, 0 outside, never negative. Raises GeometryError when case and grid lie in different frames.
     """
     ct = resample(case.ct, grid, AIR_HU).array
-    body = _on_grid(case.body, grid)
+    body = _put_structure_on_grid(case.body, grid)
     structures = {}
     for name, structure in case.structures.items():
         # A contoured body stays one object under both names: nobody rasterises or stores it twice.
-        placed = body if structure is case.body else _on_grid(structure, grid)
+        placed = body if structure is case.body else _put_structure_on_grid(structure, grid)
         if isinstance(placed.shape, Volume) and placed.shape.array.any():
             structures[name] = placed
     dose = case.reference_dose
@@ -48,35 +48,37 @@ def gridded(case: Case, grid: Grid) -> Case:
         structures=structures,
         body=body,
         unmapped=(),
-        reference_dose=None if dose is None else Volume(grid, _whole_steps(resample(dose, grid, 0.0, "cubic").array)),
+        reference_dose=None
+        if dose is None
+        else Volume(grid, _round_to_steps(resample(dose, grid, 0.0, "cubic").array)),
     )
 
 
-def _on_grid(structure: Structure, grid: Grid) -> Structure:
+def _put_structure_on_grid(structure: Structure, grid: Grid) -> Structure:
     """Its area fractions on the grid, in multiples of 1 / LEVELS; an ROI without a shape stays as it is."""
     if structure.shape is None:
         return structure
     levels = np.rint(structure_fraction(structure, grid) * np.float32(LEVELS))
-    return replace(structure, shape=Volume(grid, fraction_of_levels(levels)))
+    return replace(structure, shape=Volume(grid, convert_levels(levels)))
 
 
-def fraction_of_levels(levels: NDArray[Any]) -> FloatArray:
+def convert_levels(levels: NDArray[Any]) -> FloatArray:
     """0 to LEVELS -> 0 to 1, float32."""
     fraction: FloatArray = levels.astype(np.float32)
     fraction /= np.float32(LEVELS)
     return fraction
 
 
-def dose_of_steps(steps: NDArray[Any]) -> FloatArray:
+def convert_steps(steps: NDArray[Any]) -> FloatArray:
     """Whole multiples of DOSE_STEP_GY -> Gy, float32. Multiplied in double precision: the same on every machine."""
     dose_gy: FloatArray = (np.asarray(steps, np.float64) * DOSE_STEP_GY).astype(np.float32)
     return dose_gy
 
 
-def steps_of_dose(dose_gy: FloatArray) -> NDArray[np.float64]:
+def count_dose_steps(dose_gy: FloatArray) -> NDArray[np.float64]:
     """Gy -> the nearest whole multiple of DOSE_STEP_GY, never negative."""
     return np.rint(np.maximum(dose_gy, 0.0).astype(np.float64) / DOSE_STEP_GY)
 
 
-def _whole_steps(dose_gy: FloatArray) -> FloatArray:
-    return dose_of_steps(steps_of_dose(dose_gy))
+def _round_to_steps(dose_gy: FloatArray) -> FloatArray:
+    return convert_steps(count_dose_steps(dose_gy))

@@ -27,11 +27,11 @@ def model_grid(rule: GridRule, case: Case) -> Grid:
     fewer the grid reaches equally beyond both ends.
     A CT that fits as it is is the grid. Raises InputError (NO_TARGET) when no target is contoured.
     """
-    centre = _centre_of_targets(case)
+    centre = _find_centre_of_targets(case)
     ct = case.ct.grid
     if rule.kind == "fixed":
         return centred_grid(rule.shape, rule.spacing_mm, centre, ct.frame_uid)
-    axes = [_blocks_along(axis, rule, ct, centre[axis]) for axis in (0, 1, 2)]
+    axes = [_count_blocks_along(axis, rule, ct, centre[axis]) for axis in (0, 1, 2)]
     (factor_z, start_z), (factor_y, start_y), (factor_x, start_x) = axes
     if rule.shape == ct.shape and axes == [(1, 0)] * 3:
         return ct
@@ -45,8 +45,8 @@ def model_grid(rule: GridRule, case: Case) -> Grid:
     return Grid(rule.shape, (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]), ct.frame_uid)
 
 
-def _blocks_along(axis: int, rule: GridRule, ct: Grid, centre_mm: float) -> tuple[int, int]:
-    """CT voxels a block, and the (possibly negative) index of the first block of the grid, along one axis."""
+def _count_blocks_along(axis: int, rule: GridRule, ct: Grid, centre_mm: float) -> tuple[int, int]:
+    """CT voxels per block, and the (possibly negative) index of the first block of the grid, along one axis."""
     size, wanted, count = ct.spacing_mm[axis], rule.spacing_mm[axis], rule.shape[axis]
     factor = 1
     if ct.shape[axis] > count or 2 * size < wanted:
@@ -60,8 +60,8 @@ def _blocks_along(axis: int, rule: GridRule, ct: Grid, centre_mm: float) -> tupl
     return factor, min(max(start, 0), blocks - count)
 
 
-def cut_off_problems(case: Case, grid: Grid) -> tuple[Problem, ...]:
-    """What leaves the model's grid, in cc and percent: an error for a target, a warning for any other structure.
+def check_cut_off(case: Case, grid: Grid) -> tuple[Problem, ...]:
+    """Report what leaves the model's grid, in cc and percent: an error for a target, a warning for any other structure.
 
     The body is not examined: a model's grid rarely holds a whole patient.
     """
@@ -70,26 +70,26 @@ def cut_off_problems(case: Case, grid: Grid) -> tuple[Problem, ...]:
     for name, structure in case.structures.items():
         if name == case.body.name or structure.shape is None:
             continue
-        cut = _cut_off_cc(structure, grid)
+        cut = _measure_cut_off_cc(structure, grid)
         if cut is None:
             continue
-        found = (
+        message = (
             f"{cut[0]:.1f} of {cut[1]:.1f} cc ({100 * cut[0] / cut[1]:.1f} %) of {name} lie outside the model's grid"
         )
         grid_mm = " x ".join(f"{n * s:.0f}" for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
-        found += f" of {grid_mm} mm (z, y, x)."
+        message += f" of {grid_mm} mm (z, y, x)."
         if name in targets:
             remedy = "This model cannot predict targets of this extent; use one with a larger grid."
-            problems.append(Problem("STRUCTURE_CUT_OFF", found, remedy))
+            problems.append(Problem("STRUCTURE_CUT_OFF", message, remedy))
         else:
             remedy = (
                 "No dose is predicted there: read this structure's dose-volume results as those of the part inside."
             )
-            problems.append(warning("STRUCTURE_CUT_OFF", found, remedy))
+            problems.append(warning("STRUCTURE_CUT_OFF", message, remedy))
     return tuple(problems)
 
 
-def _cut_off_cc(structure: Structure, grid: Grid) -> tuple[float, float] | None:
+def _measure_cut_off_cc(structure: Structure, grid: Grid) -> tuple[float, float] | None:
     """(volume outside the grid, whole volume) in cc; None when nothing worth mention is outside."""
     low, high = bounds_mm(structure)
     grid_low, grid_high = grid.bounds_mm
@@ -102,7 +102,7 @@ def _cut_off_cc(structure: Structure, grid: Grid) -> tuple[float, float] | None:
     return outside, whole
 
 
-def _centre_of_targets(case: Case) -> Triple:
+def _find_centre_of_targets(case: Case) -> Triple:
     """Middle of the box round all contoured targets, (z, y, x) mm."""
     boxes = [bounds_mm(case.structures[name]) for name in case.targets() if case.structures[name].shape is not None]
     if not boxes:

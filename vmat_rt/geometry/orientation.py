@@ -17,7 +17,7 @@ COSINE_TOLERANCE = math.sin(math.radians(OBLIQUE_TOLERANCE_DEG))
 """Largest departure of a direction cosine from 0 or 1; 0.44 mm at the edge of a 500 mm field."""
 
 
-def signed_axis(direction: Vector) -> tuple[int, int] | None:
+def find_signed_axis(direction: Vector) -> tuple[int, int] | None:
     """(axis, sign) of a unit vector (x, y, z) along a patient axis, axis 0 = x; None when it is oblique."""
     axis = int(np.argmax(np.abs(direction)))
     others = np.delete(direction, axis)
@@ -26,7 +26,7 @@ def signed_axis(direction: Vector) -> tuple[int, int] | None:
     return axis, 1 if direction[axis] > 0 else -1
 
 
-def canonical_volume(
+def make_canonical_volume(
     array: NDArray[np.float32],
     origin_xyz: Vector,
     directions: tuple[Vector, Vector, Vector],
@@ -38,12 +38,12 @@ def canonical_volume(
     directions: unit vectors (x, y, z) of growing frame, row and column index, each along a patient axis;
     spacing_mm: distance along each. Axes are exchanged and flipped as needed; values stay as they are.
     """
-    found = [signed_axis(direction) for direction in directions]
-    axes = [axis for axis, _ in (pair for pair in found if pair is not None)]
+    signed = [find_signed_axis(direction) for direction in directions]
+    axes = [axis for axis, _ in (pair for pair in signed if pair is not None)]
     if sorted(axes) != [0, 1, 2]:
         raise ValueError("directions must follow the three patient axes")
     origin, spacing = [0.0] * 3, [0.0] * 3
-    for index, pair in enumerate(found):
+    for index, pair in enumerate(signed):
         assert pair is not None
         axis, sign = pair
         extent = (array.shape[index] - 1) * spacing_mm[index]

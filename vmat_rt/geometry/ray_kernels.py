@@ -1,6 +1,6 @@
 """Compiled kernels of the ray geometry in vmat_rt.geometry.rays; they release the interpreter lock.
 
-They stand in one file with the constants they compile in, because numba's cache on disk watches only the file of the
+They share one file with the constants they compile in, because numba's cache on disk watches only the file of the
 function itself: a change here renews them all.
 
 Arguments: points (n, 3) as (z, y, x) mm; direction (sine, cosine) of the gantry angle; centre the isocentre (z, y, x);
@@ -48,8 +48,8 @@ def sample(volume, z, y, x):
 
 
 @njit(cache=True, nogil=True)
-def depth_table(density, place, direction, centre, start, shape):
-    """Midpoint sums of the density along each ray, two samples a step."""
+def sum_depths(density, origin_spacing, direction, centre, start, shape):
+    """Midpoint sums of the density along each ray, two samples per step."""
     sine, cosine = direction
     out = np.zeros(shape, np.float32)
     for a in range(shape[0]):
@@ -62,9 +62,9 @@ def depth_table(density, place, direction, centre, start, shape):
                 for quarter in (0.75, 0.25):
                     s = start[2] + (c - quarter) * DEPTH_STEP_MM
                     scale = (SAD_MM + s) / SAD_MM
-                    z = (centre[0] + v * scale - place[0]) / place[3]
-                    y = (centre[1] + u * scale * sine + s * cosine - place[1]) / place[4]
-                    x = (centre[2] + u * scale * cosine - s * sine - place[2]) / place[5]
+                    z = (centre[0] + v * scale - origin_spacing[0]) / origin_spacing[3]
+                    y = (centre[1] + u * scale * sine + s * cosine - origin_spacing[1]) / origin_spacing[4]
+                    x = (centre[2] + u * scale * cosine - s * sine - origin_spacing[2]) / origin_spacing[5]
                     depth += sample(density, z, y, x) * piece
                 out[a, b, c] = depth
     return out
@@ -92,7 +92,7 @@ def project_target(points, volume, direction, centre, view, shape):
 
 
 @njit(cache=True, nogil=True)
-def ray_of(point, sine, cosine, centre):
+def find_ray(point, sine, cosine, centre):
     """(v, u, s) in mm of one point (z, y, x), and the inverse-square factor relative to the isocentre plane."""
     dz, dy, dx = point[0] - centre[0], point[1] - centre[1], point[2] - centre[2]
     s = dy * cosine - dx * sine
@@ -101,7 +101,7 @@ def ray_of(point, sine, cosine, centre):
 
 
 @njit(cache=True, nogil=True)
-def depth_at(table, start, v, u, s):
+def look_up_depth(table, start, v, u, s):
     """Trilinear water-equivalent depth, mm."""
     fv, fu, fs = (v - start[0]) / DEPTH_STEP_MM, (u - start[1]) / DEPTH_STEP_MM, (s - start[2]) / DEPTH_STEP_MM
     a, b, c = int(fv), int(fu), int(fs)
@@ -115,7 +115,7 @@ def depth_at(table, start, v, u, s):
 
 
 @njit(cache=True, nogil=True)
-def seen_points(points, direction, centre, start, table):
+def look_at_points(points, direction, centre, start, table):
     """(v, u, s, water-equivalent depth) in mm of points anywhere; the table is held at its faces, outside matter.
 
     No ray leads to points beside or behind the source: their v is infinite.
@@ -131,15 +131,15 @@ def seen_points(points, direction, centre, start, table):
         if (points[n, 1] - centre[1]) * cosine - (points[n, 2] - centre[2]) * sine < 1 - SAD_MM:
             out[n, 0] = np.inf
             continue
-        v, u, s, _ = ray_of(points[n], sine, cosine, centre)
+        v, u, s, _ = find_ray(points[n], sine, cosine, centre)
         held_v, held_u = min(max(v, start[0]), end_v), min(max(u, start[1]), end_u)
-        depth = depth_at(table, start, held_v, held_u, min(max(s, start[2]), end_s))
+        depth = look_up_depth(table, start, held_v, held_u, min(max(s, start[2]), end_s))
         out[n, 0], out[n, 1], out[n, 2], out[n, 3] = v, u, s, depth
     return out
 
 
 @njit(cache=True, nogil=True)
-def cell_of(v, u, view, shape):
+def find_cell(v, u, view, shape):
     """First cell (v, u) and fractions of a ray in the views; the cell is -1 where the ray leaves the table."""
     fv, fu = (v - view[0]) / view[2], (u - view[1]) / view[3]
     a, b = int(np.floor(fv)), int(np.floor(fu))
@@ -155,10 +155,10 @@ def gather_beams(points, directions, centre, view, start, depths, planes, attenu
         sine, cosine = directions[m]
         table = depths[m]
         for n in range(points.shape[0]):
-            v, u, s, near = ray_of(points[n], sine, cosine, centre)
-            factor = near * np.exp(-ATTENUATION_PER_MM * depth_at(table, start, v, u, s)) / beams
+            v, u, s, near = find_ray(points[n], sine, cosine, centre)
+            factor = near * np.exp(-ATTENUATION_PER_MM * look_up_depth(table, start, v, u, s)) / beams
             out[kinds, n] += factor
-            a, b, fv, fu = cell_of(v, u, view, planes.shape[2:])
+            a, b, fv, fu = find_cell(v, u, view, planes.shape[2:])
             if a < 0:
                 continue
             for k in range(kinds):
@@ -172,17 +172,17 @@ def gather_beams(points, directions, centre, view, start, depths, planes, attenu
 def locate_rays(points, direction, centre, view, shape, start, table, cell, between, factor):
     sine, cosine = direction
     for n in range(points.shape[0]):
-        v, u, s, near = ray_of(points[n], sine, cosine, centre)
-        a, b, fv, fu = cell_of(v, u, view, shape)
+        v, u, s, near = find_ray(points[n], sine, cosine, centre)
+        a, b, fv, fu = find_cell(v, u, view, shape)
         if a < 0:
             continue  # the factor stays zero: this beam cannot reach the point
         cell[n] = a * shape[1] + b
         between[n, 0], between[n, 1] = fv, fu
-        factor[n] = near * np.exp(-ATTENUATION_PER_MM * depth_at(table, start, v, u, s))
+        factor[n] = near * np.exp(-ATTENUATION_PER_MM * look_up_depth(table, start, v, u, s))
 
 
 @njit(cache=True, nogil=True)
-def dose_at_points(plane, width, cell, between, factor):
+def sum_dose_at_points(plane, width, cell, between, factor):
     out = np.zeros(cell.size, np.float32)
     for n in range(cell.size):
         i, fv, fu = cell[n], between[n, 0], between[n, 1]

@@ -80,7 +80,7 @@ class Beams:
     @functools.cached_property
     def points(self) -> NDArray[np.float32]:
         """Centres (n, 3) of the body's voxels, (z, y, x) mm."""
-        return voxel_points(self.grid, self.body)
+        return list_voxel_points(self.grid, self.body)
 
     def volume(self, values: NDArray[np.float32]) -> FloatArray:
         """Values of the body's voxels as (z, y, x), zero elsewhere."""
@@ -89,7 +89,7 @@ class Beams:
         return out
 
 
-def voxel_points(grid: Grid, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+def list_voxel_points(grid: Grid, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Centres (n, 3) of the voxels of `mask` as (z, y, x) in mm, in C order."""
     index = np.argwhere(mask).astype(np.float64)
     points = index * np.asarray(grid.spacing_mm) + np.asarray(grid.origin_mm)
@@ -112,14 +112,14 @@ def place_beams(
     if not len(angles_deg) or not target.any() or not body.any():
         raise GeometryError("beam geometry needs a gantry angle, a body and a target on the grid")
     spacing = (grid.spacing_mm[0], max(grid.spacing_mm[1:]))
-    far, low, high = _reach(grid, target, isocentre_mm)
+    far, low, high = _find_reach(grid, target, isocentre_mm)
     margin = [MARGIN_MM + 2 * step for step in spacing]
-    view_v = _axis(low - margin[0], high + margin[0], spacing[0])
-    view_u = _symmetric(far + margin[1], spacing[1])
-    radius, low, high = _reach(grid, body | (density.array > 0), isocentre_mm)
+    view_v = _make_axis(low - margin[0], high + margin[0], spacing[0])
+    view_u = _make_symmetric_axis(far + margin[1], spacing[1])
+    radius, low, high = _find_reach(grid, body | (density.array > 0), isocentre_mm)
     step = DEPTH_STEP_MM
-    depth_v = _axis(low - step, high + step, step)
-    across = _symmetric(radius + step, step)
+    depth_v = _make_axis(low - step, high + step, step)
+    across = _make_symmetric_axis(radius + step, step)
     fan = Fan(
         angles_deg=tuple(float(angle) for angle in angles_deg),
         isocentre_mm=isocentre_mm,
@@ -129,21 +129,21 @@ def place_beams(
         depth_shape=(depth_v[1], across[1], across[1]),
         depth_start_mm=(depth_v[0], across[0], across[0]),
     )
-    return Beams(fan, grid, body, _depth_tables(fan, density))
+    return Beams(fan, grid, body, _compute_depth_tables(fan, density))
 
 
-def _axis(low: float, high: float, step: float) -> tuple[float, int]:
+def _make_axis(low: float, high: float, step: float) -> tuple[float, int]:
     """Start and number of cells; one more than needed, so that interpolation always finds a next cell."""
     return low, int(np.ceil((high - low) / step)) + 2
 
 
-def _symmetric(reach: float, step: float) -> tuple[float, int]:
+def _make_symmetric_axis(reach: float, step: float) -> tuple[float, int]:
     """As _axis, with a cell on the central axis, so that a mirrored patient is sampled in mirrored places."""
     half = int(np.ceil(reach / step))
     return -half * step, 2 * half + 2
 
 
-def _reach(grid: Grid, mask: NDArray[np.bool_], isocentre_mm: Triple) -> tuple[float, float, float]:
+def _find_reach(grid: Grid, mask: NDArray[np.bool_], isocentre_mm: Triple) -> tuple[float, float, float]:
     """Greatest |u| or |s|, least v and greatest v at which any beam can see the voxels of the mask."""
     columns = mask.any(axis=0)
     dy = grid.axis_mm(1)[:, None] - isocentre_mm[1]
@@ -160,10 +160,10 @@ def _reach(grid: Grid, mask: NDArray[np.bool_], isocentre_mm: Triple) -> tuple[f
     )
 
 
-def _depth_tables(fan: Fan, density: Volume) -> NDArray[np.float32]:
+def _compute_depth_tables(fan: Fan, density: Volume) -> NDArray[np.float32]:
     """Water-equivalent depth (angles, v, u, s) in mm from where each ray enters matter.
 
-    Matter is taken to go on unchanged past the first and last slice that hold any: a scan's end is no air.
+    Matter is taken to go on unchanged past the first and last slice that hold any: the end of a scan is not air.
     """
     slices = np.flatnonzero(density.array.any(axis=(1, 2)))
     if not slices.size:
@@ -171,21 +171,21 @@ def _depth_tables(fan: Fan, density: Volume) -> NDArray[np.float32]:
     first, end = int(slices[0]), int(slices[-1]) + 1
     matter = np.ascontiguousarray(density.array[first:end])
     grid = density.grid.crop((first, 0, 0), (end, *density.grid.shape[1:]))
-    place = np.asarray(grid.origin_mm + grid.spacing_mm, np.float64)
+    origin_spacing = np.asarray(grid.origin_mm + grid.spacing_mm, np.float64)
 
     def one(direction: NDArray[np.float64]) -> NDArray[np.float32]:
-        table: NDArray[np.float32] = ray_kernels.depth_table(
-            matter, place, direction, fan.centre, fan.depth_start, fan.depth_shape
+        table: NDArray[np.float32] = ray_kernels.sum_depths(
+            matter, origin_spacing, direction, fan.centre, fan.depth_start, fan.depth_shape
         )
         return table
 
     return np.stack(run_threads(one, list(fan.directions)))
 
 
-def target_chords(fan: Fan, grid: Grid, fraction: FloatArray) -> NDArray[np.float32]:
+def measure_target_chords(fan: Fan, grid: Grid, fraction: FloatArray) -> NDArray[np.float32]:
     """Length of target (mm) that each ray (angle, v, u) passes through; the target is area fractions on the grid."""
     mask = fraction > 0
-    points = voxel_points(grid, mask)
+    points = list_voxel_points(grid, mask)
     volume = (fraction[mask] * np.float32(np.prod(grid.spacing_mm))).astype(np.float32)
 
     def one(direction: NDArray[np.float64]) -> NDArray[np.float32]:

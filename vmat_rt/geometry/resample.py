@@ -42,15 +42,15 @@ def resample(volume: Volume, grid: Grid, outside: float, interpolation: Interpol
     if volume.grid.same_as(grid):
         return Volume(grid, np.ascontiguousarray(volume.array, np.float32))
     if interpolation == "linear":
-        volume = _averaged(volume, grid, outside)
+        volume = _average(volume, grid, outside)
     if volume.grid.same_as(grid):
         return Volume(grid, volume.array)
     if interpolation == "cubic":
-        return Volume(grid, _cubic(volume, grid, outside))
-    return Volume(grid, _sampled(volume, grid, outside, interpolation))
+        return Volume(grid, _sample_cubic(volume, grid, outside))
+    return Volume(grid, _sample(volume, grid, outside, interpolation))
 
 
-def _sampled(volume: Volume, grid: Grid, outside: float, interpolation: Interpolation) -> FloatArray:
+def _sample(volume: Volume, grid: Grid, outside: float, interpolation: Interpolation) -> FloatArray:
     sampler = sitk.ResampleImageFilter()
     sampler.SetNumberOfThreads(THREADS)
     sampler.SetSize(grid.shape[::-1])
@@ -62,7 +62,7 @@ def _sampled(volume: Volume, grid: Grid, outside: float, interpolation: Interpol
     return to_array(sampler.Execute(image))
 
 
-def _cubic(volume: Volume, grid: Grid, outside: float) -> FloatArray:
+def _sample_cubic(volume: Volume, grid: Grid, outside: float) -> FloatArray:
     """Separable cubic B-splines (M. Unser 1999, "Splines: a perfect fit"), limited to the neighbours' range."""
     source = np.ascontiguousarray(volume.array, np.float32)
     values: FloatArray = ndimage.spline_filter(source, order=3, output=np.float32, mode="mirror")
@@ -70,29 +70,29 @@ def _cubic(volume: Volume, grid: Grid, outside: float) -> FloatArray:
     highest: FloatArray = ndimage.maximum_filter(source, size=3, mode="nearest")
     beyond = []
     for axis in (0, 1, 2):
-        place = (grid.axis_mm(axis) - volume.grid.origin_mm[axis]) / volume.grid.spacing_mm[axis]
+        position = (grid.axis_mm(axis) - volume.grid.origin_mm[axis]) / volume.grid.spacing_mm[axis]
         last = source.shape[axis] - 1
-        values = _weighted(values, axis, *_cubic_taps(np.clip(place, 0, last), last))
-        nearest = np.clip(np.rint(place), 0, last).astype(np.int64)
+        values = _sum_weighted(values, axis, *_find_cubic_taps(np.clip(position, 0, last), last))
+        nearest = np.clip(np.rint(position), 0, last).astype(np.int64)
         lowest, highest = np.take(lowest, nearest, axis=axis), np.take(highest, nearest, axis=axis)
-        beyond.append((place < -0.5 - 1e-6) | (place > last + 0.5 + 1e-6))
+        beyond.append((position < -0.5 - 1e-6) | (position > last + 0.5 + 1e-6))
     np.clip(values, lowest, highest, out=values)
     for axis, where in enumerate(beyond):
         np.moveaxis(values, axis, 0)[where] = outside
     return values
 
 
-def _cubic_taps(place: NDArray[np.float64], last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _find_cubic_taps(position: NDArray[np.float64], last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The four B-spline coefficients (n, 4) round each place, in source voxels, and their weights; ends mirrored."""
-    first = np.floor(place).astype(np.int64) - 1
-    t = place - first - 1
+    first = np.floor(position).astype(np.int64) - 1
+    t = position - first - 1
     weight = np.stack(((1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3), axis=1) / 6
     index = np.abs(first[:, None] + np.arange(4))
     return np.clip(np.where(index > last, 2 * last - index, index), 0, last), weight
 
 
-def _weighted(array: FloatArray, axis: int, index: NDArray[np.int64], weight: NDArray[np.float64]) -> FloatArray:
-    """Along one axis, for each of n new places the weighted sum of the voxels index (n, taps)."""
+def _sum_weighted(array: FloatArray, axis: int, index: NDArray[np.int64], weight: NDArray[np.float64]) -> FloatArray:
+    """Sum the voxels index (n, taps) with their weights along one axis, for each of n new positions."""
     along = [1, 1, 1]
     along[axis] = len(index)
     shape = list(array.shape)
@@ -105,23 +105,23 @@ def _weighted(array: FloatArray, axis: int, index: NDArray[np.int64], weight: ND
     return result
 
 
-def _averaged(volume: Volume, grid: Grid, outside: float) -> Volume:
+def _average(volume: Volume, grid: Grid, outside: float) -> Volume:
     """The volume averaged onto the grid's positions along every axis on which the grid is much coarser."""
     for axis in (0, 1, 2):
         if grid.spacing_mm[axis] > AVERAGE_FROM * volume.grid.spacing_mm[axis]:
-            volume = _averaged_along(axis, volume, grid, outside)
+            volume = _average_along(axis, volume, grid, outside)
     return volume
 
 
-def _averaged_along(axis: int, volume: Volume, grid: Grid, outside: float) -> Volume:
-    index, weight = _overlaps(volume.grid, grid, axis)
-    array = _weighted(volume.array, axis, index, weight)
+def _average_along(axis: int, volume: Volume, grid: Grid, outside: float) -> Volume:
+    index, weight = _find_overlaps(volume.grid, grid, axis)
+    array = _sum_weighted(volume.array, axis, index, weight)
     beyond = outside * (1.0 - weight.sum(axis=1))
     np.moveaxis(array, axis, 2)[...] += beyond.astype(np.float32)
-    return Volume(_with_axis(volume.grid, grid, axis), array)
+    return Volume(_replace_axis(volume.grid, grid, axis), array)
 
 
-def _overlaps(source: Grid, target: Grid, axis: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _find_overlaps(source: Grid, target: Grid, axis: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each target voxel the source voxels under it (n, taps) and the share of its width that each covers."""
     size, width = source.spacing_mm[axis], target.spacing_mm[axis]
     # In source voxels, whose i-th covers [i, i + 1]; rounded, so that coinciding faces coincide.
@@ -136,7 +136,7 @@ def _overlaps(source: Grid, target: Grid, axis: int) -> tuple[NDArray[np.int64],
     return np.clip(index, 0, source.shape[axis] - 1), weight
 
 
-def _with_axis(source: Grid, target: Grid, axis: int) -> Grid:
+def _replace_axis(source: Grid, target: Grid, axis: int) -> Grid:
     """The source grid with one axis of the target's."""
     shape, spacing, origin = list(source.shape), list(source.spacing_mm), list(source.origin_mm)
     shape[axis], spacing[axis], origin[axis] = target.shape[axis], target.spacing_mm[axis], target.origin_mm[axis]

@@ -22,7 +22,7 @@ _SPILLED: Final = 0.2
 _TOLERANCE_MM: Final = 1e-3
 
 
-def on_slices(case: Case, z_mm: NDArray[np.float64]) -> Case:
+def reslice(case: Case, z_mm: NDArray[np.float64]) -> Case:
     """CT, structures and body at those of the slices z_mm (n,) that the case's grid holds; the dose stays as it is.
 
     z_mm: equally spaced, ascending, in the frame of the case's CT. Structures and body have to be Volumes on the grid
@@ -41,28 +41,28 @@ def on_slices(case: Case, z_mm: NDArray[np.float64]) -> Case:
         (float(held[0]), *grid.origin_mm[1:]),
         grid.frame_uid,
     )
-    body = _moved(case.body, new)
+    body = _move(case.body, new)
     structures = {
-        name: body if structure is case.body else _moved(structure, new) for name, structure in case.structures.items()
+        name: body if structure is case.body else _move(structure, new) for name, structure in case.structures.items()
     }
     return replace(case, ct=resample(case.ct, new, AIR_HU), structures=structures, body=body)
 
 
-def _moved(structure: Structure, grid: Grid) -> Structure:
+def _move(structure: Structure, grid: Grid) -> Structure:
     shape = structure.shape
     if not isinstance(shape, Volume):
         return structure
-    return replace(structure, shape=Volume(grid, _at_planes(shape.array, shape.grid.axis_mm(0), grid.axis_mm(0))))
+    return replace(structure, shape=Volume(grid, _solve_at_planes(shape.array, shape.grid.axis_mm(0), grid.axis_mm(0))))
 
 
-def _at_planes(fraction: FloatArray, stored_mm: NDArray[np.float64], drawn_mm: NDArray[np.float64]) -> FloatArray:
+def _solve_at_planes(fraction: FloatArray, stored_mm: NDArray[np.float64], drawn_mm: NDArray[np.float64]) -> FloatArray:
     """Fractions at drawn_mm that give, interpolated linearly to stored_mm, what is stored there.
 
     Interpolated there and back, a structure would be blurred along z twice; a few steps of Van Cittert's iteration
     take back most of that. A plane whose fullest voxel is less than a fifth as full as the structure's was spilled
     beyond its end, and is left empty.
     """
-    there, back = _interpolation(stored_mm, drawn_mm), _interpolation(drawn_mm, stored_mm)
+    there, back = _make_interpolation(stored_mm, drawn_mm), _make_interpolation(drawn_mm, stored_mm)
     drawn: FloatArray = np.tensordot(there, fraction, (1, 0))
     for _ in range(_CORRECTIONS):
         rest = fraction - np.tensordot(back, drawn, (1, 0))
@@ -72,17 +72,17 @@ def _at_planes(fraction: FloatArray, stored_mm: NDArray[np.float64], drawn_mm: N
     return np.ascontiguousarray(drawn, np.float32)
 
 
-def _interpolation(source_mm: NDArray[np.float64], target_mm: NDArray[np.float64]) -> FloatArray:
+def _make_interpolation(source_mm: NDArray[np.float64], target_mm: NDArray[np.float64]) -> FloatArray:
     """Weights (target, source) of linear interpolation; the outermost planes hold for half a slice more."""
     step = float(source_mm[1] - source_mm[0])
-    place = (target_mm - source_mm[0]) / step
+    position = (target_mm - source_mm[0]) / step
     last = len(source_mm) - 1
-    inside = (place >= -0.5) & (place < last + 0.5)
-    place = np.clip(place, 0, last)
-    lower = np.minimum(np.floor(place).astype(np.int64), last - 1)
+    inside = (position >= -0.5) & (position < last + 0.5)
+    position = np.clip(position, 0, last)
+    lower = np.minimum(np.floor(position).astype(np.int64), last - 1)
     weights = np.zeros((len(target_mm), len(source_mm)), np.float32)
     rows = np.arange(len(target_mm))
-    weights[rows, lower] = 1 - (place - lower)
-    weights[rows, lower + 1] = place - lower
+    weights[rows, lower] = 1 - (position - lower)
+    weights[rows, lower + 1] = position - lower
     weights[~inside] = 0
     return weights

@@ -17,14 +17,14 @@ _LARGEST: Final = 1 << 20
 _MOST_STRUCTURES: Final = 500
 
 
-def _within_the_folder(name: str) -> str:
+def _require_within_the_folder(name: str) -> str:
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name:
         raise ValueError("a file is named within the patient's folder, with / between folders")
     return name
 
 
-FileName = Annotated[str, AfterValidator(_within_the_folder)]
+FileName = Annotated[str, AfterValidator(_require_within_the_folder)]
 
 
 class MaskSource(Strict):
@@ -41,7 +41,7 @@ class MaskSource(Strict):
         return self
 
 
-def _mask_source(value: object) -> object:
+def _parse_mask_source(value: object) -> object:
     return {"file": value} if isinstance(value, str) else value
 
 
@@ -55,7 +55,7 @@ class ImageMapping(Strict):
 
     ct: FileName
     dose: FileName | None = None
-    structures: dict[str, Annotated[MaskSource, BeforeValidator(_mask_source)]] = Field(
+    structures: dict[str, Annotated[MaskSource, BeforeValidator(_parse_mask_source)]] = Field(
         min_length=1, max_length=_MOST_STRUCTURES
     )
     prescription: dict[str, Annotated[float, Field(gt=0, lt=200)]] = Field(default_factory=dict)
@@ -80,16 +80,16 @@ def read_mapping(path: Path) -> ImageMapping:
         raise ConfigError(f"{what} is larger than {_LARGEST} bytes")
     document = load_mapping(read_text(path, what), what)
     mapping = checked(ImageMapping, document, what)
-    return _with_protocol_beside(mapping, path)
+    return _find_protocol_beside(mapping, path)
 
 
-def _with_protocol_beside(mapping: ImageMapping, path: Path) -> ImageMapping:
+def _find_protocol_beside(mapping: ImageMapping, path: Path) -> ImageMapping:
     """A protocol's YAML file is looked for beside the mapping file, wherever the command runs."""
     if mapping.protocol is None or Path(mapping.protocol).suffix not in {".yaml", ".yml"}:
         return mapping
     return mapping.model_copy(update={"protocol": str(path.parent / mapping.protocol)})
 
 
-def proposal(document: Mapping[str, object]) -> str:
+def write_proposal(document: Mapping[str, object]) -> str:
     """A mapping on one line, as somebody may write it into a mapping file."""
     return yaml.safe_dump(document, default_flow_style=True, sort_keys=False, width=10**9).strip()

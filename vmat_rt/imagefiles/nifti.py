@@ -48,40 +48,40 @@ class NiftiHeader:
 def check_nifti(path: Path) -> None:
     """Raise InputError unless the file is whole, of a bearable size, finite, and places its voxels in one way."""
     try:
-        with _opened(path) as file:
-            header = _header(file.read(_SIZE), path)
+        with _open(path) as file:
+            header = _parse_header(file.read(_SIZE), path)
             require_size(path, header.dim)
             length, strange = _pass_through(file, header)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(unreadable(path, "is damaged or cut short")) from error
+        raise InputError(report_unreadable(path, "is damaged or cut short")) from error
     if length < header.bytes_expected:
         message = f"holds {length} of {header.bytes_expected} bytes, so it was cut short"
-        raise InputError(unreadable(path, message))
+        raise InputError(report_unreadable(path, message))
     if strange:
-        raise InputError(not_finite(path, strange))
+        raise InputError(report_not_finite(path, strange))
     _require_place(path, header)
 
 
 def require_size(path: Path, dim: tuple[int, ...]) -> None:
     """Raise InputError (IMAGE_TOO_LARGE) before anything so large is decoded."""
     if min(dim, default=0) < 1:
-        raise InputError(unreadable(path, f"has an axis without voxels: {dim}"))
+        raise InputError(report_unreadable(path, f"has an axis without voxels: {dim}"))
     if math.prod(dim) > VOXEL_LIMIT:
         claimed = " x ".join(map(str, dim))
         message = f"The file {path.name!r} claims {claimed} voxels; {VOXEL_LIMIT} are the most that is read."
         raise InputError(Problem("IMAGE_TOO_LARGE", message, "Crop the image to the patient, or use coarser voxels."))
 
 
-def unreadable(path: Path, found: str) -> Problem:
-    """The problem of a file that cannot be read; `found` goes on after its name."""
-    return Problem("IMAGE_UNREADABLE", f"The file {path.name!r} {found}.", COPY_AGAIN)
+def report_unreadable(path: Path, fault: str) -> Problem:
+    """The problem of a file that cannot be read; `fault` goes on after its name."""
+    return Problem("IMAGE_UNREADABLE", f"The file {path.name!r} {fault}.", COPY_AGAIN)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
-def not_finite(path: Path, count: int) -> Problem:
+def report_not_finite(path: Path, count: int) -> Problem:
     """The problem of a file in which so many values are NaN or infinite."""
     message = f"The file {path.name!r} holds {count} values that are NaN or infinite."
     remedy = "Write it again with what they stand for: air is -1000 HU, no dose 0 Gy, and not in a structure 0."
@@ -106,27 +106,27 @@ def _pass_through(file: BinaryIO, header: NiftiHeader) -> tuple[int, int]:
     return length, strange
 
 
-def _header(raw: bytes, path: Path) -> NiftiHeader:
+def _parse_header(raw: bytes, path: Path) -> NiftiHeader:
     order = next((o for o in "<>" if len(raw) == _SIZE and struct.unpack_from(f"{o}i", raw)[0] == _SIZE), None)
     if order is None or raw[344:347] != b"n+1":
-        raise InputError(unreadable(path, "is not a NIfTI-1 file in one piece (.nii or .nii.gz)"))
+        raise InputError(report_unreadable(path, "is not a NIfTI-1 file in one piece (.nii or .nii.gz)"))
     rank, *sizes = struct.unpack_from(f"{order}8h", raw, 40)
     kind, bits = struct.unpack_from(f"{order}2h", raw, 70)
     pixdim = struct.unpack_from(f"{order}8f", raw, 76)
     offset = struct.unpack_from(f"{order}f", raw, 108)[0]
     if not 1 <= rank <= 7 or bits < 1 or not _SIZE <= offset < _FARTHEST:
-        raise InputError(unreadable(path, "has a header that describes no image"))
+        raise InputError(report_unreadable(path, "has a header that describes no image"))
     dim = tuple(sizes[:rank])
     q_code, s_code = struct.unpack_from(f"{order}2h", raw, 252)
     quaternion = struct.unpack_from(f"{order}6f", raw, 256)
     rows = np.array(struct.unpack_from(f"{order}12f", raw, 280), np.float64).reshape(3, 4)
     expected = int(offset) + math.prod(max(size, 0) for size in dim) * bits // 8
-    qform = _of_quaternion(quaternion, pixdim) if q_code > 0 else None
+    qform = _convert_quaternion(quaternion, pixdim) if q_code > 0 else None
     real = np.dtype(f"{order}{_REAL[kind]}") if kind in _REAL else None
     return NiftiHeader(dim, real, int(offset), expected, qform, rows if s_code > 0 else None)
 
 
-def _of_quaternion(values: tuple[float, ...], pixdim: tuple[float, ...]) -> NDArray[np.float64]:
+def _convert_quaternion(values: tuple[float, ...], pixdim: tuple[float, ...]) -> NDArray[np.float64]:
     """Rotation, voxel size and offset -> (3, 4), method 2 of nifti1.h."""
     b, c, d = values[:3]
     a = math.sqrt(max(0.0, 1 - b * b - c * c - d * d))
@@ -148,14 +148,16 @@ def _require_place(path: Path, header: NiftiHeader) -> None:
         _refuse("IMAGE_NO_ORIENTATION", message, remedy)
     if header.qform is None or header.sform is None:
         return
-    corners = np.array([(*corner, 1) for corner in itertools.product(*((0, n - 1) for n in _three(header.dim)))])
+    corners = np.array(
+        [(*corner, 1) for corner in itertools.product(*((0, n - 1) for n in _require_three_axes(header.dim)))]
+    )
     apart = float(np.linalg.norm(corners @ (header.qform - header.sform).T, axis=1).max())
     if not apart <= _AGREE_MM:
         message = f"The qform and sform of the file {path.name!r} place its corners up to {apart:.1f} mm apart."
         _refuse("IMAGE_NO_ORIENTATION", message, "Write it again with one orientation.")
 
 
-def _three(dim: tuple[int, ...]) -> tuple[int, ...]:
+def _require_three_axes(dim: tuple[int, ...]) -> tuple[int, ...]:
     return (*dim, 1, 1)[:3]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Never
 
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.imagefiles.nifti import require_size, unreadable
+from vmat_rt.imagefiles.nifti import report_unreadable, require_size
 
 _LONGEST: Final = 1 << 20
 _SPACES: Final = {"right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps"}
@@ -32,13 +32,13 @@ class Segment:
 
 def check_nrrd(path: Path) -> None:
     """Raise InputError unless the file holds its own data, is of a bearable size and has a patient orientation."""
-    fields = nrrd_fields(path)
+    fields = read_nrrd_fields(path)
     if {"data file", "datafile"} & fields.keys():
         _refuse("IMAGE_UNREADABLE", f"The file {path.name!r} keeps its data in another file.", "Write it in one piece.")
     try:
         require_size(path, tuple(int(size) for size in fields.get("sizes", "").split()))
     except ValueError:
-        raise InputError(unreadable(path, "has a header that describes no image")) from None
+        raise InputError(report_unreadable(path, "has a header that describes no image")) from None
     space, directions = fields.get("space", "").lower(), fields.get("space directions", "")
     if space not in _SPACES or "(" not in directions:
         message = f"The file {path.name!r} does not say how it lies in the patient (space and space directions)."
@@ -49,16 +49,16 @@ def check_nrrd(path: Path) -> None:
         _refuse("SPACING_IMPLAUSIBLE", message, "Write it again in millimetres.")
 
 
-def nrrd_fields(path: Path) -> Mapping[str, str]:
+def read_nrrd_fields(path: Path) -> Mapping[str, str]:
     """The fields and key/value pairs of the header, keys in lower case. Raises InputError."""
     try:
         with path.open("rb") as file:
             raw = file.read(_LONGEST)
     except OSError as error:
-        raise InputError(unreadable(path, f"cannot be read ({error.strerror})")) from error
+        raise InputError(report_unreadable(path, f"cannot be read ({error.strerror})")) from error
     lines = re.split(rb"\r?\n", raw)
     if not lines[0].startswith(b"NRRD") or b"" not in lines:
-        raise InputError(unreadable(path, "is not an NRRD file"))
+        raise InputError(report_unreadable(path, "is not an NRRD file"))
     fields = {}
     for line in lines[1 : lines.index(b"")]:
         match = _FIELD.fullmatch(line.decode("utf-8", errors="replace"))
@@ -67,9 +67,9 @@ def nrrd_fields(path: Path) -> Mapping[str, str]:
     return fields
 
 
-def segments_of(path: Path) -> tuple[Segment, ...]:
+def read_segments(path: Path) -> tuple[Segment, ...]:
     """The named segments of a .seg.nrrd file; none of a plain one."""
-    fields = nrrd_fields(path)
+    fields = read_nrrd_fields(path)
     numbers = [match[1] for match in map(_SEGMENT_NAME.fullmatch, fields) if match][:_MOST_SEGMENTS]
     try:
         return tuple(
@@ -81,7 +81,7 @@ def segments_of(path: Path) -> tuple[Segment, ...]:
             for number in numbers
         )
     except ValueError:
-        raise InputError(unreadable(path, "describes a segment by what is not a number")) from None
+        raise InputError(report_unreadable(path, "describes a segment by what is not a number")) from None
 
 
 def _refuse(code: str, message: str, remedy: str) -> Never:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray, Structure, Volume
 from vmat_rt.errors import GeometryError, InputError, Problem, raise_errors
-from vmat_rt.metrics.dvh.compute import compute_dvhs, dose_problems
+from vmat_rt.metrics.dvh.compute import check_dose, compute_dvhs
 
 Region = FloatArray | NDArray[np.bool_]
 
@@ -35,17 +35,17 @@ class DoseError:
         return asdict(self)
 
 
-def dose_error(reference: Volume, evaluation: Volume, region: Region | None = None) -> DoseError | None:
+def compute_dose_error(reference: Volume, evaluation: Volume, region: Region | None = None) -> DoseError | None:
     """Error of `evaluation` against `reference`, both Gy on one grid, over a region of fractions in [0, 1] (z, y, x).
 
     Without a region, over the whole grid; None for an empty one. Raises GeometryError when grids or shapes differ,
-    InputError (DOSE_NAN, DOSE_NEGATIVE) for what is no dose.
+    InputError (DOSE_NAN, DOSE_NEGATIVE) for what is not a dose.
     """
-    difference = _difference(reference, evaluation)
-    return _over(difference, np.ones(difference.shape, np.bool_) if region is None else region, reference)
+    difference = _subtract(reference, evaluation)
+    return _average_over(difference, np.ones(difference.shape, np.bool_) if region is None else region, reference)
 
 
-def dose_errors(
+def compute_dose_errors(
     reference: Volume,
     evaluation: Volume,
     body: Region,
@@ -55,9 +55,10 @@ def dose_errors(
     """Errors over "body", the parts of it "above 10 %", "above 50 %" and "above 90 %" of the highest reference dose in
     the body, "targets" (their union) and each structure by its name.
 
-    body and structures: masks or fractions in [0, 1] (z, y, x). targets: names of structures. Errors as in dose_error.
+    body and structures: masks or fractions in [0, 1] (z, y, x). targets: names of structures.
+    Errors as in compute_dose_error.
     """
-    difference = _difference(reference, evaluation)
+    difference = _subtract(reference, evaluation)
     _require_shape(body, reference)
     inside = np.where(body > 0, reference.array, 0)
     highest = float(inside.max())
@@ -68,10 +69,12 @@ def dose_errors(
     wanted = [np.asarray(structures[name], np.float32) for name in targets if name in structures]
     if wanted:
         regions["targets"] = np.maximum.reduce(wanted)
-    return {name: _over(difference, region, reference) for name, region in {**regions, **structures}.items()}
+    return {name: _average_over(difference, region, reference) for name, region in {**regions, **structures}.items()}
 
 
-def d95_gaps_gy(targets: Mapping[str, Structure], reference: Volume, evaluation: Volume) -> dict[str, float | None]:
+def compute_d95_gaps_gy(
+    targets: Mapping[str, Structure], reference: Volume, evaluation: Volume
+) -> dict[str, float | None]:
     """D95% in the evaluation dose minus D95% in the reference dose for each target; None where either has none.
 
     The doses may lie on different grids of one frame. Errors as in vmat_rt.metrics.dvh.compute.compute_dvhs.
@@ -93,12 +96,14 @@ def require_some_dose(dose: Volume) -> None:
         raise InputError(Problem("REFERENCE_DOSE_EMPTY", message, "Look at its RTDOSE, and add the case again."))
 
 
-def isodose_dice(reference: Volume, evaluation: Volume, levels_gy: Sequence[float]) -> dict[float, float | None]:
+def compute_isodose_dice(
+    reference: Volume, evaluation: Volume, levels_gy: Sequence[float]
+) -> dict[float, float | None]:
     """Dice coefficient 2 |A and B| / (|A| + |B|) of the voxels at or above each level; None where no dose reaches it.
 
-    Both doses Gy on one grid. Errors as in dose_error.
+    Both doses Gy on one grid. Errors as in compute_dose_error.
     """
-    _difference(reference, evaluation)
+    _subtract(reference, evaluation)
     dice: dict[float, float | None] = {}
     for level in levels_gy:
         one, other = reference.array >= level, evaluation.array >= level
@@ -107,9 +112,9 @@ def isodose_dice(reference: Volume, evaluation: Volume, levels_gy: Sequence[floa
     return dice
 
 
-def _difference(reference: Volume, evaluation: Volume) -> NDArray[np.float64]:
+def _subtract(reference: Volume, evaluation: Volume) -> NDArray[np.float64]:
     reference.grid.require_same(evaluation.grid)
-    raise_errors([*dose_problems(reference), *dose_problems(evaluation)])
+    raise_errors([*check_dose(reference), *check_dose(evaluation)])
     return evaluation.array.astype(np.float64) - reference.array
 
 
@@ -118,7 +123,7 @@ def _require_shape(region: Region, reference: Volume) -> None:
         raise GeometryError(f"region of shape {region.shape} on doses of {reference.grid.shape}")
 
 
-def _over(difference: NDArray[np.float64], region: Region, reference: Volume) -> DoseError | None:
+def _average_over(difference: NDArray[np.float64], region: Region, reference: Volume) -> DoseError | None:
     _require_shape(region, reference)
     chosen = region > 0
     weights = region[chosen].astype(np.float64)

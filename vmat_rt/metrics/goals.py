@@ -69,7 +69,7 @@ class GoalResult:
 
 @dataclass(frozen=True)
 class _Question:
-    """A goal as it is asked of one plan: metric, limit in `unit`, and whether they were converted."""
+    """A goal as it applies to one plan: metric, limit in `unit`, and whether they were converted."""
 
     metric: Metric
     limit: float
@@ -99,29 +99,29 @@ def check_goal_sets(
 
 def check_goal(goal: Goal, dvh: Dvh | None, prescription: Prescription | None) -> GoalResult:
     """The result of one goal; dvh is None when the structure is not contoured. Errors as in check_goals."""
-    metric = goal_metric(goal)
-    own_gy = _own_prescription_gy(goal, prescription)
-    question = _asked(goal, metric, prescription, own_gy)
+    metric = parse_goal_metric(goal)
+    own_gy = _find_own_prescription_gy(goal, prescription)
+    question = _convert_goal(goal, metric, prescription, own_gy)
     if isinstance(question, str):
-        return _unknown(goal, metric, None, question)
+        return _make_unknown(goal, metric, None, question)
     if dvh is None:
-        return _unknown(goal, metric, _without_guess(goal, question, prescription), f"no {goal.structure} contour")
+        return _make_unknown(goal, metric, _reject_guess(goal, question, prescription), f"no {goal.structure} contour")
     reading = dvh.read(question.metric, own_gy)
     if reading.value is None:
-        return _unknown(goal, metric, question, f"{goal.structure}: {reading.reason}")
-    status: Status = "met" if _reached(goal, reading.value, question.limit) else "missed"
+        return _make_unknown(goal, metric, question, f"{goal.structure}: {reading.reason}")
+    status: Status = "met" if _is_reached(goal, reading.value, question.limit) else "missed"
     reason = ""
     if status == "met" and prescription is not None:
-        reason = _why_vacuous(goal, question, prescription.highest_gy)
+        reason = _explain_vacuous(goal, question, prescription.highest_gy)
         status = "vacuous" if reason else "met"
     return GoalResult(
-        goal, str(metric), _stated(goal), str(question.metric), question.limit, question.unit,
+        goal, str(metric), _describe_goal(goal), str(question.metric), question.limit, question.unit,
         reading.value, status, reason, question.converted,
     )  # fmt: skip
 
 
-def goal_metric(goal: Goal) -> Metric:
-    """The goal's metric. Raises ConfigError when it is none, or when the unit of its limit does not go with it."""
+def parse_goal_metric(goal: Goal) -> Metric:
+    """Parse the goal's metric. Raises ConfigError when it is not one, or when the unit of its limit does not fit it."""
     metric = parse_metric(goal.metric)
     allowed = {"Gy": {"Gy", "% of prescription"}, "%": {"%"}, "cc": {"cc"}, "": set[str]()}[metric.unit]
     if metric.is_dose and metric.unit == "%":
@@ -132,7 +132,9 @@ def goal_metric(goal: Goal) -> Metric:
     return metric
 
 
-def _asked(goal: Goal, metric: Metric, prescription: Prescription | None, own_gy: float | None) -> _Question | str:
+def _convert_goal(
+    goal: Goal, metric: Metric, prescription: Prescription | None, own_gy: float | None
+) -> _Question | str:
     """The goal in physical dose of this plan, or why it cannot be asked."""
     if goal.unit == "% of prescription":
         if own_gy is None:
@@ -141,7 +143,7 @@ def _asked(goal: Goal, metric: Metric, prescription: Prescription | None, own_gy
     as_stated = _Question(metric, goal.limit, goal.unit, False)
     if goal.alpha_beta_gy is None or goal.derived_at_gy_per_fraction is None:
         return as_stated
-    level_gy = _level_gy(goal, metric)
+    level_gy = _find_level_gy(goal, metric)
     if level_gy is None:
         return as_stated
     if prescription is None:
@@ -155,33 +157,33 @@ def _asked(goal: Goal, metric: Metric, prescription: Prescription | None, own_gy
     return _Question(metric, physical, goal.unit, True)
 
 
-def _without_guess(goal: Goal, question: _Question, prescription: Prescription | None) -> _Question | None:
+def _reject_guess(goal: Goal, question: _Question, prescription: Prescription | None) -> _Question | None:
     """The question, unless its limit in Gy would be a share of a dose that nobody prescribed to this structure."""
     prescribed = prescription is not None and goal.structure in prescription.dose_gy
     return question if prescribed or goal.unit != "% of prescription" else None
 
 
-def _level_gy(goal: Goal, metric: Metric) -> float | None:
+def _find_level_gy(goal: Goal, metric: Metric) -> float | None:
     """The dose in Gy that a goal names, as V's level or as the limit; None when it names none."""
     if metric.kind == "volume_at_gy":
         return metric.number
     return goal.limit if metric.is_dose and goal.unit == "Gy" else None
 
 
-def _own_prescription_gy(goal: Goal, prescription: Prescription | None) -> float | None:
+def _find_own_prescription_gy(goal: Goal, prescription: Prescription | None) -> float | None:
     if prescription is None or not prescription.dose_gy:
         return None
     return prescription.dose_gy.get(goal.structure, prescription.highest_gy)
 
 
-def _reached(goal: Goal, value: float, limit: float) -> bool:
+def _is_reached(goal: Goal, value: float, limit: float) -> bool:
     """Whether value and limit stand as the goal wants; equality allows for rounding."""
     if abs(value - limit) <= _ROUNDING * max(abs(limit), 1):
         return goal.comparison in {"<=", ">="}
     return bool(_COMPARE[goal.comparison](value, limit))
 
 
-def _why_vacuous(goal: Goal, question: _Question, highest_gy: float) -> str:
+def _explain_vacuous(goal: Goal, question: _Question, highest_gy: float) -> str:
     """Why an upper limit that is met says nothing, or "" when it does say something."""
     if goal.comparison in {">", ">="}:
         return ""
@@ -193,14 +195,14 @@ def _why_vacuous(goal: Goal, question: _Question, highest_gy: float) -> str:
     return f"{level:.1f} Gy lies above {100 * REACHABLE:.0f} % of the highest prescription ({reach:.1f} Gy)"
 
 
-def _stated(goal: Goal) -> str:
+def _describe_goal(goal: Goal) -> str:
     return f"{goal.comparison} {goal.limit:g} {goal.unit}"
 
 
-def _unknown(goal: Goal, metric: Metric, question: _Question | None, reason: str) -> GoalResult:
+def _make_unknown(goal: Goal, metric: Metric, question: _Question | None, reason: str) -> GoalResult:
     asked = question.metric if question else metric
     limit, unit = (question.limit, question.unit) if question else (None, goal.unit)
     converted = question.converted if question else False
     return GoalResult(
-        goal, str(metric), _stated(goal), str(asked), limit, unit, None, "not evaluable", reason, converted
+        goal, str(metric), _describe_goal(goal), str(asked), limit, unit, None, "not evaluable", reason, converted
     )  # fmt: skip

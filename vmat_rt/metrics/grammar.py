@@ -126,15 +126,15 @@ def parse_metrics(text: str) -> tuple[Metric, ...]:
 def _parse_dose(folded: str) -> Metric | None:
     named = _NAMED_DOSE.fullmatch(folded)
     if named:
-        return Metric(_NAMED[named[1]], None, _dose_unit(named[2]))
+        return Metric(_NAMED[named[1]], None, _parse_dose_unit(named[2]))
     match = _DOSE.fullmatch(folded)
     if match:
         kind: Kind = "dose_at_percent" if match[2] == "%" else "dose_at_cc"
-        return Metric(kind, float(match[1]), _dose_unit(match[3]))
+        return Metric(kind, float(match[1]), _parse_dose_unit(match[3]))
     return None
 
 
-def _dose_unit(bracket: str | None) -> Unit:
+def _parse_dose_unit(bracket: str | None) -> Unit:
     return "%" if bracket == "%" else "Gy"
 
 

@@ -59,7 +59,7 @@ class OpenKbpRegions:
     voxel_mm3: float
 
 
-def dvh_metrics_gy(dose: Dose, regions: OpenKbpRegions) -> dict[Entry, float]:
+def compute_dvh_metrics_gy(dose: Dose, regions: OpenKbpRegions) -> dict[Entry, float]:
     """OpenKBP's metrics of one dose: D_0.1_cc and mean of each OAR; D_99, D_95 and D_1 of each target."""
     hottest = max(1.0, float(np.round(100.0 / regions.voxel_mm3)))
     metrics: dict[Entry, float] = {}
@@ -81,7 +81,8 @@ def dvh_metrics_gy(dose: Dose, regions: OpenKbpRegions) -> dict[Entry, float]:
 def score_patient(prediction: Dose, reference: Dose, regions: OpenKbpRegions) -> PatientScore:
     """Score one predicted dose against the delivered one, both Gy and of the masks' shape.
 
-    Raises GeometryError when shapes differ or no voxel can have dose, InputError (DOSE_NAN) when a dose is no number.
+    Raises GeometryError when shapes differ or no voxel can have dose, InputError (DOSE_NAN) when
+    a dose is not a number.
     """
     if prediction.shape != reference.shape or regions.possible_dose.shape != reference.shape:
         raise GeometryError(f"prediction {prediction.shape}, reference {reference.shape} and masks must have one shape")
@@ -94,8 +95,8 @@ def score_patient(prediction: Dose, reference: Dose, regions: OpenKbpRegions) ->
     if not possible:
         raise GeometryError("the mask of possible dose is empty")
     error = float(np.abs(prediction.astype(np.float64) - reference.astype(np.float64)).sum()) / possible
-    found, wanted = dvh_metrics_gy(prediction, regions), dvh_metrics_gy(reference, regions)
-    return PatientScore(error, {entry: abs(found[entry] - value) for entry, value in wanted.items()})
+    predicted, wanted = compute_dvh_metrics_gy(prediction, regions), compute_dvh_metrics_gy(reference, regions)
+    return PatientScore(error, {entry: abs(predicted[entry] - value) for entry, value in wanted.items()})
 
 
 def combine_scores(patients: Iterable[PatientScore]) -> OpenKbpScore:

@@ -22,7 +22,7 @@ import numpy as np
 
 from vmat_rt.case import FloatArray
 from vmat_rt.errors import ConfigError
-from vmat_rt.geometry.beams import map_names
+from vmat_rt.geometry.beams import list_map_names
 from vmat_rt.geometry.distance import signed_distance_mm
 from vmat_rt.nn.scene import Scene
 
@@ -57,7 +57,7 @@ def require_known(names: Iterable[str], structures: Collection[str], targets: Co
     """Raises ConfigError for a channel of a structure or beam map that a protocol with these names does not have: where
     nobody contours it, it is as empty as that of a structure that one patient lacks.
     """
-    known = {"distance": structures, "beam": map_names(targets)}
+    known = {"distance": structures, "beam": list_map_names(targets)}
     for name in names:
         word, _, argument = name.partition(":")
         if word in known and argument not in known[word]:

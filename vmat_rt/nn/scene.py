@@ -146,12 +146,12 @@ class Scene:
         targets = {name: fraction for name in self.target_gy if (fraction := self.fraction(name)) is not None}
         union = np.max(np.stack(list(targets.values())), axis=0)
         outline = self.body >= INSIDE
-        return beams.beam_maps(
-            beams.relative_density(self.ct_hu, outline),
+        return beams.compute_beam_maps(
+            beams.compute_relative_density(self.ct_hu, outline),
             outline,
             targets,
-            beams.thinned_angles(self.angles_deg),
-            beams.centroid_mm(Volume(self.grid, union)),
+            beams.thin_angles(self.angles_deg),
+            beams.compute_centroid_mm(Volume(self.grid, union)),
         )
 
 

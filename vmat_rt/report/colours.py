@@ -1,4 +1,4 @@
-"""One colour a structure, the same in the DVH and in the pictures, told apart by colour-blind readers."""
+"""One colour per structure, the same in the DVH and in the pictures; colour-blind readers can distinguish them."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ _BODY = "#7f8c99"
 """Hues after Paul Tol's colour-blind-safe sets ("Colour Schemes", SRON/EPS/TN/09-002): vibrant, then muted."""
 
 
-def role_of(name: str | None, protocol: Protocol) -> str:
+def find_role(name: str | None, protocol: Protocol) -> str:
     """Role of a TG-263 name in the protocol: target, oar or body; "other" for an ROI that it does not know."""
     return next((spec.role for spec in protocol.structures if spec.name == name), "other")
 
 
-def in_report_order(structures: Iterable[Structure], case: Case, protocol: Protocol) -> list[Structure]:
+def sort_for_report(structures: Iterable[Structure], case: Case, protocol: Protocol) -> list[Structure]:
     """Targets from the highest prescribed dose down, then organs as the protocol lists them, body, the rest."""
     roles = ("target", "oar", "body", "other")
-    place = {spec.name: i for i, spec in enumerate(protocol.structures)}
+    position = {spec.name: i for i, spec in enumerate(protocol.structures)}
 
-    def rank(structure: Structure) -> tuple[int, float, int, str]:
+    def compute_rank(structure: Structure) -> tuple[int, float, int, str]:
         name = structure.name or ""
-        role = role_of(structure.name, protocol)
+        role = find_role(structure.name, protocol)
         dose_gy = case.prescription.dose_gy.get(name, 0.0) if role == "target" else 0.0
-        return roles.index(role), -dose_gy, place.get(name, 0), structure.roi_name
+        return roles.index(role), -dose_gy, position.get(name, 0), structure.roi_name
 
-    return sorted(structures, key=rank)
+    return sorted(structures, key=compute_rank)
 
 
-def evaluated_structures(case: Case, protocol: Protocol) -> list[Structure]:
+def list_evaluated_structures(case: Case, protocol: Protocol) -> list[Structure]:
     """The mapped structures and the body, in the order of the report."""
     structures = {structure.roi_name: structure for structure in (*case.structures.values(), case.body)}
-    return in_report_order(structures.values(), case, protocol)
+    return sort_for_report(structures.values(), case, protocol)
 
 
-def structure_colours(structures: Iterable[Structure], protocol: Protocol) -> dict[str, str]:
+def assign_colours(structures: Iterable[Structure], protocol: Protocol) -> dict[str, str]:
     """ROI name -> #rrggbb. Colours repeat only when there are more structures than colours."""
     colours: dict[str, str] = {}
     counts = {"target": 0, "organ": 0}
     for structure in structures:
-        role = role_of(structure.name, protocol)
+        role = find_role(structure.name, protocol)
         if role == "body":
             colours[structure.roi_name] = _BODY
             continue

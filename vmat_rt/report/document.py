@@ -13,7 +13,7 @@ from vmat_rt.geometry.rasterize import volume_cc
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.metrics.goals import GoalResult
-from vmat_rt.report.colours import evaluated_structures, in_report_order, role_of
+from vmat_rt.report.colours import find_role, list_evaluated_structures, sort_for_report
 from vmat_rt.report.comparison import compare
 from vmat_rt.report.result import CaseResult, DoseResult
 from vmat_rt.report.schema import (
@@ -37,7 +37,7 @@ TARGET_METRICS = (*METRICS, "V95%", "V100%", "HI")
 _SOFTWARE = ("vmat-rt", "numpy", "SimpleITK", "pydicom")
 
 
-def report_document(result: CaseResult, files: Mapping[str, str]) -> ReportDocument:
+def build_report_document(result: CaseResult, files: Mapping[str, str]) -> ReportDocument:
     """The whole of report.json. files are what was written, by kind, relative to the report's folder."""
     case, protocol = result.case, result.protocol
     baseline, clinical = result.other("geometric baseline"), result.other("clinical")
@@ -45,30 +45,32 @@ def report_document(result: CaseResult, files: Mapping[str, str]) -> ReportDocum
     return ReportDocument(
         title=f"{protocol.site[:1].upper()}{protocol.site[1:]}, {case.prescription.in_words()}",
         created=result.created,
-        case=CaseEntry(key=case.key, ct=_grid_entry(case.ct.grid), dose_grid=_grid_entry(result.predicted.dose.grid)),
+        case=CaseEntry(
+            key=case.key, ct=_build_grid_entry(case.ct.grid), dose_grid=_build_grid_entry(result.predicted.dose.grid)
+        ),
         patient=dict(result.patient) if result.patient is not None else None,
         protocol=ProtocolEntry(name=protocol.name, title=protocol.title, goal_sets=goal_sets),
-        prescription=prescription_entry(case.prescription),
-        model=_model_entry(result.predicted.model),
-        problems=problem_entries(result.problems),
-        structures_mapped=_mapped(result),
-        structures_unmapped=[structure_entry(structure, None) for structure in case.unmapped],
-        predicted=_dose_entry(result, result.predicted),
-        baseline=_dose_entry(result, baseline) if baseline else None,
-        clinical=_dose_entry(result, clinical) if clinical else None,
-        comparison_with_clinical=_comparison(result, clinical),
-        comparison_with_baseline=_comparison(result, baseline),
+        prescription=build_prescription_entry(case.prescription),
+        model=_build_model_entry(result.predicted.model),
+        problems=build_problem_entries(result.problems),
+        structures_mapped=_list_mapped(result),
+        structures_unmapped=[build_structure_entry(structure, None) for structure in case.unmapped],
+        predicted=_build_dose_entry(result, result.predicted),
+        baseline=_build_dose_entry(result, baseline) if baseline else None,
+        clinical=_build_dose_entry(result, clinical) if clinical else None,
+        comparison_with_clinical=_build_comparison(result, clinical),
+        comparison_with_baseline=_build_comparison(result, baseline),
         files=dict(files),
-        software=software_versions(),
+        software=list_software_versions(),
         seconds={step: round(seconds, 3) for step, seconds in result.seconds.items()},
     )
 
 
-def structure_metrics(dvh: Dvh, metrics: Sequence[str], prescription_gy: float | None) -> StructureMetrics:
+def build_structure_metrics(dvh: Dvh, metrics: Sequence[str], prescription_gy: float | None) -> StructureMetrics:
     """One ROI's metrics by their canonical spelling, for report.json and `vmat-rt dvh`.
 
     prescription_gy is what percentages of dose refer to; None leaves that to the DVH. A metric without a value is None.
-    Raises ConfigError for a metric that is none.
+    Raises ConfigError for what is not a metric.
     """
     return StructureMetrics(
         roi_name=dvh.roi_name,
@@ -80,24 +82,24 @@ def structure_metrics(dvh: Dvh, metrics: Sequence[str], prescription_gy: float |
     )
 
 
-def goal_entries(goals: Mapping[str, Iterable[GoalResult]]) -> list[GoalEntry]:
+def build_goal_entries(goals: Mapping[str, Iterable[GoalResult]]) -> list[GoalEntry]:
     """Goal results by goal-set name, as JSON."""
-    return [_goal_entry(goal_set, result) for goal_set, results in goals.items() for result in results]
+    return [_build_goal_entry(goal_set, result) for goal_set, results in goals.items() for result in results]
 
 
-def problem_entries(problems: Iterable[Problem]) -> list[ProblemEntry]:
+def build_problem_entries(problems: Iterable[Problem]) -> list[ProblemEntry]:
     """Problems, errors first, as JSON."""
     ordered = sorted(problems, key=lambda problem: problem.severity != "error")
     return [ProblemEntry.model_validate(problem.as_dict()) for problem in ordered]
 
 
-def prescription_entry(prescription: Prescription) -> PrescriptionEntry:
+def build_prescription_entry(prescription: Prescription) -> PrescriptionEntry:
     """The prescription, highest dose first, as JSON."""
     doses = sorted(prescription.dose_gy.items(), key=lambda item: -item[1])
     return PrescriptionEntry(dose_gy=dict(doses), fractions=prescription.fractions, source=prescription.source)
 
 
-def structure_entry(structure: Structure, known_volume_cc: float | None) -> StructureEntry:
+def build_structure_entry(structure: Structure, known_volume_cc: float | None) -> StructureEntry:
     """One ROI; its volume is computed unless it is known already, and None where there is nothing to measure."""
     volume = known_volume_cc
     if volume is None and structure.shape is not None:
@@ -108,16 +110,16 @@ def structure_entry(structure: Structure, known_volume_cc: float | None) -> Stru
 
 
 @functools.cache
-def software_versions() -> dict[str, str]:
+def list_software_versions() -> dict[str, str]:
     """Versions of this package and of those that the numbers depend on."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in _SOFTWARE}
 
 
-def _grid_entry(grid: Grid) -> CtEntry:
+def _build_grid_entry(grid: Grid) -> CtEntry:
     return CtEntry(shape=grid.shape, spacing_mm=grid.spacing_mm)
 
 
-def _model_entry(model: ModelIdentity | None) -> ModelEntry | None:
+def _build_model_entry(model: ModelIdentity | None) -> ModelEntry | None:
     if model is None:
         return None
     return ModelEntry(
@@ -132,30 +134,33 @@ def _model_entry(model: ModelIdentity | None) -> ModelEntry | None:
     )
 
 
-def _mapped(result: CaseResult) -> list[StructureEntry]:
+def _list_mapped(result: CaseResult) -> list[StructureEntry]:
     volumes = {dvh.roi_name: dvh.volume_cc for dvh in result.predicted.dvhs.values()}
-    ordered = in_report_order(result.case.structures.values(), result.case, result.protocol)
-    return [structure_entry(structure, volumes.get(structure.roi_name)) for structure in ordered]
+    ordered = sort_for_report(result.case.structures.values(), result.case, result.protocol)
+    return [build_structure_entry(structure, volumes.get(structure.roi_name)) for structure in ordered]
 
 
-def _dose_entry(result: CaseResult, dose: DoseResult) -> DoseEntry:
+def _build_dose_entry(result: CaseResult, dose: DoseResult) -> DoseEntry:
     structures = []
-    for structure in evaluated_structures(result.case, result.protocol):
+    for structure in list_evaluated_structures(result.case, result.protocol):
         dvh = dose.dvhs.get(structure.roi_name)
         if dvh is not None:
-            target = role_of(structure.name, result.protocol) == "target"
+            target = find_role(structure.name, result.protocol) == "target"
             prescription = result.case.prescription.dose_gy.get(structure.name or "") if target else None
-            structures.append(structure_metrics(dvh, TARGET_METRICS if target else METRICS, prescription))
+            structures.append(build_structure_metrics(dvh, TARGET_METRICS if target else METRICS, prescription))
     return DoseEntry(
-        label=dose.label, model=_model_entry(dose.model), structures=structures, goals=goal_entries(dose.goals)
+        label=dose.label,
+        model=_build_model_entry(dose.model),
+        structures=structures,
+        goals=build_goal_entries(dose.goals),
     )
 
 
-def _comparison(result: CaseResult, other: DoseResult | None) -> ComparisonEntry | None:
+def _build_comparison(result: CaseResult, other: DoseResult | None) -> ComparisonEntry | None:
     return compare(result, other) if other is not None else None
 
 
-def _goal_entry(goal_set: str, result: GoalResult) -> GoalEntry:
+def _build_goal_entry(goal_set: str, result: GoalResult) -> GoalEntry:
     goal = result.goal
     return GoalEntry(
         goal_set=goal_set,

@@ -27,7 +27,7 @@ SIMULATED: Final = "SIMULATED patients and doses"
 
 
 @dataclass(frozen=True)
-class Fan:
+class DvhFan:
     """The curves of one structure: percent (case, level) of its volume that gets at least doses_gy (level,)."""
 
     name: str
@@ -36,15 +36,15 @@ class Fan:
     percent: NDArray[np.float32]
 
 
-def quantiles(fan: Fan) -> Mapping[str, NDArray[np.float64]]:
+def compute_quantiles(fan: DvhFan) -> Mapping[str, NDArray[np.float64]]:
     """Curves (level,) by name: lowest, tenth, median, ninetieth and highest of the cases at each dose."""
     names = {"lowest": 0, "tenth": 10, "median": 50, "ninetieth": 90, "highest": 100}
     curves = np.percentile(fan.percent, list(names.values()), axis=0)
     return dict(zip(names, curves, strict=True))
 
 
-def dvh_fan(fans: Sequence[Fan], prescription_gy: Sequence[float], title: str, simulated: bool) -> bytes:
-    """PNG with one panel a structure; dotted lines stand at the prescribed doses."""
+def draw_dvh_fan(fans: Sequence[DvhFan], prescription_gy: Sequence[float], title: str, simulated: bool) -> bytes:
+    """PNG with one panel per structure; dotted lines stand at the prescribed doses."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -56,10 +56,10 @@ def dvh_fan(fans: Sequence[Fan], prescription_gy: Sequence[float], title: str, s
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0.0, 0.0, 1.0, 1 - _HEAD_INCHES / height)))
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for place, (axes, fan) in enumerate(zip(panels, fans, strict=False)):
+    for index, (axes, fan) in enumerate(zip(panels, fans, strict=False)):
         _draw(axes, fan, prescription_gy)
-        axes.set_ylabel("Volume, %" if place % columns == 0 else "", fontsize=8.5)
-        below = place + columns < len(fans)
+        axes.set_ylabel("Volume, %" if index % columns == 0 else "", fontsize=8.5)
+        below = index + columns < len(fans)
         axes.set_xlabel("" if below else "Dose, Gy", fontsize=8.5)
         axes.tick_params(labelbottom=not below)
     for axes in panels[len(fans) :]:
@@ -77,12 +77,12 @@ def _draw_head(figure: Figure, title: str, simulated: bool) -> None:
     figure.text(left, 1 - 0.08 / height, title, color=_INK, **bold)
     if simulated:
         figure.text(right, 1 - 0.08 / height, SIMULATED, color=_ORANGE, ha="right", **bold)
-    said = "line: median; dark band: 10-90 % of the cases; light band: all cases; dotted: prescribed doses"
-    figure.text(left, 1 - 0.3 / height, said, color=_GREY, fontsize=8.5, va="top")
+    legend = "line: median; dark band: 10-90 % of the cases; light band: all cases; dotted: prescribed doses"
+    figure.text(left, 1 - 0.3 / height, legend, color=_GREY, fontsize=8.5, va="top")
 
 
-def _draw(axes: Axes, fan: Fan, prescription_gy: Sequence[float]) -> None:
-    curves = quantiles(fan)
+def _draw(axes: Axes, fan: DvhFan, prescription_gy: Sequence[float]) -> None:
+    curves = compute_quantiles(fan)
     axes.fill_between(fan.doses_gy, curves["lowest"], curves["highest"], color=fan.colour, alpha=0.18, linewidth=0)
     axes.fill_between(fan.doses_gy, curves["tenth"], curves["ninetieth"], color=fan.colour, alpha=0.38, linewidth=0)
     axes.plot(fan.doses_gy, curves["median"], color=fan.colour, linewidth=1.8)

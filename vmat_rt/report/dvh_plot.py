@@ -23,7 +23,7 @@ _FLAT_PERCENT = 0.02
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def all_doses(result: CaseResult) -> tuple[DoseResult, ...]:
+def list_doses(result: CaseResult) -> tuple[DoseResult, ...]:
     """The predicted dose and those beside it, in the order of the report."""
     return (result.predicted, *result.others)
 
@@ -38,7 +38,7 @@ def sample_curve(dvh: Dvh, highest_gy: float) -> Curve:
 
 
 def decimate(curve: Curve, tolerance_percent: float = _FLAT_PERCENT) -> Curve:
-    """Only the points needed to draw the curve with straight lines to within a tolerance (Douglas and Peucker 1973)."""
+    """Keep the points needed to draw the curve with straight lines to within a tolerance (Douglas and Peucker 1973)."""
     doses, volume = curve
     kept = {0, len(doses) - 1}
     spans = [(0, len(doses) - 1)]
@@ -56,24 +56,24 @@ def decimate(curve: Curve, tolerance_percent: float = _FLAT_PERCENT) -> Curve:
     return doses[chosen], volume[chosen]
 
 
-def highest_dose_gy(result: CaseResult) -> float:
+def find_highest_dose_gy(result: CaseResult) -> float:
     """Largest voxel of all the doses, Gy."""
-    return max(float(np.max(dose.dose.array)) for dose in all_doses(result))
+    return max(float(np.max(dose.dose.array)) for dose in list_doses(result))
 
 
-def dvh_figure(result: CaseResult, structures: Sequence[Structure], colours: Mapping[str, str]) -> dict[str, Any]:
-    """Plotly figure: one trace a structure and dose; a structure's traces share a legend entry and toggle together."""
-    highest = highest_dose_gy(result)
+def build_dvh_figure(result: CaseResult, structures: Sequence[Structure], colours: Mapping[str, str]) -> dict[str, Any]:
+    """Plotly figure: a trace per structure and dose; those of a structure share a legend entry and toggle together."""
+    highest = find_highest_dose_gy(result)
     traces = [
-        _trace(dose, structure, dose.dvhs[structure.roi_name], colours[structure.roi_name], highest)
-        for dose in all_doses(result)
+        _build_trace(dose, structure, dose.dvhs[structure.roi_name], colours[structure.roi_name], highest)
+        for dose in list_doses(result)
         for structure in structures
         if structure.roi_name in dose.dvhs and dose.dvhs[structure.roi_name].cumulative is not None
     ]
-    return {"data": traces, "layout": _layout(result.case.prescription.dose_gy, highest)}
+    return {"data": traces, "layout": _build_layout(result.case.prescription.dose_gy, highest)}
 
 
-def _trace(dose: DoseResult, structure: Structure, dvh: Dvh, colour: str, highest_gy: float) -> dict[str, Any]:
+def _build_trace(dose: DoseResult, structure: Structure, dvh: Dvh, colour: str, highest_gy: float) -> dict[str, Any]:
     doses, volume = decimate(sample_curve(dvh, highest_gy))
     # Plotly reads a subset of HTML in its texts, so names from a file are escaped for it as for the page.
     name = html.escape(structure.name or structure.roi_name)
@@ -91,7 +91,7 @@ def _trace(dose: DoseResult, structure: Structure, dvh: Dvh, colour: str, highes
     }
 
 
-def _layout(prescription_gy: Mapping[str, float], highest_gy: float) -> dict[str, Any]:
+def _build_layout(prescription_gy: Mapping[str, float], highest_gy: float) -> dict[str, Any]:
     grid = {"gridcolor": "#e3e8ed", "zeroline": False, "linecolor": "#5b6875", "showline": True, "ticks": "outside"}
     levels = sorted(set(prescription_gy.values()))
     return {
@@ -132,26 +132,26 @@ def _layout(prescription_gy: Mapping[str, float], highest_gy: float) -> dict[str
     }
 
 
-def dvh_csv(result: CaseResult, structures: Iterable[Structure]) -> str:
-    """Tidy table, one row a structure, dose source and dose level; every row carries the notice.
+def write_dvh_csv(result: CaseResult, structures: Iterable[Structure]) -> str:
+    """Tidy table, one row per structure, dose source and dose level; every row carries the notice.
 
     volume_percent and volume_cc are the part of the structure within the dose grid that receives at least dose_gy.
     structure is the TG-263 name, empty for an ROI that the protocol does not know.
     """
-    highest = highest_dose_gy(result)
+    highest = find_highest_dose_gy(result)
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     header = ("structure", "roi_name", "dose_source", "dose_gy", "volume_percent", "volume_cc", "notice")
     table.writerow(header)
     for structure in structures:
-        for dose in all_doses(result):
+        for dose in list_doses(result):
             dvh = dose.dvhs.get(structure.roi_name)
             if dvh is not None and dvh.cumulative is not None:
-                table.writerows(_csv_rows(structure, dose.label, dvh, highest))
+                table.writerows(_write_csv_rows(structure, dose.label, dvh, highest))
     return buffer.getvalue()
 
 
-def _csv_rows(structure: Structure, label: str, dvh: Dvh, highest_gy: float) -> Iterable[tuple[str, ...]]:
+def _write_csv_rows(structure: Structure, label: str, dvh: Dvh, highest_gy: float) -> Iterable[tuple[str, ...]]:
     doses, volume = sample_curve(dvh, highest_gy)
     name = structure.name or ""
     covered_cc = dvh.covered_fraction * dvh.volume_cc

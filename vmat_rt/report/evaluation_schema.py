@@ -1,7 +1,7 @@
-"""The JSON that `vmat-rt evaluate` leaves: a document a case, aggregate.json and against_clinical.json.
+"""The JSON that `vmat-rt evaluate` leaves: one document per case, aggregate.json and against_clinical.json.
 
-Names of metrics end in their unit (`mae_gy`, `gamma_global_percent`, `seconds`). One that exists a structure is called
-`d95_gap_gy:PTV_7000` in a case's document and in results.csv, and stands as {"d95_gap_gy": {"PTV_7000": ...}} in
+Names of metrics end in their unit (`mae_gy`, `gamma_global_percent`, `seconds`). One that exists per structure is
+called `d95_gap_gy:PTV_7000` in a case's document and in results.csv, and {"d95_gap_gy": {"PTV_7000": ...}} in
 aggregate.json. Every gap is predicted minus reference.
 `python -m vmat_rt.report.evaluation_schema docs/schema` publishes the schemas.
 """
@@ -26,10 +26,10 @@ class _Document(Strict):
 
 
 class SubjectEntry(_Document):
-    """One predictor that was evaluated: a bundle, or the bundle of a run; seed is empty for what is no run.
+    """One predictor that was evaluated: a bundle, or the bundle of a run; seed is empty for what is not a run.
 
     label names its folder under cases/. notes: what a reader must know before its numbers. recipe_sha256: of a run's
-    recipe, empty for what is no run.
+    recipe, empty for what is not a run.
     """
 
     label: str
@@ -201,8 +201,8 @@ class AgainstClinicalDocument(_Document):
         if not self.compared:
             return f"No value of a plan could be judged: of {self.not_judged}, too few cases tell the model's spread."
         count = f"{len(self.findings)} of {self.compared} values"
-        said = f"{count} are worse than predicted by more than the model's own spread"
-        return f"{said}; {left}." if self.not_judged else f"{said}."
+        sentence = f"{count} are worse than predicted by more than the model's own spread"
+        return f"{sentence}; {left}." if self.not_judged else f"{sentence}."
 
 
 DOCUMENTS: dict[str, type[BaseModel]] = {

@@ -50,7 +50,7 @@ class Wash:
     isodoses_gy: Sequence[float] = ()
 
 
-def dose_wash(prescription_gy: Mapping[str, float], highest_gy: float) -> Wash:
+def make_dose_wash(prescription_gy: Mapping[str, float], highest_gy: float) -> Wash:
     """Colours for a dose: the bar ends at the larger of 107 % of the prescription and what occurs."""
     top = max(prescription_gy.values())
     by_level: dict[float, list[str]] = {}
@@ -61,7 +61,7 @@ def dose_wash(prescription_gy: Mapping[str, float], highest_gy: float) -> Wash:
     return Wash("turbo", (0.0, max(1.07 * top, highest_gy)), _FAINT_BELOW * top, marks, isodoses)
 
 
-def difference_wash(prescription_gy: Mapping[str, float]) -> Wash:
+def make_difference_wash(prescription_gy: Mapping[str, float]) -> Wash:
     """Colours for predicted minus other dose: blue below, red above, the bar's ends at 15 % of the prescription."""
     end = 0.15 * max(prescription_gy.values())
     return Wash("RdBu_r", (-end, end), end / 3, {})
@@ -78,7 +78,7 @@ def draw_row(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    aspects = [_extent_mm(plane)[1] / _extent_mm(plane)[0] for plane in planes]
+    aspects = [_measure_extent_mm(plane)[1] / _measure_extent_mm(plane)[0] for plane in planes]
     free = _WIDTH_INCHES - _BAR_INCHES - _GAP_INCHES * len(planes)
     height = min(free / sum(aspects), 5.0)
     width = height * sum(aspects) + _BAR_INCHES + _GAP_INCHES * len(planes)
@@ -98,14 +98,14 @@ def draw_row(
     return buffer.getvalue(), (round(width * _DPI), round(height * _DPI))
 
 
-def _extent_mm(plane: Plane) -> tuple[float, float]:
+def _measure_extent_mm(plane: Plane) -> tuple[float, float]:
     """Height and width of the picture, mm."""
     low, high = plane.ct.grid.bounds_mm
     down, across = plane.axes
     return high[down] - low[down], high[across] - low[across]
 
 
-def _image_extent(plane: Plane, volume: Volume) -> tuple[float, float, float, float]:
+def _measure_image_extent(plane: Plane, volume: Volume) -> tuple[float, float, float, float]:
     """Matplotlib's (left, right, bottom, top) for a picture whose rows run down in y, or up in z."""
     low, high = volume.grid.bounds_mm
     down, across = plane.axes
@@ -121,11 +121,11 @@ def draw_plane(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash) -> Non
         vmin=HU_WINDOW[0],
         vmax=HU_WINDOW[1],
         origin="lower",
-        extent=_image_extent(plane, plane.ct),
+        extent=_measure_image_extent(plane, plane.ct),
         aspect="auto",
         interpolation="bilinear",
     )
-    extent = _image_extent(plane, Volume(plane.grid, np.zeros(plane.grid.shape, np.float32)))
+    extent = _measure_image_extent(plane, Volume(plane.grid, np.zeros(plane.grid.shape, np.float32)))
     strength = np.clip(np.nan_to_num(np.abs(picture)) / wash.faint_below_gy, 0, 1)
     axes.imshow(
         np.nan_to_num(picture),

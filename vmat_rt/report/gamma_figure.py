@@ -29,7 +29,7 @@ _SIZE_INCHES = (13.0, 5.2)
 _DPI = 120
 
 
-def gamma_figure(result: GammaResult, path: Path) -> None:
+def write_gamma_figure(result: GammaResult, path: Path) -> None:
     """Write the map as PNG: axial, coronal and sagittal planes where most points fail, axes in LPS mm.
 
     A map without evaluated points is drawn empty and says why. Raises OSError when the file cannot be written.
@@ -40,40 +40,40 @@ def gamma_figure(result: GammaResult, path: Path) -> None:
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     draw_gamma(figure, figure.subplots(1, 3), result)
-    figure.suptitle(_title(result))
+    figure.suptitle(_write_title(result))
     figure.supxlabel(NOTICE, color=_FAIL, fontweight="bold")
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
 def draw_gamma(figure: Figure, panels: Sequence[Axes], result: GammaResult) -> None:
     """The map on three panels, axial, coronal and sagittal, with one colour bar beside them."""
-    place = _focus(result.map.array)
-    images = [_draw(panel, result, view, place) for panel, view in zip(panels, VIEWS, strict=True)]
+    focus = _choose_focus(result.map.array)
+    images = [_draw(panel, result, view, focus) for panel, view in zip(panels, VIEWS, strict=True)]
     bar = figure.colorbar(images[-1], ax=panels, shrink=0.8, label="gamma (grey: not evaluated)")
     bar.set_ticks([0, 0.5, PASS, *np.linspace(PASS, result.criteria.max_gamma, 3)[1:]])
 
 
-def _title(result: GammaResult) -> str:
+def _write_title(result: GammaResult) -> str:
     if result.pass_rate_percent is None or result.mean is None:
         return f"Gamma {result.criteria.label}: not evaluable, {result.reason}"
-    found = f"{result.pass_rate_percent:.1f} % of {result.points_evaluated} points pass, mean {result.mean:.2f}"
-    return f"Gamma {result.criteria.label}: {found}"
+    summary = f"{result.pass_rate_percent:.1f} % of {result.points_evaluated} points pass, mean {result.mean:.2f}"
+    return f"Gamma {result.criteria.label}: {summary}"
 
 
-def _focus(values: FloatArray) -> tuple[int, ...]:
-    """Along each axis the index with most failing points; of evaluated ones where none fails."""
+def _choose_focus(values: FloatArray) -> tuple[int, ...]:
+    """Choose along each axis the index with most failing points, or with most evaluated ones where none fails."""
     chosen = values > PASS
     if not chosen.any():
         chosen = np.isfinite(values)
     return tuple(int(chosen.sum(axis=tuple(a for a in range(3) if a != axis)).argmax()) for axis in range(3))
 
 
-def _draw(panel: Axes, result: GammaResult, view: View, place: tuple[int, ...]) -> ScalarMappable:
+def _draw(panel: Axes, result: GammaResult, view: View, focus: tuple[int, ...]) -> ScalarMappable:
     from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 
     grid, normal = result.map.grid, NORMAL_AXIS[view]
     down, across = (axis for axis in range(3) if axis != normal)
-    picture = result.map.array.take(place[normal], axis=normal)
+    picture = result.map.array.take(focus[normal], axis=normal)
     low, high = grid.bounds_mm
     colours = LinearSegmentedColormap.from_list("gamma", [_PASS, _EDGE, _FAIL]).with_extremes(bad=_NOT_EVALUATED)
     image = panel.imshow(
@@ -92,5 +92,5 @@ def _draw(panel: Axes, result: GammaResult, view: View, place: tuple[int, ...]) 
     panel.set_aspect("equal")
     panel.set_xlabel(_AXIS_LABELS[across])
     panel.set_ylabel(_AXIS_LABELS[down])
-    panel.set_title(f"{view}, {'zyx'[normal]} = {grid.axis_mm(normal)[place[normal]]:.1f} mm")
+    panel.set_title(f"{view}, {'zyx'[normal]} = {grid.axis_mm(normal)[focus[normal]]:.1f} mm")
     return image

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from vmat_rt.case import FloatArray, Structure
-from vmat_rt.report.colours import evaluated_structures, structure_colours
-from vmat_rt.report.document import report_document
-from vmat_rt.report.dvh_plot import all_doses, dvh_csv, dvh_figure
-from vmat_rt.report.figures import Wash, difference_wash, dose_wash, draw_row
-from vmat_rt.report.page_template import page_template
+from vmat_rt.report.colours import assign_colours, list_evaluated_structures
+from vmat_rt.report.document import build_report_document
+from vmat_rt.report.dvh_plot import build_dvh_figure, list_doses, write_dvh_csv
+from vmat_rt.report.figures import Wash, draw_row, make_difference_wash, make_dose_wash
+from vmat_rt.report.page_template import load_page_template
 from vmat_rt.report.planes import Plane, cut_planes
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import ReportDocument
-from vmat_rt.report.tables import doses_of, dvh_tables, goal_tables, target_tiles
+from vmat_rt.report.tables import build_dvh_tables, build_goal_tables, build_target_tiles, order_doses
 
 REPORT_FILES: Mapping[str, str] = {"report_html": "report.html", "report_json": "report.json", "dvh_csv": "dvh.csv"}
 
@@ -47,10 +47,10 @@ def write_report(result: CaseResult, folder: Path) -> ReportDocument:
 
     Its `files` also list the other files that the folder already holds (the DICOM results), so it is written last.
     """
-    document = report_document(result, _files_in(folder))
-    structures = evaluated_structures(result.case, result.protocol)
+    document = build_report_document(result, _list_files(folder))
+    structures = list_evaluated_structures(result.case, result.protocol)
     paths = {kind: folder / name for kind, name in REPORT_FILES.items()}
-    paths["dvh_csv"].write_text(dvh_csv(result, structures), encoding="utf-8")
+    paths["dvh_csv"].write_text(write_dvh_csv(result, structures), encoding="utf-8")
     paths["report_html"].write_text(render_page(result, document), encoding="utf-8")
     paths["report_json"].write_text(document.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return document
@@ -58,30 +58,30 @@ def write_report(result: CaseResult, folder: Path) -> ReportDocument:
 
 def render_page(result: CaseResult, document: ReportDocument) -> str:
     """The HTML page, complete in itself. Every text that came from a file is escaped."""
-    structures = evaluated_structures(result.case, result.protocol)
-    colours = structure_colours(structures, result.protocol)
+    structures = list_evaluated_structures(result.case, result.protocol)
+    colours = assign_colours(structures, result.protocol)
     planes = cut_planes(result.case, result.predicted.dose.grid)
-    return page_template("report.html").render(
+    return load_page_template("report.html").render(
         doc=document,
-        tiles=target_tiles(document),
-        goal_tables=goal_tables(document),
-        dvh_tables=dvh_tables(document, structures, colours),
-        models=[dose.model for dose in doses_of(document) if dose.model is not None],
-        pictures=_pictures(result, planes, colours),
-        legend=_legend(structures, planes, colours),
-        figure=dvh_figure(result, structures, colours),
-        sources=[dose.label for dose in all_doses(result)],
-        plotly=plotly_script(),
+        tiles=build_target_tiles(document),
+        goal_tables=build_goal_tables(document),
+        dvh_tables=build_dvh_tables(document, structures, colours),
+        models=[dose.model for dose in order_doses(document) if dose.model is not None],
+        pictures=_draw_pictures(result, planes, colours),
+        legend=_build_legend(structures, planes, colours),
+        figure=build_dvh_figure(result, structures, colours),
+        sources=[dose.label for dose in list_doses(result)],
+        plotly=read_plotly_script(),
     )
 
 
-def plotly_script() -> str:
+def read_plotly_script() -> str:
     """plotly.min.js as the plotly package ships it."""
     return (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
-def _files_in(folder: Path) -> dict[str, str]:
-    """What the folder holds and will hold, by kind: the file's name up to its first dot, or the report's own kinds."""
+def _list_files(folder: Path) -> dict[str, str]:
+    """List what the folder will hold, by kind: a file's name up to its first dot, or the report's own kinds."""
     others = {
         path.name.partition(".")[0]: path.name
         for path in sorted(folder.iterdir())
@@ -90,12 +90,12 @@ def _files_in(folder: Path) -> dict[str, str]:
     return {**others, **REPORT_FILES}
 
 
-def _pictures(result: CaseResult, planes: Sequence[Plane], colours: Mapping[str, str]) -> list[Picture]:
+def _draw_pictures(result: CaseResult, planes: Sequence[Plane], colours: Mapping[str, str]) -> list[Picture]:
     """The predicted dose; then the clinical dose, and predicted minus every other dose."""
     prescription = result.case.prescription.dose_gy
-    sampled = {dose.label: [plane.sample(dose.dose) for plane in planes] for dose in all_doses(result)}
+    sampled = {dose.label: [plane.sample(dose.dose) for plane in planes] for dose in list_doses(result)}
     highest = max((float(np.nanmax(p, initial=0.0)) for row in sampled.values() for p in row), default=0.0)
-    wash = dose_wash(prescription, highest)
+    wash = make_dose_wash(prescription, highest)
     lines = "Dotted white lines: 95 % of each prescribed dose."
     rows: list[tuple[str, str, Sequence[FloatArray], Wash]] = [("Predicted dose", lines, sampled["predicted"], wash)]
     for dose in sorted(result.others, key=lambda dose: dose.label != "clinical"):
@@ -103,7 +103,7 @@ def _pictures(result: CaseResult, planes: Sequence[Plane], colours: Mapping[str,
             rows.append(("Clinical dose", "The dose that came with the study.", sampled[dose.label], wash))
         gaps = [mine - theirs for mine, theirs in zip(sampled["predicted"], sampled[dose.label], strict=True)]
         note = "Red: predicted is higher. Blue: predicted is lower."
-        rows.append((f"Predicted minus {dose.label} dose", note, gaps, difference_wash(prescription)))
+        rows.append((f"Predicted minus {dose.label} dose", note, gaps, make_difference_wash(prescription)))
     pictures = []
     for title, note, values, colouring in rows:
         png, size = draw_row(planes, values, colouring, colours)
@@ -111,7 +111,9 @@ def _pictures(result: CaseResult, planes: Sequence[Plane], colours: Mapping[str,
     return pictures
 
 
-def _legend(structures: Sequence[Structure], planes: Sequence[Plane], colours: Mapping[str, str]) -> list[LegendEntry]:
+def _build_legend(
+    structures: Sequence[Structure], planes: Sequence[Plane], colours: Mapping[str, str]
+) -> list[LegendEntry]:
     """Structures that at least one plane cuts."""
     cut = {roi_name for plane in planes for roi_name, curves in plane.outlines.items() if curves}
     return [LegendEntry(s.name or s.roi_name, colours[s.roi_name]) for s in structures if s.roi_name in cut]

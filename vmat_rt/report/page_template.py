@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from vmat_rt.report.tables import number, volume
+from vmat_rt.report.tables import format_number, format_volume
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 
 @functools.cache
-def page_template(name: str) -> Template:
+def load_page_template(name: str) -> Template:
     """The template of that file name in vmat_rt/report/templates."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -23,5 +23,5 @@ def page_template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "volume": volume}
+    environment.filters |= {"number": format_number, "volume": format_volume}
     return environment.get_template(name)

@@ -17,14 +17,14 @@ _TOLERANCE_MM = 1e-3
 _NEIGHBOURS = 2
 
 
-def sampled(volume: Volume, grid: Grid) -> FloatArray:
+def sample_volume(volume: Volume, grid: Grid) -> FloatArray:
     """The volume on another grid of its frame, linear; NaN in voxels that are not wholly within its outer faces."""
     array = resample(_round(volume, grid), grid, outside=0.0).array.copy()
-    array[~covered(volume.grid, grid)] = np.nan
+    array[~find_covered(volume.grid, grid)] = np.nan
     return array
 
 
-def fraction_on(structure: Structure, grid: Grid) -> FloatArray:
+def compute_fraction(structure: Structure, grid: Grid) -> FloatArray:
     """Area fraction of a structure on the grid; zeros for an ROI without contours."""
     if structure.shape is None:
         return np.zeros(grid.shape, np.float32)
@@ -39,8 +39,8 @@ def is_empty(structure: Structure) -> bool:
     return shape is None or (not shape.array.any() if isinstance(shape, Volume) else not shape.planes)
 
 
-def covered(source: Grid, grid: Grid) -> NDArray[np.bool_]:
-    """Which voxels of `grid` lie wholly within the outer faces of `source`, bool (z, y, x)."""
+def find_covered(source: Grid, grid: Grid) -> NDArray[np.bool_]:
+    """Find the voxels of `grid` that lie wholly within the outer faces of `source`, bool (z, y, x)."""
     low, high = source.bounds_mm
     inside = []
     for axis in range(3):

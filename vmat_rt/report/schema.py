@@ -24,12 +24,12 @@ DoseLabel = Literal["predicted", "geometric baseline", "clinical"]
 GoalStatus = Literal["met", "missed", "not evaluable", "vacuous"]
 
 
-def _finite_or_none(value: object) -> object:
+def _drop_non_finite(value: object) -> object:
     """None for NaN and the infinities, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
+Number = Annotated[float | None, BeforeValidator(_drop_non_finite)]
 Indices = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
 
@@ -249,12 +249,12 @@ DOCUMENTS: dict[str, type[_Document]] = {
 }
 
 
-def json_schema(name: str) -> str:
+def read_json_schema(name: str) -> str:
     """The published JSON schema of one document, as text. Raises KeyError for a name not in DOCUMENTS."""
-    return schema_text(DOCUMENTS[name])
+    return write_schema_text(DOCUMENTS[name])
 
 
-def schema_text(model: type[BaseModel]) -> str:
+def write_schema_text(model: type[BaseModel]) -> str:
     """The JSON schema of a document, as it is published."""
     schema = model.model_json_schema(mode="serialization")
     described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
@@ -267,7 +267,7 @@ def publish_schemas(folder: Path, documents: Mapping[str, type[BaseModel]] = DOC
     paths = []
     for name, model in documents.items():
         path = folder / f"{name}.schema.json"
-        path.write_text(schema_text(model), encoding="utf-8")
+        path.write_text(write_schema_text(model), encoding="utf-8")
         paths.append(path)
     return tuple(paths)
 

@@ -18,7 +18,7 @@ _COMPARISONS: Mapping[str, str] = {"<": "<", "<=": "≤", ">": ">", ">=": "≥"}
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GoalCell:
     """A goal's value on one dose, empty where there is none."""
 
     label: str
@@ -38,7 +38,7 @@ class GoalRow:
     structure: str
     stated: str
     evaluated: str
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[GoalCell, ...]
     reason: str
     note: str
     footnote: int
@@ -81,7 +81,7 @@ class DvhTable:
 
 
 @dataclass(frozen=True)
-class Tile:
+class TargetTile:
     """One number at the top of the page."""
 
     label: str
@@ -89,26 +89,26 @@ class Tile:
     note: str
 
 
-def number(value: float | None, digits: int = 1) -> str:
+def format_number(value: float | None, digits: int = 1) -> str:
     """A fixed number of decimals, or a dash for what does not exist."""
     return ABSENT if value is None else f"{value:.{digits}f}"
 
 
-def volume(value: float | None) -> str:
+def format_volume(value: float | None) -> str:
     """A volume in cc with about three figures."""
     if value is None:
         return ABSENT
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
-def doses_of(document: ReportDocument) -> tuple[DoseEntry, ...]:
+def order_doses(document: ReportDocument) -> tuple[DoseEntry, ...]:
     """The doses in the order of the page."""
     return tuple(dose for dose in (document.predicted, document.baseline, document.clinical) if dose is not None)
 
 
-def goal_tables(document: ReportDocument) -> list[GoalTable]:
+def build_goal_tables(document: ReportDocument) -> list[GoalTable]:
     """Every goal set of the protocol, with a column for each dose."""
-    doses = doses_of(document)
+    doses = order_doses(document)
     labels = tuple(dose.label for dose in doses)
     tables = []
     for goal_set in document.protocol.goal_sets:
@@ -118,7 +118,7 @@ def goal_tables(document: ReportDocument) -> list[GoalTable]:
         rows: list[GoalRow] = []
         above = ""
         for goals in zip(*columns, strict=True):
-            rows.append(_goal_row(goals, labels, sources, above))
+            rows.append(_build_goal_row(goals, labels, sources, above))
             above = goals[0].structure
         counts = {status: count for status, count in counts.items() if count}
         converted = any(goal.converted for goal in columns[0])
@@ -127,18 +127,18 @@ def goal_tables(document: ReportDocument) -> list[GoalTable]:
     return tables
 
 
-def _goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: Sequence[str], above: str) -> GoalRow:
+def _build_goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: Sequence[str], above: str) -> GoalRow:
     goal = goals[0]
-    stated = _goal_text(goal.metric_stated, goal.comparison, goal.limit_stated, goal.unit_stated)
-    evaluated = _goal_text(goal.metric_evaluated, goal.comparison, goal.limit_evaluated, goal.unit_evaluated)
+    as_stated = _describe_goal(goal.metric_stated, goal.comparison, goal.limit_stated, goal.unit_stated)
+    evaluated = _describe_goal(goal.metric_evaluated, goal.comparison, goal.limit_evaluated, goal.unit_evaluated)
     verdicts = [
-        Verdict(label, _goal_value(result), result.status, SYMBOLS[result.status])
+        GoalCell(label, _format_goal_value(result), result.status, SYMBOLS[result.status])
         for label, result in zip(labels, goals, strict=True)
     ]
     return GoalRow(
         structure="" if goal.structure == above else goal.structure,
-        stated=stated,
-        evaluated="" if evaluated == stated else evaluated,
+        stated=as_stated,
+        evaluated="" if evaluated == as_stated else evaluated,
         verdicts=tuple(verdicts),
         reason=goal.reason,
         note=goal.note,
@@ -146,58 +146,64 @@ def _goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: Sequen
     )
 
 
-def _goal_text(metric: str, comparison: str, limit: float | None, unit: str) -> str:
+def _describe_goal(metric: str, comparison: str, limit: float | None, unit: str) -> str:
     bound = ABSENT if limit is None else f"{round(limit, 1):g}"
     return f"{metric} {_COMPARISONS[comparison]} {bound} {unit}"
 
 
-def _goal_value(goal: GoalEntry) -> str:
+def _format_goal_value(goal: GoalEntry) -> str:
     return "" if goal.value is None else f"{goal.value:.1f} {goal.unit_evaluated}"
 
 
-def dvh_tables(document: ReportDocument, structures: Sequence[Structure], colours: Mapping[str, str]) -> list[DvhTable]:
+def build_dvh_tables(
+    document: ReportDocument, structures: Sequence[Structure], colours: Mapping[str, str]
+) -> list[DvhTable]:
     """The DVH table of the targets and that of everything else, which ask for different metrics."""
     targets: list[DvhRow] = []
     organs: list[DvhRow] = []
     for structure in structures:
-        found: dict[str, StructureMetrics] = {
+        by_source: dict[str, StructureMetrics] = {
             dose.label: entry
-            for dose in doses_of(document)
+            for dose in order_doses(document)
             for entry in dose.structures
             if entry.roi_name == structure.roi_name
         }
-        if found:
+        if by_source:
             target = structure.name in document.prescription.dose_gy
             label = structure.name or structure.roi_name
-            row = _dvh_row(label, colours[structure.roi_name], found, TARGET_COLUMNS if target else ORGAN_COLUMNS)
+            row = _build_dvh_row(
+                label, colours[structure.roi_name], by_source, TARGET_COLUMNS if target else ORGAN_COLUMNS
+            )
             (targets if target else organs).append(row)
     tables = (DvhTable("Targets", TARGET_COLUMNS, tuple(targets)), DvhTable("Others", ORGAN_COLUMNS, tuple(organs)))
     return [table for table in tables if table.rows]
 
 
-def _dvh_row(label: str, colour: str, found: Mapping[str, StructureMetrics], columns: Sequence[str]) -> DvhRow:
-    first = next(iter(found.values()))
+def _build_dvh_row(
+    label: str, colour: str, by_source: Mapping[str, StructureMetrics], columns: Sequence[str]
+) -> DvhRow:
+    first = next(iter(by_source.values()))
     digits = {"HI": 3}
     return DvhRow(
         label=label,
         colour=colour,
-        volume_cc=volume(first.volume_cc),
-        note=_why_without_metrics({name: entry.reason for name, entry in found.items()}),
+        volume_cc=format_volume(first.volume_cc),
+        note=_explain_without_metrics({name: entry.reason for name, entry in by_source.items()}),
         lines=tuple(
-            (name, tuple(number(entry.metrics.get(m), digits.get(m, 1)) for m in columns))
-            for name, entry in found.items()
+            (name, tuple(format_number(entry.metrics.get(m), digits.get(m, 1)) for m in columns))
+            for name, entry in by_source.items()
         ),
     )
 
 
-def _why_without_metrics(reasons: Mapping[str, str]) -> str:
+def _explain_without_metrics(reasons: Mapping[str, str]) -> str:
     """The reason that all doses share, or each dose's own; empty where every dose has metrics."""
     if len(set(reasons.values())) == 1:
         return next(iter(reasons.values()))
     return "; ".join(f"{label}: {reason}" for label, reason in reasons.items() if reason)
 
 
-def target_tiles(document: ReportDocument) -> list[Tile]:
+def build_target_tiles(document: ReportDocument) -> list[TargetTile]:
     """D95% of each prescribed target, in Gy and in percent of its prescription."""
     tiles = []
     by_name = {entry.name: entry for entry in document.predicted.structures}
@@ -205,5 +211,5 @@ def target_tiles(document: ReportDocument) -> list[Tile]:
         entry = by_name.get(name)
         d95 = entry.metrics.get("D95%") if entry is not None else None
         if d95 is not None:
-            tiles.append(Tile(f"{name} D95%", f"{d95:.1f} Gy", f"{100 * d95 / dose_gy:.1f} % of {dose_gy:g} Gy"))
+            tiles.append(TargetTile(f"{name} D95%", f"{d95:.1f} Gy", f"{100 * d95 / dose_gy:.1f} % of {dose_gy:g} Gy"))
     return tiles

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from vmat_rt.case import Prescription, Structure, Volume
 from vmat_rt.errors import Problem
-from vmat_rt.metrics.dvh.compute import Dvh, by_structure_name, compute_dvhs, coverage_problems
+from vmat_rt.metrics.dvh.compute import Dvh, check_coverage, compute_dvhs, key_by_structure_name
 from vmat_rt.metrics.goals import GoalResult, check_goal_sets
 from vmat_rt.metrics.grammar import Metric
 from vmat_rt.protocol import Protocol
@@ -64,4 +64,4 @@ def review_dose(
     goals = {}
     if protocol is not None and prescription is not None:
         goals = check_goal_sets(protocol, dvhs.values(), prescription)
-    return DoseReview(by_structure_name(dvhs), tuple(metrics), goals, coverage_problems(dvhs))
+    return DoseReview(key_by_structure_name(dvhs), tuple(metrics), goals, check_coverage(dvhs))

@@ -12,7 +12,7 @@ from vmat_rt.dicom.study import Study, StudyFiles, find_studies, read_files
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.naming import propose_aliases
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
-from vmat_rt.report.document import prescription_entry, problem_entries, structure_entry
+from vmat_rt.report.document import build_prescription_entry, build_problem_entries, build_structure_entry
 from vmat_rt.report.schema import InspectDocument, InspectedCt, InspectedStudy
 from vmat_rt.study.choice import StudyChoice, case_of, protocol_for
 
@@ -53,9 +53,9 @@ def _inspected(files: StudyFiles, choice: StudyChoice) -> InspectedStudy:
         else InspectedCt(
             shape=ct.volume.grid.shape, spacing_mm=ct.volume.grid.spacing_mm, patient_position=ct.patient_position
         ),
-        structures=[structure_entry(structure, None) for structure in found.structures],
-        prescription=prescription_entry(found.prescription) if found.prescription is not None else None,
-        problems=problem_entries(found.problems),
+        structures=[build_structure_entry(structure, None) for structure in found.structures],
+        prescription=build_prescription_entry(found.prescription) if found.prescription is not None else None,
+        problems=build_problem_entries(found.problems),
         complete=not any(p.severity == "error" and p.code not in WANTED_BY_A_PROTOCOL for p in found.problems),
         proposed_aliases=propose_aliases(unmapped, found.protocol) if found.protocol is not None else {},
     )

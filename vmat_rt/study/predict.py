@@ -10,10 +10,10 @@ from vmat_rt.bundle import Bundle, find_bundle
 from vmat_rt.case import Case
 from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import raise_errors
-from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
+from vmat_rt.geometry.model_grid import check_cut_off, model_grid
 from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import Protocol, load_protocol
-from vmat_rt.report.document import report_document
+from vmat_rt.report.document import build_report_document
 from vmat_rt.report.page import write_report
 from vmat_rt.report.result import CaseResult
 from vmat_rt.study.choice import AS_FOUND, StudyChoice, gated, load_case_and_bundle, prescribed, protocol_for
@@ -57,7 +57,7 @@ def predict_study(
         outputs = with_plan_uid(outputs, study)
     result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
     if out is None:
-        return Prediction(result, report_document(result, {}))
+        return Prediction(result, build_report_document(result, {}))
     with published_folder(out / case.key) as temporary:
         with watch.step("write DICOM", case.key):
             more = write_dicom(temporary, study, result, outputs)
@@ -75,7 +75,7 @@ def predict_and_evaluate(
     Raises InputError when a target leaves the model's grid, or the case lies far outside of what the model learned.
     """
     outside = check_learned(case, protocol.site, bundle, allow_outside)
-    cut_off = cut_off_problems(case, model_grid(bundle.manifest.grid, case))
+    cut_off = check_cut_off(case, model_grid(bundle.manifest.grid, case))
     raise_errors((*outside, *cut_off))
     with watch.step("predict", case.key):
         predicted = predict_dose(case, bundle, device)
@@ -115,7 +115,7 @@ def predict_case(
     watch = Stopwatch()
     result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
     if out is None:
-        return Prediction(result, report_document(result, {}))
+        return Prediction(result, build_report_document(result, {}))
     result = replace(result, problems=(*result.problems, NO_DICOM_HEADER))
     with published_folder(out / case.key) as temporary:
         report = write_report(result, temporary)

@@ -15,7 +15,7 @@ from vmat_rt.imagefiles.mapping import read_mapping
 from vmat_rt.imagefiles.patient import ImageFolder, open_folder, read_patient
 from vmat_rt.imagefiles.write import write_dose
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
-from vmat_rt.report.document import report_document
+from vmat_rt.report.document import build_report_document
 from vmat_rt.report.page import write_report
 from vmat_rt.report.schema import NOTICE
 from vmat_rt.study.choice import AS_FOUND, StudyChoice, gated
@@ -54,7 +54,7 @@ def predict_images(
         case = gated(case, protocol, choice.allowed)
     result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
     if out is None:
-        return Prediction(result, report_document(result, {}))
+        return Prediction(result, build_report_document(result, {}))
     with published_folder(out / case.key) as temporary:
         with watch.step("write NIfTI", case.key):
             write_dose(temporary / DOSE_FILE, result.predicted.dose, NOTICE)

@@ -8,11 +8,11 @@ from pathlib import Path
 from vmat_rt.case import FloatArray, ModelIdentity, Volume
 from vmat_rt.errors import Problem
 from vmat_rt.grid import Grid, Triple
-from vmat_rt.metrics.dvh.compute import Dvh, by_structure_name
+from vmat_rt.metrics.dvh.compute import Dvh, key_by_structure_name
 from vmat_rt.metrics.goals import GoalResult
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import PredictDocument, ReportDocument
-from vmat_rt.report.summary import summary_html, summary_text
+from vmat_rt.report.summary import write_summary_html, write_summary_text
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -55,7 +55,7 @@ class Prediction:
     @property
     def dvhs(self) -> dict[str, Dvh]:
         """The DVH of each mapped structure and of the body, by TG-263 name: `.dvhs["Rectum"].value("V50Gy")`."""
-        return by_structure_name(self.result.predicted.dvhs)
+        return key_by_structure_name(self.result.predicted.dvhs)
 
     @property
     def goals(self) -> dict[str, tuple[GoalResult, ...]]:
@@ -98,10 +98,10 @@ class Prediction:
 
     def summary(self) -> str:
         """A few lines for a person at a terminal."""
-        return summary_text(self.report, self.files)
+        return write_summary_text(self.report, self.files)
 
     def __repr__(self) -> str:
         return self.summary()
 
     def _repr_html_(self) -> str:
-        return summary_html(self.report)
+        return write_summary_html(self.report)

@@ -21,10 +21,17 @@ from vmat_rt.gate.relations import relation_problems
 from vmat_rt.gate.volumes import volume_problems
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.gamma.index import GammaCriteria, GammaResult, GammaSummary, gamma, grown_region, region_pass_rates
+from vmat_rt.metrics.gamma.index import (
+    GammaCriteria,
+    GammaResult,
+    GammaSummary,
+    compute_region_pass_rates,
+    gamma,
+    grow_region,
+)
 from vmat_rt.metrics.grammar import Metric
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
-from vmat_rt.report.document import goal_entries, problem_entries, structure_metrics
+from vmat_rt.report.document import build_goal_entries, build_problem_entries, build_structure_metrics
 from vmat_rt.report.schema import DvhDocument
 from vmat_rt.study.choice import StudyChoice, protocol_for
 from vmat_rt.study.dose_review import DoseReview, review_dose
@@ -65,9 +72,9 @@ def dvh_document(
     """The review of an RTDOSE file as JSON. Raises as review_study and read_dose."""
     review = review_study(folder, read_dose(dose_file), metrics, choice, all_rois=all_rois)
     return DvhDocument(
-        structures=[structure_metrics(dvh, [str(metric) for metric in metrics], None) for dvh in review.values()],
-        goals=goal_entries(review.goals),
-        problems=problem_entries(review.problems),
+        structures=[build_structure_metrics(dvh, [str(metric) for metric in metrics], None) for dvh in review.values()],
+        goals=build_goal_entries(review.goals),
+        problems=build_problem_entries(review.problems),
     )
 
 
@@ -215,7 +222,7 @@ def gamma_of_files(
     study = _read(folder, choice)
     _in_frame_of(study, reference)
     protocol, _ = _protocol(study, choice)
-    return result, region_pass_rates(result, _regions(study, protocol, reference.grid))
+    return result, compute_region_pass_rates(result, _regions(study, protocol, reference.grid))
 
 
 def gamma_of_doses(reference: Volume, evaluation: Volume, criteria: GammaCriteria, device: str) -> GammaResult:
@@ -235,5 +242,5 @@ def _regions(study: Study, protocol: Protocol | None, grid: Grid) -> dict[str, F
         fraction = structure_fraction(structure, grid)
         regions[structure.name or structure.roi_name] = fraction
         if structure.name in targets and fraction.any():
-            regions[f"{structure.name} + 5 mm"] = grown_region(fraction, grid)
+            regions[f"{structure.name} + 5 mm"] = grow_region(fraction, grid)
     return regions

@@ -23,8 +23,8 @@ import numpy as np
 from tqdm import tqdm
 
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
-from vmat_rt.baseline.fit import FitSettings, Fitted, Samples, drawn, grow
-from vmat_rt.baseline.scene import FeatureSettings, protocol_features
+from vmat_rt.baseline.fit import FitSettings, Fitted, VoxelSamples, draw_samples, grow
+from vmat_rt.baseline.scene import FeatureSettings, choose_features
 from vmat_rt.bundle import MANIFEST, Manifest, TrainingSummary, load_bundle, write_bundle
 from vmat_rt.case import FloatArray
 from vmat_rt.cohort.store import Cohort, canonical_sha256
@@ -78,7 +78,7 @@ def prior_doses(
     Raises ConfigError when there are too few training cases for the folds and for the trees' own held-out cases.
     """
     train, validation = tuple(sorted(split[0])), tuple(sorted(split[1]))
-    features = protocol_features(load_protocol(cohort.settings.protocol), settings.beams, settings.importance)
+    features = choose_features(load_protocol(cohort.settings.protocol), settings.beams, settings.importance)
     # What the network does with the doses changes none of them.
     own = settings.model_dump(mode="json", exclude={"residual", "share"})
     said = {"settings": own, "features": features.model_dump(mode="json")}
@@ -130,7 +130,7 @@ def _draw(job: _Job) -> None:
     assert job.features is not None
     assert job.fit is not None
     case = Cohort.open(job.cohort).read(job.key)
-    samples = drawn(case, job.features, job.fit.voxels_per_case, np.random.default_rng((job.fit.seed, job.seed)))
+    samples = draw_samples(case, job.features, job.fit.voxels_per_case, np.random.default_rng((job.fit.seed, job.seed)))
     _save(job.place, samples)
 
 
@@ -141,16 +141,16 @@ def _fit(
     if (here / name).is_dir():
         return
     log.info("prior: trees %s, on %d cases", name, len(keys))
-    fitted: list[Samples] = []
-    held_out: list[Samples] = []
+    fitted: list[VoxelSamples] = []
+    held_out: list[VoxelSamples] = []
     for number, key in enumerate(keys, start=1):
         with np.load(here / "samples" / f"{key}.npz") as stored:
-            samples = Samples(tuple(str(n) for n in stored["names"]), stored["matrix"], stored["missing"])
+            samples = VoxelSamples(tuple(str(n) for n in stored["names"]), stored["matrix"], stored["missing"])
         (fitted if number % fit.held_out else held_out).append(samples)
     with contextlib.redirect_stdout(sys.stderr):  # where LightGBM tells how it goes; stdout is for results
         trees = grow(fitted, held_out, features, fit)
     with published_folder(here / name) as temporary:
-        write_bundle(temporary, _manifest(cohort, trees, features, fit, len(keys)), {TREES: trees.packed()})
+        write_bundle(temporary, _manifest(cohort, trees, features, fit, len(keys)), {TREES: trees.pack()})
 
 
 def _manifest(cohort: Cohort, trees: Fitted, features: FeatureSettings, fit: FitSettings, cases: int) -> Manifest:
@@ -202,12 +202,12 @@ def _run(function: Callable[[_Job], None], jobs: Sequence[_Job], what: str) -> N
         pass
 
 
-def _save(place: Path, content: FloatArray | Samples) -> None:
+def _save(place: Path, content: FloatArray | VoxelSamples) -> None:
     """A dose as .npy or samples as .npz, whole or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = place.with_name(f".{place.name}")
     with temporary.open("wb") as handle:
-        if isinstance(content, Samples):
+        if isinstance(content, VoxelSamples):
             names = np.array(content.names)
             np.savez(handle, names=names, matrix=content.matrix, missing=content.missing)
         else:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.errors import ModelError
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.metrics.dose_error import d95_gaps_gy, dose_error
+from vmat_rt.metrics.dose_error import compute_d95_gaps_gy, compute_dose_error
 from vmat_rt.metrics.openkbp_score import OpenKbpRegions, PatientScore, combine_scores, score_patient
 from vmat_rt.nn.infer import Plan, finished_gy, run_network
 from vmat_rt.nn.network_bundle import NetworkSettings
@@ -61,9 +61,9 @@ class Validator:
 def case_score(case: Case, dose: Volume, table: StructureTable) -> CaseScore:
     """Mean absolute error in the body, Gy, and each prescribed target's D95% gap (predicted minus clinical), Gy."""
     assert case.reference_dose is not None
-    error = dose_error(case.reference_dose, dose, structure_fraction(case.body, dose.grid))
+    error = compute_dose_error(case.reference_dose, dose, structure_fraction(case.body, dose.grid))
     targets = {name: case.structures[name] for name in case.targets() if name in table.names}
-    gaps = d95_gaps_gy(targets, case.reference_dose, dose)
+    gaps = compute_d95_gaps_gy(targets, case.reference_dose, dose)
     score = CaseScore({f"d95_gap_gy:{name}": gap for name, gap in gaps.items() if gap is not None})
     if error is not None:
         score["mae_gy"] = error.mae_gy

@@ -28,7 +28,7 @@ from tests.metrics.solids import (
 )
 from vmat_rt.case import Structure, Volume
 from vmat_rt.errors import ConfigError, GeometryError, InputError
-from vmat_rt.metrics.dvh.compute import by_structure_name, compute_dvh, compute_dvhs, isodose_volume_cc
+from vmat_rt.metrics.dvh.compute import compute_dvh, compute_dvhs, compute_isodose_volume_cc, key_by_structure_name
 from vmat_rt.metrics.dvh.convergence import Accuracy
 
 
@@ -95,7 +95,7 @@ def test_conformity_of_a_sphere_in_its_own_isodose() -> None:
     z, y, x = (grid.axis_mm(a) - CENTRE[a] for a in range(3))
     radius = np.sqrt(z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2)
     dose = Volume(grid, np.maximum(0, 70 - 1.5 * (radius - 25)).astype(np.float32))
-    assert isodose_volume_cc(dose, 70.0) == pytest.approx(4 / 3 * np.pi * 25**3 / 1000, rel=0.01)
+    assert compute_isodose_volume_cc(dose, 70.0) == pytest.approx(4 / 3 * np.pi * 25**3 / 1000, rel=0.01)
     dvh = compute_dvh(contours_of(SPHERE, 2.0), dose, metrics=["CI", "D95%"], prescription_gy=70.0)
     assert dvh.value("CI") == pytest.approx((22 / 25) ** 3, rel=0.01)
     assert dvh.value("CI", 60.0) is None
@@ -179,6 +179,6 @@ def test_dvhs_by_structure_name_lose_none(rois: list[tuple[str, str | None]], la
     box = box_structure((-4.0, -4.0, -4.0), (4.0, 4.0, 4.0))
     structures = [replace(box, roi_name=roi_name, name=name) for roi_name, name in rois]
     dvhs = compute_dvhs(structures, uniform_dose(2.0), metrics=["Dmean"])
-    named = by_structure_name(dvhs)
+    named = key_by_structure_name(dvhs)
     assert list(named) == labels
     assert list(named.values()) == list(dvhs.values())

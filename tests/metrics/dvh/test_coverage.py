@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.metrics.solids import BASE_GY, CENTRE, FRAME, SLOPE_GY_MM, linear_dose
 from vmat_rt.case import ContourPlane, Contours, Structure, Volume
-from vmat_rt.metrics.dvh.compute import Dvh, compute_dvh, coverage_problems
+from vmat_rt.metrics.dvh.compute import Dvh, check_coverage, compute_dvh
 from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
 
 INSIDE_MM, OUTSIDE_MM = 45.0, 15.0
@@ -77,7 +77,7 @@ def test_where_no_dose_reaches_the_face_everything_is_known() -> None:
 
 def test_the_problem_says_how_much_is_missing(cold_out: Dvh) -> None:
     whole = compute_dvh(bar(FACES[0] + 5, FACES[0] + 30), DOSE)
-    (problem,) = coverage_problems({"whole": whole, "bar": cold_out})
+    (problem,) = check_coverage({"whole": whole, "bar": cold_out})
     assert (problem.code, problem.severity) == ("STRUCTURE_NOT_COVERED", "warning")
     assert "'bar' 25.0 % (1.8 of 7.2 cc)" in problem.message
 

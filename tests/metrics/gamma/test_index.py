@@ -11,7 +11,7 @@ import pytest
 from tests.metrics.doses import GRID, PAIR, interior, linear, moved, volume
 from vmat_rt.errors import ConfigError, GeometryError
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.gamma.index import GammaResult, gamma, grown_region, region_pass_rates
+from vmat_rt.metrics.gamma.index import GammaResult, compute_region_pass_rates, gamma, grow_region
 
 # Closed forms
 
@@ -153,7 +153,7 @@ def test_regions_read_the_whole_map() -> None:
     result = gamma(reference, volume(evaluation))
     region = np.zeros(GRID.shape, np.bool_)
     region[6] = True
-    (summary,) = region_pass_rates(result, {"slice": region}).values()
+    (summary,) = compute_region_pass_rates(result, {"slice": region}).values()
     assert summary.points_evaluated == 16 * 19
     assert summary.mean == pytest.approx(float(result.map.array[6].mean()), rel=1e-6)
     assert summary.mean < 1.0 / (0.03 * float(reference.array.max()))
@@ -163,7 +163,7 @@ def test_fractions_weigh_the_points() -> None:
     result = gamma(volume(np.array(50.0)), volume(np.where(np.arange(19) < 9, 50.0, 60.0)), distance_mm=0.5)
     fraction = np.zeros(GRID.shape, np.float32)
     fraction[3, 3, 2], fraction[3, 3, 16] = 0.75, 0.25
-    assert region_pass_rates(result, {"edge": fraction})["edge"].pass_rate_percent == pytest.approx(75)
+    assert compute_region_pass_rates(result, {"edge": fraction})["edge"].pass_rate_percent == pytest.approx(75)
 
 
 def test_regions_without_points_are_not_evaluable() -> None:
@@ -172,12 +172,12 @@ def test_regions_without_points_are_not_evaluable() -> None:
     result = gamma(volume(array), volume(array))
     low = np.zeros(GRID.shape, np.bool_)
     low[0] = True
-    rates = region_pass_rates(result, {"empty": np.zeros(GRID.shape, np.float32), "low": low})
+    rates = compute_region_pass_rates(result, {"empty": np.zeros(GRID.shape, np.float32), "low": low})
     assert [r.pass_rate_percent for r in rates.values()] == [None, None]
     assert "empty" in str(rates["empty"].reason)
     assert "below" in str(rates["low"].reason)
     with pytest.raises(GeometryError):
-        region_pass_rates(result, {"other": np.ones((2, 2, 2), np.float32)})
+        compute_region_pass_rates(result, {"other": np.ones((2, 2, 2), np.float32)})
 
 
 def test_regions_grow_in_true_millimetres() -> None:
@@ -185,7 +185,7 @@ def test_regions_grow_in_true_millimetres() -> None:
     grid = Grid((31, 45, 37), (1.5, 1.0, 1.25), (7.0, -3.0, 2.0), "1")
     box = np.zeros(grid.shape, np.float32)
     box[12:19, 15:30, 12:25] = 1.0
-    grown = grown_region(box, grid, 5.0)
+    grown = grow_region(box, grid, 5.0)
     middle = (15, 22, 18)
     for axis, (first, end) in enumerate(((12, 19), (15, 30), (12, 25))):
         line = grown[tuple(slice(None) if a == axis else middle[a] for a in range(3))]
@@ -196,12 +196,12 @@ def test_regions_grow_in_true_millimetres() -> None:
 
 
 def test_an_empty_region_grows_to_nothing() -> None:
-    assert not grown_region(np.zeros(GRID.shape, np.float32), GRID).any()
+    assert not grow_region(np.zeros(GRID.shape, np.float32), GRID).any()
 
 
 def test_the_result_as_json() -> None:
     result = gamma(*PAIR)
-    content = result.as_dict(region_pass_rates(result, {"all": np.ones(GRID.shape, np.bool_)}))
+    content = result.as_dict(compute_region_pass_rates(result, {"all": np.ones(GRID.shape, np.bool_)}))
     assert content["pass_rate_percent"] == result.pass_rate_percent
     assert content["regions"]["all"]["mean"] == pytest.approx(result.mean)
     assert content["criteria"]["interpolation_mm"] == pytest.approx(0.3)

@@ -7,12 +7,12 @@ import pytest
 from scipy.spatial import cKDTree
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.metrics.gamma.samples import shell_offsets
+from vmat_rt.metrics.gamma.samples import place_shell_offsets
 
 
 @pytest.mark.parametrize(("step_mm", "reach_mm"), [(0.3, 3.0), (0.5, 4.0), (1.0, 6.0)])
 def test_no_place_within_reach_is_further_than_a_step_from_a_sample(step_mm: float, reach_mm: float) -> None:
-    offsets = shell_offsets(step_mm, reach_mm)
+    offsets = place_shell_offsets(step_mm, reach_mm)
     radius = np.linalg.norm(offsets, axis=1)
     assert radius.min() == 0
     assert radius.max() == pytest.approx(reach_mm)
@@ -24,4 +24,4 @@ def test_no_place_within_reach_is_further_than_a_step_from_a_sample(step_mm: flo
 
 def test_too_many_samples_are_refused_before_they_are_made() -> None:
     with pytest.raises(ConfigError, match="too fine"):
-        shell_offsets(0.001, 9.0)
+        place_shell_offsets(0.001, 9.0)

@@ -14,7 +14,7 @@ from tests.metrics.doses import GRID, PAIR, interior, linear, moved, smooth_pair
 from vmat_rt.case import Volume
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.gamma.index import gamma
-from vmat_rt.metrics.gamma.samples import shell_offsets
+from vmat_rt.metrics.gamma.samples import place_shell_offsets
 
 
 @settings(max_examples=25, deadline=None)
@@ -72,7 +72,7 @@ def test_skipping_cells_never_changes_the_minimum() -> None:
     dose = RegularGridInterpolator(
         tuple(GRID.axis_mm(a) for a in range(3)), evaluation.array.astype(float), bounds_error=False, fill_value=np.inf
     )
-    offsets = shell_offsets(0.3, 6.0)
+    offsets = place_shell_offsets(0.3, 6.0)
     found = gamma(reference, evaluation).map.array
     criterion = 0.03 * float(reference.array.max())
     for place in [(0, 0, 0), (6, 7, 9), (12, 15, 18), (3, 14, 2), (9, 2, 17), (5, 5, 5)]:

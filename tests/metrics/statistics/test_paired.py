@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vmat_rt.metrics.statistics.paired import bootstrap_ci95, case_means, holm, paired_test, seed_sd, summarize
+from vmat_rt.metrics.statistics.paired import (
+    average_cases,
+    bootstrap_ci95,
+    compare_pairs,
+    compute_seed_sd,
+    correct_by_holm,
+    summarize,
+)
 
 # Hollander and Wolfe, Nonparametric Statistical Methods, table 3.1: Hamilton depression scores before and after.
 BEFORE = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
@@ -24,7 +31,7 @@ def one_seed(values: list[float]) -> dict[tuple[str, str], float | None]:
 def test_seeds_are_averaged_before_cases() -> None:
     """Case a was seen by three seeds and b by one: the mean is (2 + 10) / 2, not (1 + 2 + 3 + 10) / 4."""
     values = {("1", "a"): 1.0, ("2", "a"): 2.0, ("3", "a"): 3.0, ("1", "b"): 10.0, ("2", "b"): None}
-    assert case_means(values) == {"a": 2.0, "b": 10.0}
+    assert average_cases(values) == {"a": 2.0, "b": 10.0}
     summary = summarize(values)
     assert (summary.n_cases, summary.n_seeds, summary.missing) == (2, 3, 1)
     assert summary.mean == pytest.approx(6.0)
@@ -33,9 +40,9 @@ def test_seeds_are_averaged_before_cases() -> None:
 
 def test_seed_sd_takes_the_cases_that_every_seed_has() -> None:
     values = {("1", "a"): 1.0, ("2", "a"): 3.0, ("1", "b"): 5.0, ("2", "b"): 9.0, ("1", "hard"): 100.0}
-    assert seed_sd(values) == pytest.approx(np.std([3.0, 6.0], ddof=1))
-    assert seed_sd(one_seed([1.0, 2.0])) is None
-    assert seed_sd({}) is None
+    assert compute_seed_sd(values) == pytest.approx(np.std([3.0, 6.0], ddof=1))
+    assert compute_seed_sd(one_seed([1.0, 2.0])) is None
+    assert compute_seed_sd({}) is None
 
 
 def test_nothing_is_not_zero() -> None:
@@ -62,7 +69,7 @@ def test_bootstrap_is_seeded_and_over_cases() -> None:
 
 def test_published_wilcoxon() -> None:
     """W+ = 40 of 45 gives the one-sided P = 0.020 of the textbook; two-sided 0.0391."""
-    test = paired_test(one_seed(AFTER), one_seed(BEFORE))
+    test = compare_pairs(one_seed(AFTER), one_seed(BEFORE))
     assert test.p_value == pytest.approx(0.0390625, abs=1e-9)
     assert test.rank_biserial == pytest.approx((40 - 5) / 45)
     differences = np.subtract(BEFORE, AFTER)
@@ -76,13 +83,13 @@ def test_ties_are_counted_exactly() -> None:
     ranks = stats.rankdata(np.abs(changes))
     observed = abs(ranks @ np.sign(changes))
     extreme = [abs(ranks @ signs) >= observed - 1e-9 for signs in itertools.product([-1, 1], repeat=7)]
-    test = paired_test(one_seed([0.0] * 7), one_seed(changes.tolist()))
+    test = compare_pairs(one_seed([0.0] * 7), one_seed(changes.tolist()))
     assert test.p_value == pytest.approx(np.mean(extreme))
 
 
 @pytest.mark.parametrize("pairs", range(1, 9))
 def test_few_cases_cannot_be_significant(pairs: int) -> None:
-    test = paired_test(one_seed([10.0] * pairs), one_seed([1.0 + 0.1 * n for n in range(pairs)]))
+    test = compare_pairs(one_seed([10.0] * pairs), one_seed([1.0 + 0.1 * n for n in range(pairs)]))
     assert test.p_value == pytest.approx(2 / 2**pairs)
     if pairs < 6:
         assert "cannot be significant" in test.note
@@ -93,23 +100,23 @@ def test_few_cases_cannot_be_significant(pairs: int) -> None:
 
 
 def test_cases_that_do_not_differ_say_nothing() -> None:
-    same = paired_test(one_seed([1.0, 2.0, 3.0]), one_seed([1.0, 2.0, 3.0]))
+    same = compare_pairs(one_seed([1.0, 2.0, 3.0]), one_seed([1.0, 2.0, 3.0]))
     assert (same.p_value, same.rank_biserial, same.cohen_dz, same.note) == (None, None, None, "no case differs")
-    part = paired_test(one_seed([1.0] * 9), one_seed([1.0] * 5 + [2.0, 3.0, 4.0, 5.0]))
+    part = compare_pairs(one_seed([1.0] * 9), one_seed([1.0] * 5 + [2.0, 3.0, 4.0, 5.0]))
     assert "4 cases that differ (of 9) cannot be significant" in part.note
-    rounded = paired_test(
+    rounded = compare_pairs(
         one_seed([0.3] * 3), {(s, f"case_0{n}"): v for n in range(3) for s, v in (("1", 0.1), ("2", 0.5))}
     )
     assert (rounded.note, rounded.cohen_dz, rounded.mean_difference) == ("no case differs", None, 0.0)
-    third = paired_test(one_seed([0.3, 0.3, 1.0]), one_seed([0.1 + 0.2, 0.3, 1.0]))
+    third = compare_pairs(one_seed([0.3, 0.3, 1.0]), one_seed([0.1 + 0.2, 0.3, 1.0]))
     assert (third.note, third.cohen_dz) == ("no case differs", None)
-    assert paired_test(one_seed([1.0]), {("1", "other"): 2.0}).note == "no case has a value in both"
+    assert compare_pairs(one_seed([1.0]), {("1", "other"): 2.0}).note == "no case has a value in both"
 
 
 def test_only_shared_cases_are_paired() -> None:
     first = {("1", "a"): 1.0, ("1", "b"): 2.0, ("1", "c"): None}
     second = {("1", "b"): 5.0, ("1", "c"): 7.0}
-    test = paired_test(first, second)
+    test = compare_pairs(first, second)
     assert (test.n_pairs, test.mean_difference) == (1, 3.0)
 
 
@@ -119,22 +126,22 @@ def test_an_effect_counts_beyond_twice_the_seed_sd(gain: float, counts: bool) ->
     spread = np.sqrt(2) / 2
     first = {(s, f"c{n}"): n + d for n in range(4) for s, d in (("1", -spread), ("2", spread))}
     second = {(s, f"c{n}"): n + gain for n in range(4) for s in ("1", "2")}
-    assert paired_test(first, second).exceeds_seed_noise is counts
-    assert paired_test(second, first).exceeds_seed_noise is counts
-    assert paired_test(one_seed([1.0, 2.0]), one_seed([3.0, 4.0])).exceeds_seed_noise is None
+    assert compare_pairs(first, second).exceeds_seed_noise is counts
+    assert compare_pairs(second, first).exceeds_seed_noise is counts
+    assert compare_pairs(one_seed([1.0, 2.0]), one_seed([3.0, 4.0])).exceeds_seed_noise is None
 
 
 def test_holm_by_hand() -> None:
     """0.01 x 4, 0.02 x 3, 0.03 x 2 -> 0.06 (not below the step before), 0.2; an absent p takes no place."""
-    assert holm([0.03, None, 0.01, 0.2, 0.02]) == pytest.approx([0.06, None, 0.04, 0.2, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert correct_by_holm([0.03, None, 0.01, 0.2, 0.02]) == pytest.approx([0.06, None, 0.04, 0.2, 0.06])
+    assert correct_by_holm([0.9, 0.8]) == [1.0, 1.0]
+    assert correct_by_holm([]) == []
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_lies_between_p_and_bonferroni(p_values: list[float]) -> None:
-    corrected = holm(p_values)
+    corrected = correct_by_holm(p_values)
     for p, found in zip(p_values, corrected, strict=True):
         assert p <= found <= min(1, len(p_values) * p) + 1e-12
     assert np.argsort(corrected, kind="stable").tolist() == sorted(
@@ -152,7 +159,7 @@ def test_holm_lies_between_p_and_bonferroni(p_values: list[float]) -> None:
 @given(st.lists(st.floats(-50, 50).map(lambda v: round(v, 3)), min_size=6, max_size=12))
 def test_swapping_models_turns_signs_only(changes: list[float]) -> None:
     zero = one_seed([0.0] * len(changes))
-    there, back = paired_test(zero, one_seed(changes)), paired_test(one_seed(changes), zero)
+    there, back = compare_pairs(zero, one_seed(changes)), compare_pairs(one_seed(changes), zero)
     assert there.p_value == back.p_value
     if there.rank_biserial is not None:
         assert there.rank_biserial == pytest.approx(-back.rank_biserial)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.phantom.anatomy.fields import BELL_SPREAD, Draws, lerp_axis, profile, ramp, smooth_noise
+from vmat_rt.phantom.anatomy.fields import BELL_SPREAD, Draws, draw_smooth_noise, lerp_axis, profile, ramp
 
 
 def test_a_key_gives_its_own_stream_again_and_again() -> None:
@@ -78,7 +78,7 @@ def test_interpolation_along_an_axis_keeps_a_ramp(axis: int) -> None:
 
 
 def test_noise_has_its_knots_half_a_wavelength_apart_and_stays_within_one() -> None:
-    field = smooth_noise(Draws(4), (33, 17, 25), 2.0, 32.0)
+    field = draw_smooth_noise(Draws(4), (33, 17, 25), 2.0, 32.0)
     knots = Draws(4).signs((33 // 8 + 1 + 2, 17 // 8 + 1 + 2, 25 // 8 + 1 + 2))
     np.testing.assert_allclose(field[::8, ::8, ::8], knots[:5, :3, :4], atol=1e-6)
     assert np.abs(field).max() <= 1

@@ -7,18 +7,18 @@ import pytest
 
 from vmat_rt.grid import Grid
 from vmat_rt.phantom.anatomy.fields import Draws
-from vmat_rt.phantom.anatomy.imaging import AIR_HU, Couch, fraction_of, noise_plane
+from vmat_rt.phantom.anatomy.imaging import AIR_HU, Couch, convert_to_fraction, draw_noise_plane
 
 
 @pytest.mark.parametrize(
     ("distance_mm", "share"), [(-9, 1), (-1, 1), (-0.5, 0.75), (0, 0.5), (0.5, 0.25), (1, 0), (9, 0)]
 )
 def test_a_voxels_share_is_linear_across_the_surface(distance_mm: float, share: float) -> None:
-    assert float(fraction_of(np.array([distance_mm], np.float32), 2.0)[0]) == share
+    assert float(convert_to_fraction(np.array([distance_mm], np.float32), 2.0)[0]) == share
 
 
 def test_noise_has_its_standard_deviation_and_is_smooth_along_both_axes() -> None:
-    plane = noise_plane(Draws(3), (300, 310), 12.0)
+    plane = draw_noise_plane(Draws(3), (300, 310), 12.0)
     assert plane.std() == pytest.approx(12, rel=0.03)
     assert plane.mean() == pytest.approx(0, abs=0.3)
     for a, b in ((plane[1:], plane[:-1]), (plane[:, 1:], plane[:, :-1])):

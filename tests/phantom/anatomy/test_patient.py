@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vmat_rt.case import Volume
-from vmat_rt.geometry.body import body_from_ct
-from vmat_rt.phantom.anatomy.patient import Patient, anatomy_sha256, simulate_patient
-from vmat_rt.phantom.anatomy.traits import sizes_of
+from vmat_rt.geometry.body import find_body
+from vmat_rt.phantom.anatomy.patient import Patient, hash_anatomy, simulate_patient
+from vmat_rt.phantom.anatomy.traits import draw_sizes
 from vmat_rt.protocol import load_protocol
 
 SEED = 1
@@ -213,7 +213,7 @@ def test_nodal_volumes_reach_the_sacral_promontory_and_spare_heads_bladder_and_b
     for name in ("Femur_Head_L", "Femur_Head_R"):
         assert distance_outside_mm(NODAL, name)[fractions(NODAL, "PTV_5600") >= 0.5].min() >= 3
     # Only margins enter bladder and bowel.
-    margin = sizes_of(SEED, NODAL).margin_low
+    margin = draw_sizes(SEED, NODAL).margin_low
     for name in ("Bladder", "Bag_Bowel"):
         inner = ndimage.distance_transform_edt(
             fractions(NODAL, name) >= 0.5, sampling=patient(NODAL).case.ct.grid.spacing_mm
@@ -247,36 +247,36 @@ def test_tissues_have_their_hounsfield_units(index: int) -> None:
 
 
 def test_the_outline_that_is_found_in_the_ct_is_the_outline() -> None:
-    found = body_from_ct(patient(PLAIN).case.ct).array > 0.5
+    found = find_body(patient(PLAIN).case.ct).array > 0.5
     known = fractions(PLAIN, "External") >= 0.5
     assert 2 * (found & known).sum() / (found.sum() + known.sum()) > 0.985
 
 
 def test_regression_a_patient_is_the_same_everywhere() -> None:
-    assert anatomy_sha256(patient(SINGLE).case) == REGRESSION_SHA256
-    assert anatomy_sha256(simulate_patient(SEED, SINGLE).case) == anatomy_sha256(patient(SINGLE).case)
+    assert hash_anatomy(patient(SINGLE).case) == REGRESSION_SHA256
+    assert hash_anatomy(simulate_patient(SEED, SINGLE).case) == hash_anatomy(patient(SINGLE).case)
 
 
 def test_a_processor_without_wide_vectors_makes_the_same_patient() -> None:
     """numpy without AVX and FMA stands in for another machine."""
     program = (
-        "from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient\n"
-        f"print(anatomy_sha256(simulate_patient({SEED}, {SINGLE}).case))\n"
+        "from vmat_rt.phantom.anatomy.patient import hash_anatomy, simulate_patient\n"
+        f"print(hash_anatomy(simulate_patient({SEED}, {SINGLE}).case))\n"
     )
     features = "AVX512F AVX512CD AVX512_SKX AVX2 FMA3"
     environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": features}
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], env=environment, check=True, capture_output=True, text=True
     )
-    assert run.stdout.strip() == anatomy_sha256(patient(SINGLE).case)
+    assert run.stdout.strip() == hash_anatomy(patient(SINGLE).case)
 
 
 def test_the_hash_sees_every_voxel_and_the_place() -> None:
     case = patient(SINGLE).case
-    before = anatomy_sha256(case)
+    before = hash_anatomy(case)
     case.ct.array[3, 4, 5] += 1
-    changed = anatomy_sha256(case)
+    changed = hash_anatomy(case)
     case.ct.array[3, 4, 5] -= 1
     assert changed != before
-    assert anatomy_sha256(case) == before
-    assert anatomy_sha256(patient(PLAIN).case) != before
+    assert hash_anatomy(case) == before
+    assert hash_anatomy(patient(PLAIN).case) != before

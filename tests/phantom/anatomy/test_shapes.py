@@ -66,4 +66,4 @@ def test_a_tube_is_its_rods_near_them_and_far_elsewhere() -> None:
 
 def test_a_slab_lies_between_its_faces_and_mirrored_points_are_on_both_sides() -> None:
     assert slab(np.array([0.0, 2, 5, 9], np.float32), 4.0, 2.0).tolist() == [2, 0, -1, 3]
-    assert along([-3.0, 2.0]).mirrored().x.ravel().tolist() == [3.0, 2.0]
+    assert along([-3.0, 2.0]).mirror().x.ravel().tolist() == [3.0, 2.0]

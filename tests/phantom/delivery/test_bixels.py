@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vmat_rt.geometry.rays import Fan
-from vmat_rt.phantom.delivery.bixels import Bixels, open_bixels
+from vmat_rt.phantom.delivery.bixels import Bixels, find_open_bixels
 
 CENTRE = (10.0, 20.0, 30.0)
 
@@ -17,7 +17,7 @@ def fan(*angles_deg: float) -> Fan:
 
 def opened(place: tuple[float, float, float], angle: float, bixel_mm: float = 5.0, margin_mm: float = 0.0) -> Bixels:
     points = np.array([np.add(CENTRE, place)], np.float32)
-    return open_bixels(fan(angle), points, bixel_mm, margin_mm)
+    return find_open_bixels(fan(angle), points, bixel_mm, margin_mm)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_margin_opens_the_bixels_whose_centres_lie_within_it() -> None:
 
 def test_beams_stand_one_after_the_other() -> None:
     points = np.array([np.add(CENTRE, (0, 0, x)) for x in (-20, 20)], np.float32)
-    found = open_bixels(fan(0.0, 90.0), points, 5.0, 0.0)
+    found = find_open_bixels(fan(0.0, 90.0), points, 5.0, 0.0)
     assert found.start.tolist() == [0, 2, found.count]
     assert found.beam.tolist() == [0, 0, *[1] * (found.count - 2)]
     row, column, index = found.of_beam(0)

@@ -14,7 +14,7 @@ import pytest
 from tests.phantom.water import rectangle_dose
 from vmat_rt.case import Volume
 from vmat_rt.grid import Grid
-from vmat_rt.phantom.delivery.kernels import Lattice, bixel_kernels, delta_shares
+from vmat_rt.phantom.delivery.kernels import KernelLattice, compute_delta_shares, interpolate_kernels
 from vmat_rt.phantom.delivery.machine import load_machine
 
 MACHINE = load_machine()
@@ -54,24 +54,24 @@ def test_percentage_depth_dose_of_6_mv() -> None:
 
 def test_kernels_rebuild_the_table() -> None:
     """Both lattices together give back each component: sums over the plane of share * near + rest."""
-    lattice = Lattice(7.0, 3)
-    kernels = bixel_kernels(MACHINE, lattice, 900.0)
+    lattice = KernelLattice(7.0, 3)
+    kernels = interpolate_kernels(MACHINE, lattice, 900.0)
     table = MACHINE.kernels[2]
     count, step = table.shape[1], MACHINE.radius_step_mm
     pixel = np.arange(1 - count, count) * step
     radius = np.hypot(pixel[:, None], pixel)
-    for share, rest, row in zip(delta_shares(MACHINE), kernels.rest, table, strict=True):
+    for share, rest, row in zip(compute_delta_shares(MACHINE), kernels.rest, table, strict=True):
         fluence = np.interp(radius, np.arange(count) * step, row, right=0).sum() * step**2 * lattice.bixel_mm**2
         near = share * kernels.near.sum() * lattice.fine_mm**2
         assert near + rest.sum() * lattice.bixel_mm**2 == pytest.approx(fluence, rel=2e-3, abs=0.05)
 
 
 def test_kernels_between_tables() -> None:
-    lattice = Lattice(5.0, 2)
-    low, middle, high = (bixel_kernels(MACHINE, lattice, ssd).near for ssd in (800.0, 825.0, 900.0))
+    lattice = KernelLattice(5.0, 2)
+    low, middle, high = (interpolate_kernels(MACHINE, lattice, ssd).near for ssd in (800.0, 825.0, 900.0))
     np.testing.assert_allclose(middle, 0.75 * low + 0.25 * high)
     np.testing.assert_array_equal(
-        bixel_kernels(MACHINE, lattice, 300.0).rest, bixel_kernels(MACHINE, lattice, 700.0).rest
+        interpolate_kernels(MACHINE, lattice, 300.0).rest, interpolate_kernels(MACHINE, lattice, 700.0).rest
     )
 
 

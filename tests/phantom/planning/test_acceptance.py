@@ -11,7 +11,7 @@ import pytest
 from tests.phantom.plan_cases import GRID, small_case
 from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError
-from vmat_rt.phantom.planning.acceptance import COHORT_BOUNDS, PlanMeasures, acceptance_table, measure, refusals
+from vmat_rt.phantom.planning.acceptance import COHORT_BOUNDS, PlanMeasures, list_refusals, measure, tabulate_acceptance
 
 GOOD = PlanMeasures(
     ptv_7000_v70_percent=96.0,
@@ -32,7 +32,7 @@ GOOD = PlanMeasures(
 
 class TestRefusals:
     def test_a_good_plan(self) -> None:
-        assert refusals(GOOD) == ()
+        assert list_refusals(GOOD) == ()
 
     @pytest.mark.parametrize(
         ("change", "sentence"),
@@ -45,21 +45,21 @@ class TestRefusals:
         ],
     )
     def test_each_bound_in_words(self, change: dict[str, float], sentence: str) -> None:
-        assert refusals(dataclasses.replace(GOOD, **change)) == (sentence,)
+        assert list_refusals(dataclasses.replace(GOOD, **change)) == (sentence,)
 
     def test_all_reasons_at_once(self) -> None:
         bad = dataclasses.replace(GOOD, ptv_7000_d95_gy=60.0, ptv_7000_d003cc_gy=90.0, ptv_5600_d95_gy=40.0)
-        assert len(refusals(bad)) == 3
+        assert len(list_refusals(bad)) == 3
 
     def test_bounds_themselves_are_accepted(self) -> None:
         edge = dataclasses.replace(GOOD, ptv_7000_d95_gy=66.5, ptv_7000_d003cc_gy=77.0, ptv_5600_d95_gy=53.2)
-        assert refusals(edge) == ()
+        assert list_refusals(edge) == ()
 
     def test_a_single_level_plan_needs_no_low_target(self) -> None:
-        assert refusals(dataclasses.replace(GOOD, ptv_5600_d95_gy=None)) == ()
+        assert list_refusals(dataclasses.replace(GOOD, ptv_5600_d95_gy=None)) == ()
 
     def test_no_number_is_no_acceptance(self) -> None:
-        assert len(refusals(dataclasses.replace(GOOD, ptv_7000_d95_gy=math.nan))) == 1
+        assert len(list_refusals(dataclasses.replace(GOOD, ptv_7000_d95_gy=math.nan))) == 1
 
 
 class TestTable:
@@ -69,7 +69,7 @@ class TestTable:
             dataclasses.replace(GOOD, rectum_v50_percent=2.0),
             dataclasses.replace(GOOD, rectum_v50_percent=30.0, ptv_7000_d95_gy=66.0, ptv_5600_d95_gy=None),
         ]
-        rows = {row.bound.title: row for row in acceptance_table(cohort)}
+        rows = {row.bound.title: row for row in tabulate_acceptance(cohort)}
         rectum = rows["Rectum V50"]
         assert (rectum.scope, rectum.plans, rectum.median, rectum.lowest, rectum.highest) == (
             "median",
@@ -85,11 +85,13 @@ class TestTable:
         assert rows["Femoral head maximum"].median == 37.0
 
     def test_a_median_out_of_range(self) -> None:
-        rows = {row.bound.title: row for row in acceptance_table([dataclasses.replace(GOOD, rectum_v70_percent=20.0)])}
+        rows = {
+            row.bound.title: row for row in tabulate_acceptance([dataclasses.replace(GOOD, rectum_v70_percent=20.0)])
+        }
         assert not rows["Rectum V70"].met
 
     def test_no_plans_no_rows(self) -> None:
-        assert acceptance_table([]) == ()
+        assert tabulate_acceptance([]) == ()
 
     def test_the_issues_ranges(self) -> None:
         ranges = {bound.title: (bound.low, bound.high) for bound in COHORT_BOUNDS}

@@ -12,13 +12,13 @@ from scipy.optimize import nnls
 from tests.phantom.plan_cases import small_case
 from tests.phantom.water import SLAB, ellipsoid, everywhere
 from vmat_rt.errors import GeometryError
-from vmat_rt.geometry.rays import voxel_points
+from vmat_rt.geometry.rays import list_voxel_points
 from vmat_rt.grid import Grid
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
 from vmat_rt.phantom.delivery.machine import load_machine
-from vmat_rt.phantom.planning.fluence import Task, cost_and_gradient, neighbour_steps, optimise
-from vmat_rt.phantom.planning.objectives import Objectives, Penalty, penalty
-from vmat_rt.phantom.planning.points import FINE_ORGANS, NEAR_MM, STEP_MM, lattice_within, plan_points
+from vmat_rt.phantom.planning.fluence import FluenceTask, compute_cost_and_gradient, make_neighbour_steps, optimise
+from vmat_rt.phantom.planning.objectives import Objectives, Penalty, make_penalty
+from vmat_rt.phantom.planning.points import FINE_ORGANS, NEAR_MM, STEP_MM, choose_plan_points, fit_lattice
 
 RANDOM = np.random.default_rng(5)
 TARGET = Grid((9, 7, 11), (5.0, 4.5, 5.5), (-20.0, -6.0, -30.0), SLAB.frame_uid)
@@ -34,7 +34,7 @@ class TestPenalties:
         """Shares 1, 3 and 4 of a structure at 62, 60 and 55 Gy under a limit of 60 and a floor of 58."""
         members = np.array([1.0, 0.0, 3.0, 4.0])
         dose = np.array([62.0, 99.0, 60.0, 55.0])
-        above, below = penalty("a", "above", members, 60.0, 10.0), penalty("b", "below", members, 58.0, 2.0)
+        above, below = make_penalty("a", "above", members, 60.0, 10.0), make_penalty("b", "below", members, 58.0, 2.0)
         assert Objectives((above,)).cost_and_gradient(dose)[0] == pytest.approx(10 * (1 / 8) * 2**2)
         cost, slope = Objectives((above, below)).cost_and_gradient(dose)
         assert cost == pytest.approx(5 + 2 * (4 / 8) * 3**2)
@@ -46,9 +46,9 @@ class TestPenalties:
         limits = RANDOM.uniform(30, 70, 40)
         wishes = Objectives(
             (
-                penalty("organ", "above", RANDOM.uniform(0, 1, 40), limits, 3.0),
-                penalty("target", "below", (RANDOM.uniform(0, 1, 40) > 0.5).astype(float), 70.0, 8.0),
-                penalty("all", "above", np.ones(40), 0.0, 0.1),
+                make_penalty("organ", "above", RANDOM.uniform(0, 1, 40), limits, 3.0),
+                make_penalty("target", "below", (RANDOM.uniform(0, 1, 40) > 0.5).astype(float), 70.0, 8.0),
+                make_penalty("all", "above", np.ones(40), 0.0, 0.1),
             )
         )
         _, slope = wishes.cost_and_gradient(dose)
@@ -59,7 +59,7 @@ class TestPenalties:
             assert slope[point] == pytest.approx((high - low) / 2e-5, rel=1e-5, abs=1e-7)
 
     def test_a_structure_of_no_volume_costs_nothing(self) -> None:
-        cost, slope = Objectives((penalty("empty", "above", np.zeros(3), 10.0, 5.0),)).cost_and_gradient(
+        cost, slope = Objectives((make_penalty("empty", "above", np.zeros(3), 10.0, 5.0),)).cost_and_gradient(
             np.ones(3) * 50
         )
         assert cost == 0
@@ -76,10 +76,10 @@ class TestFluence:
         engine = small_engine()
         task = wanted(engine, smoothness=40.0)
         weights = RANDOM.uniform(0.5, 1.5, engine.bixels)
-        _, gradient = cost_and_gradient(task, weights, 1.0)
+        _, gradient = compute_cost_and_gradient(task, weights, 1.0)
         for _ in range(5):
             direction = RANDOM.normal(size=engine.bixels)
-            high, low = (cost_and_gradient(task, weights + sign * 0.02 * direction, 1.0)[0] for sign in (1, -1))
+            high, low = (compute_cost_and_gradient(task, weights + sign * 0.02 * direction, 1.0)[0] for sign in (1, -1))
             assert gradient @ direction == pytest.approx(
                 (high - low) / 0.04, rel=2e-3, abs=1e-3 * np.abs(gradient).sum()
             )
@@ -102,40 +102,40 @@ class TestFluence:
 
     def test_steps_join_neighbours_of_one_field_and_of_successive_angles(self) -> None:
         engine = small_engine((0.0, 90.0, 180.0, 270.0))
-        flat = neighbour_steps(engine, full_turn=True) @ np.ones(engine.bixels)
+        flat = make_neighbour_steps(engine, full_turn=True) @ np.ones(engine.bixels)
         assert not flat.any(), "a fluence that is the same everywhere has no steps"
         one_beam = np.zeros(engine.bixels)
         one_beam[engine.bixel_map(1)[2]] = 1.0
-        within = neighbour_steps(engine, full_turn=True, turning=0.0) @ one_beam
+        within = make_neighbour_steps(engine, full_turn=True, turning=0.0) @ one_beam
         assert not within.any(), "within a field nothing changes"
         last = np.zeros(engine.bixels)
         last[engine.bixel_map(3)[2]] = 1.0
-        closed, opened = (np.count_nonzero(neighbour_steps(engine, turn) @ last) for turn in (True, False))
+        closed, opened = (np.count_nonzero(make_neighbour_steps(engine, turn) @ last) for turn in (True, False))
         assert closed > opened > 0, "a full turn joins the last angle to the first, too"
 
     def test_turning_counts_by_its_square_root(self) -> None:
         engine = small_engine((0.0, 90.0))
         first = np.zeros(engine.bixels)
         first[engine.bixel_map(0)[2]] = 1.0
-        one, four = (neighbour_steps(engine, False, turning) @ first for turning in (1.0, 4.0))
+        one, four = (make_neighbour_steps(engine, False, turning) @ first for turning in (1.0, 4.0))
         assert four @ four == pytest.approx(4 * (one @ one))
 
 
-def wanted(engine: DoseEngine, smoothness: float) -> Task:
+def wanted(engine: DoseEngine, smoothness: float) -> FluenceTask:
     """20 Gy in the target, from both sides; nothing more."""
-    points = voxel_points(TARGET, ellipsoid(TARGET, (0.0, 7.0, -3.0), (15.0, 12.0, 20.0)).array > 0)
+    points = list_voxel_points(TARGET, ellipsoid(TARGET, (0.0, 7.0, -3.0), (15.0, 12.0, 20.0)).array > 0)
     influence = engine.influence(points)
     level = float(influence.forward(np.ones(engine.bixels)).mean())
     limit = level * np.where(points[:, 2] > 0, 1.4, 0.4)
     members = np.ones(len(points))
-    both = (penalty("hot", "above", members, limit, 1e3), penalty("cold", "below", members, limit, 1e3))
-    return Task(influence, Objectives(both), neighbour_steps(engine, False), smoothness)
+    both = (make_penalty("hot", "above", members, limit, 1e3), make_penalty("cold", "below", members, limit, 1e3))
+    return FluenceTask(influence, Objectives(both), make_neighbour_steps(engine, False), smoothness)
 
 
 class TestPoints:
     def test_each_stands_for_its_volume(self) -> None:
         case = small_case()
-        points = plan_points(case)
+        points = choose_plan_points(case)
         body_cc = float(case.structures["External"].shape.array.sum()) * case.ct.grid.voxel_cc  # type: ignore[union-attr]
         assert points.volume_cc.sum() == pytest.approx(body_cc, rel=0.1)
         for name in ("PTV_7000", "PTV_5600", "Rectum"):
@@ -144,7 +144,7 @@ class TestPoints:
 
     def test_all_of_the_lattice_near_targets_and_in_fine_organs(self) -> None:
         case = small_case()
-        points = plan_points(case)
+        points = choose_plan_points(case)
         nearest = np.minimum.reduce(list(points.distance_mm.values()))
         fine = points.volume_cc < 1.01 * (STEP_MM / 10) ** 3
         assert fine[nearest < NEAR_MM].all()
@@ -153,7 +153,7 @@ class TestPoints:
 
     def test_distance_from_an_ellipsoid_along_its_axis(self) -> None:
         """Within half a voxel of the CT, where the ends of the axis are nearest."""
-        points = plan_points(small_case())
+        points = choose_plan_points(small_case())
         reach = np.abs(points.points_mm[:, 0]) - 20.0
         along = (np.abs(points.points_mm[:, 1:] - (4.0, -2.0)).max(axis=1) < 2.5) & (reach > -8)
         assert along.sum() > 5
@@ -161,7 +161,7 @@ class TestPoints:
 
     def test_a_lattice_stays_within_its_grid(self) -> None:
         grid = Grid((7, 11, 13), (3.0, 1.7, 2.1), (5.0, -3.0, 40.0), "f")
-        lattice = lattice_within(grid, 4.25)
+        lattice = fit_lattice(grid, 4.25)
         (low, high), (first, last) = lattice.bounds_mm, grid.bounds_mm
         assert np.all(np.array(low) >= np.array(first) - 1e-6)
         assert np.all(np.array(high) <= np.array(last) + 1e-6)
@@ -172,4 +172,4 @@ class TestPoints:
         case = small_case()
         bare = type(case)(**{**vars(case), "structures": {"External": case.structures["External"]}})
         with pytest.raises(GeometryError, match="target"):
-            plan_points(bare)
+            choose_plan_points(bare)

@@ -22,7 +22,7 @@ from vmat_rt.phantom.anatomy.traits import Traits
 from vmat_rt.phantom.planning.plan import (
     DOSE_STEP_MM,
     SimulatedPlan,
-    normalised,
+    normalise,
     plan_in_style,
     plan_patient,
     plan_until_accepted,
@@ -110,7 +110,7 @@ class TestRefusal:
         assert not first.accepted
         assert any("more than 77.0 Gy" in reason for reason in first.reasons)
         second = plan_until_accepted(case, careless)
-        assert second.style == careless.firmer()
+        assert second.style == careless.make_firmer()
         assert second.measures.ptv_7000_d003cc_gy < first.measures.ptv_7000_d003cc_gy
 
     def test_an_accepted_plan_stands(self, case: Case, plan: SimulatedPlan) -> None:
@@ -118,18 +118,18 @@ class TestRefusal:
 
     def test_no_dose_cannot_be_normalised(self, case: Case) -> None:
         with pytest.raises(ModelError, match="no dose"):
-            normalised(case, everywhere(GRID, 0.0), 96.0)
+            normalise(case, everywhere(GRID, 0.0), 96.0)
 
 
 def test_normalisation_in_closed_form() -> None:
-    """Dose rises by 1 Gy a slice through a block of 20: 90 % of it get the dose 2 slices above its end, or more."""
+    """Dose rises by 1 Gy per slice through a block of 20: 90 % of it get the dose 2 slices above its end, or more."""
     ramp = np.arange(GRID.shape[0], dtype=np.float32)[:, None, None] + np.zeros(GRID.shape, np.float32)
     block = np.zeros(GRID.shape, np.float32)
     block[8:28, 20:30, 30:50] = 1
     case = small_case()
     structures = {**case.structures, "PTV_7000": Structure("PTV_7000", "PTV_7000", Volume(GRID, block))}
     case = dataclasses.replace(case, structures=structures)
-    dose, readable = normalised(case, Volume(GRID, ramp), 90.0)
+    dose, readable = normalise(case, Volume(GRID, ramp), 90.0)
     scale = 70 / (7.5 + 2)
     np.testing.assert_allclose(dose.array, ramp * scale, rtol=2e-3)
     np.testing.assert_array_equal(dose.array, readable.array)

@@ -20,7 +20,7 @@ from vmat_rt.cli import main
 from vmat_rt.errors import ConfigError
 from vmat_rt.evaluate.report import Asked, gather, report_evaluations
 from vmat_rt.report.evaluation.page import render, write_evaluation_report
-from vmat_rt.report.evaluation.sections import Section, sections
+from vmat_rt.report.evaluation.sections import Section, write_sections
 
 VOID = {"meta", "img", "br"}
 
@@ -116,7 +116,7 @@ def test_data_of_patients_are_not_called_simulated(tmp_path: Path) -> None:
 
 def test_what_is_absent_leaves_a_sentence(tmp_path: Path) -> None:
     single = write_evaluation(tmp_path / "e", [document("unet", "", "c1", {"mae_gy": 1.0})])
-    found = by_name(sections(gather(Asked((single,)))))
+    found = by_name(write_sections(gather(Asked((single,)))))
     expected = {
         "results": "more than one seed", "training": "--run", "doses": "--save-dose", "dvh": "doses of the exemplary",
         "gamma": "--no-gamma", "goals": "No planning goal", "asymmetry": "pair", "recurring": "more than one seed",
@@ -149,7 +149,7 @@ def test_exemplary_doses_are_drawn_from_what_was_saved(tmp_path: Path) -> None:
     material = gather(asked)
     assert material.no_pictures == ""
     assert material.exemplars[0].predicted.grid.same_as(grid)
-    shown = by_name(sections(material))
+    shown = by_name(write_sections(material))
     assert [d.name for d in shown["doses"].drawings] == ["dose_best"]
     assert [d.name for d in shown["gamma"].drawings] == ["gamma_best"]
     assert "dvh" in [d.name for d in shown["dvh"].drawings]

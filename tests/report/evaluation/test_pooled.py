@@ -13,15 +13,15 @@ import pytest
 
 from tests.report.evaluation.folders import document, failure, goal, sha, write_evaluation, write_run
 from vmat_rt.errors import InputError
-from vmat_rt.report.evaluation.case_tables import failure_table, outlier_table, recurring_table
+from vmat_rt.report.evaluation.case_tables import tabulate_failures, tabulate_outliers, tabulate_recurring
 from vmat_rt.report.evaluation.exemplars import choose
-from vmat_rt.report.evaluation.goal_map import goal_map, verdict
-from vmat_rt.report.evaluation.labels import number, quantity
-from vmat_rt.report.evaluation.pooled import Pooled, pool, spread_of
-from vmat_rt.report.evaluation.provenance import configuration_table
+from vmat_rt.report.evaluation.goal_map import build_goal_map, judge_goal
+from vmat_rt.report.evaluation.labels import describe_quantity, format_number
+from vmat_rt.report.evaluation.pooled import Pooled, pool, summarize_spread
+from vmat_rt.report.evaluation.provenance import tabulate_configuration
 from vmat_rt.report.evaluation.read import read_evaluation, read_evaluations
-from vmat_rt.report.evaluation.runs import read_run, recipe_labels
-from vmat_rt.report.evaluation.tables import compared, comparison_table, goal_table, seed_table
+from vmat_rt.report.evaluation.runs import label_recipes, read_run
+from vmat_rt.report.evaluation.tables import compare_models, tabulate_comparison, tabulate_goals, tabulate_seeds
 
 
 def pooled(*folders: Path) -> Pooled:
@@ -38,7 +38,7 @@ def three_seeds(model: str = "unet", add: float = 0.0) -> list:
 
 
 def test_the_seed_table_gives_mean_sd_and_range_of_the_seeds_means(tmp_path: Path) -> None:
-    table = seed_table(pooled(write_evaluation(tmp_path / "e", three_seeds())))
+    table = tabulate_seeds(pooled(write_evaluation(tmp_path / "e", three_seeds())))
     row = next(row for row in table.rows if row[0] == "MAE, body, Gy")
     assert row[1:4] == ("unet", "2.00 ± 1.00", "1.00 to 3.00")
     assert row[4] == "0.71"  # two cases 1 Gy apart
@@ -47,7 +47,7 @@ def test_the_seed_table_gives_mean_sd_and_range_of_the_seeds_means(tmp_path: Pat
 
 def test_a_model_without_seeds_has_no_spread_over_them(tmp_path: Path) -> None:
     found = [document("geometric", "", case, {"mae_gy": value}) for case, value in (("c1", 2.0), ("c2", 4.0))]
-    row = seed_table(pooled(write_evaluation(tmp_path / "e", found))).rows[0]
+    row = tabulate_seeds(pooled(write_evaluation(tmp_path / "e", found))).rows[0]
     assert row[2:4] == ("3.00", "–")
     assert row[6] == "–"
 
@@ -67,7 +67,7 @@ def test_seeds_of_several_evaluations_are_pooled(tmp_path: Path) -> None:
     ]
     found = pooled(*folders)
     assert found.models[0].seeds == ["42", "123", "456"]
-    assert seed_table(found).rows[0][2] == "2.00 ± 1.00"
+    assert tabulate_seeds(found).rows[0][2] == "2.00 ± 1.00"
 
 
 def test_two_models_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_the_focus_is_the_best_model_that_is_no_baseline(tmp_path: Path) -> None
     ],
 )
 def test_verdicts(predicted: str, reference: str, expected: str) -> None:
-    assert verdict(goal(predicted, reference)) == expected  # type: ignore[arg-type]
+    assert judge_goal(goal(predicted, reference)) == expected  # type: ignore[arg-type]
 
 
 def test_the_goal_map_counts_each_prediction_in_the_order_of_seeds(tmp_path: Path) -> None:
@@ -128,11 +128,11 @@ def test_the_goal_map_counts_each_prediction_in_the_order_of_seeds(tmp_path: Pat
         document("unet", "42", "c1", {"mae_gy": 1.0}, [goal("missed", "missed"), goal("met", "met", "Bladder")]),
     ]
     model = pooled(write_evaluation(tmp_path / "e", found)).models[0]
-    mapped = goal_map(model)
+    mapped = build_goal_map(model)
     assert mapped is not None
     assert mapped.pairs == (("42", "c1"), ("123", "c1"))
     assert mapped.total == {"agree pass": 2, "agree fail": 1, "false pass": 1}
-    table = goal_table([mapped])
+    table = tabulate_goals([mapped])
     assert table.rows == (("unet", "quantec", "Rectum V70Gy < 15 %", "0", "1", "1", "0", "0"),)
     assert table.flagged == {0}
 
@@ -140,19 +140,19 @@ def test_the_goal_map_counts_each_prediction_in_the_order_of_seeds(tmp_path: Pat
 def test_outliers_lie_beyond_tukeys_fences(tmp_path: Path) -> None:
     values = {"c1": 1.0, "c2": 2.0, "c3": 3.0, "c4": 4.0, "c5": 20.0}  # quartiles 2 and 4: the fence is at 7
     found = [document("unet", "", case, {"mae_gy": value}) for case, value in values.items()]
-    table = outlier_table(pooled(write_evaluation(tmp_path / "e", found)))
+    table = tabulate_outliers(pooled(write_evaluation(tmp_path / "e", found)))
     assert table is not None
     assert table.rows == (("c5", "unet", "MAE, body, Gy", "20.00", "7.00", "3.00"),)
-    assert outlier_table(pooled(write_evaluation(tmp_path / "few", found[:4]))) is None
+    assert tabulate_outliers(pooled(write_evaluation(tmp_path / "few", found[:4]))) is None
 
 
 def test_recurring_cases_with_their_place_in_each_seed(tmp_path: Path) -> None:
     model = pooled(write_evaluation(tmp_path / "e", three_seeds())).models[0]
-    table = recurring_table(model)
+    table = tabulate_recurring(model)
     assert table is not None
     assert table.rows[0][0] == "c2"
     assert table.rows[0][3:6] == ("2.50", "1.00", "1/2, 1/2, 1/2")
-    between, within = spread_of(model.values["mae_gy"]) or (0, 0)
+    between, within = summarize_spread(model.values["mae_gy"]) or (0, 0)
     assert between == pytest.approx(2**-0.5)
     assert within == pytest.approx(1.0)
 
@@ -160,10 +160,10 @@ def test_recurring_cases_with_their_place_in_each_seed(tmp_path: Path) -> None:
 def test_a_failed_case_is_named_with_its_reason(tmp_path: Path) -> None:
     found = [document("unet", "42", "c1", {"mae_gy": 1.0}), failure("unet", "42", "c2")]
     evaluated = pooled(write_evaluation(tmp_path / "e", found))
-    table = failure_table(evaluated)
+    table = tabulate_failures(evaluated)
     assert table is not None
     assert table.rows == (("c2", "unet", "42", "The target leaves the grid. [CUT_OFF]"),)
-    row = seed_table(evaluated).rows[0]
+    row = tabulate_seeds(evaluated).rows[0]
     assert row[-2:] == ("1", "1")
 
 
@@ -171,9 +171,9 @@ def test_models_are_compared_with_the_first(tmp_path: Path) -> None:
     cases = [f"c{i}" for i in range(8)]
     found = [document("first", "", case, {"mae_gy": 3.0 + i}) for i, case in enumerate(cases)]
     found += [document("second", "", case, {"mae_gy": 2.0 + 0.9 * i}) for i, case in enumerate(cases)]
-    comparison = compared(pooled(write_evaluation(tmp_path / "e", found)))
+    comparison = compare_models(pooled(write_evaluation(tmp_path / "e", found)))
     assert comparison is not None
-    table = comparison_table(comparison)
+    table = tabulate_comparison(comparison)
     assert table.rows[0][:4] == ("second − first", "MAE, body, Gy", "better", "−1.35")
     assert table.rows[0][6] == "0.008"  # 2 / 2^8
     assert table.flagged == {0}
@@ -193,7 +193,7 @@ def test_tables_alone_are_enough(tmp_path: Path) -> None:
     for path in folder.rglob("cases/*/*.json"):
         path.unlink()
     assert read_evaluation(folder).cases == ()
-    assert seed_table(pooled(folder)).rows[0][2] == "2.00 ± 1.00"
+    assert tabulate_seeds(pooled(folder)).rows[0][2] == "2.00 ± 1.00"
 
 
 @pytest.mark.parametrize(
@@ -201,11 +201,11 @@ def test_tables_alone_are_enough(tmp_path: Path) -> None:
     [(-0.001, "Gy", True, "0.00"), (1.234, "Gy", True, "+1.23"), (-3.0, "%", False, "−3.0"), (None, "Gy", True, "–")],
 )
 def test_numbers(value: float | None, unit: str, signed: bool, text: str) -> None:
-    assert number(value, unit, signed=signed) == text
+    assert format_number(value, unit, signed=signed) == text
 
 
 def test_an_unknown_metric_goes_by_its_own_name() -> None:
-    assert quantity("new_thing_gy:PTV_7000").axis == "new thing gy, PTV_7000, Gy"
+    assert describe_quantity("new_thing_gy:PTV_7000").axis == "new thing gy, PTV_7000, Gy"
 
 
 def test_runs_of_one_recipe_with_other_settings_are_told_apart(tmp_path: Path) -> None:
@@ -214,8 +214,8 @@ def test_runs_of_one_recipe_with_other_settings_are_told_apart(tmp_path: Path) -
         read_run(write_run(tmp_path / folder, "tiny", seed, epochs))
         for folder, seed, epochs in (("a", 1, 3), ("b", 2, 3), ("c", 1, 5))
     ]
-    assert recipe_labels(runs) == ("tiny", "tiny", "tiny (2)")
-    table = configuration_table(runs)
+    assert label_recipes(runs) == ("tiny", "tiny", "tiny (2)")
+    table = tabulate_configuration(runs)
     assert table is not None
     assert table.header == ("Setting", "tiny", "tiny (2)")
     assert [row for place, row in enumerate(table.rows) if place in table.flagged] == [("epochs", "3", "5")]

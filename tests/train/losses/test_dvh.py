@@ -13,7 +13,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from tests.train.batches import TABLE, batch_of, fractions
-from vmat_rt.metrics.dvh.curve import curve_from_samples
+from vmat_rt.metrics.dvh.curve import build_curve
 from vmat_rt.metrics.openkbp_score import OpenKbpRegions, score_patient
 from vmat_rt.train.batch import Batch
 from vmat_rt.train.losses import LossSpec, build_losses
@@ -82,7 +82,7 @@ def test_metrics_lie_within_a_voxel_of_the_curve_of_the_report(
     doses, _, volumes = (np.array(column, np.float32) for column in zip(*voxels, strict=True))
     cc = 0.036
     ends = float(doses.min()), float(doses.max())
-    report = curve_from_samples(doses, volumes, float(volumes.sum()) * cc, ends)
+    report = build_curve(doses, volumes, float(volumes.sum()) * cc, ends)
     curve = Curve.of(torch.from_numpy(doses), torch.from_numpy(volumes))
     found = float(curve.metric(name, cc, 0.0))
     if name == "Dmean":
@@ -96,7 +96,7 @@ def test_metrics_lie_within_a_voxel_of_the_curve_of_the_report(
 
 def test_equal_voxels_read_as_in_the_report() -> None:
     doses = np.random.default_rng(2).gamma(4, 0.2, 400).astype(np.float32)
-    report = curve_from_samples(doses, np.ones(400, np.float32), 400 * 0.05, (float(doses.min()), float(doses.max())))
+    report = build_curve(doses, np.ones(400, np.float32), 400 * 0.05, (float(doses.min()), float(doses.max())))
     curve = Curve.of(torch.from_numpy(doses), torch.ones(400))
     for name, cc in (("D95%", 0.95 * 20), ("D98%", 0.98 * 20), ("D2%", 0.02 * 20), ("D0.33cc", 0.33)):
         assert float(curve.metric(name, 0.05, 0.0)) == pytest.approx(report.dose_at_cc(cc), rel=1e-5)

@@ -23,10 +23,10 @@ from vmat_rt.curation.intake.refusals import read_refusals
 from vmat_rt.errors import ConfigError
 from vmat_rt.metrics.grammar import parse_metric
 from vmat_rt.protocol import Protocol, load_protocol
-from vmat_rt.report.colours import structure_colours
-from vmat_rt.report.contact_sheet import Sheet, contact_sheets
-from vmat_rt.report.dvh_fan import Fan, dvh_fan
-from vmat_rt.report.figures import dose_wash
+from vmat_rt.report.colours import assign_colours
+from vmat_rt.report.contact_sheet import Sheet, draw_contact_sheets
+from vmat_rt.report.dvh_fan import DvhFan, draw_dvh_fan
+from vmat_rt.report.figures import make_dose_wash
 from vmat_rt.system.processes import WorkerDiedError, in_order, run_tasks
 from vmat_rt.system.publish import published_folder
 
@@ -193,33 +193,33 @@ def write_figures(info: CohortInfo, folder: Path) -> tuple[Path, ...]:
     paths = []
     if tiles:
         by_name = {f"{gy:g}": gy for gy in levels}
-        wash = replace(dose_wash(by_name, highest_gy), marks={gy: f"{gy:g} Gy" for gy in levels})
+        wash = replace(make_dose_wash(by_name, highest_gy), marks={gy: f"{gy:g} Gy" for gy in levels})
         sheet = Sheet(f"Cohort {info.settings.name}", info.simulated, wash, colours)
-        for number, page in enumerate(contact_sheets(tiles, sheet), 1):
+        for number, page in enumerate(draw_contact_sheets(tiles, sheet), 1):
             paths.append(folder / f"contact_sheet_{number}.png")
             paths[-1].write_bytes(page)
     fans = _fans(info, colours, highest_gy)
     if fans:
         paths.append(folder / "dvh_fan.png")
         title = f"Cohort {info.settings.name}, {info.counts['with_dose']} cases"
-        paths[-1].write_bytes(dvh_fan(fans, levels, title, info.simulated))
+        paths[-1].write_bytes(draw_dvh_fan(fans, levels, title, info.simulated))
     return tuple(paths)
 
 
 def _colours(protocol: Protocol) -> dict[str, str]:
     """By TG-263 name, without the body."""
     structures = [Structure(s.name, s.name, None) for r in ("target", "oar") for s in protocol.with_role(r)]
-    return structure_colours(structures, protocol)
+    return assign_colours(structures, protocol)
 
 
-def _fans(info: CohortInfo, colours: Mapping[str, str], highest_gy: float) -> list[Fan]:
+def _fans(info: CohortInfo, colours: Mapping[str, str], highest_gy: float) -> list[DvhFan]:
     fans = []
     for name, colour in colours.items():
         curves = [survey.curves[name] for survey in info.surveys if name in survey.curves]
         if curves:
             shown = min(len(curves[0]), int(np.ceil(highest_gy / CURVE_STEP_GY)) + 2)
             doses = CURVE_STEP_GY * np.arange(shown, dtype=np.float64)
-            fans.append(Fan(name, colour, doses, np.stack(curves)[:, :shown]))
+            fans.append(DvhFan(name, colour, doses, np.stack(curves)[:, :shown]))
     return fans
 
 

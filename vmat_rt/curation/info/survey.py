@@ -18,7 +18,7 @@ from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
 from vmat_rt.metrics.goals import Status, check_goal_sets
 from vmat_rt.metrics.grammar import parse_metric
 from vmat_rt.protocol import Protocol, load_protocol
-from vmat_rt.report.contact_sheet import Tile, tile_of
+from vmat_rt.report.contact_sheet import SheetTile, make_tile
 
 TARGET_METRICS: Final = ("D98%", "D95%", "D2%", "D0.03cc", "Dmean")
 ORGAN_METRICS: Final = ("Dmean", "D0.03cc")
@@ -42,7 +42,7 @@ class CaseSurvey:
     overlaps: dict[str, float]
     goals: dict[tuple[str, str], Status]
     dose_gy: float
-    tile: Tile | None
+    tile: SheetTile | None
     problem: Problem | None = None
 
     @classmethod
@@ -79,7 +79,7 @@ def survey_case(task: Task) -> CaseSurvey:
         overlaps=_overlaps(case, protocol),
         goals=_goals(case, protocol, dvhs),
         dose_gy=0.0 if dose is None else float(dose.array.max()),
-        tile=tile_of(case, task.key, plan_in_words(record)) if task.with_tile else None,
+        tile=make_tile(case, task.key, plan_in_words(record)) if task.with_tile else None,
     )
 
 

@@ -21,9 +21,9 @@ from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
 from vmat_rt.gate.examine import entry_problems
 from vmat_rt.imagefiles.mapping import MAPPING_FILE, ImageMapping, read_mapping
-from vmat_rt.imagefiles.naming import CT, image_files
+from vmat_rt.imagefiles.naming import CT, list_image_files
 from vmat_rt.imagefiles.patient import ImageFolder, open_folder, read_patient
-from vmat_rt.imagefiles.volume import stem_of
+from vmat_rt.imagefiles.volume import strip_suffix
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 
 _LOOKED_AT: Final = 20
@@ -95,7 +95,7 @@ def _studies_below(patient: Path, mapping: ImageMapping | None) -> list[Path]:
     for name, below, _ in os.walk(patient):
         folder = Path(name)
         below[:] = sorted(child for child in below if not child.startswith("."))
-        images = images or bool(image_files(folder))
+        images = images or bool(list_image_files(folder))
         if _is_study(folder, mapping):
             found.append(folder)
             below.clear()
@@ -105,7 +105,7 @@ def _studies_below(patient: Path, mapping: ImageMapping | None) -> list[Path]:
 def _is_study(folder: Path, mapping: ImageMapping | None) -> bool:
     if (folder / MAPPING_FILE).is_file() or (mapping is not None and (folder / mapping.ct).is_file()):
         return True
-    return mapping is None and any(stem_of(path).casefold() == CT for path in image_files(folder))
+    return mapping is None and any(strip_suffix(path).casefold() == CT for path in list_image_files(folder))
 
 
 def take_in_images(job: ImageJob) -> tuple[Outcome, ...]:

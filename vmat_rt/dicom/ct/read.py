@@ -20,7 +20,7 @@ from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED
 from vmat_rt.dicom.files import DicomFile
 from vmat_rt.dicom.orientation import cosines
 from vmat_rt.errors import InputError, Problem, raise_errors
-from vmat_rt.geometry.orientation import OBLIQUE_TOLERANCE_DEG, canonical_volume, signed_axis
+from vmat_rt.geometry.orientation import OBLIQUE_TOLERANCE_DEG, find_signed_axis, make_canonical_volume
 
 _READERS = 4
 _SAME_PROBLEMS = 3
@@ -129,7 +129,7 @@ def _orientation_problems(slices: list[CtSlice], z_mm: list[float]) -> list[Prob
         problems.append(Problem("CT_GANTRY_TILT", message, _ANOTHER_SERIES))
     directions = cosines(first.orientation)
     shown = "\\".join(f"{value:.4g}" for value in first.orientation)
-    axes = None if directions is None else [signed_axis(direction) for direction in directions]
+    axes = None if directions is None else [find_signed_axis(direction) for direction in directions]
     if axes is None or None in axes:
         if not tilted:
             message = f"The CT lies oblique to the patient's axes: ImageOrientationPatient {shown} in all slices."
@@ -181,7 +181,7 @@ def _assembled(slices: list[CtSlice], places: SlicePlaces, series_uid: str) -> C
     nearest = [_nearest(slices, z) for z in places.z_mm] if places.interpolated else slices
     x1, y1, z1, x2, y2, z2 = (float(value) for value in first.orientation)
     return CtSeries(
-        volume=canonical_volume(hu, origin, (upwards, column, row), spacing_mm, first.frame_uid),
+        volume=make_canonical_volume(hu, origin, (upwards, column, row), spacing_mm, first.frame_uid),
         header=readable_header(first.header),
         orientation=(x1, y1, z1, x2, y2, z2),
         patient_position=first.patient_position,

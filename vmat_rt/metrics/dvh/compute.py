@@ -17,8 +17,8 @@ from vmat_rt.case import Contours, Structure, Volume
 from vmat_rt.errors import GeometryError, Problem, raise_errors, warning
 from vmat_rt.geometry.rasterize import bounds_mm, volume_cc, volume_inside_cc
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh.convergence import Accuracy, Extent, GridInvariance, MetricRequest, refined_curve
-from vmat_rt.metrics.dvh.coverage import LEAST, WHOLE, Outside, hottest_crossed_face_gy, read_with_outside
+from vmat_rt.metrics.dvh.convergence import Accuracy, Extent, GridInvariance, MetricRequest, refine_curve
+from vmat_rt.metrics.dvh.coverage import LEAST, WHOLE, Outside, find_hottest_crossed_face_gy, read_with_outside
 from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
 from vmat_rt.metrics.dvh.evaluation import Reading, read_metric
 from vmat_rt.metrics.dvh.sampling import Detail
@@ -70,7 +70,7 @@ class Dvh:
         return np.empty(0) if self.cumulative is None else self.cumulative.at_least_cc
 
     def read(self, metric: Metric | str, prescription_gy: float | None = None) -> Reading:
-        """The metric's value in its own unit, or None and the reason. Raises ConfigError for a metric that is none."""
+        """The metric's value in its own unit, or None and the reason. Raises ConfigError for what is not a metric."""
         metric = _as_metric(metric)
         if self.cumulative is None or self.reason:
             return Reading(None, self.reason)
@@ -81,7 +81,7 @@ class Dvh:
         return read_metric(metric, self.cumulative, given, isodose_cc)
 
     def value(self, metric: Metric | str, prescription_gy: float | None = None) -> float | None:
-        """The metric's value in its own unit, or None when it cannot be given (read() says why)."""
+        """The metric's value in its own unit, or None when it cannot be given (read() gives the reason)."""
         return self.read(metric, prescription_gy).value
 
     def values(self, metrics: Iterable[Metric | str], prescription_gy: float | None = None) -> dict[str, float | None]:
@@ -101,8 +101,8 @@ def _as_metric(metric: Metric | str) -> Metric:
     return parse_metric(metric) if isinstance(metric, str) else metric
 
 
-def dose_problems(dose: Volume) -> tuple[Problem, ...]:
-    """What makes an array no dose: values that are not finite or negative, with their number of voxels."""
+def check_dose(dose: Volume) -> tuple[Problem, ...]:
+    """Why an array is not a dose: values that are not finite or negative, with their number of voxels."""
     bad = int(np.count_nonzero(~np.isfinite(dose.array)))
     below = int(np.count_nonzero(dose.array < 0))
     size = dose.array.size
@@ -117,7 +117,7 @@ def dose_problems(dose: Volume) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
-def coverage_problems(dvhs: Mapping[str, Dvh]) -> tuple[Problem, ...]:
+def check_coverage(dvhs: Mapping[str, Dvh]) -> tuple[Problem, ...]:
     """A warning for each structure that the dose grid does not cover, with what is missing. dvhs by compute_dvhs."""
     remedy = "Metrics that this part could decide are not given; compute the dose on a larger grid."
     return tuple(
@@ -143,7 +143,7 @@ def compute_dvh(
     """The DVH of one structure in a dose (Gy), fine enough for `metrics` (DEFAULT_METRICS when none are named).
 
     prescription_gy is what V95%, D95%[%] and CI refer to. Raises GeometryError when structure and dose lie in different
-    frames, InputError (DOSE_NAN, DOSE_NEGATIVE) for what is no dose, ConfigError for a metric that is none.
+    frames, InputError (DOSE_NAN, DOSE_NEGATIVE) for what is not a dose, ConfigError for what is not a metric.
     """
     prescriptions = {} if prescription_gy is None else {structure.roi_name: prescription_gy}
     dvhs = compute_dvhs([structure], dose, metrics=metrics, prescription_gy=prescriptions, accuracy=accuracy)
@@ -163,26 +163,26 @@ def compute_dvhs(
     prescription_gy is looked up by TG-263 name, then by roi_name; other structures refer to the highest. Errors as in
     compute_dvh.
     """
-    raise_errors(dose_problems(dose))
+    raise_errors(check_dose(dose))
     wanted = tuple(_as_metric(metric) for metric in metrics or DEFAULT_METRICS)
     dose = Volume(dose.grid, np.ascontiguousarray(dose.array, np.float32))
     given = prescription_gy or {}
     highest = max(given.values(), default=None)
     isodoses: dict[float, float] = {}
     dvhs: dict[str, Dvh] = {}
-    for place, structure in enumerate(structures):
+    for index, structure in enumerate(structures):
         level = given.get(structure.name or "", given.get(structure.roi_name, highest))
         if level is not None and any(m.kind == "conformity" for m in wanted) and level not in isodoses:
-            isodoses[level] = isodose_volume_cc(dose, level)
-        dvh = _one_dvh(structure, dose, wanted, level, accuracy or Accuracy())
+            isodoses[level] = compute_isodose_volume_cc(dose, level)
+        dvh = _compute_one(structure, dose, wanted, level, accuracy or Accuracy())
         key = structure.roi_name
         if key in dvhs:
-            key = f"{key} (ROI {structure.number if structure.number is not None else place})"
+            key = f"{key} (ROI {structure.number if structure.number is not None else index})"
         dvhs[key] = replace(dvh, prescription_gy=level, isodose_cc=isodoses.get(level) if level else None)
     return dvhs
 
 
-def by_structure_name(dvhs: Mapping[str, Dvh]) -> dict[str, Dvh]:
+def key_by_structure_name(dvhs: Mapping[str, Dvh]) -> dict[str, Dvh]:
     """The same DVHs, in order, by TG-263 name where there is one. dvhs by compute_dvhs.
 
     An ROI without such a name keeps its key, and so does a second one of the same name; where that is the name of
@@ -193,7 +193,7 @@ def by_structure_name(dvhs: Mapping[str, Dvh]) -> dict[str, Dvh]:
     return {labels.get(key, f"{key} (as found)" if key in first else key): dvh for key, dvh in dvhs.items()}
 
 
-def isodose_volume_cc(dose: Volume, level_gy: float) -> float:
+def compute_isodose_volume_cc(dose: Volume, level_gy: float) -> float:
     """Volume of the dose grid that gets at least level_gy, cm^3, sampled at about 1 mm."""
     reached = dose.array >= level_gy * (1 - 1e-6)
     # One voxel more on every side: between centres the isodose reaches into voxels that are below the level.
@@ -207,31 +207,31 @@ def isodose_volume_cc(dose: Volume, level_gy: float) -> float:
     return float(samples.weights_cc[above].sum(dtype=np.float64))
 
 
-def _one_dvh(
+def _compute_one(
     structure: Structure, dose: Volume, metrics: tuple[Metric, ...], level: float | None, accuracy: Accuracy
 ) -> Dvh:
     shape = structure.shape
     if shape is None:
-        return _empty(structure, 0.0, "it has no closed contours")
+        return _make_empty(structure, 0.0, "it has no closed contours")
     if structure.frame_uid != dose.grid.frame_uid:
         raise GeometryError("structure and dose lie in different frames of reference")
     whole = volume_cc(structure) if not isinstance(shape, Contours) or shape.planes else 0.0
     if not whole > 0:
-        return _empty(structure, 0.0, "it encloses no volume")
-    covered = _covered_fraction(structure, dose.grid, whole)
+        return _make_empty(structure, 0.0, "it encloses no volume")
+    covered = _compute_covered_fraction(structure, dose.grid, whole)
     if covered * whole <= 1e-9:
-        return _empty(structure, whole, "it lies outside the dose grid")
-    curve, invariance = refined_curve(structure, dose, Extent(whole, covered), MetricRequest(metrics, level), accuracy)
+        return _make_empty(structure, whole, "it lies outside the dose grid")
+    curve, invariance = refine_curve(structure, dose, Extent(whole, covered), MetricRequest(metrics, level), accuracy)
     dvh = Dvh(structure.roi_name, structure.name, whole, covered, curve, invariance)
     if covered >= WHOLE:
         return dvh
     if covered < LEAST:
         reason = f"only {100 * covered:.1f} % of it lies in the dose grid ({100 * LEAST:g} % is needed)"
         return replace(dvh, reason=reason)
-    return replace(dvh, outside=Outside((1 - covered) * whole, hottest_crossed_face_gy(structure, dose)))
+    return replace(dvh, outside=Outside((1 - covered) * whole, find_hottest_crossed_face_gy(structure, dose)))
 
 
-def _covered_fraction(structure: Structure, grid: Grid, whole_cc: float) -> float:
+def _compute_covered_fraction(structure: Structure, grid: Grid, whole_cc: float) -> float:
     """Fraction of a structure's volume within the outer faces of the dose grid."""
     (low, high), (first, last) = bounds_mm(structure), grid.bounds_mm
     if all(a >= b for a, b in zip(low, first, strict=True)) and all(a <= b for a, b in zip(high, last, strict=True)):
@@ -239,5 +239,5 @@ def _covered_fraction(structure: Structure, grid: Grid, whole_cc: float) -> floa
     return min(1.0, volume_inside_cc(structure, grid) / whole_cc)
 
 
-def _empty(structure: Structure, volume: float, reason: str) -> Dvh:
+def _make_empty(structure: Structure, volume: float, reason: str) -> Dvh:
     return Dvh(structure.roi_name, structure.name, volume, 0.0, None, None, reason=reason)

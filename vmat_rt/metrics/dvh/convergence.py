@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from vmat_rt.case import Structure, Volume
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh.curve import DoseVolumeCurve, curve_from_samples
+from vmat_rt.metrics.dvh.curve import DoseVolumeCurve, build_curve
 from vmat_rt.metrics.dvh.evaluation import read_metric
 from vmat_rt.metrics.dvh.sampling import Detail
-from vmat_rt.metrics.dvh.solid_samples import extremes_gy, sample_structure
+from vmat_rt.metrics.dvh.solid_samples import find_extremes_gy, sample_structure
 from vmat_rt.metrics.grammar import Metric
 
 _FIRST_STEP = 0.025
@@ -85,7 +85,7 @@ class MetricRequest:
     prescription_gy: float | None
 
 
-def refined_curve(
+def refine_curve(
     structure: Structure,
     dose: Volume,
     extent: Extent,
@@ -97,22 +97,22 @@ def refined_curve(
     Raises GeometryError when structure and dose lie in different frames.
     """
     hottest_gy = float(dose.array.max())
-    ends_gy = extremes_gy(structure, dose)
-    steps = _steps_mm(extent.whole_cc, dose.grid, accuracy.most_cells)
+    ends_gy = find_extremes_gy(structure, dose)
+    steps = _halve_steps_mm(extent.whole_cc, dose.grid, accuracy.most_cells)
 
-    def sampled(step_mm: float, detail: Detail) -> tuple[DoseVolumeCurve, int]:
+    def sample_curve(step_mm: float, detail: Detail) -> tuple[DoseVolumeCurve, int]:
         samples = sample_structure(structure, dose, step_mm, detail)
         ends = ends_gy
         if ends[0] > ends[1]:
             ends = float(samples.doses_gy.min()), float(samples.doses_gy.max())
-        return curve_from_samples(samples.doses_gy, samples.weights_cc, extent.inside_cc, ends), len(samples.doses_gy)
+        return build_curve(samples.doses_gy, samples.weights_cc, extent.inside_cc, ends), len(samples.doses_gy)
 
-    curve, _ = sampled(next(steps), Detail(quantum_gy=_QUANTUM * hottest_gy or math.inf))
+    curve, _ = sample_curve(next(steps), Detail(quantum_gy=_QUANTUM * hottest_gy or math.inf))
     for step in steps:
         previous = curve
         floor_gy = _FLOOR * hottest_gy
-        curve, count = sampled(step, _detail(previous, floor_gy))
-        change_gy, change_percent = _changes(previous, curve, request)
+        curve, count = sample_curve(step, _choose_detail(previous, floor_gy))
+        change_gy, change_percent = _compute_changes(previous, curve, request)
         allowed_gy = accuracy.dose_percent / 100 * max(curve.highest_gy, floor_gy)
         within = change_gy <= allowed_gy and change_percent <= accuracy.volume_percent
         invariance = GridInvariance(step, count, change_gy, change_percent, within)
@@ -121,8 +121,8 @@ def refined_curve(
     return curve, invariance
 
 
-def _detail(curve: DoseVolumeCurve, floor_gy: float) -> Detail:
-    """How finely to cut, given the curve of the step before."""
+def _choose_detail(curve: DoseVolumeCurve, floor_gy: float) -> Detail:
+    """Choose how finely to cut, given the curve of the step before."""
     return Detail(
         quantum_gy=_QUANTUM * max(curve.highest_gy, floor_gy) or math.inf,
         hot_gy=curve.dose_at_cc(HOT_CC) if curve.volume_cc > HOT_CC else -1.0,
@@ -130,7 +130,7 @@ def _detail(curve: DoseVolumeCurve, floor_gy: float) -> Detail:
     )
 
 
-def _steps_mm(volume_cc: float, dose: Grid, most_cells: int) -> Iterator[float]:
+def _halve_steps_mm(volume_cc: float, dose: Grid, most_cells: int) -> Iterator[float]:
     """Steps to sample at, each half the one before, as long as about most_cells suffice.
 
     The first is a scout, twice as coarse as may ever do: it finds where the structure is hot.
@@ -143,14 +143,14 @@ def _steps_mm(volume_cc: float, dose: Grid, most_cells: int) -> Iterator[float]:
         yield step
 
 
-def _changes(before: DoseVolumeCurve, after: DoseVolumeCurve, request: MetricRequest) -> tuple[float, float]:
+def _compute_changes(before: DoseVolumeCurve, after: DoseVolumeCurve, request: MetricRequest) -> tuple[float, float]:
     """Largest change of a dose metric, Gy, and of a volume metric or index, percent."""
     change_gy, change_percent = abs(after.mean_gy - before.mean_gy), 0.0
     for metric in request.metrics:
-        asked = replace(metric, unit="Gy") if metric.is_dose else replace(metric, unit="%")
+        absolute = replace(metric, unit="Gy") if metric.is_dose else replace(metric, unit="%")
         # The volume of the prescription isodose does not depend on the step; the structure's own stands for it.
-        old = read_metric(asked, before, request.prescription_gy, before.volume_cc).value
-        new = read_metric(asked, after, request.prescription_gy, after.volume_cc).value
+        old = read_metric(absolute, before, request.prescription_gy, before.volume_cc).value
+        new = read_metric(absolute, after, request.prescription_gy, after.volume_cc).value
         if old is None or new is None:
             continue
         if metric.is_dose:

@@ -21,7 +21,7 @@ from vmat_rt.metrics.grammar import Metric
 WHOLE = 0.999
 """From this fraction inside the dose grid on, a structure counts as covered: the rest is rounding of its edge."""
 LEAST = 0.5
-"""Below this fraction inside, nothing is said."""
+"""Below this fraction inside, no metric is given."""
 _SAME = 0.005
 """Gy, %, cc: values this close are one number, half a unit of the second decimal."""
 
@@ -34,7 +34,7 @@ class Outside:
     at_most_gy: float
 
 
-def hottest_crossed_face_gy(structure: Structure, dose: Volume) -> float:
+def find_hottest_crossed_face_gy(structure: Structure, dose: Volume) -> float:
     """The highest dose on the outer faces of the dose grid that the structure reaches beyond, Gy; 0 without any."""
     (low, high), (first, last) = bounds_mm(structure), dose.grid.bounds_mm
     hottest = 0.0

@@ -89,18 +89,18 @@ class DoseVolumeCurve:
         return float(scale * mean_power ** (1 / exponent))
 
 
-def curve_from_samples(
+def build_curve(
     doses_gy: NDArray[np.float32], weights: NDArray[np.float32], volume_cc: float, ends_gy: tuple[float, float]
 ) -> DoseVolumeCurve:
     """The curve of samples (n,) whose weights (n,) are proportional to volume and together make up volume_cc.
 
     ends_gy are the lowest and the highest dose of the structure: samples that overshoot them are brought back. n >= 1.
     """
-    doses, weights = _sorted(np.clip(doses_gy, np.float32(ends_gy[0]), np.float32(ends_gy[1])), weights)
+    doses, weights = _sort_by_dose(np.clip(doses_gy, np.float32(ends_gy[0]), np.float32(ends_gy[1])), weights)
     below = np.cumsum(weights, dtype=np.float64)
     total = float(below[-1])
     mean = float(np.dot(doses.astype(np.float64), weights) / total)
-    kept = _points_to_keep(below, total)
+    kept = _choose_points(below, total)
     # The middle of a sample's volume is where its dose is most nearly right.
     middle = below[kept] - weights[kept].astype(np.float64) / 2
     at_least = np.concatenate([[total], total - middle, [0.0]]) * (volume_cc / total)
@@ -110,7 +110,7 @@ def curve_from_samples(
     return DoseVolumeCurve(knots, at_least, min(max(mean, ends_gy[0]), ends_gy[1]))
 
 
-def _sorted(
+def _sort_by_dose(
     doses: NDArray[np.float32], weights: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Both arrays in ascending order of dose.
@@ -128,7 +128,7 @@ def _sorted(
     return high, low
 
 
-def _points_to_keep(below: FloatArray, total: float) -> NDArray[np.intp]:
+def _choose_points(below: FloatArray, total: float) -> NDArray[np.intp]:
     """Indices of samples that carry the curve: both ends densely, equal steps of volume between."""
     n = len(below)
     if n <= 2 * _KEPT:

@@ -30,18 +30,18 @@ def read_metric(
     if metric.needs_prescription and not prescription_gy:
         return Reading(None, f"{metric} needs a prescribed dose")
     if metric.is_volume:
-        return _volume(metric, curve, prescription_gy or 0.0)
+        return _read_volume(metric, curve, prescription_gy or 0.0)
     if metric.is_dose:
-        reading = _dose(metric, curve)
+        reading = _read_dose(metric, curve)
         if metric.unit == "%" and reading.value is not None and prescription_gy:
             return replace(reading, value=100 * reading.value / prescription_gy)
         return reading
     if metric.kind == "homogeneity":
-        return _homogeneity(curve)
-    return _conformity(curve, prescription_gy or 0.0, isodose_cc)
+        return _compute_homogeneity(curve)
+    return _compute_conformity(curve, prescription_gy or 0.0, isodose_cc)
 
 
-def _dose(metric: Metric, curve: DoseVolumeCurve) -> Reading:
+def _read_dose(metric: Metric, curve: DoseVolumeCurve) -> Reading:
     number = metric.number or 0.0
     match metric.kind:
         case "dose_mean":
@@ -53,13 +53,13 @@ def _dose(metric: Metric, curve: DoseVolumeCurve) -> Reading:
         case "geud":
             return Reading(curve.geud_gy(number))
         case "dose_at_cc":
-            return _dose_at_cc(number, curve)
+            return _read_dose_at_cc(number, curve)
         case _:
             percent = 50.0 if metric.kind == "dose_median" else number
             return Reading(curve.dose_at_cc(percent / 100 * curve.volume_cc))
 
 
-def _dose_at_cc(volume_cc: float, curve: DoseVolumeCurve) -> Reading:
+def _read_dose_at_cc(volume_cc: float, curve: DoseVolumeCurve) -> Reading:
     if volume_cc <= curve.volume_cc * (1 + 1e-6):
         return Reading(curve.dose_at_cc(volume_cc))
     if volume_cc <= NEAR_MAXIMUM_CC:
@@ -67,21 +67,21 @@ def _dose_at_cc(volume_cc: float, curve: DoseVolumeCurve) -> Reading:
     return Reading(None, f"the structure has {curve.volume_cc:.3g} cc, less than {volume_cc:g} cc")
 
 
-def _volume(metric: Metric, curve: DoseVolumeCurve, prescription_gy: float) -> Reading:
+def _read_volume(metric: Metric, curve: DoseVolumeCurve, prescription_gy: float) -> Reading:
     number = metric.number or 0.0
     level = number if metric.kind == "volume_at_gy" else number / 100 * prescription_gy
     volume = float(curve.volume_at_gy(level))
     return Reading(volume if metric.unit == "cc" else 100 * (volume / curve.volume_cc))
 
 
-def _homogeneity(curve: DoseVolumeCurve) -> Reading:
+def _compute_homogeneity(curve: DoseVolumeCurve) -> Reading:
     d2, d50, d98 = (curve.dose_at_cc(share * curve.volume_cc) for share in (0.02, 0.50, 0.98))
     if d50 == 0:
         return Reading(None, "half of the structure gets no dose")
     return Reading((d2 - d98) / d50)
 
 
-def _conformity(curve: DoseVolumeCurve, prescription_gy: float, isodose_cc: float | None) -> Reading:
+def _compute_conformity(curve: DoseVolumeCurve, prescription_gy: float, isodose_cc: float | None) -> Reading:
     if isodose_cc is None:
         return Reading(None, "CI needs the volume of the prescription isodose: ask for CI when the DVH is computed")
     if isodose_cc == 0:

@@ -38,7 +38,7 @@ class Detail:
     """How finely boxes are cut.
 
     blocks: so many full cells along each axis become one box, the first number where possible, else the next.
-    part_mm: no part is larger. quantum_gy: dose differs by no more across a part (up to 8 parts an axis; not asked of
+    part_mm: no part is larger. quantum_gy: dose differs by no more across a part (up to 8 parts per axis; not asked of
     single cells beside blocks). Boxes above hot_gy are cut to hot_part_mm, the hottest first.
     """
 
@@ -50,14 +50,14 @@ class Detail:
 
 
 @dataclass(frozen=True)
-class Samples:
+class DoseSamples:
     """Doses (n,) Gy and weights (n,) cm^3 of a structure inside the dose grid."""
 
     doses_gy: FloatArray
     weights_cc: FloatArray
 
 
-def sample_cells(fraction: FloatArray, cells: Grid, dose: Volume, detail: Detail) -> Samples:
+def sample_cells(fraction: FloatArray, cells: Grid, dose: Volume, detail: Detail) -> DoseSamples:
     """Trilinear dose, Gy, in the cells of `fraction` (z, y, x), the area fraction of each voxel of `cells`.
 
     Beyond the outermost voxel centres the dose is that of the nearest one, up to the outer face of the dose grid; parts
@@ -65,13 +65,13 @@ def sample_cells(fraction: FloatArray, cells: Grid, dose: Volume, detail: Detail
     """
     cells.require_same_frame(dose.grid)
     array = np.ascontiguousarray(dose.array, np.float32)
-    boxes = _boxes(np.ascontiguousarray(fraction, np.float32), detail.blocks)
+    boxes = _make_boxes(np.ascontiguousarray(fraction, np.float32), detail.blocks)
     # From cells to dose voxels.
     step = np.divide(cells.spacing_mm, dose.grid.spacing_mm).astype(np.float32)
     boxes[:, 0:3] = dose.grid.index_of(np.asarray(cells.origin_mm)) + step * boxes[:, 0:3]
     boxes[:, 3:6] *= step
     once = _sample_once(boxes, array)
-    parts = _parts(boxes, once, array, dose.grid, detail)
+    parts = _count_parts(boxes, once, array, dose.grid, detail)
     cut = np.flatnonzero((parts[:, 0] > 1) | (parts[:, 1] > 1) | (parts[:, 2] > 1))
     whole = np.ones(len(boxes), np.bool_)
     whole[cut] = False
@@ -81,61 +81,61 @@ def sample_cells(fraction: FloatArray, cells: Grid, dose: Volume, detail: Detail
     inside = doses >= 0
     if not inside.all():
         doses, weights = doses[inside], weights[inside]
-    return Samples(doses, weights * np.float32(cells.voxel_cc))
+    return DoseSamples(doses, weights * np.float32(cells.voxel_cc))
 
 
-def joined(pieces: list[Samples]) -> Samples:
+def join_samples(pieces: list[DoseSamples]) -> DoseSamples:
     """Samples of several parts of one structure as one."""
-    return Samples(
+    return DoseSamples(
         np.concatenate([piece.doses_gy for piece in pieces]),
         np.concatenate([piece.weights_cc for piece in pieces]),
     )
 
 
-def dose_at_points(points_mm: NDArray[np.float64], dose: Volume) -> FloatArray:
+def interpolate_dose(points_mm: NDArray[np.float64], dose: Volume) -> FloatArray:
     """Trilinear dose, Gy, at points (n, 3) in (z, y, x) LPS mm; points outside the dose grid are left out."""
     index = dose.grid.index_of(points_mm)
-    doses = _dose_at(index, np.ascontiguousarray(dose.array, np.float32))
+    doses = _interpolate_points(index, np.ascontiguousarray(dose.array, np.float32))
     inside: FloatArray = doses[doses >= 0]
     return inside
 
 
-def _boxes(fraction: FloatArray, blocks: tuple[int, ...]) -> FloatArray:
+def _make_boxes(fraction: FloatArray, blocks: tuple[int, ...]) -> FloatArray:
     """Boxes (n, 7): centre and size along (z, y, x) in cells, and volume in cells."""
     full = fraction >= 1 - _LEAST_FRACTION
     single = fraction > _LEAST_FRACTION
-    found = []
+    boxes = []
     for block in blocks:
         cut = tuple(slice(0, n // block * block) for n in fraction.shape)
         whole = full[cut]
         for axis in range(3):
-            whole = _all_of(whole, axis, block)
-        place = np.argwhere(whole)
-        large = np.full((len(place), 7), block, np.float32)
-        large[:, 0:3] = place * block + (block - 1) / 2
+            whole = _find_full_blocks(whole, axis, block)
+        corner = np.argwhere(whole)
+        large = np.full((len(corner), 7), block, np.float32)
+        large[:, 0:3] = corner * block + (block - 1) / 2
         large[:, 6] = block**3
-        found.append(large)
+        boxes.append(large)
         rest = ~whole.repeat(block, axis=0).repeat(block, axis=1).repeat(block, axis=2)
         full[cut] &= rest
         single[cut] &= rest
-    return np.concatenate([*found, _edge_boxes(fraction, np.flatnonzero(single))])
+    return np.concatenate([*boxes, _make_edge_boxes(fraction, np.flatnonzero(single))])
 
 
-def _all_of(full: NDArray[np.bool_], axis: int, block: int) -> NDArray[np.bool_]:
+def _find_full_blocks(full: NDArray[np.bool_], axis: int, block: int) -> NDArray[np.bool_]:
     """Whether all of each `block` neighbours along an axis are full."""
     along = np.moveaxis(full, axis, 0)
     result: NDArray[np.bool_] = np.logical_and.reduce([along[i::block] for i in range(block)])
     return np.moveaxis(result, 0, axis)
 
 
-def _parts(boxes: FloatArray, doses: FloatArray, array: FloatArray, grid: Grid, detail: Detail) -> Parts:
+def _count_parts(boxes: FloatArray, doses: FloatArray, array: FloatArray, grid: Grid, detail: Detail) -> Parts:
     """Into how many parts along (z, y, x) each box is cut, (n, 3)."""
     voxel_mm = np.asarray(grid.spacing_mm, np.float32)
     # Boxes of one cell are as fine as the geometry is resolved; only larger ones hide a gradient.
-    parts: Parts = _needed_parts(boxes, array, detail.quantum_gy, voxel_mm / detail.part_mm, bool(detail.blocks))
+    parts: Parts = _count_needed_parts(boxes, array, detail.quantum_gy, voxel_mm / detail.part_mm, bool(detail.blocks))
     if not math.isfinite(detail.hot_gy):
         return parts
-    peaks = _peaks(boxes, array, doses)
+    peaks = _bound_peaks(boxes, array, doses)
     hot = np.flatnonzero(peaks > detail.hot_gy)
     hot = hot[np.argsort(-peaks[hot], kind="stable")]
     finer = np.ceil(boxes[hot, 3:6] * voxel_mm / detail.hot_part_mm)
@@ -146,7 +146,7 @@ def _parts(boxes: FloatArray, doses: FloatArray, array: FloatArray, grid: Grid, 
 
 
 @njit(cache=True, nogil=True)
-def _at(dose, z, y, x):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _interpolate_at(dose, z, y, x):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Trilinear value at fractional indices, clamped to the outermost centres; negative beyond the outer faces."""
     nz, ny, nx = dose.shape
     edge = 0.5 + 1e-4
@@ -166,10 +166,10 @@ def _at(dose, z, y, x):  # type: ignore[no-untyped-def]  # pragma: no cover - co
 
 
 @njit(cache=True, nogil=True)
-def _dose_at(points, dose):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _interpolate_points(points, dose):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     out = np.empty(len(points), np.float32)
     for n in range(len(points)):
-        out[n] = _at(dose, points[n, 0], points[n, 1], points[n, 2])
+        out[n] = _interpolate_at(dose, points[n, 0], points[n, 1], points[n, 2])
     return out
 
 
@@ -181,13 +181,13 @@ def _sample_once(boxes, dose):  # type: ignore[no-untyped-def]  # pragma: no cov
         z = boxes[n, 0] + boxes[n, 3] * ((n * _STRIDE_Z) % 1 - 0.5)
         y = boxes[n, 1] + boxes[n, 4] * ((n * _STRIDE_Y) % 1 - 0.5)
         x = boxes[n, 2] + boxes[n, 5] * ((n * _STRIDE_X) % 1 - 0.5)
-        out[n] = _at(dose, z, y, x)
+        out[n] = _interpolate_at(dose, z, y, x)
     return out
 
 
 @njit(cache=True, nogil=True)
-def _inward(fraction, i, j, k):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """How far the piece of an edge cell lies from the cell's centre along (y, x), in cells.
+def _compute_inward_shift(fraction, i, j, k):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Compute how far the piece of an edge cell lies from the cell's centre along (y, x), in cells.
 
     A piece of fraction f reaches (1 - f) / 2 towards the inside, which is where the fraction grows. A slope below 1 is
     a fraction that fades over several cells (between two contours of different size) rather than an edge.
@@ -203,14 +203,14 @@ def _inward(fraction, i, j, k):  # type: ignore[no-untyped-def]  # pragma: no co
 
 
 @njit(cache=True, nogil=True)
-def _edge_boxes(fraction, index):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _make_edge_boxes(fraction, index):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Boxes (n, 7), as _boxes has them, of the cells at `index` (flat, into fraction)."""
     _, ny, nx = fraction.shape
     out = np.empty((len(index), 7), np.float32)
     for n in range(len(index)):
         i, j, k = index[n] // (ny * nx), index[n] // nx % ny, index[n] % nx
         f = fraction[i, j, k]
-        dy, dx = _inward(fraction, i, j, k) if f < 1 else (0.0, 0.0)
+        dy, dx = _compute_inward_shift(fraction, i, j, k) if f < 1 else (0.0, 0.0)
         out[n, 0], out[n, 1], out[n, 2] = i, j + dy, k + dx
         out[n, 3], out[n, 4], out[n, 5] = 1, 1 - 2 * abs(dy), 1 - 2 * abs(dx)
         out[n, 6] = f
@@ -218,13 +218,13 @@ def _edge_boxes(fraction, index):  # type: ignore[no-untyped-def]  # pragma: no 
 
 
 @njit(cache=True, nogil=True)
-def _difference(dose, z, y, x, dz, dy, dx):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    low, high = _at(dose, z - dz, y - dy, x - dx), _at(dose, z + dz, y + dy, x + dx)
+def _compute_difference(dose, z, y, x, dz, dy, dx):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    low, high = _interpolate_at(dose, z - dz, y - dy, x - dx), _interpolate_at(dose, z + dz, y + dy, x + dx)
     return abs(high - low) if low >= 0 and high >= 0 else np.float32(0)
 
 
 @njit(cache=True, nogil=True)
-def _needed_parts(boxes, dose, quantum_gy, least, only_large):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _count_needed_parts(boxes, dose, quantum_gy, least, only_large):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Parts (n, 3) along (z, y, x): size * least, and more where dose between opposite faces exceeds the quantum."""
     parts = np.ones((len(boxes), 3), np.int16)
     for n in range(len(boxes)):
@@ -233,9 +233,9 @@ def _needed_parts(boxes, dose, quantum_gy, least, only_large):  # type: ignore[n
         if only_large and boxes[n, 6] <= 1:
             continue
         z, y, x, a, b, c = boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] / 2, boxes[n, 4] / 2, boxes[n, 5] / 2
-        along_z = 1 + int(_difference(dose, z, y, x, a, 0.0, 0.0) / quantum_gy)
-        along_y = 1 + int(_difference(dose, z, y, x, 0.0, b, 0.0) / quantum_gy)
-        along_x = 1 + int(_difference(dose, z, y, x, 0.0, 0.0, c) / quantum_gy)
+        along_z = 1 + int(_compute_difference(dose, z, y, x, a, 0.0, 0.0) / quantum_gy)
+        along_y = 1 + int(_compute_difference(dose, z, y, x, 0.0, b, 0.0) / quantum_gy)
+        along_x = 1 + int(_compute_difference(dose, z, y, x, 0.0, 0.0, c) / quantum_gy)
         parts[n, 0] = max(parts[n, 0], min(along_z, _MOST_PARTS))
         parts[n, 1] = max(parts[n, 1], min(along_y, _MOST_PARTS))
         parts[n, 2] = max(parts[n, 2], min(along_x, _MOST_PARTS))
@@ -243,7 +243,7 @@ def _needed_parts(boxes, dose, quantum_gy, least, only_large):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def _peaks(boxes, dose, sampled):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _bound_peaks(boxes, dose, sampled):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """A dose (n,) that no part of each box exceeds: the highest of the dose voxels that it is interpolated from."""
     nz, ny, nx = dose.shape
     peaks = sampled.copy()
@@ -274,7 +274,7 @@ def _cut_samples(boxes, parts, dose):  # type: ignore[no-untyped-def]  # pragma:
             a = part // (py * px) + (n * _STRIDE_Z) % 1
             b = part // px % py + (n * _STRIDE_Y) % 1
             c = part % px + (n * _STRIDE_X) % 1
-            doses[n] = _at(dose, z + a * dz, y + b * dy, x + c * dx)
+            doses[n] = _interpolate_at(dose, z + a * dz, y + b * dy, x + c * dx)
             weights[n] = boxes[box, 6] / (pz * py * px)
             n += 1
     return doses, weights

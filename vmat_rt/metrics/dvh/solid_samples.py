@@ -13,7 +13,7 @@ from vmat_rt.case import Contours, FloatArray, Structure, Volume
 from vmat_rt.geometry.rasterize import bounds_mm, even_odd_mask, fraction, structure_fraction
 from vmat_rt.geometry.solid import plane_stack
 from vmat_rt.grid import Box, Grid, box_of
-from vmat_rt.metrics.dvh.sampling import Detail, Samples, dose_at_points, joined, sample_cells
+from vmat_rt.metrics.dvh.sampling import Detail, DoseSamples, interpolate_dose, join_samples, sample_cells
 
 _CHUNK_CELLS = 4_000_000
 """Cells that are held at a time; bounds memory to about 100 MB for any structure."""
@@ -27,7 +27,7 @@ _INNER_FRACTION = 0.5
 _EDGE_STEP_MM = 1.0
 
 
-def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail: Detail) -> Samples:
+def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail: Detail) -> DoseSamples:
     """Samples of dose in a structure whose surface is resolved to about step_mm; `detail` says how finely the dose is.
 
     Errors: GeometryError when the frames differ; ValueError when the structure has neither contours nor voxels.
@@ -36,26 +36,28 @@ def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail:
         return _sample_voxels(structure.shape, dose, step_mm, detail)
     if structure.shape is None:
         raise ValueError("a structure without contours or voxels cannot be sampled")
-    cells = _cells(structure, structure.shape.slab_mm, dose.grid, step_mm)
-    detail = replace(detail, blocks=_blocks(cells, dose.grid))
+    cells = _make_cells(structure, structure.shape.slab_mm, dose.grid, step_mm)
+    detail = replace(detail, blocks=_choose_blocks(cells, dose.grid))
     slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2]))
-    pieces = [sample_cells(fraction(structure.shape, slab), slab, dose, detail) for _, slab in _slabs(cells, slices)]
-    return joined(pieces)
+    pieces = [
+        sample_cells(fraction(structure.shape, slab), slab, dose, detail) for _, slab in _cut_into_slabs(cells, slices)
+    ]
+    return join_samples(pieces)
 
 
-def _slabs(cells: Grid, slices: int) -> Iterator[tuple[slice, Grid]]:
+def _cut_into_slabs(cells: Grid, slices: int) -> Iterator[tuple[slice, Grid]]:
     """The cells in pieces of so many slices, each with the place of its slices among them."""
     for first in range(0, cells.shape[0], slices):
         last = min(first + slices, cells.shape[0])
         yield slice(first, last), cells.crop((first, 0, 0), (last, *cells.shape[1:]))
 
 
-def _blocks(cells: Grid, dose: Grid) -> tuple[int, ...]:
+def _choose_blocks(cells: Grid, dose: Grid) -> tuple[int, ...]:
     largest_mm = _LARGEST_BOX * max(dose.spacing_mm)
     return tuple(block for block in _BLOCKS if block * max(cells.spacing_mm) <= largest_mm * 1.001)
 
 
-def _cells(structure: Structure, slab_mm: float, dose: Grid, step_mm: float) -> Grid:
+def _make_cells(structure: Structure, slab_mm: float, dose: Grid, step_mm: float) -> Grid:
     """The grid of cells round contours.
 
     Along z it divides the solid from end to end, so that equally spaced contours and their caps meet whole cells and
@@ -83,20 +85,22 @@ def _cells(structure: Structure, slab_mm: float, dose: Grid, step_mm: float) -> 
     )
 
 
-def _sample_voxels(volume: Volume, dose: Volume, step_mm: float, detail: Detail) -> Samples:
+def _sample_voxels(volume: Volume, dose: Volume, step_mm: float, detail: Detail) -> DoseSamples:
     """Samples in a structure of voxels: voxels larger than the step are cut, smaller ones averaged in blocks."""
     box = volume.grid.box_of(volume.array > 0)
     assert box is not None, "something must be inside"
     cells = volume.grid.part(box)
-    array, cells = _in_blocks(volume.array[box], cells, step_mm)
+    array, cells = _average_blocks(volume.array[box], cells, step_mm)
     part_mm = _PARTS_PER_STEP * step_mm
     points = math.prod(math.ceil(size / part_mm) for size in cells.spacing_mm)
     slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2] * points))
-    detail = replace(detail, part_mm=part_mm, blocks=_blocks(cells, dose.grid))
-    return joined([sample_cells(array[held], slab, dose, detail) for held, slab in _slabs(cells, slices)])
+    detail = replace(detail, part_mm=part_mm, blocks=_choose_blocks(cells, dose.grid))
+    return join_samples(
+        [sample_cells(array[held], slab, dose, detail) for held, slab in _cut_into_slabs(cells, slices)]
+    )
 
 
-def _in_blocks(array: FloatArray, cells: Grid, step_mm: float) -> tuple[FloatArray, Grid]:
+def _average_blocks(array: FloatArray, cells: Grid, step_mm: float) -> tuple[FloatArray, Grid]:
     """Mean fraction in blocks of as many voxels as fit into the step; blocks at the end are filled up with nothing."""
     block = tuple(max(1, int(step_mm / size + 1e-9)) for size in cells.spacing_mm)
     if block == (1, 1, 1):
@@ -110,17 +114,17 @@ def _in_blocks(array: FloatArray, cells: Grid, step_mm: float) -> tuple[FloatArr
     return mean, grid
 
 
-def extremes_gy(structure: Structure, dose: Volume) -> tuple[float, float]:
+def find_extremes_gy(structure: Structure, dose: Volume) -> tuple[float, float]:
     """Lowest and highest dose, Gy, on the surface of a structure and at the dose voxel centres inside it.
 
     Trilinear dose has its extremes in a solid at one or the other, where samples only come near. (inf, -inf) when
     neither lies in the dose grid. Of voxels those count that are at least half inside.
     """
     shape = structure.shape
-    points = _surface_points_mm(shape) if isinstance(shape, Contours) else _voxel_corners_mm(shape)
-    surface = dose_at_points(points, dose)
+    points = _place_surface_points_mm(shape) if isinstance(shape, Contours) else _find_voxel_corners_mm(shape)
+    surface = interpolate_dose(points, dose)
     low, high = float(surface.min(initial=math.inf)), float(surface.max(initial=-math.inf))
-    box = _dose_box(structure, dose.grid)
+    box = _find_dose_box(structure, dose.grid)
     array = dose.array[box]
     beyond = (array < low) | (array > high)
     inner = box_of(beyond)
@@ -136,7 +140,7 @@ def extremes_gy(structure: Structure, dose: Volume) -> tuple[float, float]:
     return float(within.min(initial=low)), float(within.max(initial=high))
 
 
-def _dose_box(structure: Structure, dose: Grid) -> Box:
+def _find_dose_box(structure: Structure, dose: Grid) -> Box:
     """The voxels of the dose grid whose centres can lie in the structure."""
     low, high = (dose.index_of(np.asarray(corner)) for corner in bounds_mm(structure))
     first = np.clip(np.ceil(low), 0, dose.shape).astype(int)
@@ -144,7 +148,7 @@ def _dose_box(structure: Structure, dose: Grid) -> Box:
     return slice(int(first[0]), int(last[0])), slice(int(first[1]), int(last[1])), slice(int(first[2]), int(last[2]))
 
 
-def _surface_points_mm(contours: Contours) -> NDArray[np.float64]:
+def _place_surface_points_mm(contours: Contours) -> NDArray[np.float64]:
     """Points (n, 3), (z, y, x) mm, along every contour at most 1 mm apart, at the middle and both faces of its slab.
 
     A contour's slab reaches half the way to connected neighbours, half a slab where there is none: as far as it is the
@@ -156,13 +160,13 @@ def _surface_points_mm(contours: Contours) -> NDArray[np.float64]:
     above = np.append(np.where(stack.connected, half_way, stack.above_mm[:-1]), stack.above_mm[-1])
     points = [np.empty((0, 3))]
     for i, plane in enumerate(stack.planes):
-        edges = [_along(polygon) for polygon in plane.polygons if len(polygon) >= 3]
+        edges = [_walk_along(polygon) for polygon in plane.polygons if len(polygon) >= 3]
         for z in (plane.z_mm - below[i], plane.z_mm, plane.z_mm + above[i]):
             points += [np.column_stack((np.full(len(edge), z), edge)) for edge in edges]
     return np.concatenate(points)
 
 
-def _voxel_corners_mm(volume: Volume | None) -> NDArray[np.float64]:
+def _find_voxel_corners_mm(volume: Volume | None) -> NDArray[np.float64]:
     """Corners (n, 3), (z, y, x) mm, on the surface of the voxels that are at least half inside."""
     if volume is None:
         return np.empty((0, 3))
@@ -176,7 +180,7 @@ def _voxel_corners_mm(volume: Volume | None) -> NDArray[np.float64]:
     return points
 
 
-def _along(polygon: NDArray[np.float64]) -> NDArray[np.float64]:
+def _walk_along(polygon: NDArray[np.float64]) -> NDArray[np.float64]:
     """Vertices of a closed polygon and points between them, (n, 2)."""
     way = np.roll(polygon, -1, axis=0) - polygon
     pieces = np.maximum(1, np.ceil(np.hypot(way[:, 0], way[:, 1]) / _EDGE_STEP_MM)).astype(np.intp)

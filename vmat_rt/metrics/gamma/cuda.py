@@ -55,7 +55,7 @@ def search_with_torch(search: Search, dose_fraction: float, local: bool, max_gam
         place = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"gamma: torch knows no device {device!r}") from error
-    with torch.inference_mode(), _full_precision(torch):
+    with torch.inference_mode(), _keep_full_precision(torch):
         reachable, state = _upload(search, dose_fraction, local, max_gamma, place)
         _visit_cells(search, state)
         result = np.full(len(search.points.flat), max_gamma, np.float32)
@@ -64,7 +64,7 @@ def search_with_torch(search: Search, dose_fraction: float, local: bool, max_gam
 
 
 @contextmanager
-def _full_precision(torch: Any) -> Iterator[None]:
+def _keep_full_precision(torch: Any) -> Iterator[None]:
     """TensorFloat-32 would round doses to three digits."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
@@ -75,7 +75,7 @@ def _full_precision(torch: Any) -> Iterator[None]:
 
 
 def _upload(
-    search: Search, dose_fraction: float, local: bool, max_gamma: float, place: torch.device
+    search: Search, dose_fraction: float, local: bool, max_gamma: float, device: torch.device
 ) -> tuple[NDArray[np.bool_], _State]:
     import torch
 
@@ -90,18 +90,18 @@ def _upload(
     corners = [i * field.stride_z + j * field.stride_y + k for i in (0, 1) for j in (0, 1) for k in (0, 1)]
 
     def send(array: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(place)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
     state = _State(
         dose=send(field.dose),
         low=send(field.low),
         high=send(field.high),
-        corners=torch.tensor(corners, device=place),
+        corners=torch.tensor(corners, device=device),
         base=send(bases.sum(axis=0)[reachable]),
         phase=send(phases[reachable]),
         point_dose=send(dose),
         weight=send(weight),
-        best=torch.full((len(dose),), max_gamma**2, device=place),
+        best=torch.full((len(dose),), max_gamma**2, device=device),
     )
     return reachable, state
 
@@ -124,13 +124,13 @@ def _visit_cells(search: Search, state: _State) -> None:
             continue
         part = table[:, int(samples.first[cell]) : int(samples.first[cell + 1])]
         for chosen in active.split(max(1, _VALUES_AT_ONCE // part.shape[1])):
-            doses = (_in_cell if search.aligned else _near_cell)(state, chosen, corner[chosen], part)
+            doses = (_sample_in_cell if search.aligned else _sample_near_cell)(state, chosen, corner[chosen], part)
             gap = doses - state.point_dose[chosen, None]
             squared = (gap * gap * state.weight[chosen, None] + part[3]).amin(dim=1)
             state.best[chosen] = torch.minimum(state.best[chosen], squared)
 
 
-def _in_cell(state: _State, chosen: torch.Tensor, corner: torch.Tensor, part: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+def _sample_in_cell(state: _State, chosen: torch.Tensor, corner: torch.Tensor, part: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
     """Doses (points, samples) where every point has the samples at the same places of one cell: a matrix product."""
     import torch
 
@@ -139,7 +139,7 @@ def _in_cell(state: _State, chosen: torch.Tensor, corner: torch.Tensor, part: to
     return state.dose[corner[:, None] + state.corners] @ weights
 
 
-def _near_cell(state: _State, chosen: torch.Tensor, corner: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+def _sample_near_cell(state: _State, chosen: torch.Tensor, corner: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
     """Doses (points, samples) where each sample lies in this cell or the next along each axis."""
     strides = (int(state.corners[4]), int(state.corners[2]), 1)
     index = corner[:, None]

@@ -104,7 +104,7 @@ class GammaResult:
         return self.summary.reason
 
     def as_dict(self, regions: Mapping[str, GammaSummary] | None = None) -> dict[str, Any]:
-        """For JSON; regions come from region_pass_rates."""
+        """For JSON; regions come from compute_region_pass_rates."""
         return {
             **self.summary.as_dict(),
             "regions": {name: summary.as_dict() for name, summary in (regions or {}).items()},
@@ -134,20 +134,22 @@ def gamma(
     criteria = GammaCriteria(dose_percent, distance_mm, lower_cutoff_percent, local, max_gamma, interpolation_mm)
     reference.grid.require_same_frame(evaluation.grid)
     values = np.full(reference.grid.shape, np.nan, np.float32)
-    reason = _why_not_evaluable(reference, evaluation)
+    reason = _explain_not_evaluable(reference, evaluation)
     if reason is not None:
-        return GammaResult(Volume(reference.grid, values), _nothing(reason), criteria)
-    index = _points_to_examine(reference.array, criteria)
+        return GammaResult(Volume(reference.grid, values), _summarize_nothing(reason), criteria)
+    index = _choose_points(reference.array, criteria)
     if index.size:
         values.ravel()[index] = _search(reference, evaluation, index, criteria, device)
-        summary = _summary(values.ravel()[index], np.ones(index.size))
+        summary = _summarize(values.ravel()[index], np.ones(index.size))
     else:
-        summary = _nothing(f"no reference point reaches {lower_cutoff_percent:g} % of the maximum")
-    problems = _negative_doses(reference, evaluation) + _points_outside(reference.grid, evaluation.grid, index)
+        summary = _summarize_nothing(f"no reference point reaches {lower_cutoff_percent:g} % of the maximum")
+    problems = _report_negative_doses(reference, evaluation) + _report_points_outside(
+        reference.grid, evaluation.grid, index
+    )
     return GammaResult(Volume(reference.grid, values), summary, criteria, problems)
 
 
-def region_pass_rates(
+def compute_region_pass_rates(
     result: GammaResult, regions: Mapping[str, FloatArray | NDArray[np.bool_]]
 ) -> dict[str, GammaSummary]:
     """Pass rate of each region, from the whole map: the search behind it crossed the region's border.
@@ -161,17 +163,17 @@ def region_pass_rates(
             raise GeometryError(f"region of shape {region.shape} on a gamma map of {result.map.array.shape}")
         chosen = (region > 0) & np.isfinite(result.map.array)
         if result.status == "not evaluable":
-            summaries[name] = _nothing(result.reason)
+            summaries[name] = _summarize_nothing(result.reason)
         elif not (region > 0).any():
-            summaries[name] = _nothing("the region is empty on the dose grid")
+            summaries[name] = _summarize_nothing("the region is empty on the dose grid")
         elif not chosen.any():
-            summaries[name] = _nothing("the region lies wholly below the dose cutoff")
+            summaries[name] = _summarize_nothing("the region lies wholly below the dose cutoff")
         else:
-            summaries[name] = _summary(result.map.array[chosen], np.asarray(region[chosen], np.float64))
+            summaries[name] = _summarize(result.map.array[chosen], np.asarray(region[chosen], np.float64))
     return summaries
 
 
-def grown_region(fraction: FloatArray, grid: Grid, margin_mm: float = 5.0) -> NDArray[np.bool_]:
+def grow_region(fraction: FloatArray, grid: Grid, margin_mm: float = 5.0) -> NDArray[np.bool_]:
     """Voxels (z, y, x) whose centre lies in the structure or within margin_mm of its surface; none if it is empty."""
     from vmat_rt.geometry.distance import signed_distance_mm  # SimpleITK: only where a region is grown
 
@@ -181,7 +183,7 @@ def grown_region(fraction: FloatArray, grid: Grid, margin_mm: float = 5.0) -> ND
     return np.asarray(distance <= margin_mm)
 
 
-def _why_not_evaluable(reference: Volume, evaluation: Volume) -> str | None:
+def _explain_not_evaluable(reference: Volume, evaluation: Volume) -> str | None:
     for name, volume in (("reference", reference), ("evaluation", evaluation)):
         broken = int(np.count_nonzero(~np.isfinite(volume.array)))
         if broken:
@@ -196,7 +198,7 @@ def _why_not_evaluable(reference: Volume, evaluation: Volume) -> str | None:
     return None
 
 
-def _negative_doses(reference: Volume, evaluation: Volume) -> tuple[Problem, ...]:
+def _report_negative_doses(reference: Volume, evaluation: Volume) -> tuple[Problem, ...]:
     problems = []
     for name, volume in (("reference", reference), ("evaluation", evaluation)):
         below = int(np.count_nonzero(volume.array < 0))
@@ -206,10 +208,10 @@ def _negative_doses(reference: Volume, evaluation: Volume) -> tuple[Problem, ...
     return tuple(problems)
 
 
-def _points_outside(reference: Grid, evaluation: Grid, index: NDArray[np.int64]) -> tuple[Problem, ...]:
+def _report_points_outside(reference: Grid, evaluation: Grid, index: NDArray[np.int64]) -> tuple[Problem, ...]:
     inside = [
-        (place >= evaluation.origin_mm[axis] - 1e-3) & (place <= evaluation.last_mm[axis] + 1e-3)
-        for axis, place in enumerate(reference.axis_mm(axis) for axis in range(3))
+        (centres >= evaluation.origin_mm[axis] - 1e-3) & (centres <= evaluation.last_mm[axis] + 1e-3)
+        for axis, centres in enumerate(reference.axis_mm(axis) for axis in range(3))
     ]
     covered = inside[0][:, None, None] & inside[1][:, None] & inside[2]
     outside = index.size - int(np.count_nonzero(covered.ravel()[index]))
@@ -219,10 +221,10 @@ def _points_outside(reference: Grid, evaluation: Grid, index: NDArray[np.int64])
     return (warning("GAMMA_OUTSIDE", message, "Compare doses that cover the same volume."),)
 
 
-def _points_to_examine(dose: FloatArray, criteria: GammaCriteria) -> NDArray[np.int64]:
+def _choose_points(dose: FloatArray, criteria: GammaCriteria) -> NDArray[np.int64]:
     chosen = dose >= criteria.lower_cutoff_percent / 100 * float(dose.max())
     if criteria.local:
-        chosen &= dose > 0  # a percentage of nothing is no criterion
+        chosen &= dose > 0  # a percentage of nothing is not a criterion
     return np.flatnonzero(chosen)
 
 
@@ -247,11 +249,11 @@ def _search(
     return search_with_torch(search, fraction, criteria.local, criteria.max_gamma, device)
 
 
-def _nothing(reason: str | None) -> GammaSummary:
+def _summarize_nothing(reason: str | None) -> GammaSummary:
     return GammaSummary(None, None, 0, "not evaluable", reason)
 
 
-def _summary(values: FloatArray, weights: Doubles) -> GammaSummary:
+def _summarize(values: FloatArray, weights: Doubles) -> GammaSummary:
     gammas = values.astype(np.float64)
     return GammaSummary(
         pass_rate_percent=float(100 * np.average(gammas <= PASS, weights=weights)),

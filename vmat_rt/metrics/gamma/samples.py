@@ -107,7 +107,7 @@ class Search:
         return np.asarray(self.samples.cell @ strides, np.int64)
 
 
-def shell_offsets(step_mm: float, reach_mm: float, *, staggered: bool = True) -> Doubles:
+def place_shell_offsets(step_mm: float, reach_mm: float, *, staggered: bool = True) -> Doubles:
     """Offsets (n, 3) on shells step_mm apart, one for each step_mm^2 of shell, nearest first, up to reach_mm.
 
     Each shell is an equiangular grid on the faces of a cube, blown up to a sphere: unlike circles of latitude it
@@ -157,7 +157,7 @@ def sort_into_cells(offsets_mm: Doubles, spacing_mm: Doubles, phase: Doubles, di
     )
 
 
-def _of_neighbours(array: Floats, choose: np.ufunc) -> Floats:
+def _choose_of_neighbours(array: Floats, choose: np.ufunc) -> Floats:
     """Choose (np.minimum or np.maximum) over every voxel and its upper neighbours; the last voxel has none."""
     for axis in range(3):
         result = array.copy()
@@ -170,26 +170,26 @@ def _of_neighbours(array: Floats, choose: np.ufunc) -> Floats:
     return array
 
 
-def _field(dose: Floats, axes: list[Axis], aligned: bool) -> Field:
+def _prepare_field(dose: Floats, axes: list[Axis], aligned: bool) -> Field:
     """Pad the dose and find the range of every cell; of two cells each way where a sample may lie in either."""
     margin = [(axis.before, axis.after) for axis in axes]
     padded = np.pad(dose, margin, constant_values=OUTSIDE)
-    low = np.pad(_of_neighbours(dose, np.minimum), margin, constant_values=OUTSIDE)
-    high = np.pad(_of_neighbours(dose, np.maximum), margin, constant_values=-OUTSIDE)
+    low = np.pad(_choose_of_neighbours(dose, np.minimum), margin, constant_values=OUTSIDE)
+    high = np.pad(_choose_of_neighbours(dose, np.maximum), margin, constant_values=-OUTSIDE)
     if not aligned:
-        low, high = _of_neighbours(low, np.minimum), _of_neighbours(high, np.maximum)
+        low, high = _choose_of_neighbours(low, np.minimum), _choose_of_neighbours(high, np.maximum)
     _, rows, columns = padded.shape
     return Field(padded.ravel(), low.ravel(), high.ravel(), rows * columns, columns)
 
 
-def _axis(reference: Grid, evaluation: Grid, axis: int) -> Axis:
-    place = (reference.axis_mm(axis) - evaluation.origin_mm[axis]) / evaluation.spacing_mm[axis]
-    cell = np.floor(place + SNAP).astype(np.int64)
-    phase = np.where(place - cell < SNAP, 0.0, place - cell)
+def _prepare_axis(reference: Grid, evaluation: Grid, axis: int) -> Axis:
+    position = (reference.axis_mm(axis) - evaluation.origin_mm[axis]) / evaluation.spacing_mm[axis]
+    cell = np.floor(position + SNAP).astype(np.int64)
+    phase = np.where(position - cell < SNAP, 0.0, position - cell)
     return Axis(cell, phase, np.ones(len(cell), np.bool_))
 
 
-def _with_margin(axis: Axis, first: int, last: int, voxels: int) -> Axis:
+def _add_margin(axis: Axis, first: int, last: int, voxels: int) -> Axis:
     """Find what the samples, `first` to `last` cells away, need of an evaluation axis of so many voxels."""
     reachable = (axis.cell + last >= 0) & (axis.cell + first < voxels)
     cells = axis.cell[reachable] if reachable.any() else np.zeros(1, np.int64)
@@ -218,14 +218,14 @@ def prepare(
     Raises ConfigError when the search is too fine.
     """
     grid, eval_grid = reference.grid, evaluation.grid
-    axes = [_axis(grid, eval_grid, axis) for axis in range(3)]
+    axes = [_prepare_axis(grid, eval_grid, axis) for axis in range(3)]
     aligned = all(np.ptp(axis.phase) < SNAP for axis in axes)
     phase = np.array([axis.phase[0] if aligned else 0.0 for axis in axes])
-    offsets = shell_offsets(scale.step_mm, scale.reach_mm, staggered=min(eval_grid.shape) > 1)
+    offsets = place_shell_offsets(scale.step_mm, scale.reach_mm, staggered=min(eval_grid.shape) > 1)
     samples = sort_into_cells(offsets, np.asarray(eval_grid.spacing_mm), phase, scale.distance_mm)
     first, last = samples.cell.min(axis=0), samples.cell.max(axis=0) + (0 if aligned else 1)
-    axes = [_with_margin(a, int(first[i]), int(last[i]), eval_grid.shape[i]) for i, a in enumerate(axes)]
-    field = _field(evaluation.array, axes, aligned)
+    axes = [_add_margin(a, int(first[i]), int(last[i]), eval_grid.shape[i]) for i, a in enumerate(axes)]
+    field = _prepare_field(evaluation.array, axes, aligned)
     strides = (field.stride_z, field.stride_y, 1)
     bases = [np.where(a.reachable, (a.cell + a.before) * s, -1) for a, s in zip(axes, strides, strict=True)]
     phases = [axis.phase.astype(np.float32) for axis in axes]

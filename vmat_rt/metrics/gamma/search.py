@@ -18,7 +18,7 @@ _ONE_CELL_ON = np.float32(1 - SNAP)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, inline="always")
-def _nearest_in_cell(field, corner, samples, cell, dose, scale, best):  # type: ignore[no-untyped-def]
+def _find_nearest_in_cell(field, corner, samples, cell, dose, scale, best):  # type: ignore[no-untyped-def]
     """Smallest squared gamma of the samples of one cell; the trilinear polynomial is set up once."""
     e, sz, sy = field.dose, field.stride_z, field.stride_y
     e000, e001 = e[corner], e[corner + 1]
@@ -40,7 +40,7 @@ def _nearest_in_cell(field, corner, samples, cell, dose, scale, best):  # type: 
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, inline="always")
-def _nearest_near_cell(field, corner, samples, cell, phase, dose, scale, best):  # type: ignore[no-untyped-def]
+def _find_nearest_near_cell(field, corner, samples, cell, phase, dose, scale, best):  # type: ignore[no-untyped-def]
     """The same for a point at `phase` of its own cell: each sample lies in this cell or the next, per axis."""
     e, sz, sy = field.dose, field.stride_z, field.stride_y
     zero, one = np.float32(0), np.float32(1)
@@ -89,9 +89,9 @@ def _search(points, field, samples, offsets, aligned, scale, local, cap, start, 
             if near + gap * gap * weight >= best:
                 continue
             if aligned:
-                best = _nearest_in_cell(field, corner, samples, cell, dose, weight, best)
+                best = _find_nearest_in_cell(field, corner, samples, cell, dose, weight, best)
             else:
-                best = _nearest_near_cell(field, corner, samples, cell, phase, dose, weight, best)
+                best = _find_nearest_near_cell(field, corner, samples, cell, phase, dose, weight, best)
         squared[n] = best
 
 
@@ -105,10 +105,10 @@ def search_on_cpu(search: Search, dose_fraction: float, local: bool, max_gamma: 
     squared = np.empty(count, np.float32)
     scale, cap = np.float32(1 / dose_fraction**2), np.float32(max_gamma**2)
 
-    def task(start: int) -> None:
+    def search_from(start: int) -> None:
         stop = min(start + _POINTS_PER_TASK, count)
         _search(points, field, samples, offsets, search.aligned, scale, local, cap, start, stop, squared)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
-        list(pool.map(task, range(0, count, _POINTS_PER_TASK)))
+        list(pool.map(search_from, range(0, count, _POINTS_PER_TASK)))
     return np.sqrt(squared)

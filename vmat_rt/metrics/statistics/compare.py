@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.metrics.statistics.paired import FEW_CASES, NARROW, PairedTest, Summary, holm, paired_test, summarize
+from vmat_rt.metrics.statistics.paired import (
+    FEW_CASES,
+    NARROW,
+    PairedTest,
+    Summary,
+    compare_pairs,
+    correct_by_holm,
+    summarize,
+)
 from vmat_rt.metrics.statistics.results_file import ResultRow, read_results
 
 JUDGED: Final = (
@@ -53,11 +61,12 @@ class Comparison:
         return {
             "baseline": self.baseline,
             "models": {
-                model: {"metrics": {metric: summary.as_dict() for metric, summary in found.items()}}
-                for model, found in self.summaries.items()
+                model: {"metrics": {metric: summary.as_dict() for metric, summary in by_metric.items()}}
+                for model, by_metric in self.summaries.items()
             },
             "tests": {
-                model: {metric: test.as_dict() for metric, test in found.items()} for model, found in self.tests.items()
+                model: {metric: test.as_dict() for metric, test in by_metric.items()}
+                for model, by_metric in self.tests.items()
             },
             "notes": list(self.notes),
         }
@@ -71,12 +80,12 @@ class Comparison:
         for metric in self.metrics:
             for model in self.models:
                 if metric in self.summaries[model]:
-                    rows.append((metric, model, *_summary_cells(self.summaries[model][metric])))
+                    rows.append((metric, model, *_format_summary(self.summaries[model][metric])))
                 if metric in self.tests.get(model, {}):
-                    tests.append((metric, f"{model} - {self.baseline}", *_test_cells(self.tests[model][metric])))
-        parts = [_aligned(rows)]
+                    tests.append((metric, f"{model} - {self.baseline}", *_format_test(self.tests[model][metric])))
+        parts = [_align_columns(rows)]
         if len(tests) > 1:
-            parts.append(_aligned(tests))
+            parts.append(_align_columns(tests))
         parts += [f"Note: {note}" for note in self.notes]
         return "\n\n".join(parts)
 
@@ -94,10 +103,10 @@ def compare_rows(rows: Iterable[ResultRow]) -> Comparison:
     """Compare the models of these rows; the first one met is the baseline. Errors as in compare_results."""
     table = _tabulate(rows)
     models = tuple(table)
-    metrics = tuple(dict.fromkeys(metric for found in table.values() for metric in found))
-    summaries = {model: {m: summarize(values) for m, values in found.items()} for model, found in table.items()}
-    tests = {model: _against(table[models[0]], table[model]) for model in models[1:]}
-    return Comparison(models, metrics, summaries, tests, _notes(table, tests))
+    metrics = tuple(dict.fromkeys(metric for by_metric in table.values() for metric in by_metric))
+    summaries = {model: {m: summarize(values) for m, values in by_metric.items()} for model, by_metric in table.items()}
+    tests = {model: _test_against(table[models[0]], table[model]) for model in models[1:]}
+    return Comparison(models, metrics, summaries, tests, _write_notes(table, tests))
 
 
 def _tabulate(rows: Iterable[ResultRow]) -> Table:
@@ -106,7 +115,7 @@ def _tabulate(rows: Iterable[ResultRow]) -> Table:
     for row in rows:
         cell = table.setdefault(row.model, {}).setdefault(row.metric, {})
         before = cell.setdefault((row.seed, row.case), row.value)
-        twice += row.metric not in _VARIES and not _same(before, row.value)
+        twice += row.metric not in _VARIES and not _is_same(before, row.value)
     if twice:
         raise InputError(
             Problem(
@@ -120,39 +129,39 @@ def _tabulate(rows: Iterable[ResultRow]) -> Table:
     return table
 
 
-def _same(one: float | None, other: float | None) -> bool:
-    """Whether two rows say the same, as those of a baseline that stands in two evaluations."""
+def _is_same(one: float | None, other: float | None) -> bool:
+    """Whether two rows hold the same values, as those of a baseline that two evaluations share."""
     if one is None or other is None:
         return one is other
     return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
 
 
-def _against(baseline: dict[str, Any], model: dict[str, Any]) -> dict[str, PairedTest]:
-    shared = _judged([metric for metric in baseline if metric in model])
-    tests = [paired_test(baseline[metric], model[metric]) for metric in shared]
-    corrected = holm([test.p_value for test in tests])
+def _test_against(baseline: dict[str, Any], model: dict[str, Any]) -> dict[str, PairedTest]:
+    shared = _choose_judged([metric for metric in baseline if metric in model])
+    tests = [compare_pairs(baseline[metric], model[metric]) for metric in shared]
+    corrected = correct_by_holm([test.p_value for test in tests])
     return {m: replace(t, p_holm=p) for m, t, p in zip(shared, tests, corrected, strict=True)}
 
 
-def _judged(metrics: Sequence[str]) -> Sequence[str]:
+def _choose_judged(metrics: Sequence[str]) -> Sequence[str]:
     """Those in JUDGED; all of a table that has none of them, somebody else's."""
     return [metric for metric in metrics if metric.partition(":")[0] in JUDGED] or metrics
 
 
-def _notes(table: Table, tests: dict[str, dict[str, PairedTest]]) -> tuple[str, ...]:
+def _write_notes(table: Table, tests: dict[str, dict[str, PairedTest]]) -> tuple[str, ...]:
     notes = []
-    if any(POOLED in found for found in table.values()):
+    if any(POOLED in by_metric for by_metric in table.values()):
         notes.append(
             f"{POOLED} is here the mean over patients of their own means, which pairs need; aggregate.json and the "
             "challenge pool all entries, in which patients with more structures count more"
         )
-    if any(1 < len(_cases(found)) < FEW_CASES for found in table.values()):
+    if any(1 < len(_collect_cases(by_metric)) < FEW_CASES for by_metric in table.values()):
         notes.append(NARROW)
     if len(table) == 1:
         notes.append("one model alone is described, not tested")
     baseline, *others = table
     for model in others:
-        ours, theirs = _cases(table[model]), _cases(table[baseline])
+        ours, theirs = _collect_cases(table[model]), _collect_cases(table[baseline])
         if ours != theirs:
             notes.append(
                 f"{model} and {baseline} share {len(ours & theirs)} cases; {len(ours - theirs)} only in {model} and "
@@ -166,33 +175,44 @@ def _notes(table: Table, tests: dict[str, dict[str, PairedTest]]) -> tuple[str, 
     return tuple(notes)
 
 
-def _cases(found: dict[str, Any]) -> set[str]:
-    return {case for values in found.values() for _, case in values}
+def _collect_cases(by_metric: dict[str, Any]) -> set[str]:
+    return {case for values in by_metric.values() for _, case in values}
 
 
-def _summary_cells(summary: Summary) -> tuple[str, ...]:
-    numbers = (_number(summary.mean), _number(summary.sd), _interval(summary.ci95), _number(summary.seed_sd))
+def _format_summary(summary: Summary) -> tuple[str, ...]:
+    numbers = (
+        _format_number(summary.mean),
+        _format_number(summary.sd),
+        _format_interval(summary.ci95),
+        _format_number(summary.seed_sd),
+    )
     return (str(summary.n_cases), str(summary.n_seeds), *numbers)
 
 
-def _test_cells(test: PairedTest) -> tuple[str, ...]:
+def _format_test(test: PairedTest) -> tuple[str, ...]:
     noise = {None: "-", True: "yes", False: "no"}[test.exceeds_seed_noise]
     numbers = (test.p_value, test.p_holm, test.rank_biserial, test.cohen_dz)
-    mean = _number(test.mean_difference, signed=True)
-    return (str(test.n_pairs), mean, _interval(test.ci95), *(_number(number) for number in numbers), noise)
+    mean = _format_number(test.mean_difference, signed=True)
+    return (
+        str(test.n_pairs),
+        mean,
+        _format_interval(test.ci95),
+        *(_format_number(number) for number in numbers),
+        noise,
+    )
 
 
-def _number(value: float | None, *, signed: bool = False) -> str:
+def _format_number(value: float | None, *, signed: bool = False) -> str:
     if value is None:
         return "-"
     return f"{value:+.4g}" if signed else f"{value:.4g}"
 
 
-def _interval(interval: tuple[float, float] | None) -> str:
+def _format_interval(interval: tuple[float, float] | None) -> str:
     return "-" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
 
 
-def _aligned(rows: list[Line]) -> str:
+def _align_columns(rows: list[Line]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])

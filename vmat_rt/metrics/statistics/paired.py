@@ -79,20 +79,20 @@ class PairedTest:
         return {**asdict(self), "significant": self.significant}
 
 
-def case_means(values: Values) -> dict[str, float]:
+def average_cases(values: Values) -> dict[str, float]:
     """Average over seeds for each case that has a value."""
     by_case: dict[str, list[float]] = defaultdict(list)
     for (_, case), value in sorted(values.items()):
         if _is_number(value):
             by_case[case].append(value)
-    return {case: float(np.mean(found)) for case, found in by_case.items()}
+    return {case: float(np.mean(of_case)) for case, of_case in by_case.items()}
 
 
 def _is_number(value: float | None) -> TypeGuard[float]:
     return value is not None and bool(np.isfinite(value))
 
 
-def seed_sd(values: Values) -> float | None:
+def compute_seed_sd(values: Values) -> float | None:
     """SD over seeds of the mean over cases, from the cases that every seed has; None with fewer than two seeds."""
     by_seed: dict[str, dict[str, float]] = defaultdict(dict)
     for (seed, case), value in values.items():
@@ -101,7 +101,7 @@ def seed_sd(values: Values) -> float | None:
     shared = set.intersection(*map(set, by_seed.values())) if by_seed else set()
     if len(by_seed) < 2 or not shared:
         return None
-    return float(np.std([np.mean([found[case] for case in shared]) for found in by_seed.values()], ddof=1))
+    return float(np.std([np.mean([of_seed[case] for case in shared]) for of_seed in by_seed.values()], ddof=1))
 
 
 def bootstrap_ci95(observations: Sequence[float], seed: int = BOOTSTRAP_SEED) -> tuple[float, float] | None:
@@ -116,24 +116,24 @@ def bootstrap_ci95(observations: Sequence[float], seed: int = BOOTSTRAP_SEED) ->
 
 def summarize(values: Values) -> Summary:
     """Describe one metric of one model over a cohort."""
-    means = list(case_means(values).values())
+    means = list(average_cases(values).values())
     return Summary(
         n_cases=len(means),
         n_seeds=len({seed for (seed, _), value in values.items() if _is_number(value)}),
         mean=float(np.mean(means)) if means else None,
         sd=float(np.std(means, ddof=1)) if len(means) > 1 else None,
         ci95=bootstrap_ci95(means),
-        seed_sd=seed_sd(values),
+        seed_sd=compute_seed_sd(values),
         missing=sum(not _is_number(value) for value in values.values()),
     )
 
 
-def paired_test(first: Values, second: Values) -> PairedTest:
+def compare_pairs(first: Values, second: Values) -> PairedTest:
     """Compare two models on one metric. p_holm is left for holm(), which sees all metrics."""
-    one, other = case_means(first), case_means(second)
+    one, other = average_cases(first), average_cases(second)
     cases = sorted(one.keys() & other.keys())
-    differences = _without_rounding(np.array([other[case] - one[case] for case in cases]), one, other, cases)
-    noise = [sd for sd in (seed_sd(first), seed_sd(second)) if sd is not None]
+    differences = _drop_rounding(np.array([other[case] - one[case] for case in cases]), one, other, cases)
+    noise = [sd for sd in (compute_seed_sd(first), compute_seed_sd(second)) if sd is not None]
     mean = float(differences.mean()) if cases else None
     spread = float(differences.std(ddof=1)) if len(cases) > 1 else 0.0
     changed = differences[differences != 0]
@@ -141,23 +141,23 @@ def paired_test(first: Values, second: Values) -> PairedTest:
         n_pairs=len(cases),
         mean_difference=mean,
         ci95=bootstrap_ci95(differences.tolist()),
-        p_value=_wilcoxon_p(changed),
-        rank_biserial=_rank_biserial(changed),
+        p_value=_compute_wilcoxon_p(changed),
+        rank_biserial=_compute_rank_biserial(changed),
         cohen_dz=mean / spread if mean is not None and spread > 0 else None,
         exceeds_seed_noise=abs(mean) > 2 * max(noise) if noise and mean is not None else None,
-        note=_limits(len(cases), changed.size),
+        note=_describe_limits(len(cases), changed.size),
     )
 
 
-def _without_rounding(
+def _drop_rounding(
     differences: Doubles, one: Mapping[str, float], other: Mapping[str, float], cases: list[str]
 ) -> Doubles:
-    """Rounding in the averages over seeds is no difference."""
+    """Set to 0 the differences that are only rounding in the averages over seeds."""
     size = np.array([max(abs(one[case]), abs(other[case])) for case in cases])
     return np.where(np.abs(differences) > 1e-12 * size, differences, 0.0)
 
 
-def _limits(pairs: int, changed: int) -> str:
+def _describe_limits(pairs: int, changed: int) -> str:
     if pairs == 0:
         return "no case has a value in both"
     if changed == 0:
@@ -170,7 +170,7 @@ def _limits(pairs: int, changed: int) -> str:
     return ""
 
 
-def _wilcoxon_p(changed: Doubles) -> float | None:
+def _compute_wilcoxon_p(changed: Doubles) -> float | None:
     """Exact where scipy can: without ties up to 50 pairs, with ties by all sign changes up to 13."""
     if changed.size == 0:
         return None
@@ -183,19 +183,19 @@ def _wilcoxon_p(changed: Doubles) -> float | None:
     return float(stats.wilcoxon(changed, method=method).pvalue)
 
 
-def _rank_biserial(changed: Doubles) -> float | None:
+def _compute_rank_biserial(changed: Doubles) -> float | None:
     if changed.size == 0:
         return None
     ranks = stats.rankdata(np.abs(changed))
     return float((ranks @ np.sign(changed)) / ranks.sum())
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
+def correct_by_holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down correction, in the given order; None stays None and does not count."""
-    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     highest = 0.0
-    for rank, (p, place) in enumerate(known):
+    for rank, (p, index) in enumerate(known):
         highest = max(highest, min(1.0, (len(known) - rank) * p))
-        corrected[place] = highest
+        corrected[index] = highest
     return corrected

@@ -60,7 +60,7 @@ def read_results(path: Path) -> tuple[ResultRow, ...]:
     rows, problems = [], []
     for number, record in enumerate(records, start=1):
         try:
-            rows.append(_row(record))
+            rows.append(_parse_row(record))
         except (ValueError, TypeError) as error:
             message = f"{file.name}, row {number}: {error}."
             problems.append(Problem("RESULTS_ROW", message, f"Each row needs {', '.join(COLUMNS)}."))
@@ -89,7 +89,7 @@ def _from_json(text: str) -> list[Mapping[str, Any]]:
     return records
 
 
-def _row(record: Mapping[str, Any]) -> ResultRow:
+def _parse_row(record: Mapping[str, Any]) -> ResultRow:
     if None in record:  # a decimal comma makes one
         raise ValueError("it has more fields than the header")
     absent = [name for name in COLUMNS if name not in record and name != "seed"]

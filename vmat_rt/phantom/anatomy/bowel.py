@@ -8,7 +8,7 @@ import numpy as np
 
 from vmat_rt.phantom.anatomy.fields import Draws
 from vmat_rt.phantom.anatomy.imaging import Layer
-from vmat_rt.phantom.anatomy.scene import Scene
+from vmat_rt.phantom.anatomy.scene import Anatomy
 from vmat_rt.phantom.anatomy.shapes import FAR, Knot, f32, tube
 from vmat_rt.phantom.anatomy.traits import LOOPS
 
@@ -17,7 +17,7 @@ _LOW = (30.0, -85.0, -95.0)
 _HIGH = (175.0, 35.0, 95.0)
 
 
-def bowel_loops(scene: Scene) -> list[Layer]:
+def build_bowel_loops(scene: Anatomy) -> list[Layer]:
     """Wall, fluid and gas of all loops, from the outside inwards."""
     draws = Draws(*scene.key, LOOPS)
     p = scene.lattice.points
@@ -25,7 +25,7 @@ def bowel_loops(scene: Scene) -> list[Layer]:
     second = first.copy()
     gassy = first.copy()
     for _ in range(LOOPS_COUNT):
-        loop = tube(p, _loop(draws), 5)
+        loop = tube(p, _draw_loop(draws), 5)
         np.minimum(second, np.maximum(first, loop), out=second)
         np.minimum(first, loop, out=first)
         if draws.chance(0.3):
@@ -39,18 +39,18 @@ def bowel_loops(scene: Scene) -> list[Layer]:
     return [Layer(loops, 44.0), Layer(fluid, 22.0), Layer(gas, -930.0)]
 
 
-def _loop(draws: Draws) -> list[Knot]:
+def _draw_loop(draws: Draws) -> list[Knot]:
     """A wandering tube of 8 to 15 mm radius inside the box of the peritoneal space."""
     at = [draws.uniform(low, high) for low, high in zip(_LOW, _HIGH, strict=True)]
     radius = draws.uniform(10.0, 16.0)
     knots: list[Knot] = [(at[0], at[1], at[2], radius)]
-    for step in _steps(draws):
+    for step in _draw_steps(draws):
         at = [min(max(a + s, low), high) for a, s, low, high in zip(at, step, _LOW, _HIGH, strict=True)]
         knots.append((at[0], at[1], at[2], radius * draws.uniform(0.85, 1.15)))
     return knots
 
 
-def _steps(draws: Draws) -> Iterator[list[float]]:
+def _draw_steps(draws: Draws) -> Iterator[list[float]]:
     for _ in range(5):
         step = [draws.uniform(-26.0, 26.0), draws.uniform(-20.0, 20.0), draws.uniform(-30.0, 30.0)]
         if max(map(abs, step)) < 6:

@@ -96,7 +96,7 @@ def lerp_axis(array: FloatArray, axis: int, first: NDArray[np.intp], share: NDAr
     return high
 
 
-def smooth_noise(draws: Draws, shape: Shape, spacing_mm: float, wavelength_mm: float) -> FloatArray:
+def draw_smooth_noise(draws: Draws, shape: Shape, spacing_mm: float, wavelength_mm: float) -> FloatArray:
     """Random field on a lattice, values in [-1, 1), continuous with its slope: float32 (z, y, x).
 
     Independent numbers half a wavelength apart, between which each axis follows the cubic of `ramp`.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray
 from vmat_rt.grid import Box, Grid, Shape, Triple, box_of
-from vmat_rt.phantom.anatomy.fields import Draws, lerp_axis, smooth_noise
+from vmat_rt.phantom.anatomy.fields import Draws, draw_smooth_noise, lerp_axis
 from vmat_rt.phantom.anatomy.shapes import FAR, Points, f32
 
 STEP_MM = 2.5
@@ -34,7 +34,7 @@ class Lattice:
     points: Points
 
     @staticmethod
-    def bent(low_mm: Triple, high_mm: Triple, scale: float, bend_mm: float, draws: Draws) -> Lattice:
+    def bend(low_mm: Triple, high_mm: Triple, scale: float, bend_mm: float, draws: Draws) -> Lattice:
         """The lattice from low_mm to high_mm; the man is `scale` times the reference, bent by up to bend_mm."""
         counts = [math.ceil((b - a) / STEP_MM) + 1 for a, b in zip(low_mm, high_mm, strict=True)]
         shape = (counts[0], counts[1], counts[2])
@@ -43,7 +43,7 @@ class Lattice:
             plain = (f32(low_mm[axis]) + f32(STEP_MM) * np.arange(shape[axis], dtype=np.float32)) / f32(scale)
             line = [1, 1, 1]
             line[axis] = shape[axis]
-            axes.append(smooth_noise(draws, shape, STEP_MM, 260.0) * f32(bend_mm) + plain.reshape(line))
+            axes.append(draw_smooth_noise(draws, shape, STEP_MM, 260.0) * f32(bend_mm) + plain.reshape(line))
         return Lattice(low_mm, shape, Points(axes[0], axes[1], axes[2]))
 
     def box(self, low: Triple, high: Triple, spare: float = 12.0) -> Box:
@@ -58,14 +58,14 @@ class Lattice:
     def at(self, box: Box) -> Points:
         return Points(self.points.z[box], self.points.y[box], self.points.x[box])
 
-    def built(self, box: Box, shape: Callable[[Points], FloatArray]) -> FloatArray:
+    def build_in(self, box: Box, shape: Callable[[Points], FloatArray]) -> FloatArray:
         """A field over the whole lattice that was computed in a box only; FAR elsewhere."""
         field = np.full(self.shape, FAR, np.float32)
         field[box] = shape(self.at(box))
         return field
 
     def noise(self, draws: Draws, wavelength_mm: float) -> FloatArray:
-        return smooth_noise(draws, self.shape, STEP_MM, wavelength_mm)
+        return draw_smooth_noise(draws, self.shape, STEP_MM, wavelength_mm)
 
 
 def count_cc(inside: NDArray[np.bool_]) -> float:
@@ -73,7 +73,7 @@ def count_cc(inside: NDArray[np.bool_]) -> float:
     return int(np.count_nonzero(inside)) * CELL_CC
 
 
-def true_distance(field: FloatArray) -> FloatArray:
+def convert_to_distance(field: FloatArray) -> FloatArray:
     """The field divided by its slope: a distance in mm close to the surface, whatever bending did to it."""
     squared = np.zeros_like(field)
     for axis in (0, 1, 2):
@@ -87,7 +87,7 @@ def true_distance(field: FloatArray) -> FloatArray:
     return np.asarray(field / np.minimum(np.maximum(np.sqrt(squared), f32(0.5)), f32(2)), np.float32)
 
 
-def near_box(field: FloatArray, below: float) -> Box | None:
+def find_box_below(field: FloatArray, below: float) -> Box | None:
     """The smallest box, grown by a point, of what lies below a value; None where nothing does."""
     return box_of(field < f32(below), (1, 1, 1))
 

@@ -16,9 +16,9 @@ from vmat_rt.case import FloatArray
 from vmat_rt.grid import Box, Triple
 from vmat_rt.phantom.anatomy.bones import Bones
 from vmat_rt.phantom.anatomy.fields import DECIMALS, Draws
-from vmat_rt.phantom.anatomy.lattice import Lattice, count_cc, true_distance
+from vmat_rt.phantom.anatomy.lattice import Lattice, convert_to_distance, count_cc
 from vmat_rt.phantom.anatomy.shapes import FAR, Knot, Points, ellipsoid, f32, tube, union, without
-from vmat_rt.phantom.anatomy.targets import prostate_target
+from vmat_rt.phantom.anatomy.targets import build_prostate_target
 from vmat_rt.phantom.anatomy.traits import SURFACE, Sizes, Traits
 
 MIDLINE: tuple[Triple, Triple] = ((-110.0, -110.0, -85.0), (140.0, 100.0, 85.0))
@@ -72,51 +72,57 @@ def build_organs(lattice: Lattice, sizes: Sizes, traits: Traits, bones: Bones, k
     bone = bones.all[box]
     draws = Draws(*key, SURFACE)
     bumps = [lattice.noise(draws, wavelength)[box] for wavelength in (28.0, 45.0, 70.0, 60.0)]
-    centre, radii = _prostate_frame(sizes)
+    centre, radii = _measure_prostate(sizes)
 
-    def whole(inner: FloatArray) -> FloatArray:
-        return lattice.built(box, lambda _: inner)
+    def build_whole(inner: FloatArray) -> FloatArray:
+        return lattice.build_in(box, lambda _: inner)
 
-    own = true_distance(scaled_to(sizes.prostate_cc, lambda s: prostate(points, sizes, s) + bumps[1] * f32(1.4)))
-    horns = scaled_to(sizes.vesicles_cc, lambda s: without(vesicles(points, centre, radii, s) + bumps[0], own, 0.3))
-    spacer = _spacer(points, centre, radii) if traits.rectal_spacer else None
+    own = convert_to_distance(
+        scale_to(sizes.prostate_cc, lambda s: build_prostate(points, sizes, s) + bumps[1] * f32(1.4))
+    )
+    horns = scale_to(
+        sizes.vesicles_cc, lambda s: without(build_vesicles(points, centre, radii, s) + bumps[0], own, 0.3)
+    )
+    spacer = _build_spacer(points, centre, radii) if traits.rectal_spacer else None
     if spacer is not None:
         spacer = without(without(spacer, own, 0.3), horns, 0.5)
-    target = prostate_target(whole(own))[box]
-    tight = _within(box, lattice.box(*RECTUM_BOX))
-    near = _Neighbours(own, horns, spacer, bone, target, bumps[3]).cropped(tight)
+    target = build_prostate_target(build_whole(own))[box]
+    tight = _clip_box(box, lattice.box(*RECTUM_BOX))
+    near = _Neighbours(own, horns, spacer, bone, target, bumps[3]).crop(tight)
     tract = np.full_like(own, FAR)
-    tract[tight] = _rectum(Points(points.z[tight], points.y[tight], points.x[tight]), sizes, near)
-    sac = scaled_to(
+    tract[tight] = _build_rectum(Points(points.z[tight], points.y[tight], points.x[tight]), sizes, near)
+    sac = scale_to(
         sizes.bladder_cc,
-        lambda s: _yielding(bladder(points, sizes, centre, radii, s) + bumps[2] * f32(3), own, horns, tract, bone),
+        lambda s: _press_sac(
+            build_bladder(points, sizes, centre, radii, s) + bumps[2] * f32(3), own, horns, tract, bone
+        ),
     )
     apex = (_APEX_Z - 19, 6.0, 0.0)
-    knob = scaled_to(sizes.bulb_cc, lambda s: without(ellipsoid(points, apex, (9.5 * s, 13 * s, 10.5 * s)), bone, 2))
+    knob = scale_to(sizes.bulb_cc, lambda s: without(ellipsoid(points, apex, (9.5 * s, 13 * s, 10.5 * s)), bone, 2))
     return Organs(
-        whole(own),
-        whole(true_distance(horns)),
-        whole(true_distance(tract)),
-        whole(true_distance(sac)),
-        whole(true_distance(knob)),
-        None if spacer is None else whole(spacer),
+        build_whole(own),
+        build_whole(convert_to_distance(horns)),
+        build_whole(convert_to_distance(tract)),
+        build_whole(convert_to_distance(sac)),
+        build_whole(convert_to_distance(knob)),
+        None if spacer is None else build_whole(spacer),
         centre,
         radii,
     )
 
 
-def scaled_to(volume_cc: float, shape: Callable[[float], FloatArray]) -> FloatArray:
+def scale_to(volume_cc: float, shape: Callable[[float], FloatArray]) -> FloatArray:
     """shape(scale), the scale chosen in three steps so that it holds volume_cc."""
     scale = 1.0
     for _ in range(3):
-        found = count_cc(shape(scale) < 0)
-        scale = round(scale * math.pow(volume_cc / max(found, 0.5), 1 / 3), DECIMALS)
+        volume_cc_now = count_cc(shape(scale) < 0)
+        scale = round(scale * math.pow(volume_cc / max(volume_cc_now, 0.5), 1 / 3), DECIMALS)
     return shape(scale)
 
 
-def prostate(p: Points, sizes: Sizes, scale: float) -> FloatArray:
+def build_prostate(p: Points, sizes: Sizes, scale: float) -> FloatArray:
     """An egg that tapers to the apex, flattened behind; apex and back stay in place when it is scaled."""
-    (z, y, x), (rz, ry, rx) = _prostate_frame(sizes, scale)
+    (z, y, x), (rz, ry, rx) = _measure_prostate(sizes, scale)
     taper = f32(1) + f32(0.45) * np.maximum((f32(z) - p.z) / f32(rz), f32(0))
     egg = ellipsoid(
         Points(p.z, f32(y) + (p.y - f32(y)) * (taper * f32(0.5) + f32(0.5)), p.x * taper), (z, y, x), (rz, ry, rx)
@@ -125,19 +131,19 @@ def prostate(p: Points, sizes: Sizes, scale: float) -> FloatArray:
     return without(egg, hollow, 0.0, 6)
 
 
-def _prostate_frame(sizes: Sizes, scale: float = 1.0) -> tuple[Triple, Triple]:
+def _measure_prostate(sizes: Sizes, scale: float = 1.0) -> tuple[Triple, Triple]:
     size = math.pow(sizes.prostate_cc * 1.16 / (4 / 3 * math.pi) * 1000, 1 / 3) * scale
     aspect = sizes.prostate_aspect
     rz, ry, rx = (round(size * f, DECIMALS) for f in (1.0 * aspect, 0.87, 1.15 / aspect))
     return (round(_APEX_Z + rz, DECIMALS), round(_POSTERIOR_Y - ry, DECIMALS), 0.0), (rz, ry, rx)
 
 
-def vesicles(p: Points, centre: Triple, radii: Triple, scale: float) -> FloatArray:
+def build_vesicles(p: Points, centre: Triple, radii: Triple, scale: float) -> FloatArray:
     """Two horns behind the bladder, from the back of the prostate's base upwards and outwards."""
     z, y = centre[0] + 0.78 * radii[0], centre[1] + 0.62 * radii[1]
     r = 6.0 * scale
     return tube(
-        p.mirrored(),
+        p.mirror(),
         (
             (z - 2, y, 4, 0.75 * r),
             (z + 7, y + 4, 10, r),
@@ -159,7 +165,7 @@ class _Neighbours:
     target: FloatArray
     bumps: FloatArray
 
-    def cropped(self, box: Box) -> _Neighbours:
+    def crop(self, box: Box) -> _Neighbours:
         return _Neighbours(
             self.prostate[box],
             self.vesicles[box],
@@ -170,11 +176,11 @@ class _Neighbours:
         )
 
 
-def _rectum(p: Points, sizes: Sizes, near: _Neighbours) -> FloatArray:
+def _build_rectum(p: Points, sizes: Sizes, near: _Neighbours) -> FloatArray:
     """The rectum of the drawn volume that is pushed forwards until the drawn volume of PTV_7000 lies inside it."""
 
     def made(push: float, scale: float) -> FloatArray:
-        raw = rectum(p, scale, push) + near.bumps * f32(2.2)
+        raw = build_rectum(p, scale, push) + near.bumps * f32(2.2)
         raw = without(without(raw, near.prostate, 0.5, 2), near.vesicles, 0.6, 2)
         if near.spacer is not None:
             raw = without(raw, near.spacer, 0.3)
@@ -184,15 +190,15 @@ def _rectum(p: Points, sizes: Sizes, near: _Neighbours) -> FloatArray:
     scale = 1.0
     for _ in range(6):
         push = (low + high) / 2
-        found = count_cc(made(push, scale) < 0)
-        scale = round(scale * math.pow(sizes.rectum_cc / max(found, 1.0), 0.5), DECIMALS)
+        volume_cc = count_cc(made(push, scale) < 0)
+        scale = round(scale * math.pow(sizes.rectum_cc / max(volume_cc, 1.0), 0.5), DECIMALS)
         field = made(push, scale)
         too_far = count_cc((field < 0) & (near.target < 0)) > sizes.overlap_cc
         low, high = (low, push) if too_far else (push, high)
     return field
 
 
-def rectum(p: Points, scale: float, push_mm: float) -> FloatArray:
+def build_rectum(p: Points, scale: float, push_mm: float) -> FloatArray:
     """From the anal canal along prostate and sacrum to the bend into the sigmoid, its front pushed forwards."""
     r = _RECTUM_RADIUS * scale
     knots: list[Knot] = [(-62, 50, 0, 11), (-48, 40, 0, 12)]
@@ -206,7 +212,7 @@ def rectum(p: Points, scale: float, push_mm: float) -> FloatArray:
     return tube(flat, knots, 6)
 
 
-def bladder(p: Points, sizes: Sizes, centre: Triple, radii: Triple, scale: float) -> FloatArray:
+def build_bladder(p: Points, sizes: Sizes, centre: Triple, radii: Triple, scale: float) -> FloatArray:
     """A sac that rests on the prostate's base, flat when little filled."""
     size = math.pow(sizes.bladder_cc * 1.08 / (4 / 3 * math.pi) * 1000, 1 / 3) * scale
     fill = min(1.0, max(0.0, (sizes.bladder_cc - 90) / 300))
@@ -220,19 +226,19 @@ def bladder(p: Points, sizes: Sizes, centre: Triple, radii: Triple, scale: float
     return union(sac, neck, 14)
 
 
-def _yielding(
+def _press_sac(
     sac: FloatArray, prostate: FloatArray, vesicles: FloatArray, rectum: FloatArray, bone: FloatArray
 ) -> FloatArray:
     sac = without(without(sac, vesicles, 0.8, 3), rectum, 2.5, 4)
     return without(without(sac, bone, 5.0, 6), prostate, 0.2)
 
 
-def _spacer(p: Points, centre: Triple, radii: Triple) -> FloatArray:
+def _build_spacer(p: Points, centre: Triple, radii: Triple) -> FloatArray:
     """Hydrogel injected between prostate and rectum: a lens about 12 mm thick."""
     return ellipsoid(p, (centre[0] + 1, _POSTERIOR_Y + 4, 0), (radii[0] + 2, 10, 24))
 
 
-def _within(box: Box, inner: Box) -> Box:
+def _clip_box(box: Box, inner: Box) -> Box:
     """The inner box counted from the start of the other, as far as it lies in it."""
     parts = [slice(max(0, b.start - a.start), min(b.stop, a.stop) - a.start) for a, b in zip(box, inner, strict=True)]
     return (parts[0], parts[1], parts[2])

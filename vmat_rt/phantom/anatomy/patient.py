@@ -13,11 +13,11 @@ from types import MappingProxyType
 import numpy as np
 
 from vmat_rt.case import Case, Prescription, Structure, Volume
-from vmat_rt.phantom.anatomy.imaging import structure_fractions
+from vmat_rt.phantom.anatomy.imaging import compute_structure_fractions
 from vmat_rt.phantom.anatomy.lattice import Sampler
-from vmat_rt.phantom.anatomy.scene import build_scene, ct_grid
+from vmat_rt.phantom.anatomy.scene import build_anatomy, make_ct_grid
 from vmat_rt.phantom.anatomy.tissue import draw_ct
-from vmat_rt.phantom.anatomy.traits import Traits, sizes_of, traits_of
+from vmat_rt.phantom.anatomy.traits import Traits, draw_sizes, draw_traits
 
 FRACTIONS = 28
 SOURCE = "SIMULATED"
@@ -37,12 +37,12 @@ def simulate_patient(seed: int, index: int) -> Patient:
     Structures are fractions in multiples of 1/255 on the CT grid, the CT whole HU. Raises ConfigError when a number is
     negative.
     """
-    traits, sizes = traits_of(seed, index), sizes_of(seed, index)
-    scene = build_scene((seed, index), traits, sizes)
-    grid, shift = ct_grid(scene, f"phantom-{seed}-{index:04d}")
+    traits, sizes = draw_traits(seed, index), draw_sizes(seed, index)
+    scene = build_anatomy((seed, index), traits, sizes)
+    grid, shift = make_ct_grid(scene, f"phantom-{seed}-{index:04d}")
     sampler = Sampler(scene.lattice, grid, shift)
     structures = {
-        name: Structure(name, name, Volume(grid, structure_fractions(sampler, field)), number)
+        name: Structure(name, name, Volume(grid, compute_structure_fractions(sampler, field)), number)
         for number, (name, field) in enumerate(scene.structures.items(), start=1)
     }
     sib = traits.plan_type == "sib"
@@ -58,7 +58,7 @@ def simulate_patient(seed: int, index: int) -> Patient:
     return Patient(case, traits)
 
 
-def anatomy_sha256(case: Case) -> str:
+def hash_anatomy(case: Case) -> str:
     """SHA-256 of CT and contours, the same on every machine.
 
     Hashed are whole HU and whole 255ths, in little-endian order, with names and geometry in whole micrometres; the

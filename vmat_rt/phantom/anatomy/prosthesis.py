@@ -13,7 +13,7 @@ from vmat_rt.phantom.anatomy.bones import HEAD_X
 from vmat_rt.phantom.anatomy.fields import DECIMALS, Draws
 from vmat_rt.phantom.anatomy.imaging import Layer
 from vmat_rt.phantom.anatomy.lattice import Sampler
-from vmat_rt.phantom.anatomy.scene import Scene
+from vmat_rt.phantom.anatomy.scene import Anatomy
 from vmat_rt.phantom.anatomy.shapes import Points, common, f32, sphere, tube, union
 from vmat_rt.phantom.anatomy.traits import METAL
 
@@ -41,15 +41,15 @@ class Prosthesis:
     rays: tuple[Ray, ...]
 
     @staticmethod
-    def of(scene: Scene) -> Prosthesis | None:
+    def of(scene: Anatomy) -> Prosthesis | None:
         """The patient's prosthesis, if he has one."""
         if scene.traits.prosthesis_side is None:
             return None
         draws = Draws(*scene.key, METAL, 1)
         side = 1 if scene.traits.prosthesis_side == "L" else -1
-        return Prosthesis(side, scene.sizes.skeleton, tuple(_ray(draws) for _ in range(_RAYS)))
+        return Prosthesis(side, scene.sizes.skeleton, tuple(_draw_ray(draws) for _ in range(_RAYS)))
 
-    def layers(self, scene: Scene) -> list[Layer]:
+    def layers(self, scene: Anatomy) -> list[Layer]:
         """Soft tissue where head and neck were taken out, the liner, and metal."""
         lattice, side = scene.lattice, self.side
         centre: Triple = (0.0, 0.0, side * HEAD_X)
@@ -78,12 +78,12 @@ class Prosthesis:
             return union(union(cup, sphere(p, centre, 15.0)), stem)
 
         return [
-            Layer(lattice.built(box, gap), 45.0),
-            Layer(lattice.built(box, lambda p: sphere(p, centre, 25.0)), LINER_HU),
-            Layer(lattice.built(box, metal), METAL_HU),
+            Layer(lattice.build_in(box, gap), 45.0),
+            Layer(lattice.build_in(box, lambda p: sphere(p, centre, 25.0)), LINER_HU),
+            Layer(lattice.build_in(box, metal), METAL_HU),
         ]
 
-    def streaked(self, plane: FloatArray, sampler: Sampler, k: int, shift_mm: Triple) -> FloatArray:
+    def streak(self, plane: FloatArray, sampler: Sampler, k: int, shift_mm: Triple) -> FloatArray:
         """The slice with bright and dark streaks from the metal, fading with distance (HU)."""
         grid = sampler.grid
         z = float(grid.axis_mm(0)[k]) - shift_mm[0]
@@ -104,7 +104,7 @@ class Prosthesis:
         return np.asarray(plane + total * fade * solid, np.float32)
 
 
-def _ray(draws: Draws) -> Ray:
+def _draw_ray(draws: Draws) -> Ray:
     y, x = draws.uniform(-1.0, 1.0), draws.uniform(-0.6, 0.6)
     length = math.sqrt(y * y + x * x) + 1e-3
     hu = draws.uniform(20.0, 80.0) * (1 if draws.chance(0.45) else -1)

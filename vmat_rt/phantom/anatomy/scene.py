@@ -8,11 +8,11 @@ from vmat_rt.case import FloatArray
 from vmat_rt.grid import Grid, Triple
 from vmat_rt.phantom.anatomy.bones import HEAD, Bones, build_bones
 from vmat_rt.phantom.anatomy.fields import Draws
-from vmat_rt.phantom.anatomy.lattice import STEP_MM, Lattice, true_distance
+from vmat_rt.phantom.anatomy.lattice import STEP_MM, Lattice, convert_to_distance
 from vmat_rt.phantom.anatomy.organs import Organs, build_organs
 from vmat_rt.phantom.anatomy.shapes import Points, common, cone, f32, sphere, union, without
-from vmat_rt.phantom.anatomy.soft import SoftTissue, build_soft, nodal_chain, peritoneal_space
-from vmat_rt.phantom.anatomy.targets import grown, prostate_target, shallow
+from vmat_rt.phantom.anatomy.soft import SoftTissue, build_nodal_chain, build_peritoneal_space, build_soft
+from vmat_rt.phantom.anatomy.targets import build_prostate_target, drop_below_skin, grow
 from vmat_rt.phantom.anatomy.traits import BEND, PLACE, Sizes, Traits
 
 NODES_TOP_Z = 112.0
@@ -22,7 +22,7 @@ SLIVER_MM = 2.5
 
 
 @dataclass(frozen=True)
-class Scene:
+class Anatomy:
     """Everything known of one patient on the lattice; what CT and contours are drawn from."""
 
     key: tuple[int, int]
@@ -36,30 +36,30 @@ class Scene:
     structures: dict[str, FloatArray]
 
 
-def build_scene(key: tuple[int, int], traits: Traits, sizes: Sizes) -> Scene:
+def build_anatomy(key: tuple[int, int], traits: Traits, sizes: Sizes) -> Anatomy:
     """All fields of one patient."""
-    low, high = _extent(sizes, traits)
-    lattice = Lattice.bent(low, high, sizes.skeleton, 4.0, Draws(*key, BEND))
+    low, high = _measure_extent(sizes, traits)
+    lattice = Lattice.bend(low, high, sizes.skeleton, 4.0, Draws(*key, BEND))
     bones = build_bones(lattice, sizes.head_radius / sizes.skeleton)
     soft = build_soft(lattice, sizes, bones.pelvis, key)
     organs = build_organs(lattice, sizes, traits, bones, key)
-    targets, bag = _targets_and_bag(lattice, traits, sizes, bones, soft, organs)
+    targets, bag = _build_targets_and_bag(lattice, traits, sizes, bones, soft, organs)
     structures = {
         **targets,
         "Prostate": organs.prostate,
         "SeminalVes": organs.vesicles,
         "Rectum": organs.rectum,
         "Bladder": organs.bladder,
-        "Femur_Head_L": _femur_head(lattice, sizes, +1),
-        "Femur_Head_R": _femur_head(lattice, sizes, -1),
+        "Femur_Head_L": _build_femur_head(lattice, sizes, +1),
+        "Femur_Head_R": _build_femur_head(lattice, sizes, -1),
         "Bag_Bowel": bag,
         "PenileBulb": organs.bulb,
         "External": soft.skin,
     }
-    return Scene(key, traits, sizes, lattice, bones, soft, organs, bag, structures)
+    return Anatomy(key, traits, sizes, lattice, bones, soft, organs, bag, structures)
 
 
-def _extent(sizes: Sizes, traits: Traits) -> tuple[Triple, Triple]:
+def _measure_extent(sizes: Sizes, traits: Traits) -> tuple[Triple, Triple]:
     """Corners of the lattice in the patient's frame, mm."""
     back = 118.0 + 0.25 * sizes.fat_back
     x = sizes.half_width + 20.0
@@ -68,10 +68,10 @@ def _extent(sizes: Sizes, traits: Traits) -> tuple[Triple, Triple]:
     return (-142.0, (front - 12) * 1.05 - 12, -x), (top, back * 1.05 + 18, x)
 
 
-def _targets_and_bag(
+def _build_targets_and_bag(
     lattice: Lattice, traits: Traits, sizes: Sizes, bones: Bones, soft: SoftTissue, organs: Organs
 ) -> tuple[dict[str, FloatArray], FloatArray]:
-    high = shallow(prostate_target(organs.prostate), soft.skin)
+    high = drop_below_skin(build_prostate_target(organs.prostate), soft.skin)
     box = lattice.box((0, -120, -130), (260, 90, 130))
     ctv = union(organs.prostate, organs.vesicles)
     keep_out = [
@@ -81,12 +81,12 @@ def _targets_and_bag(
         (soft.vessels[box], 7.5),
         (ctv[box], sizes.margin_low),
     ]
-    bag = lattice.built(box, lambda p: peritoneal_space(p, soft.fascia[box], soft.bulk[box], keep_out))
+    bag = lattice.build_in(box, lambda p: build_peritoneal_space(p, soft.fascia[box], soft.bulk[box], keep_out))
     if traits.plan_type == "single_level":
         return {"PTV_7000": high}, bag
-    low = union(grown(ctv, sizes.margin_low), high)
+    low = union(grow(ctv, sizes.margin_low), high)
     if traits.nodal:
-        nodes = lattice.built(box, lambda p: nodal_chain(p, NODES_TOP_Z))
+        nodes = lattice.build_in(box, lambda p: build_nodal_chain(p, NODES_TOP_Z))
         for field, gap in (
             (bag, 0.0),
             (bones.all, 1.0),
@@ -95,12 +95,12 @@ def _targets_and_bag(
             (soft.bulk, 0.0),
         ):
             nodes = without(nodes, field, gap)
-        # Slivers between bone and bladder are no volume to treat: what is thinner than 2 SLIVER_MM goes.
-        low = union(low, grown(nodes + f32(SLIVER_MM), sizes.margin_low + SLIVER_MM))
-    return {"PTV_7000": high, "PTV_5600": shallow(low, soft.skin)}, bag
+        # Slivers between bone and bladder are not a volume to treat: what is thinner than 2 SLIVER_MM goes.
+        low = union(low, grow(nodes + f32(SLIVER_MM), sizes.margin_low + SLIVER_MM))
+    return {"PTV_7000": high, "PTV_5600": drop_below_skin(low, soft.skin)}, bag
 
 
-def _femur_head(lattice: Lattice, sizes: Sizes, side: int) -> FloatArray:
+def _build_femur_head(lattice: Lattice, sizes: Sizes, side: int) -> FloatArray:
     """Ball and beginning of the neck. side +1 is the patient's left (+x)."""
     centre = (HEAD[0], HEAD[1], side * HEAD[2])
     edges = sorted((side * 50.0, side * 135.0))
@@ -112,10 +112,10 @@ def _femur_head(lattice: Lattice, sizes: Sizes, side: int) -> FloatArray:
         neck = common(neck, (f32(side) * p.x - f32(101)) * f32(0.8) - p.z * f32(0.6))
         return union(ball, neck, 4)
 
-    return lattice.built(box, lambda p: true_distance(shape(p)))
+    return lattice.build_in(box, lambda p: convert_to_distance(shape(p)))
 
 
-def ct_grid(scene: Scene, frame_uid: str) -> tuple[Grid, Triple]:
+def make_ct_grid(scene: Anatomy, frame_uid: str) -> tuple[Grid, Triple]:
     """The CT's grid and where the patient's own origin lies on it in LPS (z, y, x), mm."""
     draws = Draws(*scene.key, PLACE)
     sizes, lattice = scene.sizes, scene.lattice

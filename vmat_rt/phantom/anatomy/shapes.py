@@ -34,7 +34,7 @@ class Points:
     y: FloatArray
     x: FloatArray
 
-    def mirrored(self) -> Points:
+    def mirror(self) -> Points:
         """The same points with |x|: what is built once stands on both sides."""
         return Points(self.z, self.y, np.abs(self.x))
 
@@ -72,24 +72,24 @@ def tube(p: Points, knots: Sequence[Knot], blend_mm: float = 0.0) -> FloatArray:
     """Rods through the knots, joined smoothly over blend_mm; computed within REACH_MM of each rod, FAR beyond."""
     result = np.full(p.z.shape, FAR, np.float32)
     for start, end in itertools.pairwise(knots):
-        part = _near(p, start, end)
+        part = _find_near(p, start, end)
         if part is not None:
             rod = cone(Points(p.z[part], p.y[part], p.x[part]), start, end)
             result[part] = union(result[part], rod, blend_mm)
     return result
 
 
-def _near(p: Points, start: Knot, end: Knot) -> tuple[slice, slice, slice] | None:
+def _find_near(p: Points, start: Knot, end: Knot) -> tuple[slice, slice, slice] | None:
     """The box of points that may lie within REACH_MM of a rod; the lattice is bent by less than SLACK_MM."""
     reach = max(start[3], end[3]) + REACH_MM + SLACK_MM
     middle = [n // 2 for n in p.z.shape]
     lines = (p.z[:, middle[1], middle[2]], p.y[middle[0], :, middle[2]], p.x[middle[0], middle[1], :])
     box = []
     for line, a, b in zip(lines, start[:3], end[:3], strict=True):
-        found = np.flatnonzero((line > f32(min(a, b) - reach)) & (line < f32(max(a, b) + reach)))
-        if found.size == 0:
+        near = np.flatnonzero((line > f32(min(a, b) - reach)) & (line < f32(max(a, b) + reach)))
+        if near.size == 0:
             return None
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
+        box.append(slice(int(near[0]), int(near[-1]) + 1))
     return (box[0], box[1], box[2])
 
 

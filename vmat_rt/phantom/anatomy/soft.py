@@ -11,7 +11,7 @@ import numpy as np
 
 from vmat_rt.case import FloatArray
 from vmat_rt.phantom.anatomy.fields import Draws, ramp
-from vmat_rt.phantom.anatomy.lattice import Lattice, true_distance
+from vmat_rt.phantom.anatomy.lattice import Lattice, convert_to_distance
 from vmat_rt.phantom.anatomy.shapes import FAR, Knot, Points, common, cone, ellipsoid, f32, slab, tube, union, without
 from vmat_rt.phantom.anatomy.traits import FASCIA, Sizes
 
@@ -82,19 +82,19 @@ class SoftTissue:
 
 def build_soft(lattice: Lattice, sizes: Sizes, hips: FloatArray, key: tuple[int, int]) -> SoftTissue:
     draws = Draws(*key, FASCIA)
-    skin = body(lattice, sizes) + lattice.noise(draws, 110.0) * f32(3)
+    skin = build_body(lattice, sizes) + lattice.noise(draws, 110.0) * f32(3)
     everywhere = (slice(0, lattice.shape[0]), slice(0, lattice.shape[1]), slice(0, lattice.shape[2]))
     # Where a thin man's iliac crests come close to the skin it bulges over them.
-    skin = true_distance(union(skin, hips - f32(BONE_TO_SKIN_MM), 16))
-    fascia = skin + fat_depth(lattice, sizes) + lattice.noise(draws, 80.0) * f32(3.5)
+    skin = convert_to_distance(union(skin, hips - f32(BONE_TO_SKIN_MM), 16))
+    fascia = skin + compute_fat_depth(lattice, sizes) + lattice.noise(draws, 80.0) * f32(3.5)
     streaks = lattice.noise(draws, 22.0)
-    muscle, bulk = muscles(lattice.points.mirrored(), fascia, streaks)
-    vessels = np.maximum(lattice.built(everywhere, lambda p: _lines(p.mirrored(), VESSELS)), skin + f32(4))
-    corpora = np.maximum(_corpora(lattice.points, sizes), skin + f32(3))
+    muscle, bulk = build_muscles(lattice.points.mirror(), fascia, streaks)
+    vessels = np.maximum(lattice.build_in(everywhere, lambda p: _build_lines(p.mirror(), VESSELS)), skin + f32(4))
+    corpora = np.maximum(_build_corpora(lattice.points, sizes), skin + f32(3))
     return SoftTissue(skin, fascia, muscle, bulk, vessels, corpora)
 
 
-def body(lattice: Lattice, sizes: Sizes) -> FloatArray:
+def build_body(lattice: Lattice, sizes: Sizes) -> FloatArray:
     """Trunk, thighs and genitals. Widths are the patient's own; heights go with the skeleton."""
     p = lattice.points
     z = p.z
@@ -103,7 +103,7 @@ def body(lattice: Lattice, sizes: Sizes) -> FloatArray:
     depth = sizes.half_depth / sizes.skeleton
     half_y = f32(depth) * (f32(1) - f32(0.04) * ramp(z, 40.0, 120.0))
     middle = f32(118.0 + 0.25 * sizes.fat_back - depth) - f32(10) * ramp(z, 60.0, 150.0)
-    trunk = _rounded(p.x / half_x, (p.y - middle) / half_y) * f32(0.5 * (sizes.half_width + sizes.half_depth))
+    trunk = _measure_rounded(p.x / half_x, (p.y - middle) / half_y) * f32(0.5 * (sizes.half_width + sizes.half_depth))
     trunk = common(trunk, f32(-72) - z, 30)
     thigh_x = f32(0.52 * sizes.half_width / sizes.skeleton) - f32(8) * ramp(z, -100.0, -200.0)
     thin = f32(1) - f32(0.1) * ramp(z, -80.0, -220.0)
@@ -111,7 +111,7 @@ def body(lattice: Lattice, sizes: Sizes) -> FloatArray:
     along = (p.y - middle * f32(0.5) + f32(6)) / (f32(0.80 * depth) * thin)
     thighs = (np.sqrt(across * across + along * along) - f32(1)) * f32(0.6 * sizes.half_depth)
     thighs = common(thighs, z + f32(30), 30)
-    genitals = union(_corpora(p, sizes), ellipsoid(p, (-94, 0.6 * _front(sizes), 0), (26, 30, 25)), 8)
+    genitals = union(_build_corpora(p, sizes), ellipsoid(p, (-94, 0.6 * _find_front(sizes), 0), (26, 30, 25)), 8)
     back = 118.0 + 0.25 * sizes.fat_back
     # Not a tube: its field must be continuous as far as the wide blend reaches.
     cleft = union(
@@ -120,20 +120,20 @@ def body(lattice: Lattice, sizes: Sizes) -> FloatArray:
     return without(union(union(trunk, thighs, 36), genitals - f32(3), 14), cleft, 0.0, 26)
 
 
-def _front(sizes: Sizes) -> float:
+def _find_front(sizes: Sizes) -> float:
     """Y of the belly in the reference man."""
     return 118.0 + 0.25 * sizes.fat_back - 2 * sizes.half_depth / sizes.skeleton
 
 
-def _corpora(p: Points, sizes: Sizes) -> FloatArray:
+def _build_corpora(p: Points, sizes: Sizes) -> FloatArray:
     """Penis and testes."""
-    front = _front(sizes)
+    front = _find_front(sizes)
     shaft = tube(p, ((-62, -4, 0, 7), (-58, -34, 0, 9), (-68, 0.62 * front, 0, 11), (-94, 0.76 * front, 3, 11)), 8)
-    testis = ellipsoid(p.mirrored(), (-98, 0.55 * front, 14), (18, 16, 12))
+    testis = ellipsoid(p.mirror(), (-98, 0.55 * front, 14), (18, 16, 12))
     return union(shaft, testis)
 
 
-def _rounded(x: FloatArray, y: FloatArray) -> FloatArray:
+def _measure_rounded(x: FloatArray, y: FloatArray) -> FloatArray:
     """An oval between ellipse and box, less 1: the section of a trunk."""
     a, b = x * x, y * y
     ellipse = np.sqrt(a + b)
@@ -141,7 +141,7 @@ def _rounded(x: FloatArray, y: FloatArray) -> FloatArray:
     return np.asarray(ellipse * f32(0.62) + box * f32(0.38) - f32(1), np.float32)
 
 
-def fat_depth(lattice: Lattice, sizes: Sizes) -> FloatArray:
+def compute_fat_depth(lattice: Lattice, sizes: Sizes) -> FloatArray:
     """Thickness of the fat under the skin, mm: thick in front, behind and at the hips."""
     y = lattice.points.y
     depth = f32(sizes.fat_side) + f32(sizes.fat_front - sizes.fat_side) * ramp(y, -35.0, -80.0)
@@ -149,25 +149,25 @@ def fat_depth(lattice: Lattice, sizes: Sizes) -> FloatArray:
     return depth * (f32(1) - f32(0.35) * ramp(lattice.points.z, -50.0, -120.0))
 
 
-def muscles(p: Points, fascia: FloatArray, streaks: FloatArray) -> tuple[FloatArray, FloatArray]:
+def build_muscles(p: Points, fascia: FloatArray, streaks: FloatArray) -> tuple[FloatArray, FloatArray]:
     """All muscles (p mirrored), parted by seams of fat and streaked within; and without seams and streaks."""
-    inner, inner_seam = _nearest(
+    inner, inner_seam = _find_nearest(
         [
             *(tube(p, knots, 8) - f32(1.5) for knots in INNER_MUSCLES),
-            obturator_internus(p),
-            levator(p),
-            *abdominal_wall(p, fascia),
+            build_obturator_internus(p),
+            build_levator(p),
+            *build_abdominal_wall(p, fascia),
         ]
     )
-    outer, outer_seam = _nearest([tube(p, knots, 8) - f32(OUTER_GROWTH_MM) for knots in OUTER_MUSCLES])
-    outer = without(without(outer, deep_spaces(p)), inner, 2 * SEAM_MM)
+    outer, outer_seam = _find_nearest([tube(p, knots, 8) - f32(OUTER_GROWTH_MM) for knots in OUTER_MUSCLES])
+    outer = without(without(outer, build_deep_spaces(p)), inner, 2 * SEAM_MM)
     bulk = np.maximum(union(inner, outer), fascia + f32(0.5))
     parted = union(np.maximum(inner, inner_seam), np.maximum(outer, outer_seam))
     strand = f32(0.3) - np.abs(streaks) * f32(12)
     return np.maximum(np.maximum(parted, bulk), strand), bulk
 
 
-def _nearest(sheets: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+def _find_nearest(sheets: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
     """All sheets together, and the seams of 2 SEAM_MM where two of them meet (negative away from these)."""
     first = np.full(sheets[0].shape, FAR, np.float32)
     second = first.copy()
@@ -178,7 +178,7 @@ def _nearest(sheets: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
     return first, f32(SEAM_MM) - (second - first) * f32(0.5)
 
 
-def deep_spaces(p: Points) -> FloatArray:
+def build_deep_spaces(p: Points) -> FloatArray:
     """Where the outer muscles do not go: the pelvic cavity, the ischioanal fossae and the perineum."""
     cavity = ellipsoid(p, (40, 14, 0), (92, 60, 60))
     fossa = tube(p, ((-20, 52, 26, 16), (-55, 56, 22, 20), (-80, 66, 6, 14)), 6)
@@ -187,18 +187,18 @@ def deep_spaces(p: Points) -> FloatArray:
     return union(union(cavity, fossa, 6), union(perineum, cleft), 6)
 
 
-def obturator_internus(p: Points) -> FloatArray:
+def build_obturator_internus(p: Points) -> FloatArray:
     """A plate on the inner wall of the pelvis."""
     return union(ellipsoid(p, (-6, 4, 54), (34, 36, 8)), tube(p, ((-2, 34, 58, 7), (-12, 46, 68, 5)), 4), 6)
 
 
-def levator(p: Points) -> FloatArray:
+def build_levator(p: Points) -> FloatArray:
     """The pelvic floor: the lower half of a bowl below the prostate, open in front and round the anal canal."""
     bowl = np.abs(ellipsoid(p, (2, 14, 0), (50, 41, 38))) - f32(2.1)
     return common(common(bowl, p.z + f32(10)), f32(-20) - p.y, 2)
 
 
-def abdominal_wall(p: Points, fascia: FloatArray) -> list[FloatArray]:
+def build_abdominal_wall(p: Points, fascia: FloatArray) -> list[FloatArray]:
     """Rectus abdominis and the flank muscles: a layer under the fascia."""
     inwards = np.maximum(fascia, f32(-40))
     rectus = np.abs(inwards + f32(6)) - f32(4.5)
@@ -210,21 +210,21 @@ def abdominal_wall(p: Points, fascia: FloatArray) -> list[FloatArray]:
     return [common(rectus, f32(2) - p.z, 4), flank]
 
 
-def _lines(p: Points, lines: tuple[tuple[Knot, ...], ...]) -> FloatArray:
+def _build_lines(p: Points, lines: tuple[tuple[Knot, ...], ...]) -> FloatArray:
     result = tube(p, lines[0], 3)
     for line in lines[1:]:
         result = union(result, tube(p, line, 3))
     return result
 
 
-def nodal_chain(p: Points, top_z: float) -> FloatArray:
+def build_nodal_chain(p: Points, top_z: float) -> FloatArray:
     """External, internal and obturator iliac nodes: 7 mm round the vessels, from top_z down to the femoral heads."""
-    chain = _lines(p.mirrored(), (*(line[:4] for line in VESSELS[:-1]), OBTURATOR)) - f32(6.5)
+    chain = _build_lines(p.mirror(), (*(line[:4] for line in VESSELS[:-1]), OBTURATOR)) - f32(6.5)
     floor = np.where(np.abs(p.x) > f32(58), f32(30), f32(14)) - p.z
     return np.asarray(np.maximum(np.maximum(chain, floor), p.z - f32(top_z)), np.float32)
 
 
-def peritoneal_space(
+def build_peritoneal_space(
     p: Points, fascia: FloatArray, muscle: FloatArray, keep_out: list[tuple[FloatArray, float]]
 ) -> FloatArray:
     """Bag_Bowel: the abdominal cavity above the bladder, inside the wall of fascia and muscle, without keep_out."""
@@ -232,7 +232,7 @@ def peritoneal_space(
     bag = common(bag, fascia + f32(14), 10)
     bag = without(bag, muscle, 1.5, 4)
     # Behind and beside the psoas there is no peritoneum.
-    q = p.mirrored()
+    q = p.mirror()
     bag = common(bag, q.y + q.x * f32(0.4) - f32(40), 10)
     for field, gap in keep_out:
         bag = without(bag, field, gap, 4)

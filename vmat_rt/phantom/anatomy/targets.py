@@ -21,12 +21,12 @@ MARGIN_BACK_MM = 5.0
 SKIN_MM = 5.0
 
 
-def prostate_target(prostate: FloatArray) -> FloatArray:
+def build_prostate_target(prostate: FloatArray) -> FloatArray:
     """PTV_7000: the prostate grown by 7 mm, 5 mm towards the back."""
-    return grown(prostate, MARGIN_HIGH_MM, MARGIN_BACK_MM)
+    return grow(prostate, MARGIN_HIGH_MM, MARGIN_BACK_MM)
 
 
-def grown(field: FloatArray, margin_mm: float, back_mm: float | None = None) -> FloatArray:
+def grow(field: FloatArray, margin_mm: float, back_mm: float | None = None) -> FloatArray:
     """The solid grown by margin_mm (by back_mm towards +y, along a half ellipsoid), as a signed distance near its
     surface: a field over the same lattice, FAR beyond the margin's neighbourhood.
     """
@@ -34,11 +34,11 @@ def grown(field: FloatArray, margin_mm: float, back_mm: float | None = None) -> 
     if not (field < 0).any():
         return np.full_like(field, FAR)
     squeeze = margin_mm / back_mm if back_mm else 1.0
-    distance = _distance_to(_foot_offsets(field), field, reach, squeeze)
+    distance = _measure_distance_to(_find_foot_offsets(field), field, reach, squeeze)
     return distance - f32(margin_mm)
 
 
-def _foot_offsets(field: FloatArray) -> list[FloatArray]:
+def _find_foot_offsets(field: FloatArray) -> list[FloatArray]:
     """From each lattice point within one and a half steps of the surface to its foot: flat z, y, x, mm; else 1e4."""
     near = np.abs(field) < f32(1.5 * STEP_MM)
     near[[0, -1]] = False
@@ -57,7 +57,7 @@ def _foot_offsets(field: FloatArray) -> list[FloatArray]:
     return offsets
 
 
-def _distance_to(feet: list[FloatArray], field: FloatArray, reach: float, squeeze: float) -> FloatArray:
+def _measure_distance_to(feet: list[FloatArray], field: FloatArray, reach: float, squeeze: float) -> FloatArray:
     """Distance from each point within reach to the nearest foot, mm; y beyond a foot counts squeeze times."""
     foot_z, foot_y, foot_x = feet
     cells = math.ceil(reach / STEP_MM)
@@ -84,6 +84,6 @@ def _distance_to(feet: list[FloatArray], field: FloatArray, reach: float, squeez
     return result
 
 
-def shallow(target: FloatArray, skin: FloatArray) -> FloatArray:
+def drop_below_skin(target: FloatArray, skin: FloatArray) -> FloatArray:
     """The target without what lies less than SKIN_MM under the skin."""
     return np.asarray(np.maximum(target, skin + f32(SKIN_MM)), np.float32)

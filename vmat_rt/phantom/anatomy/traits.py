@@ -63,10 +63,10 @@ class Sizes:
     noise_hu: float
 
 
-def traits_of(seed: int, index: int) -> Traits:
+def draw_traits(seed: int, index: int) -> Traits:
     """Traits of patient `index` of the population `seed`; without drawing an image."""
-    block, place = divmod(index, BLOCK)
-    slot = Draws(seed, block, MIX).permutation(BLOCK)[place]
+    block, position = divmod(index, BLOCK)
+    slot = Draws(seed, block, MIX).permutation(BLOCK)[position]
     spacer_slot = _SPACER_SINGLE if block % 2 else _SPACER
     prosthesis = slot == _PROSTHESIS
     side: Literal["L", "R"] = "L" if Draws(seed, index, METAL).chance(0.5) else "R"
@@ -79,7 +79,7 @@ def traits_of(seed: int, index: int) -> Traits:
     )
 
 
-def sizes_of(seed: int, index: int) -> Sizes:
+def draw_sizes(seed: int, index: int) -> Sizes:
     """Measures of patient `index`: large men have large skeletons, stout ones more fat everywhere."""
     draw = Draws(seed, index, SIZES)
     skeleton = draw.uniform(0.96, 1.05)

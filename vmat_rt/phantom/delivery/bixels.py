@@ -42,15 +42,15 @@ class Bixels:
         return row - row.min(), column - column.min(), index
 
 
-def open_bixels(fan: Fan, target_mm: Floats, bixel_mm: float, margin_mm: float) -> Bixels:
+def find_open_bixels(fan: Fan, target_mm: Floats, bixel_mm: float, margin_mm: float) -> Bixels:
     """Bixels that points (n, 3) (z, y, x) of a target project into, or whose centre lies within margin_mm of one."""
-    found = [_near_projection(seen, bixel_mm, margin_mm) for seen in _projections(fan, target_mm)]
-    counts = [len(each) for each in found]
-    row, column = np.concatenate(found).T
+    opened = [_find_near_projection(seen, bixel_mm, margin_mm) for seen in _project(fan, target_mm)]
+    counts = [len(each) for each in opened]
+    row, column = np.concatenate(opened).T
     return Bixels(row, column, np.concatenate([[0], np.cumsum(counts)]))
 
 
-def _projections(fan: Fan, points_mm: Floats) -> list[Floats]:
+def _project(fan: Fan, points_mm: Floats) -> list[Floats]:
     """(v, u) of the points in the isocentre plane of each beam."""
     from_centre = points_mm - fan.centre
     views = []
@@ -61,7 +61,7 @@ def _projections(fan: Fan, points_mm: Floats) -> list[Floats]:
     return views
 
 
-def _near_projection(seen: Floats, bixel_mm: float, margin_mm: float) -> Ints:
+def _find_near_projection(seen: Floats, bixel_mm: float, margin_mm: float) -> Ints:
     """(row, column), sorted, of the bixels near one projection."""
     reach = int(np.ceil(margin_mm / bixel_mm))
     low = np.round(seen.min(axis=0) / bixel_mm).astype(np.int64) - reach

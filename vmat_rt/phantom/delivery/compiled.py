@@ -46,7 +46,7 @@ def locate(seen, physics, planes):
 
 
 @njit(cache=True, nogil=True)
-def _nodes(v, u):
+def _find_nodes(v, u):
     """The lowest of the four nodes round a place, and the shares of (0, 0), (0, 1), (1, 0) and (1, 1)."""
     a, b = int(v), int(u)
     fv, fu = v - np.float32(a), u - np.float32(b)
@@ -63,7 +63,7 @@ def gather(located, coarse, fine, corner, ratio, dose):
         v, u = located[n, 0], located[n, 1]
         if v < 0:
             continue
-        a, b, w00, w01, w10, far = _nodes(v, u)
+        a, b, w00, w01, w10, far = _find_nodes(v, u)
         total = np.float32(0)
         for c in range(COMPONENTS):
             total += located[n, 3 + c] * (
@@ -90,7 +90,7 @@ def scatter(located, values, corner, ratio, coarse, fine):
         v, u = located[n, 0], located[n, 1]
         if v < 0:
             continue
-        a, b, w00, w01, w10, far = _nodes(v, u)
+        a, b, w00, w01, w10, far = _find_nodes(v, u)
         for c in range(COMPONENTS):
             value = located[n, 3 + c] * values[n]
             coarse[a, b, c] += w00 * value

@@ -25,11 +25,11 @@ from scipy.ndimage import map_coordinates
 from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError, GeometryError
 from vmat_rt.geometry import ray_kernels
-from vmat_rt.geometry.rays import place_beams, voxel_points
+from vmat_rt.geometry.rays import list_voxel_points, place_beams
 from vmat_rt.grid import Grid, Triple
 from vmat_rt.phantom.delivery import compiled as delivery_kernels
-from vmat_rt.phantom.delivery.bixels import Floats, open_bixels
-from vmat_rt.phantom.delivery.kernels import Lattice, delta_shares
+from vmat_rt.phantom.delivery.bixels import Floats, find_open_bixels
+from vmat_rt.phantom.delivery.kernels import KernelLattice, compute_delta_shares
 from vmat_rt.phantom.delivery.machine import Machine
 from vmat_rt.phantom.delivery.planes import FieldPlanes, Planes
 
@@ -84,12 +84,12 @@ class DoseEngine:
         if not inside.any():
             raise GeometryError("the target does not fill half of any voxel, so that beams have nothing to aim at")
         voxel_mm = 0.75 * max(target.grid.spacing_mm)  # from a voxel's centre to its corner in a slice, and a little
-        aimed, margin_mm = voxel_points(target.grid, inside), self.settings.margin_mm + voxel_mm
-        self._bixels = open_bixels(self._beams.fan, aimed, self.settings.bixel_mm, margin_mm)
-        lattice = Lattice(self.settings.bixel_mm, self.settings.fine)
-        ssd = [self._ssd_mm(direction) for direction in self._beams.fan.directions]
-        self._planes = FieldPlanes(machine, lattice, self._bixels, self._nodes_in_matter(), ssd)
-        shares = delta_shares(machine)
+        aimed, margin_mm = list_voxel_points(target.grid, inside), self.settings.margin_mm + voxel_mm
+        self._bixels = find_open_bixels(self._beams.fan, aimed, self.settings.bixel_mm, margin_mm)
+        lattice = KernelLattice(self.settings.bixel_mm, self.settings.fine)
+        ssd = [self._measure_ssd_mm(direction) for direction in self._beams.fan.directions]
+        self._planes = FieldPlanes(machine, lattice, self._bixels, self._find_nodes_in_matter(), ssd)
+        shares = compute_delta_shares(machine)
         self._physics = np.array([machine.sad_mm, machine.attenuation_per_mm, *machine.build_up_per_mm, *shares])
 
     @property
@@ -108,8 +108,8 @@ class DoseEngine:
     def bixel_centres_mm(self, beam: int) -> NDArray[np.float64]:
         """(v, u) of one beam's bixels in the isocentre plane, in the order of bixel_map."""
         index = self._bixels.of_beam(beam)[2]
-        place = np.stack([self._bixels.row[index], self._bixels.column[index]], axis=1)
-        return np.asarray(self.settings.bixel_mm * place, np.float64)
+        position = np.stack([self._bixels.row[index], self._bixels.column[index]], axis=1)
+        return np.asarray(self.settings.bixel_mm * position, np.float64)
 
     def influence(self, points_mm: NDArray[np.floating]) -> Influence:
         """The linear map from weights to dose at points (n, 3) as (z, y, x) mm, in the frame of the density."""
@@ -120,7 +120,7 @@ class DoseEngine:
     def dose(self, weights: NDArray[np.floating], grid: Grid, body: NDArray[np.bool_]) -> Volume:
         """Dose on a grid, zero outside `body` (z, y, x), in Gy per unit of weight."""
         self._beams.grid.require_same_frame(grid)
-        points, planes = voxel_points(grid, body), self._weighted_planes(weights)
+        points, planes = list_voxel_points(grid, body), self._weight_planes(weights)
         values = np.zeros(len(points), np.float32)
         for first in range(0, len(points), _BLOCK):
             block = slice(first, first + _BLOCK)
@@ -130,16 +130,16 @@ class DoseEngine:
         array[body] = values
         return Volume(grid, array)
 
-    def _weighted_planes(self, weights: NDArray[np.floating]) -> Planes:
+    def _weight_planes(self, weights: NDArray[np.floating]) -> Planes:
         if np.shape(weights) != (self.bixels,):
             raise GeometryError(f"{np.shape(weights)} weights for {self.bixels} bixels")
         return self._planes.forward(np.asarray(weights, np.float32))
 
     def _locate(self, beam: int, points: Floats) -> Floats:
-        """Rows that delivery_kernels.gather understands, one a point."""
+        """Rows that delivery_kernels.gather understands, one per point."""
         fan = self._beams.fan
         depths = self._beams.depths[beam]
-        seen = ray_kernels.seen_points(points, fan.directions[beam], fan.centre, fan.depth_start, depths)
+        seen = ray_kernels.look_at_points(points, fan.directions[beam], fan.centre, fan.depth_start, depths)
         return np.asarray(delivery_kernels.locate(seen, self._physics, self._planes.place))
 
     def _gather(self, located: Floats, planes: Planes, beam: int, dose: Floats) -> None:
@@ -147,7 +147,7 @@ class DoseEngine:
         field = self._planes
         delivery_kernels.gather(located, planes.coarse[beam], planes.fine[beam], field.corner, field.ratio, dose)
 
-    def _nodes_in_matter(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def _find_nodes_in_matter(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """First and last bixel (v, u) that matter projects to, from any beam."""
         fan, bixel = self._beams.fan, self.settings.bixel_mm
         low = np.asarray(fan.depth_start_mm[:2])
@@ -155,15 +155,15 @@ class DoseEngine:
         first, last = np.floor(low / bixel).astype(int), np.ceil(high / bixel).astype(int)
         return (int(first[0]), int(last[0])), (int(first[1]), int(last[1]))
 
-    def _ssd_mm(self, direction: NDArray[np.float64]) -> float:
+    def _measure_ssd_mm(self, direction: NDArray[np.float64]) -> float:
         """Distance from the source to matter along the central axis; the axis distance where it meets none."""
         sine, cosine = direction
         grid = self._density.grid
         s = np.arange(self._beams.fan.depth_start_mm[2], -self._beams.fan.depth_start_mm[2], 1.0)
         z, y, x = self._beams.fan.isocentre_mm
         line = np.stack([np.full_like(s, z), y + s * cosine, x - s * sine], axis=1)
-        place = grid.index_of(line).T
-        met = map_coordinates(self._density.array, place, order=1, mode="constant") > SURFACE_DENSITY
+        position = grid.index_of(line).T
+        met = map_coordinates(self._density.array, position, order=1, mode="constant") > SURFACE_DENSITY
         return self.machine.sad_mm + float(s[np.argmax(met)]) if met.any() else self.machine.sad_mm
 
 
@@ -180,7 +180,7 @@ class Influence:
 
     def forward(self, weights: NDArray[np.floating]) -> Floats:
         """Dose (points,) for weights (bixels,)."""
-        planes = self._engine._weighted_planes(weights)
+        planes = self._engine._weight_planes(weights)
         dose = np.zeros(self._points, np.float32)
         for beam, located in enumerate(self._located):
             self._engine._gather(located, planes, beam, dose)

@@ -34,7 +34,7 @@ class BixelKernels:
 
 
 @dataclass(frozen=True)
-class Lattice:
+class KernelLattice:
     """Square bixels of side bixel_mm with a node in each centre; the fine lattice divides that distance by `fine`."""
 
     bixel_mm: float
@@ -56,25 +56,25 @@ class Lattice:
         return int(np.ceil((range_mm + self.bixel_mm / 2 + _SIGMAS * machine.penumbra_sigma_mm) / step_mm))
 
 
-def delta_shares(machine: Machine) -> NDArray[np.float64]:
+def compute_delta_shares(machine: Machine) -> NDArray[np.float64]:
     """Each component's unscattered fluence relative to the first one's. It hardly depends on the SSD."""
     delta = machine.kernels[:, :, 0].mean(axis=0)
     return np.asarray(delta / delta[0])
 
 
-def bixel_kernels(machine: Machine, lattice: Lattice, ssd_mm: float) -> BixelKernels:
+def interpolate_kernels(machine: Machine, lattice: KernelLattice, ssd_mm: float) -> BixelKernels:
     """Kernels for one source-to-surface distance, linear between the machine's tables."""
-    place = float(np.interp(ssd_mm, machine.ssd_mm, np.arange(len(machine.ssd_mm))))
-    low = min(int(place), len(machine.ssd_mm) - 2)
-    share = place - low
-    first, second = (_tabulated(machine, lattice, index) for index in (low, low + 1))
+    position = float(np.interp(ssd_mm, machine.ssd_mm, np.arange(len(machine.ssd_mm))))
+    low = min(int(position), len(machine.ssd_mm) - 2)
+    share = position - low
+    first, second = (_read_table(machine, lattice, index) for index in (low, low + 1))
     return BixelKernels(
         near=(1 - share) * first.near + share * second.near, rest=(1 - share) * first.rest + share * second.rest
     )
 
 
 @lru_cache(maxsize=64)
-def _tabulated(machine: Machine, lattice: Lattice, index: int) -> BixelKernels:
+def _read_table(machine: Machine, lattice: KernelLattice, index: int) -> BixelKernels:
     """Kernels for the machine's table number `index`."""
     table, step = machine.kernels[index], machine.radius_step_mm
     pixels = np.arange(1 - table.shape[1], table.shape[1]) * step
@@ -88,15 +88,15 @@ def _tabulated(machine: Machine, lattice: Lattice, index: int) -> BixelKernels:
     # the fine plane is made sharper by as much.
     variance = machine.penumbra_sigma_mm**2
     sharper = float(np.sqrt(max(variance - lattice.fine_mm**2 / 6, variance / 4)))
-    fine = _profile(lattice.near_reach(machine), lattice.fine_mm, pixels, lattice.bixel_mm, sharper)
-    coarse = _profile(
+    fine = _compute_profile(lattice.near_reach(machine), lattice.fine_mm, pixels, lattice.bixel_mm, sharper)
+    coarse = _compute_profile(
         lattice.rest_reach(machine), lattice.bixel_mm, pixels, lattice.bixel_mm, machine.penumbra_sigma_mm
     )
-    rest = images - delta_shares(machine)[:, None, None] * near
+    rest = images - compute_delta_shares(machine)[:, None, None] * near
     return BixelKernels(near=fine @ near @ fine.T, rest=coarse @ rest @ coarse.T)
 
 
-def _profile(
+def _compute_profile(
     reach: int, step_mm: float, pixels: NDArray[np.float64], bixel_mm: float, sigma_mm: float
 ) -> NDArray[np.float64]:
     """Fluence of a bixel with Gaussian edges, seen at the lattice's nodes when it is shifted to each pixel."""

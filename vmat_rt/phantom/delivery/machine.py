@@ -55,7 +55,7 @@ class Machine:
     def electron_density(self, ct: Volume, outline: NDArray[np.bool_]) -> Volume:
         """Electron density relative to water from HU, zero outside the outline (z, y, x).
 
-        A straight line through air and water (vmat_rt.geometry.beams.relative_density) is meant for features: at
+        A straight line through air and water (geometry.beams.compute_relative_density) is meant for features: at
         1000 HU it says 1.7, where this curve has 1.52. Attenuation needs the curve.
         """
         density = np.interp(ct.array, self.density_curve[:, 0], self.density_curve[:, 1]).astype(np.float32)

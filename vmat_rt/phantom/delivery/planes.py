@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.phantom.delivery.bixels import Bixels, Floats, Ints
 from vmat_rt.phantom.delivery.compiled import COMPONENTS
-from vmat_rt.phantom.delivery.kernels import Lattice, bixel_kernels
+from vmat_rt.phantom.delivery.kernels import KernelLattice, interpolate_kernels
 from vmat_rt.phantom.delivery.machine import Machine
 
 
@@ -29,7 +29,7 @@ class Planes:
 
 
 @dataclass(frozen=True)
-class Axis:
+class NodeAxis:
     """Nodes of a plane along v or u: first .. first + count - 1 are held, counted from the isocentre.
 
     A kernel matters up to `reach` nodes; a circular convolution of this `period` does not wrap into held nodes.
@@ -41,13 +41,13 @@ class Axis:
     reach: int
 
 
-def plane_axis(field: tuple[int, int], wanted: tuple[int, int], reach: int) -> Axis:
+def make_plane_axis(field: tuple[int, int], wanted: tuple[int, int], reach: int) -> NodeAxis:
     """Nodes that bixels at field[0] .. field[1] reach, no further than `wanted` asks."""
     first = max(min(wanted[0], field[0]), field[0] - reach)
     last = min(max(wanted[1], field[1]), field[1] + reach)
     span = max(last - field[0], field[1] - first)
     reach = min(reach, span)
-    return Axis(first, last - first + 1, scipy.fft.next_fast_len(span + reach + 1, real=True), reach)
+    return NodeAxis(first, last - first + 1, scipy.fft.next_fast_len(span + reach + 1, real=True), reach)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ class Spread:
     shape: tuple[int, int]
 
     @classmethod
-    def plan(cls, bixels: Bixels, kernels: list[NDArray[np.float64]], axes: tuple[Axis, Axis], ratio: int) -> Spread:
+    def plan(
+        cls, bixels: Bixels, kernels: list[NDArray[np.float64]], axes: tuple[NodeAxis, NodeAxis], ratio: int
+    ) -> Spread:
         """kernels: for each beam (kinds, v, u), centred; a bixel stands at node (row * ratio, column * ratio)."""
         shape = (axes[0].period, axes[1].period)
         v, u = (np.arange(-axis.reach, axis.reach + 1) for axis in axes)
@@ -96,19 +98,19 @@ class FieldPlanes:
     def __init__(
         self,
         machine: Machine,
-        lattice: Lattice,
+        lattice: KernelLattice,
         bixels: Bixels,
         wanted: tuple[tuple[int, int], tuple[int, int]],
         ssd_mm: Sequence[float],
     ) -> None:
-        kernels = [bixel_kernels(machine, lattice, ssd) for ssd in ssd_mm]
+        kernels = [interpolate_kernels(machine, lattice, ssd) for ssd in ssd_mm]
         coarse, fine = [], []
         for places, needed in zip((bixels.row, bixels.column), wanted, strict=True):
             field = int(places.min()), int(places.max())
-            coarse.append(plane_axis(field, needed, lattice.rest_reach(machine)))
+            coarse.append(make_plane_axis(field, needed, lattice.rest_reach(machine)))
             field = field[0] * lattice.fine, field[1] * lattice.fine
             reach = lattice.near_reach(machine)
-            fine.append(plane_axis(field, (field[0] - reach, field[1] + reach), reach))
+            fine.append(make_plane_axis(field, (field[0] - reach, field[1] + reach), reach))
         self._rest = Spread.plan(bixels, [each.rest for each in kernels], (coarse[0], coarse[1]), 1)
         self._near = Spread.plan(bixels, [each.near[None] for each in kernels], (fine[0], fine[1]), lattice.fine)
         self._shapes = [(axes[0].count, axes[1].count) for axes in (coarse, fine)]

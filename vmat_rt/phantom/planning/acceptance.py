@@ -53,14 +53,14 @@ class PlanMeasures:
 
         Raises ConfigError where a number is missing that every plan has.
         """
-        found = {}
+        known = {}
         for field in fields(cls):
             value = numbers.get(prefix + field.name)
             if isinstance(value, int | float):
-                found[field.name] = float(value)
+                known[field.name] = float(value)
             elif field.default is MISSING:
                 raise ConfigError(f"the record of a simulated plan has no number {prefix + field.name}")
-        return cls(**found)
+        return cls(**known)
 
 
 _METRICS: dict[str, tuple[str, str]] = {
@@ -85,11 +85,11 @@ _METRICS: dict[str, tuple[str, str]] = {
 def measure(case: Case, dose: Volume) -> PlanMeasures:
     """The numbers of a dose in Gy, on a grid that is fine enough to be read linearly, on its case's structures.
 
-    Raises InputError for what is no dose, ConfigError when the high target is missing from the case or from the dose.
+    Raises InputError for what is not a dose, ConfigError when the case or the dose lacks the high target.
     """
-    numbers = {"conformity": conformity(case, dose)}
+    numbers = {"conformity": compute_conformity(case, dose)}
     wanted = {metric for _, metric in _METRICS.values()}
-    dvhs = compute_dvhs(_structures(case), dose, metrics=wanted)
+    dvhs = compute_dvhs(_list_structures(case), dose, metrics=wanted)
     for field, (name, metric) in _METRICS.items():
         value = dvhs[name].value(metric) if name in dvhs else None
         if value is not None:
@@ -97,18 +97,18 @@ def measure(case: Case, dose: Volume) -> PlanMeasures:
     return PlanMeasures.from_numbers(numbers, prefix="")
 
 
-def _structures(case: Case) -> list[Structure]:
+def _list_structures(case: Case) -> list[Structure]:
     """Those that are measured, each under its TG-263 name, and what PTV_5600 has outside PTV_7000."""
     wanted = {name for name, _ in _METRICS.values()}
-    found = [Structure(name, name, s.shape) for name, s in case.structures.items() if name in wanted]
+    structures = [Structure(name, name, s.shape) for name, s in case.structures.items() if name in wanted]
     if LOW in case.structures:
         grid = case.ct.grid
         low, high = (structure_fraction(case.structures[name], grid) for name in (LOW, HIGH))
-        found.append(Structure(LOW_SHELL, None, Volume(grid, np.maximum(low - high, 0.0))))
-    return found
+        structures.append(Structure(LOW_SHELL, None, Volume(grid, np.maximum(low - high, 0.0))))
+    return structures
 
 
-def conformity(case: Case, dose: Volume) -> float:
+def compute_conformity(case: Case, dose: Volume) -> float:
     """See PlanMeasures."""
     grid, targets = case.ct.grid, case.targets()
     union = np.maximum.reduce([structure_fraction(case.structures[name], grid) for name in targets])
@@ -118,7 +118,7 @@ def conformity(case: Case, dose: Volume) -> float:
 
 @dataclass(frozen=True)
 class Bound:
-    """What is asked of a measure: a lowest and a highest value."""
+    """The limits of a measure: a lowest and a highest value."""
 
     title: str
     measure: str
@@ -127,7 +127,7 @@ class Bound:
     high: float | None
 
     def missed(self, value: float) -> str:
-        """A sentence when the value lies outside, else "". A value that is no number lies outside."""
+        """A sentence when the value lies outside, else "". A value that is not a number lies outside."""
         if self.low is not None and not value >= self.low:
             return f"{self.title} is {value:.2f} {self.unit}, less than {self.low} {self.unit}."
         if self.high is not None and not value <= self.high:
@@ -154,8 +154,8 @@ COHORT_BOUNDS = (
 """Of the median over a cohort: what clinics report."""
 
 
-def refusals(measures: PlanMeasures) -> tuple[str, ...]:
-    """Why this plan is not accepted, a sentence each; empty when it is."""
+def list_refusals(measures: PlanMeasures) -> tuple[str, ...]:
+    """Why this plan is not accepted, one sentence per reason; empty when it is."""
     values = [(bound, getattr(measures, bound.measure)) for bound in PLAN_BOUNDS]
     reasons = [bound.missed(value) for bound, value in values if value is not None]
     return tuple(reason for reason in reasons if reason)
@@ -176,16 +176,16 @@ class AcceptanceRow:
     met: bool
 
 
-def acceptance_table(measures: Sequence[PlanMeasures]) -> tuple[AcceptanceRow, ...]:
+def tabulate_acceptance(measures: Sequence[PlanMeasures]) -> tuple[AcceptanceRow, ...]:
     """All bounds that any plan has a number for, those of each plan first."""
     scopes = [("each plan", PLAN_BOUNDS), ("median", COHORT_BOUNDS)]
-    rows = [_row(bound, scope, measures) for scope, bounds in scopes for bound in bounds]
+    rows = [_make_row(bound, scope, measures) for scope, bounds in scopes for bound in bounds]
     return tuple(row for row in rows if row is not None)
 
 
-def _row(bound: Bound, scope: str, measures: Sequence[PlanMeasures]) -> AcceptanceRow | None:
-    found = [getattr(each, bound.measure) for each in measures]
-    values = np.array([value for value in found if value is not None])
+def _make_row(bound: Bound, scope: str, measures: Sequence[PlanMeasures]) -> AcceptanceRow | None:
+    numbers = [getattr(each, bound.measure) for each in measures]
+    values = np.array([value for value in numbers if value is not None])
     if not len(values):
         return None
     median = float(np.median(values))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vmat_rt.phantom.planning.objectives import Objectives, Penalty, penalty
+from vmat_rt.phantom.planning.objectives import Objectives, Penalty, make_penalty
 from vmat_rt.phantom.planning.points import PlanPoints
 from vmat_rt.phantom.planning.style import PlannerStyle
 
@@ -77,56 +77,56 @@ class Level:
         return np.asarray(self.dose_gy * (_FAR_SHARE + (1 - _FAR_SHARE) * fall))
 
 
-def objectives(points: PlanPoints, style: PlannerStyle) -> Objectives:
+def make_objectives(points: PlanPoints, style: PlannerStyle) -> Objectives:
     """All wishes. points must know PTV_7000; PTV_5600 and organs count where they are there."""
     high = Level(HIGH_GY, points.distance_mm[HIGH] - style.rim_mm)
-    levels, wishes = [high], _high_target(points, style, high)
+    levels, wishes = [high], _wish_for_high_target(points, style, high)
     if LOW in points.distance_mm:
         low = Level(LOW_GY, points.distance_mm[LOW] - style.rim_mm)
         levels.append(low)
-        wishes += _low_target(points, style, high, low)
+        wishes += _wish_for_low_target(points, style, high, low)
     nearest_mm = np.minimum.reduce([level.distance_mm for level in levels])
     outside = points.volume_cc * (nearest_mm > 0)
-    wishes += _fall_off(style, outside, nearest_mm, levels)
-    wishes += _organs(points, style, outside)
+    wishes += _wish_for_fall_off(style, outside, nearest_mm, levels)
+    wishes += _wish_for_organs(points, style, outside)
     return Objectives(tuple(wishes))
 
 
-def _high_target(points: PlanPoints, style: PlannerStyle, high: Level) -> list[Penalty]:
+def _wish_for_high_target(points: PlanPoints, style: PlannerStyle, high: Level) -> list[Penalty]:
     inside = points.volume_cc * (high.distance_mm <= 0)
     priority = 10 * style.target_weight
     return [
-        penalty("high target", "below", inside, _HIGH_FLOOR * high.dose_gy, priority),
-        penalty("hot spots", "above", inside, style.hot_spot_gy, 15 * style.hot_spot_weight),
+        make_penalty("high target", "below", inside, _HIGH_FLOOR * high.dose_gy, priority),
+        make_penalty("hot spots", "above", inside, style.hot_spot_gy, 15 * style.hot_spot_weight),
     ]
 
 
-def _low_target(points: PlanPoints, style: PlannerStyle, high: Level, low: Level) -> list[Penalty]:
+def _wish_for_low_target(points: PlanPoints, style: PlannerStyle, high: Level, low: Level) -> list[Penalty]:
     """The lower level outside the high target, with a ceiling that comes down with the distance from that."""
     inside = points.volume_cc * ((low.distance_mm <= 0) & (high.distance_mm > 0))
     share = np.clip(high.distance_mm / _STEP_MM, 0.0, 1.0)
     ceiling = (1 - share) * _STEP_TOP * high.dose_gy + share * _LOW_CEILING * low.dose_gy
     return [
-        penalty("low target", "below", inside, _LOW_FLOOR * low.dose_gy, 15 * style.target_weight),
-        penalty("low target", "above", inside, ceiling, 10 * style.conformity_weight),
+        make_penalty("low target", "below", inside, _LOW_FLOOR * low.dose_gy, 15 * style.target_weight),
+        make_penalty("low target", "above", inside, ceiling, 10 * style.conformity_weight),
     ]
 
 
-def _fall_off(style: PlannerStyle, outside: Floats, nearest_mm: Floats, levels: list[Level]) -> list[Penalty]:
+def _wish_for_fall_off(style: PlannerStyle, outside: Floats, nearest_mm: Floats, levels: list[Level]) -> list[Penalty]:
     """Next to the targets, round them, and everywhere else."""
     allowed = np.maximum.reduce([level.allowed_gy() for level in levels])
     shell = outside * (nearest_mm <= _SHELL_MM)
     ring = outside * ((nearest_mm > _SHELL_MM) & (nearest_mm <= _RING_MM))
     far = outside * (nearest_mm > _RING_MM)
     return [
-        penalty("conformity", "above", shell, allowed, 4 * style.conformity_weight),
-        penalty("ring", "above", ring, allowed, 2 * style.ring_weight),
-        penalty("tissue", "above", far, allowed, 2 * style.ring_weight),
-        penalty("tissue", "above", outside, 0.0, 0.05),
+        make_penalty("conformity", "above", shell, allowed, 4 * style.conformity_weight),
+        make_penalty("ring", "above", ring, allowed, 2 * style.ring_weight),
+        make_penalty("tissue", "above", far, allowed, 2 * style.ring_weight),
+        make_penalty("tissue", "above", outside, 0.0, 0.05),
     ]
 
 
-def _organs(points: PlanPoints, style: PlannerStyle, outside: Floats) -> list[Penalty]:
+def _wish_for_organs(points: PlanPoints, style: PlannerStyle, outside: Floats) -> list[Penalty]:
     wishes = []
     for wish in ORGAN_WISHES:
         if wish.organ in points.fraction:
@@ -134,5 +134,5 @@ def _organs(points: PlanPoints, style: PlannerStyle, outside: Floats) -> list[Pe
             own = 1.0 if wish.weight == "organ_weight" else float(getattr(style, wish.weight))
             members = outside * points.fraction[wish.organ]
             priority = wish.priority * style.organ_weight * own
-            wishes.append(penalty(wish.organ, "above", members, limit_gy, priority))
+            wishes.append(make_penalty(wish.organ, "above", members, limit_gy, priority))
     return wishes

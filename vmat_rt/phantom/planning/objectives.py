@@ -33,7 +33,7 @@ class Penalty:
             raise GeometryError(f"the penalty {self.name} has lists of different lengths")
 
 
-def penalty(
+def make_penalty(
     name: str,
     side: Literal["above", "below"],
     members: NDArray[np.floating],
@@ -70,7 +70,7 @@ class Objectives:
 
     def costs(self, dose_gy: NDArray[np.floating]) -> dict[str, float]:
         """Cost by name; wishes of one name are added up."""
-        found: dict[str, float] = {}
+        by_name: dict[str, float] = {}
         for wish in self.penalties:
-            found[wish.name] = found.get(wish.name, 0.0) + Objectives((wish,)).cost_and_gradient(dose_gy)[0]
-        return found
+            by_name[wish.name] = by_name.get(wish.name, 0.0) + Objectives((wish,)).cost_and_gradient(dose_gy)[0]
+        return by_name

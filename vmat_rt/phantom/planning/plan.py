@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from vmat_rt.case import AIR_HU, Case, Volume
 from vmat_rt.errors import ModelError
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.geometry.rays import voxel_points
+from vmat_rt.geometry.rays import list_voxel_points
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid, Triple
 from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.phantom.anatomy.patient import Patient
 from vmat_rt.phantom.delivery.engine import DoseEngine, EngineSettings
 from vmat_rt.phantom.delivery.machine import load_machine
-from vmat_rt.phantom.planning.acceptance import PlanMeasures, measure, refusals
-from vmat_rt.phantom.planning.fluence import Task, neighbour_steps, optimise
-from vmat_rt.phantom.planning.goals import HIGH, HIGH_GY, objectives
+from vmat_rt.phantom.planning.acceptance import PlanMeasures, list_refusals, measure
+from vmat_rt.phantom.planning.fluence import FluenceTask, make_neighbour_steps, optimise
+from vmat_rt.phantom.planning.goals import HIGH, HIGH_GY, make_objectives
 from vmat_rt.phantom.planning.objectives import Doubles
-from vmat_rt.phantom.planning.points import PlanPoints, lattice_within, plan_points
+from vmat_rt.phantom.planning.points import PlanPoints, choose_plan_points, fit_lattice
 from vmat_rt.phantom.planning.style import PlannerStyle, draw_style
 
 DOSE_STEP_MM = 4.25
@@ -60,33 +60,33 @@ def plan_patient(patient: Patient, seed: int) -> SimulatedPlan:
 def plan_until_accepted(case: Case, style: PlannerStyle) -> SimulatedPlan:
     """The plan of this planner; a refused one is made once more, more firmly, and then stands accepted or not."""
     plan = plan_in_style(case, style)
-    return plan if plan.accepted else plan_in_style(case, style.firmer())
+    return plan if plan.accepted else plan_in_style(case, style.make_firmer())
 
 
 def plan_in_style(case: Case, style: PlannerStyle) -> SimulatedPlan:
     """The plan of this planner for a simulated case."""
-    engine = engine_for(case, style)
-    weights = ideal_fluence(engine, plan_points(case), style)
-    grid = lattice_within(case.ct.grid, DOSE_STEP_MM)
-    raw = engine.dose(weights, grid, _body(case, grid))
-    dose, readable = normalised(case, raw, style.coverage_percent)
+    engine = make_engine(case, style)
+    weights = find_ideal_fluence(engine, choose_plan_points(case), style)
+    grid = fit_lattice(case.ct.grid, DOSE_STEP_MM)
+    raw = engine.dose(weights, grid, _find_body(case, grid))
+    dose, readable = normalise(case, raw, style.coverage_percent)
     measures = measure(case, readable)
-    reasons = refusals(measures)
+    reasons = list_refusals(measures)
     return SimulatedPlan(dose, style.angles_deg, style, measures, not reasons, reasons)
 
 
-def ideal_fluence(engine: DoseEngine, points: PlanPoints, style: PlannerStyle) -> Doubles:
+def find_ideal_fluence(engine: DoseEngine, points: PlanPoints, style: PlannerStyle) -> Doubles:
     """Weights of all bixels, from a flat fluence that gives the high target its dose in the mean."""
     full_turn = style.arc_extent_deg >= 360
     influence = engine.influence(points.points_mm)
     flat = np.ones(engine.bixels)
     flat *= HIGH_GY / float(influence.forward(flat)[points.distance_mm[HIGH] < 0].mean())
     smoothness = SMOOTHNESS * style.smoothness
-    task = Task(influence, objectives(points, style), neighbour_steps(engine, full_turn), smoothness)
+    task = FluenceTask(influence, make_objectives(points, style), make_neighbour_steps(engine, full_turn), smoothness)
     return optimise(task, flat, ITERATIONS).weights
 
 
-def normalised(case: Case, dose: Volume, coverage_percent: float) -> tuple[Volume, Volume]:
+def normalise(case: Case, dose: Volume, coverage_percent: float) -> tuple[Volume, Volume]:
     """The dose scaled so that coverage_percent of PTV_7000 gets 70 Gy; on its own grid, and cubically on the CT's.
 
     Raises ModelError when that part of the target gets nothing.
@@ -100,19 +100,19 @@ def normalised(case: Case, dose: Volume, coverage_percent: float) -> tuple[Volum
     return Volume(dose.grid, dose.array * scale), Volume(readable.grid, readable.array * scale)
 
 
-def engine_for(case: Case, style: PlannerStyle) -> DoseEngine:
+def make_engine(case: Case, style: PlannerStyle) -> DoseEngine:
     """The beams of the style's arc on the case, isocentre in the middle of all targets together."""
-    grid, machine = lattice_within(case.ct.grid, DENSITY_STEP_MM), load_machine()
-    density = machine.electron_density(resample(case.ct, grid, AIR_HU), _body(case, grid))
+    grid, machine = fit_lattice(case.ct.grid, DENSITY_STEP_MM), load_machine()
+    density = machine.electron_density(resample(case.ct, grid, AIR_HU), _find_body(case, grid))
     fractions = [structure_fraction(case.structures[name], grid) for name in case.targets()]
     target = Volume(grid, np.maximum.reduce(fractions))
-    return DoseEngine(machine, density, target, _centre_mm(target), style.angles_deg, ENGINE)
+    return DoseEngine(machine, density, target, _find_centre_mm(target), style.angles_deg, ENGINE)
 
 
-def _body(case: Case, grid: Grid) -> NDArray[np.bool_]:
+def _find_body(case: Case, grid: Grid) -> NDArray[np.bool_]:
     return structure_fraction(case.body, grid) >= 0.5
 
 
-def _centre_mm(target: Volume) -> Triple:
-    z, y, x = (float(v) for v in voxel_points(target.grid, target.array >= 0.5).mean(axis=0))
+def _find_centre_mm(target: Volume) -> Triple:
+    z, y, x = (float(v) for v in list_voxel_points(target.grid, target.array >= 0.5).mean(axis=0))
     return (z, y, x)

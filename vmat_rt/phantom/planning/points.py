@@ -12,7 +12,7 @@ from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.errors import GeometryError
 from vmat_rt.geometry.distance import signed_distance_mm
 from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.geometry.rays import voxel_points
+from vmat_rt.geometry.rays import list_voxel_points
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid, centred_grid
 
@@ -40,36 +40,38 @@ class PlanPoints:
     distance_mm: Mapping[str, Floats]
 
 
-def plan_points(case: Case, step_mm: float = STEP_MM) -> PlanPoints:
+def choose_plan_points(case: Case, step_mm: float = STEP_MM) -> PlanPoints:
     """Points of a simulated case, on a lattice of step_mm within its CT.
 
     All of its voxels within NEAR_MM of a target and in FINE_ORGANS, every second one along each axis up to MIDDLE_MM,
     every FAR_STRIDE-th beyond. Raises GeometryError for a case without a target or with a structure that is not voxels.
     """
-    grid = lattice_within(case.ct.grid, step_mm)
-    fraction = {name: resample(_voxels(structure), grid, 0.0).array for name, structure in case.structures.items()}
+    grid = fit_lattice(case.ct.grid, step_mm)
+    fraction = {
+        name: resample(_require_voxels(structure), grid, 0.0).array for name, structure in case.structures.items()
+    }
     body = structure_fraction(case.body, grid) >= 0.5
-    distance = {name: _distance_mm(case, name, grid) for name in case.targets()}
+    distance = {name: _measure_distance_mm(case, name, grid) for name in case.targets()}
     if not distance:
         raise GeometryError("a plan needs a target")
-    stride = _strides(np.minimum.reduce(list(distance.values())), fraction)
+    stride = _choose_strides(np.minimum.reduce(list(distance.values())), fraction)
     chosen = body & (stride > 0)
     return PlanPoints(
-        points_mm=voxel_points(grid, chosen),
+        points_mm=list_voxel_points(grid, chosen),
         volume_cc=(grid.voxel_cc * stride[chosen].astype(np.float32) ** 3),
         fraction={name: array[chosen] for name, array in fraction.items()},
         distance_mm={name: array[chosen] for name, array in distance.items()},
     )
 
 
-def lattice_within(grid: Grid, step_mm: float) -> Grid:
+def fit_lattice(grid: Grid, step_mm: float) -> Grid:
     """The isotropic grid of step_mm in the middle of `grid`, no voxel of which reaches beyond it."""
     z, y, x = (max(1, int((b - a + 1e-6) // step_mm)) for a, b in zip(*grid.bounds_mm, strict=True))
     return centred_grid((z, y, x), (step_mm, step_mm, step_mm), grid.centre_mm, grid.frame_uid)
 
 
-def _strides(distance_mm: Floats, fraction: Mapping[str, Floats]) -> NDArray[np.int64]:
-    """How many lattice steps apart the points lie at each voxel; 0 where the voxel is none of them."""
+def _choose_strides(distance_mm: Floats, fraction: Mapping[str, Floats]) -> NDArray[np.int64]:
+    """How many lattice steps apart the points lie at each voxel; 0 where the voxel is not one of them."""
     wanted = np.where(distance_mm < NEAR_MM, 1, np.where(distance_mm < MIDDLE_MM, 2, FAR_STRIDE))
     for name in FINE_ORGANS:
         if name in fraction:
@@ -81,14 +83,14 @@ def _strides(distance_mm: Floats, fraction: Mapping[str, Floats]) -> NDArray[np.
     return stands
 
 
-def _voxels(structure: Structure) -> Volume:
+def _require_voxels(structure: Structure) -> Volume:
     if not isinstance(structure.shape, Volume):
         raise GeometryError(f"{structure.name} of a simulated case must be voxels")
     return structure.shape
 
 
-def _distance_mm(case: Case, name: str, grid: Grid) -> Floats:
-    """Worked out on the CT's finer voxels: a rim of 2 mm is less than a step of the lattice."""
+def _measure_distance_mm(case: Case, name: str, grid: Grid) -> Floats:
+    """Computed on the CT's finer voxels: a rim of 2 mm is less than a step of the lattice."""
     fine = case.ct.grid
     distance = signed_distance_mm(structure_fraction(case.structures[name], fine), fine, REACH_MM)
     return resample(Volume(fine, distance), grid, REACH_MM).array

@@ -52,7 +52,7 @@ class PlannerStyle:
         step = self.arc_extent_deg / (self.beams if full else self.beams - 1)
         return tuple(round((self.arc_start_deg + i * step) % 360.0, 4) % 360.0 for i in range(self.beams))
 
-    def firmer(self) -> PlannerStyle:
+    def make_firmer(self) -> PlannerStyle:
         """The same planner asked again for what was refused: targets and hot spots first, organs at risk second."""
         return replace(
             self,
@@ -69,7 +69,7 @@ def draw_style(seed: int, key: str, traits: Traits) -> PlannerStyle:
     """The style that plans case `key` of the population `seed`; the same on every machine."""
     stream = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
     draw = Draws(seed, stream)
-    start, extent = _arc(draw, traits)
+    start, extent = _draw_arc(draw, traits)
     return PlannerStyle(
         beams=48 + int(draw.uniform(0.0, 24.999)),
         arc_start_deg=start,
@@ -77,19 +77,19 @@ def draw_style(seed: int, key: str, traits: Traits) -> PlannerStyle:
         coverage_percent=draw.uniform(95.2, 97.8),
         rim_mm=draw.uniform(2.0, 3.0),
         hot_spot_gy=draw.uniform(71.8, 73.5),
-        hot_spot_weight=_about_one(draw, 2.0),
-        rectum_weight=_about_one(draw, 3.0),
-        bladder_weight=_about_one(draw, 3.0),
-        bowel_weight=_about_one(draw, 2.0),
+        hot_spot_weight=_draw_about_one(draw, 2.0),
+        rectum_weight=_draw_about_one(draw, 3.0),
+        bladder_weight=_draw_about_one(draw, 3.0),
+        bowel_weight=_draw_about_one(draw, 2.0),
         femoral_head_gy=draw.uniform(34.0, 45.0),
-        ring_weight=_about_one(draw, 2.5),
-        conformity_weight=_about_one(draw, 2.0),
-        smoothness=_about_one(draw, 2.0),
-        target_weight=_about_one(draw, 2.0),
+        ring_weight=_draw_about_one(draw, 2.5),
+        conformity_weight=_draw_about_one(draw, 2.0),
+        smoothness=_draw_about_one(draw, 2.0),
+        target_weight=_draw_about_one(draw, 2.0),
     )
 
 
-def _arc(draw: Draws, traits: Traits) -> tuple[float, float]:
+def _draw_arc(draw: Draws, traits: Traits) -> tuple[float, float]:
     """Start and extent, degrees. A planner does not shoot through a metal hip: the arc's gap faces it."""
     if traits.prosthesis_side is not None:
         extent = draw.uniform(290.0, 316.0)
@@ -102,6 +102,6 @@ def _arc(draw: Draws, traits: Traits) -> tuple[float, float]:
     return (gap_centre + (360.0 - extent) / 2) % 360.0, extent
 
 
-def _about_one(draw: Draws, most: float) -> float:
+def _draw_about_one(draw: Draws, most: float) -> float:
     """Between 1 / most and most, as often below as above 1."""
     return round(math.exp(draw.uniform(-1.0, 1.0) * math.log(most)), 6)

@@ -62,7 +62,7 @@ class Style:
     simulated: str
 
 
-def looks_of(names: Sequence[str], baselines: frozenset[str]) -> dict[str, Look]:
+def choose_looks(names: Sequence[str], baselines: frozenset[str]) -> dict[str, Look]:
     """Colours and markers in the order of the models; baselines are grey."""
     models = [name for name in names if name not in baselines]
     looks = {name: Look(PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(models)}
@@ -70,7 +70,7 @@ def looks_of(names: Sequence[str], baselines: frozenset[str]) -> dict[str, Look]
     return {**looks, **grey}
 
 
-def new_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figure:
+def make_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figure:
     """An empty white figure whose foot is kept free for what every figure says."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -115,15 +115,15 @@ def dress(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
         axes.spines[side].set_color(SOFT)
 
 
-def legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """Above all panels, in as many columns as the longest text leaves room for."""
+def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """Draw it above all panels, in as many columns as the longest text leaves room for."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     fitting = int(figure.get_size_inches()[0] / (0.085 * longest + 0.65))
     columns = max(1, min(len(handles), fitting))
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=8.5)
 
 
-def model_handles(names: Sequence[str], style: Style) -> list[Any]:
+def make_model_handles(names: Sequence[str], style: Style) -> list[Any]:
     """Legend entries: the marker of each model."""
     from matplotlib.lines import Line2D
 

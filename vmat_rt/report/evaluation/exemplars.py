@@ -12,10 +12,18 @@ from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.metrics.gamma.index import GammaResult, gamma
 from vmat_rt.protocol import Protocol
-from vmat_rt.report.colours import evaluated_structures, structure_colours
-from vmat_rt.report.evaluation.drawing import INK, SOFT, Drawing, Style, dress, finish, new_figure
+from vmat_rt.report.colours import assign_colours, list_evaluated_structures
+from vmat_rt.report.evaluation.drawing import INK, SOFT, Drawing, Style, dress, finish, make_figure
 from vmat_rt.report.evaluation.pooled import Model
-from vmat_rt.report.figures import Wash, difference_wash, dose_wash, draw_bar, draw_outlines, draw_plane, label_plane
+from vmat_rt.report.figures import (
+    Wash,
+    draw_bar,
+    draw_outlines,
+    draw_plane,
+    label_plane,
+    make_difference_wash,
+    make_dose_wash,
+)
 from vmat_rt.report.gamma_figure import draw_gamma
 from vmat_rt.report.planes import VIEWS, Plane, cut_planes
 
@@ -68,15 +76,15 @@ class Exemplar:
 
 def choose(model: Model) -> tuple[Choice, ...]:
     """Best, median and worst of all its predictions by MAE in the body; fewer where there are fewer than three."""
-    found = sorted((value, *pair) for pair, value in model.values.get("mae_gy", {}).items() if value is not None)
-    places: dict[int, Rank] = {0: "best"} if found else {}
-    places.setdefault(len(found) - 1, "worst")
-    places.setdefault(len(found) // 2, "median")
-    ordered = sorted(place for place in places if 0 <= place < len(found))
-    return tuple(Choice(places[at], model.name, found[at][1], found[at][2], found[at][0]) for at in ordered)
+    errors = sorted((value, *pair) for pair, value in model.values.get("mae_gy", {}).items() if value is not None)
+    places: dict[int, Rank] = {0: "best"} if errors else {}
+    places.setdefault(len(errors) - 1, "worst")
+    places.setdefault(len(errors) // 2, "median")
+    ordered = sorted(rank for rank in places if 0 <= rank < len(errors))
+    return tuple(Choice(places[at], model.name, errors[at][1], errors[at][2], errors[at][0]) for at in ordered)
 
 
-def dose_pictures(exemplar: Exemplar, style: Style) -> Drawing:
+def draw_dose_pictures(exemplar: Exemplar, style: Style) -> Drawing:
     """Three views down; predicted, reference and their difference across, on CT."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -86,25 +94,25 @@ def dose_pictures(exemplar: Exemplar, style: Style) -> Drawing:
     highest = max(float(np.nanmax(picture, initial=0.0)) for pair in pictures for picture in pair)
     doses_gy = case.prescription.dose_gy
     # Not the rainbow of a single case's report: viridis stays in order for colour-blind readers and in grey print.
-    washes = replace(dose_wash(doses_gy, highest), colours="viridis"), difference_wash(doses_gy)
-    colours = structure_colours(evaluated_structures(case, exemplar.protocol), exemplar.protocol)
+    washes = replace(make_dose_wash(doses_gy, highest), colours="viridis"), make_difference_wash(doses_gy)
+    colours = assign_colours(list_evaluated_structures(case, exemplar.protocol), exemplar.protocol)
     across = (_WIDTH_INCHES - 2 * _BAR_INCHES - _LEFT_INCHES - 2 * _GAP_INCHES) / 3
-    heights = [across * _aspect(plane) for plane in planes]
+    heights = [across * _compute_aspect(plane) for plane in planes]
     height = sum(heights) + _HEAD_INCHES + _FOOT_INCHES + 2 * _GAP_INCHES
     figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=130, facecolor=_PAPER)
     FigureCanvasAgg(figure)
     top = height - _HEAD_INCHES
     for plane, (mine, theirs), down in zip(planes, pictures, heights, strict=True):
         for column, (picture, wash) in enumerate(((mine, washes[0]), (theirs, washes[0]), (mine - theirs, washes[1]))):
-            place = (
-                _column_inches(column, across) / _WIDTH_INCHES,
+            rectangle = (
+                _place_column_inches(column, across) / _WIDTH_INCHES,
                 (top - down) / height,
                 across / _WIDTH_INCHES,
                 down / height,
             )
-            _view(figure.add_axes(place), plane, picture, wash, colours)
+            _draw_view(figure.add_axes(rectangle), plane, picture, wash, colours)
         top -= down + _GAP_INCHES
-    _heads_and_bars(figure, across, washes)
+    _draw_heads_and_bars(figure, across, washes)
     _name_outlines(figure, planes, case, colours)
     caption = (
         f"{exemplar.choice.title}. Dotted white: 95 % of each prescribed dose; difference = predicted − reference."
@@ -112,27 +120,27 @@ def dose_pictures(exemplar: Exemplar, style: Style) -> Drawing:
     return finish(figure, f"dose_{exemplar.choice.rank}", caption, style)
 
 
-def _column_inches(column: int, across: float) -> float:
+def _place_column_inches(column: int, across: float) -> float:
     """Left edge of a column: the dose's bar stands behind the second, the difference's behind the third."""
     return _LEFT_INCHES + column * (across + _GAP_INCHES) + (_BAR_INCHES if column == 2 else 0.0)
 
 
-def _view(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash, colours: Mapping[str, str]) -> None:
+def _draw_view(axes: Axes, plane: Plane, picture: FloatArray, wash: Wash, colours: Mapping[str, str]) -> None:
     draw_plane(axes, plane, picture, wash)
     draw_outlines(axes, plane, colours, width=0.9)
     label_plane(axes, plane)
 
 
-def _heads_and_bars(figure: Figure, across: float, washes: tuple[Wash, Wash]) -> None:
+def _draw_heads_and_bars(figure: Figure, across: float, washes: tuple[Wash, Wash]) -> None:
     height = float(figure.get_size_inches()[1])
     for column, title in enumerate(("Predicted", "Reference", "Predicted − reference")):
-        x = (_column_inches(column, across) + across / 2) / _WIDTH_INCHES
+        x = (_place_column_inches(column, across) + across / 2) / _WIDTH_INCHES
         y = 1 - 0.1 / height
         figure.text(x, y, title, color=_TEXT, fontsize=11, fontweight="bold", ha="center", va="top")
     bar = min(3.6, height - 1.6)
     low = (height - _HEAD_INCHES - bar - 0.25) / height
     for column, wash in ((1, washes[0]), (2, washes[1])):
-        x = (_column_inches(column, across) + across + 0.08) / _WIDTH_INCHES
+        x = (_place_column_inches(column, across) + across + 0.08) / _WIDTH_INCHES
         draw_bar(figure, figure.add_axes((x, low, 0.13 / _WIDTH_INCHES, bar / height)), wash)
 
 
@@ -144,51 +152,51 @@ def _name_outlines(figure: Figure, planes: Sequence[Plane], case: Case, colours:
     cut = [name for name in colours if any(plane.outlines.get(name) for plane in planes)]
     lines = [Line2D([], [], color=colours[name], linewidth=2, label=known.get(name) or name) for name in cut]
     if lines:
-        place = (0.0, 0.3 / float(figure.get_size_inches()[1]))
+        anchor = (0.0, 0.3 / float(figure.get_size_inches()[1]))
         figure.legend(
-            handles=lines, loc="lower left", bbox_to_anchor=place, ncols=_NAMES_IN_A_ROW, frameon=False,
+            handles=lines, loc="lower left", bbox_to_anchor=anchor, ncols=_NAMES_IN_A_ROW, frameon=False,
             labelcolor=_TEXT, fontsize=7.5, handlelength=1.4, columnspacing=1.4, labelspacing=0.2, borderaxespad=0.4,
         )  # fmt: skip
 
 
-def _aspect(plane: Plane) -> float:
+def _compute_aspect(plane: Plane) -> float:
     low, high = plane.ct.grid.bounds_mm
     down, across = plane.axes
     return (high[down] - low[down]) / (high[across] - low[across])
 
 
-def gamma_map(exemplar: Exemplar, style: Style) -> Drawing:
+def draw_gamma_map(exemplar: Exemplar, style: Style) -> Drawing:
     """Gamma 3 % / 3 mm of the predicted dose on three planes, where most points fail."""
     from matplotlib import rc_context
 
-    found = gamma(exemplar.reference, exemplar.predicted)
+    result = gamma(exemplar.reference, exemplar.predicted)
     with rc_context({"font.size": 8, "axes.titlesize": 9}):
-        figure = new_figure(3.5)
-        draw_gamma(figure, figure.subplots(1, len(VIEWS)), found)
-    return finish(figure, f"gamma_{exemplar.choice.rank}", _gamma_caption(exemplar.choice, found), style)
+        figure = make_figure(3.5)
+        draw_gamma(figure, figure.subplots(1, len(VIEWS)), result)
+    return finish(figure, f"gamma_{exemplar.choice.rank}", _write_gamma_caption(exemplar.choice, result), style)
 
 
-def _gamma_caption(choice: Choice, found: GammaResult) -> str:
-    if found.pass_rate_percent is None:
-        return f"{choice.title}. Gamma {found.criteria.label}: not evaluable, {found.reason}."
-    passed = f"{found.pass_rate_percent:.1f} % of {found.points_evaluated} points pass"
-    return f"{choice.title}. Gamma {found.criteria.label}: {passed} (all points of the dose grid, body and beyond)."
+def _write_gamma_caption(choice: Choice, result: GammaResult) -> str:
+    if result.pass_rate_percent is None:
+        return f"{choice.title}. Gamma {result.criteria.label}: not evaluable, {result.reason}."
+    passed = f"{result.pass_rate_percent:.1f} % of {result.points_evaluated} points pass"
+    return f"{choice.title}. Gamma {result.criteria.label}: {passed} (all points of the dose grid, body and beyond)."
 
 
-def dvh_figure(exemplars: Sequence[Exemplar], style: Style) -> Drawing:
-    """Cumulative DVHs, a panel an exemplar: predicted solid, reference dashed."""
+def draw_dvh_figure(exemplars: Sequence[Exemplar], style: Style) -> Drawing:
+    """Cumulative DVHs, one panel per exemplar: predicted solid, reference dashed."""
     from matplotlib.lines import Line2D
 
-    figure = new_figure(4.6)
+    figure = make_figure(4.6)
     handles: dict[str, Line2D] = {}
     panels = figure.subplots(1, len(exemplars), squeeze=False, sharey=True)[0]
     for axes, exemplar in zip(panels, exemplars, strict=True):
-        structures = evaluated_structures(exemplar.case, exemplar.protocol)
-        colours = structure_colours(structures, exemplar.protocol)
+        structures = list_evaluated_structures(exemplar.case, exemplar.protocol)
+        colours = assign_colours(structures, exemplar.protocol)
         for structure in structures:
             if structure.name != exemplar.protocol.body_name:
                 name, colour = structure.name or structure.roi_name, colours[structure.roi_name]
-                _curves(axes, exemplar, structure, colour)
+                _draw_curves(axes, exemplar, structure, colour)
                 handles.setdefault(name, Line2D([], [], color=colour, label=name))
         for level in exemplar.case.prescription.dose_gy.values():
             axes.axvline(level, color=SOFT, linewidth=0.8, linestyle=":")
@@ -205,7 +213,7 @@ def dvh_figure(exemplars: Sequence[Exemplar], style: Style) -> Drawing:
     return finish(figure, "dvh", caption, style)
 
 
-def _curves(axes: Axes, exemplar: Exemplar, structure: Structure, colour: str) -> None:
+def _draw_curves(axes: Axes, exemplar: Exemplar, structure: Structure, colour: str) -> None:
     for dose, line in ((exemplar.predicted, "-"), (exemplar.reference, "--")):
         dvh = compute_dvh(structure, dose)
         if dvh.cumulative is not None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from vmat_rt.report.evaluation.drawing import INK, SOFT, Drawing, Style, finish, new_figure
-from vmat_rt.report.evaluation.pooled import Model, seed_order
+from vmat_rt.report.evaluation.drawing import INK, SOFT, Drawing, Style, finish, make_figure
+from vmat_rt.report.evaluation.pooled import Model, order_seeds
 from vmat_rt.report.evaluation_schema import GoalOutcome
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class GoalMap:
         return sum((self.counts(goal) for goal in self.verdicts), Counter())
 
 
-def verdict(goal: GoalOutcome) -> Verdict:
+def judge_goal(goal: GoalOutcome) -> Verdict:
     """False pass: the prediction promises what the reference dose does not keep."""
     if goal.agrees is None:
         return "not judged"
@@ -54,64 +54,66 @@ def verdict(goal: GoalOutcome) -> Verdict:
     return "false pass" if goal.predicted_status == "met" else "false fail"
 
 
-def goal_map(model: Model) -> GoalMap | None:
+def build_goal_map(model: Model) -> GoalMap | None:
     """None where no case has a goal."""
     verdicts: dict[tuple[str, str], dict[tuple[str, str], Verdict]] = {}
     for pair, document in sorted(model.documents.items()):
         for goal in document.goals:
-            verdicts.setdefault((goal.goal_set, goal_text(goal)), {})[pair] = verdict(goal)
+            verdicts.setdefault((goal.goal_set, describe_goal(goal)), {})[pair] = judge_goal(goal)
     if not verdicts:
         return None
     sets = list(dict.fromkeys(name for name, _ in verdicts))
     ordered = dict(sorted(verdicts.items(), key=lambda item: sets.index(item[0][0])))
     return GoalMap(
-        model.name, tuple(sorted({pair for found in verdicts.values() for pair in found}, key=_by_seed)), ordered
+        model.name,
+        tuple(sorted({pair for of_goal in verdicts.values() for pair in of_goal}, key=_order_by_seed)),
+        ordered,
     )
 
 
-def _by_seed(pair: tuple[str, str]) -> tuple[int, str, str]:
+def _order_by_seed(pair: tuple[str, str]) -> tuple[int, str, str]:
     """Seeds as numbers, then cases."""
-    return *seed_order(pair[0]), pair[1]
+    return *order_seeds(pair[0]), pair[1]
 
 
-def goal_text(goal: GoalOutcome) -> str:
+def describe_goal(goal: GoalOutcome) -> str:
     """`Rectum V70Gy < 15 %`, as evaluated."""
     limit = "?" if goal.limit is None else f"{goal.limit:.4g}"
     return f"{goal.structure} {goal.metric} {_COMPARISONS[goal.comparison]} {limit} {goal.unit}"
 
 
-def draw_goal_map(found: GoalMap, name: str, style: Style) -> Drawing:
+def draw_goal_map(goals: GoalMap, name: str, style: Style) -> Drawing:
     """Goals down, cases across, seed by seed. Symbols tell what colours tell."""
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
     kinds = list(VERDICTS)
     codes = np.array(
-        [[kinds.index(of.get(pair, "not judged")) for pair in found.pairs] for of in found.verdicts.values()]
+        [[kinds.index(of.get(pair, "not judged")) for pair in goals.pairs] for of in goals.verdicts.values()]
     )
     rows, columns = codes.shape
     named = columns <= _MOST_NAMED
-    figure = new_figure(0.24 * rows + (1.9 if named else 1.3))
+    figure = make_figure(0.24 * rows + (1.9 if named else 1.3))
     axes = figure.subplots()
     colours = ListedColormap([VERDICTS[kind][0] for kind in kinds])
     axes.imshow(codes, cmap=colours, norm=BoundaryNorm(np.arange(len(kinds) + 1) - 0.5, len(kinds)), aspect="auto")
-    axes.set_yticks(range(rows), [text for _, text in found.verdicts], fontsize=7.5)
-    cases = [case for _, case in found.pairs]
+    axes.set_yticks(range(rows), [text for _, text in goals.verdicts], fontsize=7.5)
+    cases = [case for _, case in goals.pairs]
     axes.set_xticks(range(columns) if named else [], cases if named else [], rotation=90, fontsize=7)
-    _grid(axes, rows, columns)
+    _draw_grid(axes, rows, columns)
     if columns <= _MOST_MARKED:
         for row, column in zip(*np.nonzero(codes), strict=True):
             symbol = VERDICTS[kinds[codes[row, column]]][1]
             colour = "white" if kinds[codes[row, column]] in {"agree fail", "false pass"} else INK
             axes.text(column, row, symbol, ha="center", va="center", fontsize=7, color=colour)
-    _divide(axes, found)
-    _key(figure, kinds)
+    _divide(axes, goals)
+    _draw_key(figure, kinds)
     what = "case" if named else f"{columns} predictions, in the order of their keys"
     axes.set_xlabel(what, fontsize=8.5, color=INK)
-    caption = f"{found.model}: goals (by goal set, on the right) in {columns} predictions (by seed, on top)."
+    caption = f"{goals.model}: goals (by goal set, on the right) in {columns} predictions (by seed, on top)."
     return finish(figure, name, caption, style)
 
 
-def _grid(axes: Axes, rows: int, columns: int) -> None:
+def _draw_grid(axes: Axes, rows: int, columns: int) -> None:
     axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.2 if columns < 100 else 0.3)
@@ -120,10 +122,10 @@ def _grid(axes: Axes, rows: int, columns: int) -> None:
         spine.set_visible(False)
 
 
-def _divide(axes: Axes, found: GoalMap) -> None:
+def _divide(axes: Axes, goals: GoalMap) -> None:
     """Lines between goal sets and between seeds, with their names at the edges."""
-    sets = [name for name, _ in found.verdicts]
-    seeds = [seed for seed, _ in found.pairs]
+    sets = [name for name, _ in goals.verdicts]
+    seeds = [seed for seed, _ in goals.pairs]
     for name in dict.fromkeys(sets):
         first, count = sets.index(name), sets.count(name)
         axes.axhline(first - 0.5, color=SOFT, linewidth=1)
@@ -138,7 +140,7 @@ def _divide(axes: Axes, found: GoalMap) -> None:
             axes.text(first + (count - 1) / 2, -0.6, f"seed {seed}", ha="center", va="bottom", fontsize=8, color=INK)
 
 
-def _key(figure: object, kinds: list[Verdict]) -> None:
+def _draw_key(figure: object, kinds: list[Verdict]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

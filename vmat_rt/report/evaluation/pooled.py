@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vmat_rt.metrics.statistics.compare import POOLED
-from vmat_rt.metrics.statistics.paired import Values, case_means
+from vmat_rt.metrics.statistics.paired import Values, average_cases
 from vmat_rt.metrics.statistics.results_file import ResultRow
 from vmat_rt.report.evaluation.read import Evaluation
 from vmat_rt.report.evaluation_schema import CaseDocument, EvaluatedCohort, SubjectEntry
 
 
-def seed_order(seed: str) -> tuple[int, str]:
+def order_seeds(seed: str) -> tuple[int, str]:
     """Sort key: seeds as the numbers that they are, none first."""
     return len(seed), seed
 
@@ -37,27 +37,27 @@ class Model:
 
     @property
     def seeds(self) -> list[str]:
-        """Of its runs, in numerical order; empty for a model without seeds."""
-        return sorted((seed for seed in self.subjects if seed), key=seed_order)
+        """The seeds of its runs, in numerical order; empty for a model without seeds."""
+        return sorted((seed for seed in self.subjects if seed), key=order_seeds)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """Every (seed, case) that was evaluated."""
-        return sorted({pair for found in self.values.values() for pair in found})
+        return sorted({pair for of_metric in self.values.values() for pair in of_metric})
 
     def by_case(self, metric: str) -> dict[str, float]:
         """Seed averages, for the cases that have a value."""
-        return case_means(self.values.get(metric, {}))
+        return average_cases(self.values.get(metric, {}))
 
     def by_seed(self, metric: str) -> dict[str, float]:
         """Mean over the cases of each seed ("" for none); OpenKBP's DVH score pools the entries of all patients."""
         if metric == POOLED and self._scored():
             return self._scored()
-        found: dict[str, list[float]] = defaultdict(list)
+        of_seed: dict[str, list[float]] = defaultdict(list)
         for (seed, _), value in self.values.get(metric, {}).items():
             if value is not None:
-                found[seed].append(value)
-        return {seed: float(np.mean(values)) for seed, values in sorted(found.items())}
+                of_seed[seed].append(value)
+        return {seed: float(np.mean(values)) for seed, values in sorted(of_seed.items())}
 
     def _scored(self) -> dict[str, float]:
         entries: dict[str, list[float]] = defaultdict(list)
@@ -85,14 +85,14 @@ class Pooled:
         return list(dict.fromkeys(metric for model in self.models for metric in model.values))
 
     def rows(self, metrics: Iterable[str]) -> list[ResultRow]:
-        """Of these metrics, models in their order."""
+        """The result rows of these metrics, models in their order."""
         wanted = set(metrics)
         return [
             ResultRow(model.name, seed, case, metric, value)
             for model in self.models
-            for metric, found in model.values.items()
+            for metric, of_metric in model.values.items()
             if metric in wanted
-            for (seed, case), value in found.items()
+            for (seed, case), value in of_metric.items()
         ]
 
     def focus(self, name: str | None = None) -> Model:
@@ -103,12 +103,12 @@ class Pooled:
             return {model.name: model for model in self.models}[name]
         return min(
             (m for m in self.models if not m.is_baseline or len(self.models) == 1),
-            key=_mean_mae,
+            key=_average_mae,
             default=self.models[0],
         )
 
 
-def _mean_mae(model: Model) -> float:
+def _average_mae(model: Model) -> float:
     values = list(model.by_case("mae_gy").values())
     return float(np.mean(values)) if values else float("inf")
 
@@ -116,19 +116,19 @@ def _mean_mae(model: Model) -> float:
 def pool(evaluations: Sequence[Evaluation]) -> Pooled:
     """Put evaluations together. The same model on the same case counts once, as it was met first.
 
-    Two different models of one name, seed, cohort and split are told apart by their evaluation's name; one name on two
+    Two different models of one name, seed, cohort and split are distinguished by their evaluation's name; one on two
     cohorts or splits by cohort and split.
     """
     models: dict[str, Model] = {}
     notes: list[str] = []
     for evaluation in evaluations:
         for subject in evaluation.aggregate.subjects:
-            model = _model_for(models, evaluation, subject, notes)
+            model = _find_model(models, evaluation, subject, notes)
             _add(model, evaluation, subject, notes)
     return Pooled(tuple(models.values()), tuple(evaluations), tuple(dict.fromkeys(notes)))
 
 
-def _model_for(models: dict[str, Model], evaluation: Evaluation, subject: SubjectEntry, notes: list[str]) -> Model:
+def _find_model(models: dict[str, Model], evaluation: Evaluation, subject: SubjectEntry, notes: list[str]) -> Model:
     cohort = evaluation.aggregate.cohort
     name = subject.name
     there = models.get(name)
@@ -136,13 +136,13 @@ def _model_for(models: dict[str, Model], evaluation: Evaluation, subject: Subjec
         name = f"{subject.name} on {cohort.name}/{cohort.split}"
         notes.append(f"{subject.name} was evaluated on several cohorts or splits, which stay apart")
         there = models.get(name)
-    if there is not None and any(_differ(subject, other) for other in there.subjects.values()):
+    if there is not None and any(_is_different(subject, other) for other in there.subjects.values()):
         notes.append(f"two different models are called {name}: that of {evaluation.name} carries its evaluation's name")
         name = f"{name} ({evaluation.name})"
     return models.setdefault(name, Model(name, cohort))
 
 
-def _differ(one: SubjectEntry, other: SubjectEntry) -> bool:
+def _is_different(one: SubjectEntry, other: SubjectEntry) -> bool:
     """Whether two entries of one name cannot be the same model: another bundle of one seed, another recipe or role."""
     if one.seed == other.seed and one.sha256 != other.sha256:
         return True
@@ -169,14 +169,14 @@ def _add(model: Model, evaluation: Evaluation, subject: SubjectEntry, notes: lis
         notes.append(f"{model.name} was evaluated on {len(repeated)} cases more than once; each counts once")
 
 
-def spread_of(values: Values) -> tuple[float, float] | None:
+def summarize_spread(values: Values) -> tuple[float, float] | None:
     """SD between cases (of their seed averages) and within a case (over its seeds); None without repeated cases."""
     by_case: Mapping[str, list[float]] = defaultdict(list)
     for (_, case), value in values.items():
         if value is not None:
             by_case[case].append(value)
-    repeated = [found for found in by_case.values() if len(found) > 1]
+    repeated = [of_case for of_case in by_case.values() if len(of_case) > 1]
     if not repeated or len(by_case) < 2:
         return None
-    within = float(np.sqrt(np.mean([np.var(found, ddof=1) for found in repeated])))
-    return float(np.std([np.mean(found) for found in by_case.values()], ddof=1)), within
+    within = float(np.sqrt(np.mean([np.var(of_case, ddof=1) for of_case in repeated])))
+    return float(np.std([np.mean(of_case) for of_case in by_case.values()], ddof=1)), within

@@ -8,15 +8,15 @@ from typing import Any
 
 from vmat_rt.bundle import Bundle
 from vmat_rt.report.evaluation.labels import ABSENT
-from vmat_rt.report.evaluation.pooled import Pooled, seed_order
-from vmat_rt.report.evaluation.runs import RunRecord, recipe_labels
+from vmat_rt.report.evaluation.pooled import Pooled, order_seeds
+from vmat_rt.report.evaluation.runs import RunRecord, label_recipes
 from vmat_rt.report.evaluation.tables import Row, Table
 
 _HASH_LETTERS = 12
 
 
-def data_table(pooled: Pooled) -> Table:
-    """One row an evaluation."""
+def tabulate_data(pooled: Pooled) -> Table:
+    """One row per evaluation."""
     rows = []
     for evaluation in pooled.evaluations:
         cohort = evaluation.aggregate.cohort
@@ -28,22 +28,22 @@ def data_table(pooled: Pooled) -> Table:
     return Table("What was evaluated. SHA-256: of the cases' contents, its beginning.", header, tuple(rows), names=7)
 
 
-def model_table(pooled: Pooled, bundles: Mapping[str, Bundle]) -> Table:
-    """One row a subject."""
+def tabulate_models(pooled: Pooled, bundles: Mapping[str, Bundle]) -> Table:
+    """One row per subject."""
     rows: list[Row] = []
     for model in pooled.models:
-        for place, (seed, subject) in enumerate(sorted(model.subjects.items(), key=lambda item: seed_order(item[0]))):
+        for index, (seed, subject) in enumerate(sorted(model.subjects.items(), key=lambda item: order_seeds(item[0]))):
             bundle = bundles.get(subject.sha256)
             cases = str(len({case for of, case in model.pairs if of == seed}))
             hardware = bundle.manifest.training.hardware if bundle is not None else ABSENT
             role = "baseline" if subject.role == "baseline" else subject.kind
-            row = ("" if place else model.name, seed or ABSENT, role, subject.version, subject.trained_on, hardware)
+            row = ("" if index else model.name, seed or ABSENT, role, subject.version, subject.trained_on, hardware)
             rows.append((*row, subject.sha256[:_HASH_LETTERS], cases))
     header = ("Model", "Seed", "Kind", "Version", "Trained on", "Trained with", "SHA-256", "Cases evaluated")
     return Table("Models. SHA-256: of the bundle's identity, its beginning.", header, tuple(rows), names=7)
 
 
-def split_table(runs: Sequence[RunRecord], splits: Mapping[str, Mapping[str, int]]) -> Table | None:
+def tabulate_splits(runs: Sequence[RunRecord], splits: Mapping[str, Mapping[str, int]]) -> Table | None:
     """Cases of each part by run, and those of the cohort's own splits by seed; None where nothing is known."""
     rows: list[Row] = []
     for run in runs:
@@ -57,9 +57,9 @@ def split_table(runs: Sequence[RunRecord], splits: Mapping[str, Mapping[str, int
     return Table("Number of cases in each part.", header, tuple(rows), names=2) if rows else None
 
 
-def configuration_table(runs: Sequence[RunRecord]) -> Table | None:
+def tabulate_configuration(runs: Sequence[RunRecord]) -> Table | None:
     """Every setting of every recipe; those that differ are flagged. None without runs."""
-    recipes = {label: dict(_flat(run.recipe)) for label, run in zip(recipe_labels(runs), runs, strict=True)}
+    recipes = {label: dict(_flatten(run.recipe)) for label, run in zip(label_recipes(runs), runs, strict=True)}
     if not recipes:
         return None
     settings = list(dict.fromkeys(name for recipe in recipes.values() for name in recipe))
@@ -74,19 +74,19 @@ def configuration_table(runs: Sequence[RunRecord]) -> Table | None:
     return Table(caption, ("Setting", *recipes), tuple(rows), names=1 + len(recipes), flagged=frozenset(flagged))
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
     for name, inner in value.items():
         if isinstance(inner, dict) and inner:
-            yield from _flat(inner, f"{prefix}{name}.")
+            yield from _flatten(inner, f"{prefix}{name}.")
         elif isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
             for item in inner:
                 named = str(item.get("name", inner.index(item)))
-                yield from _flat({k: v for k, v in item.items() if k != "name"}, f"{prefix}{name}.{named}.")
+                yield from _flatten({k: v for k, v in item.items() if k != "name"}, f"{prefix}{name}.{named}.")
         else:
             yield f"{prefix}{name}", inner if isinstance(inner, str) else json.dumps(inner)
 
 
-def environment_table(runs: Sequence[RunRecord]) -> Table | None:
+def tabulate_environment(runs: Sequence[RunRecord]) -> Table | None:
     """Machine, versions and commit of each run; None without runs."""
     if not runs:
         return None
@@ -100,14 +100,14 @@ def environment_table(runs: Sequence[RunRecord]) -> Table | None:
     return Table("Where runs were trained.", ("Run", "Seed", "Hardware", "Software", "Commit"), tuple(rows), names=5)
 
 
-def limitations(pooled: Pooled, bundles: Mapping[str, Bundle]) -> dict[str, list[str]]:
-    """By model: what its card and the evaluation say against its numbers."""
-    found: dict[str, list[str]] = {}
+def list_limitations(pooled: Pooled, bundles: Mapping[str, Bundle]) -> dict[str, list[str]]:
+    """List by model what its card and the evaluation say against its numbers."""
+    limitations: dict[str, list[str]] = {}
     for model in pooled.models:
-        said: list[str] = []
+        limits: list[str] = []
         for _, subject in sorted(model.subjects.items()):
             bundle = bundles.get(subject.sha256)
-            said += bundle.manifest.limits if bundle is not None else ()
-            said += [note[:1].upper() + note[1:].rstrip(".") + "." for note in subject.notes]
-        found[model.name] = list(dict.fromkeys(said))
-    return found
+            limits += bundle.manifest.limits if bundle is not None else ()
+            limits += [note[:1].upper() + note[1:].rstrip(".") + "." for note in subject.notes]
+        limitations[model.name] = list(dict.fromkeys(limits))
+    return limitations

@@ -31,29 +31,29 @@ class Evaluation:
     clinical: AgainstClinicalDocument | None
 
     def dose_path(self, document: CaseDocument) -> Path:
-        """Where `--save-dose` puts the predicted dose of a case."""
+        """The path to which `--save-dose` writes the predicted dose of a case."""
         return self.folder / "cases" / document.label / f"{document.case}.npz"
 
 
 def read_evaluations(folders: Sequence[Path]) -> tuple[Evaluation, ...]:
-    """In the order given. Raises InputError with the problems of all of them."""
-    found: list[Evaluation] = []
+    """Read evaluations in the order given. Raises InputError with the problems of all of them."""
+    evaluations: list[Evaluation] = []
     problems: list[Problem] = []
     for folder in folders:
         try:
-            found.append(read_evaluation(folder))
+            evaluations.append(read_evaluation(folder))
         except InputError as error:
             problems += error.problems
     raise_errors(problems)
-    return tuple(found)
+    return tuple(evaluations)
 
 
 def read_evaluation(folder: Path) -> Evaluation:
     """Raises InputError: EVALUATION_ABSENT for a folder without aggregate.json, EVALUATION_DAMAGED, RESULTS_*."""
     if not (folder / "aggregate.json").is_file():
-        message = f"{folder.name} holds no aggregate.json, so it is no finished evaluation."
+        message = f"{folder.name} holds no aggregate.json, so it is not a finished evaluation."
         raise InputError(Problem("EVALUATION_ABSENT", message, "Give a folder that vmat-rt evaluate has written."))
-    aggregate = _document(folder / "aggregate.json", AggregateDocument)
+    aggregate = _read_document(folder / "aggregate.json", AggregateDocument)
     labels = [subject.label for subject in aggregate.subjects]
     paths = [folder / "cases" / label / f"{key}.json" for label in labels for key in aggregate.cases.get(label, [])]
     clinical = folder / "against_clinical.json"
@@ -62,12 +62,12 @@ def read_evaluation(folder: Path) -> Evaluation:
         folder=folder,
         aggregate=aggregate,
         rows=read_results(folder),
-        cases=tuple(_document(path, CaseDocument) for path in paths if path.is_file()),
-        clinical=_document(clinical, AgainstClinicalDocument) if clinical.is_file() else None,
+        cases=tuple(_read_document(path, CaseDocument) for path in paths if path.is_file()),
+        clinical=_read_document(clinical, AgainstClinicalDocument) if clinical.is_file() else None,
     )
 
 
-def _document(path: Path, kind: type[Document]) -> Document:
+def _read_document(path: Path, kind: type[Document]) -> Document:
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:

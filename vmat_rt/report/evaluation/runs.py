@@ -34,36 +34,36 @@ class RunRecord:
         return "" if self.bundle is None else self.bundle.identity.sha256
 
 
-def recipe_labels(runs: Sequence[RunRecord]) -> tuple[str, ...]:
-    """What each run's recipe is called: its name, and a number where another run's of that name has other settings."""
+def label_recipes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Label each run's recipe by its name, and by a number where a recipe of that name has other settings."""
     variants: dict[str, list[Mapping[str, Any]]] = {}
     labels = []
     for run in runs:
         of_name = variants.setdefault(run.name, [])
         if run.recipe not in of_name:
             of_name.append(run.recipe)
-        place = of_name.index(run.recipe)
-        labels.append(f"{run.name} ({place + 1})" if place else run.name)
+        number = of_name.index(run.recipe)
+        labels.append(f"{run.name} ({number + 1})" if number else run.name)
     return tuple(labels)
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Raises InputError (RUN_UNREADABLE) when the folder is none of a run or damaged."""
+    """Raises InputError (RUN_UNREADABLE) when the folder is not that of a run or is damaged."""
     try:
         document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         recipe = dict(document.pop("recipe"))
         environment = dict(document.pop("environment", {}))
         seed = str(document["seed"])
-        history = tuple(_history(folder / "metrics.csv"))
+        history = tuple(_read_history(folder / "metrics.csv"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"{folder.name} is no readable run: {error}."
+        message = f"{folder.name} is not a readable run: {error}."
         raise InputError(Problem("RUN_UNREADABLE", message, "Give a folder of vmat-rt train.")) from error
     return RunRecord(
-        str(recipe.get("name", folder.name)), seed, history, recipe, environment, document, _bundle(folder)
+        str(recipe.get("name", folder.name)), seed, history, recipe, environment, document, _read_bundle(folder)
     )
 
 
-def _history(path: Path) -> Iterable[Mapping[str, float]]:
+def _read_history(path: Path) -> Iterable[Mapping[str, float]]:
     if not path.is_file():
         return
     with path.open(newline="", encoding="utf-8") as file:
@@ -71,14 +71,14 @@ def _history(path: Path) -> Iterable[Mapping[str, float]]:
             yield {name: float(value) for name, value in row.items() if name and value}
 
 
-def _bundle(folder: Path) -> Bundle | None:
+def _read_bundle(folder: Path) -> Bundle | None:
     try:
         return load_bundle(folder / RUN_BUNDLE)
     except VmatError:
         return None
 
 
-def known_bundles(runs: Iterable[RunRecord]) -> dict[str, Bundle]:
+def collect_bundles(runs: Iterable[RunRecord]) -> dict[str, Bundle]:
     """The bundles of these runs and those that are installed, by the SHA-256 of their identity."""
     own = [run.bundle for run in runs if run.bundle is not None]
     return {bundle.identity.sha256: bundle for bundle in (*installed_bundles(), *own)}

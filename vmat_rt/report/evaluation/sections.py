@@ -9,34 +9,41 @@ from typing import TypeVar
 from vmat_rt.bundle import Bundle
 from vmat_rt.report.evaluation.case_tables import (
     FEWEST_FOR_FENCES,
-    clinical_table,
-    failure_table,
-    outlier_table,
-    recurring_table,
+    tabulate_clinical,
+    tabulate_failures,
+    tabulate_outliers,
+    tabulate_recurring,
 )
-from vmat_rt.report.evaluation.curves import training_curves
-from vmat_rt.report.evaluation.drawing import Drawing, Style, looks_of
-from vmat_rt.report.evaluation.exemplars import Exemplar, dose_pictures, dvh_figure, gamma_map
-from vmat_rt.report.evaluation.goal_map import draw_goal_map, goal_map
+from vmat_rt.report.evaluation.curves import draw_training_curves
+from vmat_rt.report.evaluation.drawing import Drawing, Style, choose_looks
+from vmat_rt.report.evaluation.exemplars import Exemplar, draw_dose_pictures, draw_dvh_figure, draw_gamma_map
+from vmat_rt.report.evaluation.goal_map import build_goal_map, draw_goal_map
 from vmat_rt.report.evaluation.pooled import Model, Pooled
 from vmat_rt.report.evaluation.provenance import (
-    configuration_table,
-    data_table,
-    environment_table,
-    limitations,
-    model_table,
-    split_table,
+    list_limitations,
+    tabulate_configuration,
+    tabulate_data,
+    tabulate_environment,
+    tabulate_models,
+    tabulate_splits,
 )
 from vmat_rt.report.evaluation.runs import RunRecord
-from vmat_rt.report.evaluation.spread import box_plots, case_strip, gamma_bars
-from vmat_rt.report.evaluation.structure_figures import asymmetry, dvh_points, structure_gaps
-from vmat_rt.report.evaluation.tables import Table, compared, comparison_table, goal_table, seed_table, structure_table
+from vmat_rt.report.evaluation.spread import draw_box_plots, draw_case_strip, draw_gamma_bars
+from vmat_rt.report.evaluation.structure_figures import draw_asymmetry, draw_dvh_points, draw_structure_gaps
+from vmat_rt.report.evaluation.tables import (
+    Table,
+    compare_models,
+    tabulate_comparison,
+    tabulate_goals,
+    tabulate_seeds,
+    tabulate_structures,
+)
 
 Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportMaterial:
     """All that the report is made of. focus is the model that pictures show; no_pictures says why there are none.
 
     bundles: by SHA-256 of their identity; splits: seed -> part -> number of cases, of the cohort where it is known.
@@ -54,16 +61,16 @@ class Material:
     def style(self) -> Style:
         models = self.pooled.models
         baselines = frozenset(model.name for model in models if model.is_baseline)
-        return Style(looks_of([model.name for model in models], baselines), self.simulated)
+        return Style(choose_looks([model.name for model in models], baselines), self.simulated)
 
     @property
     def simulated(self) -> str:
-        """What must stand wherever numbers do; empty for data of patients alone."""
+        """The notice that goes with all numbers; empty where all data are of patients."""
         cohorts = {e.aggregate.cohort.name: e.aggregate.cohort.simulated for e in self.pooled.evaluations}
         if all(cohorts.values()):
             return "SIMULATED patients and doses"
-        said = [name for name, simulated in cohorts.items() if simulated]
-        return f"SIMULATED in part: cohort {', '.join(said)}" if said else ""
+        names = [name for name, simulated in cohorts.items() if simulated]
+        return f"SIMULATED in part: cohort {', '.join(names)}" if names else ""
 
 
 @dataclass(frozen=True)
@@ -80,107 +87,112 @@ class Section:
     numbers: bool = True
 
 
-def sections(material: Material) -> tuple[Section, ...]:
+def write_sections(material: ReportMaterial) -> tuple[Section, ...]:
     """All of them; the order of the reference notebook."""
     return (
-        _results(material),
-        _training(material),
-        _doses(material),
-        _dvh(material),
-        _gamma(material),
-        _cases(material),
-        _goals(material),
-        _asymmetry(material),
-        _recurring(material),
-        _outliers(material),
-        _comparison(material),
-        *_clinical(material),
-        _provenance(material),
-        _limitations(material),
-        _definitions(material),
+        _write_results(material),
+        _write_training(material),
+        _write_doses(material),
+        _write_dvh(material),
+        _write_gamma(material),
+        _write_cases(material),
+        _write_goals(material),
+        _write_asymmetry(material),
+        _write_recurring(material),
+        _write_outliers(material),
+        _write_comparison(material),
+        *_write_clinical(material),
+        _write_provenance(material),
+        _write_limitations(material),
+        _write_definitions(material),
     )
 
 
-def _results(material: Material) -> Section:
+def _write_results(material: ReportMaterial) -> Section:
     seeds = max(len(model.seeds) for model in material.pooled.models)
     absent = () if seeds > 1 else ("No model has more than one seed here: how much seeds scatter is not known.",)
-    return Section("results", "Results over seeds", tables=(seed_table(material.pooled),), absent=absent)
+    return Section("results", "Results over seeds", tables=(tabulate_seeds(material.pooled),), absent=absent)
 
 
-def _training(material: Material) -> Section:
-    drawing = training_curves(material.runs, material.style)
+def _write_training(material: ReportMaterial) -> Section:
+    drawing = draw_training_curves(material.runs, material.style)
     absent = "No training run was given, so there are no curves: name run folders with --run."
     if material.runs:
         absent = "The runs have no epochs in their metrics.csv yet."
-    return _shown("training", "Training curves", (drawing,), absent)
+    return _show("training", "Training curves", (drawing,), absent)
 
 
-def _doses(material: Material) -> Section:
+def _write_doses(material: ReportMaterial) -> Section:
     lead = f"Best, median and worst prediction of {material.focus.name} by MAE in the body."
-    drawings = tuple(dose_pictures(exemplar, material.style) for exemplar in material.exemplars)
+    drawings = tuple(draw_dose_pictures(exemplar, material.style) for exemplar in material.exemplars)
     absent = (material.no_pictures,) if material.no_pictures else ()
     return Section("doses", "Dose on CT, and difference maps", lead if drawings else "", drawings, absent=absent)
 
 
-def _dvh(material: Material) -> Section:
+def _write_dvh(material: ReportMaterial) -> Section:
     absent = []
-    curves = dvh_figure(material.exemplars, material.style) if material.exemplars else None
+    curves = draw_dvh_figure(material.exemplars, material.style) if material.exemplars else None
     if curves is None:
         absent.append("No DVH curves: they need the doses of the exemplary cases (see Dose on CT).")
-    points = dvh_points(material.focus, material.style)
+    points = draw_dvh_points(material.focus, material.style)
     if points is None:
         absent.append("No DVH points: the evaluation's cases/ are not there.")
-    gaps, table = structure_gaps(material.pooled, material.style), structure_table(material.pooled)
+    gaps, table = draw_structure_gaps(material.pooled, material.style), tabulate_structures(material.pooled)
     return Section(
-        "dvh", "DVH, predicted against reference", "", _there(curves, points, gaps), _there(table), tuple(absent)
+        "dvh",
+        "DVH, predicted against reference",
+        "",
+        _drop_absent(curves, points, gaps),
+        _drop_absent(table),
+        tuple(absent),
     )
 
 
-def _gamma(material: Material) -> Section:
+def _write_gamma(material: ReportMaterial) -> Section:
     absent = []
-    bars = gamma_bars(material.pooled, material.focus, material.style)
+    bars = draw_gamma_bars(material.pooled, material.focus, material.style)
     if bars is None:
         absent.append("No pass rates: the models were evaluated with --no-gamma.")
-    maps = [gamma_map(exemplar, material.style) for exemplar in material.exemplars]
+    maps = [draw_gamma_map(exemplar, material.style) for exemplar in material.exemplars]
     if not maps:
         absent.append("No gamma map: it needs the doses of the exemplary cases (see Dose on CT).")
-    return Section("gamma", "Gamma", "", _there(bars, *maps), absent=tuple(absent))
+    return Section("gamma", "Gamma", "", _drop_absent(bars, *maps), absent=tuple(absent))
 
 
-def _cases(material: Material) -> Section:
-    drawings = [box_plots(material.pooled, material.style)]
-    drawings += [case_strip(material.pooled, metric, material.style) for metric in ("mae_gy", "openkbp_dvh_score")]
-    return _shown("cases", "Spread over cases", drawings, "No metric has a value in any case.")
+def _write_cases(material: ReportMaterial) -> Section:
+    drawings = [draw_box_plots(material.pooled, material.style)]
+    drawings += [draw_case_strip(material.pooled, metric, material.style) for metric in ("mae_gy", "openkbp_dvh_score")]
+    return _show("cases", "Spread over cases", drawings, "No metric has a value in any case.")
 
 
-def _goals(material: Material) -> Section:
-    maps = [found for model in material.pooled.models if (found := goal_map(model)) is not None]
+def _write_goals(material: ReportMaterial) -> Section:
+    maps = [goals for model in material.pooled.models if (goals := build_goal_map(model)) is not None]
     if not maps:
         absent = "No planning goal was evaluated: the protocol has none, or the evaluation's cases/ are not there."
         return Section("goals", "Goal compliance", absent=(absent,))
     drawings = tuple(
-        draw_goal_map(found, f"goals_{number}", material.style) for number, found in enumerate(maps, start=1)
+        draw_goal_map(goals, f"goals_{number}", material.style) for number, goals in enumerate(maps, start=1)
     )
     lead = (
         "A false pass is the error that matters: the prediction meets a goal that the reference dose misses. "
         "Goals are evaluated for each case's fractionation."
     )
-    return Section("goals", "Goal compliance", lead, drawings, (goal_table(maps),))
+    return Section("goals", "Goal compliance", lead, drawings, (tabulate_goals(maps),))
 
 
-def _asymmetry(material: Material) -> Section:
+def _write_asymmetry(material: ReportMaterial) -> Section:
     absent = "No case has a left and a right structure that a protocol knows as a pair."
-    return _shown("asymmetry", "Left and right", (asymmetry(material.pooled, material.style),), absent)
+    return _show("asymmetry", "Left and right", (draw_asymmetry(material.pooled, material.style),), absent)
 
 
-def _recurring(material: Material) -> Section:
-    tables = _there(*(recurring_table(model) for model in material.pooled.models))
+def _write_recurring(material: ReportMaterial) -> Section:
+    tables = _drop_absent(*(tabulate_recurring(model) for model in material.pooled.models))
     absent = () if tables else ("No case was evaluated for more than one seed of a model.",)
     return Section("recurring", "Cases that recur across seeds", tables=tables, absent=absent)
 
 
-def _outliers(material: Material) -> Section:
-    outliers, failures = outlier_table(material.pooled), failure_table(material.pooled)
+def _write_outliers(material: ReportMaterial) -> Section:
+    outliers, failures = tabulate_outliers(material.pooled), tabulate_failures(material.pooled)
     absent = []
     if outliers is None:
         absent.append(f"Fewer than {FEWEST_FOR_FENCES} cases with a value: no fences can be drawn.")
@@ -189,21 +201,21 @@ def _outliers(material: Material) -> Section:
         outliers = None
     if failures is None:
         absent.append("Every case gave a result.")
-    return Section("outliers", "Outliers and failures", "", (), _there(outliers, failures), tuple(absent))
+    return Section("outliers", "Outliers and failures", "", (), _drop_absent(outliers, failures), tuple(absent))
 
 
-def _comparison(material: Material) -> Section:
-    comparison = compared(material.pooled)
+def _write_comparison(material: ReportMaterial) -> Section:
+    comparison = compare_models(material.pooled)
     if comparison is None:
         return Section("comparison", "Comparison of models", absent=("One model alone is described, not tested.",))
     notes = [f"{note}." for note in comparison.notes]
     lead = f"Every model against {comparison.baseline}, the first that was given."
-    return Section("comparison", "Comparison of models", lead, (), (comparison_table(comparison),), tuple(notes))
+    return Section("comparison", "Comparison of models", lead, (), (tabulate_comparison(comparison),), tuple(notes))
 
 
-def _clinical(material: Material) -> tuple[Section, ...]:
-    """Only where an evaluation asked for it."""
-    table = clinical_table(material.pooled)
+def _write_clinical(material: ReportMaterial) -> tuple[Section, ...]:
+    """Write the section where an evaluation asked for it."""
+    table = tabulate_clinical(material.pooled)
     if table is None:
         return ()
     judged = [each.clinical.in_words() for each in material.pooled.evaluations if each.clinical is not None]
@@ -211,28 +223,28 @@ def _clinical(material: Material) -> tuple[Section, ...]:
     return (Section("clinical", "Plans worse than predicted", tables=tables, absent=tuple(judged)),)
 
 
-def _provenance(material: Material) -> Section:
+def _write_provenance(material: ReportMaterial) -> Section:
     runs = material.runs
-    tables = _there(
-        data_table(material.pooled),
-        model_table(material.pooled, material.bundles),
-        split_table(runs, material.splits),
-        configuration_table(runs),
-        environment_table(runs),
+    tables = _drop_absent(
+        tabulate_data(material.pooled),
+        tabulate_models(material.pooled, material.bundles),
+        tabulate_splits(runs, material.splits),
+        tabulate_configuration(runs),
+        tabulate_environment(runs),
     )
     absent = () if runs else ("No training run was given: recipes and machines are not shown (--run).",)
     return Section("provenance", "Data, splits, models and configuration", "", (), tables, absent)
 
 
-def _limitations(material: Material) -> Section:
-    items = {name: said for name, said in limitations(material.pooled, material.bundles).items() if said}
+def _write_limitations(material: ReportMaterial) -> Section:
+    items = {name: limits for name, limits in list_limitations(material.pooled, material.bundles).items() if limits}
     unknown = [
         model.name
         for model in material.pooled.models
         if not any(subject.sha256 in material.bundles for subject in model.subjects.values())
     ]
     absent = [f"The model card of {name} is not at hand: name its run with --run." for name in unknown]
-    lead = "A predicted dose is what planning would probably reach. It is no plan and cannot be delivered."
+    lead = "A predicted dose is what planning would probably reach. It is not a plan and cannot be delivered."
     if material.simulated:
         lead += (
             " Patients and doses are simulated: these numbers rank models and show that the software works. They say "
@@ -241,7 +253,7 @@ def _limitations(material: Material) -> Section:
     return Section("limitations", "Limitations", lead, absent=tuple(absent), items=items, numbers=False)
 
 
-def _definitions(material: Material) -> Section:
+def _write_definitions(material: ReportMaterial) -> Section:
     texts: dict[str, str] = {}
     for evaluation in material.pooled.evaluations:
         texts |= evaluation.aggregate.metric_definitions
@@ -250,10 +262,10 @@ def _definitions(material: Material) -> Section:
     return Section("definitions", "Definitions", tables=(table,) if rows else (), numbers=False)
 
 
-def _shown(name: str, title: str, drawings: Iterable[Drawing | None], absent: str) -> Section:
-    found = _there(*drawings)
-    return Section(name, title, "", found, absent=() if found else (absent,))
+def _show(name: str, title: str, drawings: Iterable[Drawing | None], absent: str) -> Section:
+    shown = _drop_absent(*drawings)
+    return Section(name, title, "", shown, absent=() if shown else (absent,))
 
 
-def _there(*things: Thing | None) -> tuple[Thing, ...]:
+def _drop_absent(*things: Thing | None) -> tuple[Thing, ...]:
     return tuple(thing for thing in things if thing is not None)

@@ -10,7 +10,14 @@ import numpy as np
 from vmat_rt.metrics.statistics.compare import JUDGED, POOLED, Comparison, compare_rows
 from vmat_rt.metrics.statistics.paired import PairedTest, summarize
 from vmat_rt.report.evaluation.goal_map import VERDICTS, GoalMap
-from vmat_rt.report.evaluation.labels import ABSENT, HEADLINE, Quantity, in_order, number, quantity
+from vmat_rt.report.evaluation.labels import (
+    ABSENT,
+    HEADLINE,
+    MetricQuantity,
+    describe_quantity,
+    format_number,
+    sort_metrics,
+)
 from vmat_rt.report.evaluation.pooled import Model, Pooled
 
 Row = tuple[str, ...]
@@ -31,17 +38,17 @@ class Table:
     flagged: frozenset[int] = frozenset()
 
 
-def seed_table(pooled: Pooled) -> Table:
+def tabulate_seeds(pooled: Pooled) -> Table:
     """Every headline metric of every model: over seeds, then over cases."""
     rows: list[Row] = []
     strong = set()
-    for metric in in_order(pooled.metrics, HEADLINE):
+    for metric in sort_metrics(pooled.metrics, HEADLINE):
         shown = [model for model in pooled.models if model.by_case(metric)]
-        best = _best(shown, metric)
-        for place, model in enumerate(shown):
+        best = _find_best(shown, metric)
+        for index, model in enumerate(shown):
             if model is best and len(shown) > 1:
                 strong.add(len(rows))
-            rows.append(("" if place else quantity(metric).axis, model.name, *_numbers(model, metric)))
+            rows.append(("" if index else describe_quantity(metric).axis, model.name, *_format_numbers(model, metric)))
     header = (
         "Metric", "Model", "Mean ± SD over seeds", "Range over seeds", "SD over cases",
         "95 % CI of the cases' mean", "Seeds", "Cases", "Without a value",
@@ -54,20 +61,20 @@ def seed_table(pooled: Pooled) -> Table:
     return Table(caption, header, tuple(rows), names=2, strong=frozenset(strong))
 
 
-def _numbers(model: Model, metric: str) -> Row:
-    what, by_seed = quantity(metric), list(model.by_seed(metric).values())
-    found = summarize(model.values[metric])
+def _format_numbers(model: Model, metric: str) -> Row:
+    what, by_seed = describe_quantity(metric), list(model.by_seed(metric).values())
+    summary = summarize(model.values[metric])
     mean = what.text(float(np.mean(by_seed)))
     several = len(by_seed) > 1
     over = f"{mean} ± {what.spread(float(np.std(by_seed, ddof=1)))}" if several else mean
     extent = f"{what.text(min(by_seed))} to {what.text(max(by_seed))}" if several else ABSENT
-    interval = _interval(found.ci95, what) if metric != POOLED else ABSENT
+    interval = _format_interval(summary.ci95, what) if metric != POOLED else ABSENT
     seeds = str(len(model.seeds)) if model.seeds else ABSENT
-    return over, extent, what.spread(found.sd), interval, seeds, str(found.n_cases), str(found.missing)
+    return over, extent, what.spread(summary.sd), interval, seeds, str(summary.n_cases), str(summary.missing)
 
 
-def _best(models: Sequence[Model], metric: str) -> Model | None:
-    better = quantity(metric).better
+def _find_best(models: Sequence[Model], metric: str) -> Model | None:
+    better = describe_quantity(metric).better
     if better not in {"lower", "higher"} or not models:
         return None
     if len({frozenset(model.by_case(metric)) for model in models}) > 1:
@@ -76,48 +83,48 @@ def _best(models: Sequence[Model], metric: str) -> Model | None:
     return min(models, key=lambda model: sign * float(np.mean(list(model.by_seed(metric).values()))))
 
 
-def _interval(interval: tuple[float, float] | None, what: Quantity) -> str:
+def _format_interval(interval: tuple[float, float] | None, what: MetricQuantity) -> str:
     return ABSENT if interval is None else f"{what.text(interval[0])} to {what.text(interval[1])}"
 
 
-def structure_table(pooled: Pooled) -> Table | None:
+def tabulate_structures(pooled: Pooled) -> Table | None:
     """Mean ± SD over cases of the gaps of each structure; None without any."""
     names = ("d95_gap_gy", "mean_gap_gy", "near_max_gap_gy")
-    structures = list(dict.fromkeys(m.partition(":")[2] for m in in_order(pooled.metrics, names)))
+    structures = list(dict.fromkeys(m.partition(":")[2] for m in sort_metrics(pooled.metrics, names)))
     rows = []
     for structure in structures:
-        for place, model in enumerate(pooled.models):
-            cells = [_mean_sd(model, f"{name}:{structure}") for name in names]
+        for index, model in enumerate(pooled.models):
+            cells = [_format_mean_sd(model, f"{name}:{structure}") for name in names]
             counts = [len(model.by_case(f"{name}:{structure}")) for name in names]
-            rows.append(("" if place else structure, model.name, *cells, str(max(counts))))
-    header = ("Structure", "Model", *(f"{quantity(name).label}, Gy" for name in names), "Cases")
+            rows.append(("" if index else structure, model.name, *cells, str(max(counts))))
+    header = ("Structure", "Model", *(f"{describe_quantity(name).label}, Gy" for name in names), "Cases")
     caption = "Predicted − reference, mean ± SD over cases (of their seed means)."
     return Table(caption, header, tuple(rows), names=2) if rows else None
 
 
-def _mean_sd(model: Model, metric: str) -> str:
-    what, values = quantity(metric), list(model.by_case(metric).values())
+def _format_mean_sd(model: Model, metric: str) -> str:
+    what, values = describe_quantity(metric), list(model.by_case(metric).values())
     if not values:
         return ABSENT
     sd = what.spread(float(np.std(values, ddof=1))) if len(values) > 1 else ABSENT
     return f"{what.text(float(np.mean(values)))} ± {sd}"
 
 
-def compared(pooled: Pooled) -> Comparison | None:
+def compare_models(pooled: Pooled) -> Comparison | None:
     """Every model against the first, on the metrics that have a better direction; None for one model alone."""
-    rows = pooled.rows(in_order(pooled.metrics, JUDGED))
+    rows = pooled.rows(sort_metrics(pooled.metrics, JUDGED))
     return compare_rows(rows) if len({row.model for row in rows}) > 1 else None
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def tabulate_comparison(comparison: Comparison) -> Table:
     """Paired tests; flagged where the corrected p is below 0.05."""
     rows: list[Row] = []
     flagged = set()
     for model, tests in comparison.tests.items():
-        for place, (metric, test) in enumerate(tests.items()):
+        for index, (metric, test) in enumerate(tests.items()):
             if test.significant:
                 flagged.add(len(rows))
-            rows.append(("" if place else f"{model} − {comparison.baseline}", *_test_cells(metric, test)))
+            rows.append(("" if index else f"{model} − {comparison.baseline}", *_format_test(metric, test)))
     header = (
         "Models", "Metric", "Direction", "Mean difference", "95 % CI", "Pairs", "p", "p, Holm", "Rank-biserial",
         "Cohen d_z", "> 2 seed SD",
@@ -129,57 +136,57 @@ def comparison_table(comparison: Comparison) -> Table:
     return Table(caption, header, tuple(rows), names=3, flagged=frozenset(flagged))
 
 
-def _test_cells(metric: str, test: PairedTest) -> Row:
-    what = quantity(metric)
-    ends = [number(end, what.unit, signed=True) for end in test.ci95 or ()]
+def _format_test(metric: str, test: PairedTest) -> Row:
+    what = describe_quantity(metric)
+    ends = [format_number(end, what.unit, signed=True) for end in test.ci95 or ()]
     # Without a p no case differs by more than rounding, so nothing made of the differences means anything.
     differs = test.p_value is not None
     return (
         what.axis,
-        _verdict(test.mean_difference, what) if differs else ABSENT,
-        number(test.mean_difference, what.unit, signed=True),
+        _judge(test.mean_difference, what) if differs else ABSENT,
+        format_number(test.mean_difference, what.unit, signed=True),
         " to ".join(ends) or ABSENT,
         str(test.n_pairs),
-        _p(test.p_value),
-        _p(test.p_holm),
-        _plain(test.rank_biserial),
-        _plain(test.cohen_dz if differs else None),
+        _format_p(test.p_value),
+        _format_p(test.p_holm),
+        _format_plain(test.rank_biserial),
+        _format_plain(test.cohen_dz if differs else None),
         {None: ABSENT, True: "yes", False: "no"}[test.exceeds_seed_noise if differs else None],
     )
 
 
-def _verdict(difference: float | None, what: Quantity) -> str:
+def _judge(difference: float | None, what: MetricQuantity) -> str:
     if not difference:
         return ABSENT
     return "better" if (difference < 0) == (what.better == "lower") else "worse"
 
 
-def _p(value: float | None) -> str:
+def _format_p(value: float | None) -> str:
     if value is None:
         return ABSENT
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _plain(value: float | None) -> str:
+def _format_plain(value: float | None) -> str:
     return ABSENT if value is None else f"{value:+.2f}".replace("-", "−")
 
 
-def goal_table(maps: Iterable[GoalMap]) -> Table:
+def tabulate_goals(maps: Iterable[GoalMap]) -> Table:
     """Goals of which the doses do not say the same in every prediction, by model; flagged: a false pass."""
     rows: list[Row] = []
     flagged = set()
     agreed = 0
-    for found in maps:
+    for goals in maps:
         named = False
-        for goal_set, text in found.verdicts:
-            counts = found.counts((goal_set, text))
+        for goal_set, text in goals.verdicts:
+            counts = goals.counts((goal_set, text))
             if not counts["false pass"] + counts["false fail"] + counts["not judged"]:
                 agreed += 1
                 continue
             if counts["false pass"]:
                 flagged.add(len(rows))
             cells = [str(counts[kind]) for kind in VERDICTS]
-            rows.append(("" if named else found.model, goal_set.replace("_", " "), text, *cells))
+            rows.append(("" if named else goals.model, goal_set.replace("_", " "), text, *cells))
             named = True
     header = ("Model", "Goal set", "Goal", "Both met", "Both missed", "False pass", "False fail", "Not judged")
     caption = (
