@@ -175,11 +175,11 @@ def saved_config(state: Path) -> ServiceConfig:
     """The configuration that the service of this state folder last ran with. Raises ConfigError when there is none."""
     for folder in (state, state / STATE_FOLDER):
         if (folder / EFFECTIVE).is_file():
-            return _saved(folder / EFFECTIVE)
+            return _read_saved(folder / EFFECTIVE)
     raise ConfigError(f"{state} is not the state folder of a service: it has no {EFFECTIVE}")
 
 
-def _saved(path: Path) -> ServiceConfig:
+def _read_saved(path: Path) -> ServiceConfig:
     try:
         return ServiceConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:

@@ -111,13 +111,13 @@ def check_clock() -> Iterator[Finding]:
     text = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     if now < installed - _CLOCK_SLACK_SECONDS:
         yield fail("clock", f"it says {text}, which is before vmat-rt was installed", remedy)
-    elif _clock_state() == _CLOCK_UNSYNCHRONISED:
+    elif _read_clock_state() == _CLOCK_UNSYNCHRONISED:
         yield warn("clock", f"it says {text} and is not synchronised with any other", remedy)
     else:
         yield ok("clock", text)
 
 
-def _clock_state() -> int:
+def _read_clock_state() -> int:
     """adjtimex(2) without changing anything: 0 to 4 synchronised, 5 not, -1 not to be told here."""
     adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
     return -1 if adjtimex is None else int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))

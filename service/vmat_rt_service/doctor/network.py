@@ -24,9 +24,9 @@ def check_ports(config: ServiceConfig) -> Iterator[Finding]:
     running = service_runs(config)
     yield ok("service", "it runs" if running else "it does not run now")
     if config.web.enabled:
-        yield _web(config, running)
+        yield _check_web(config, running)
     if config.listen is not None:
-        yield _node(config.listen, running)
+        yield _check_node(config.listen, running)
 
 
 def service_runs(config: ServiceConfig) -> bool:
@@ -44,24 +44,24 @@ def service_runs(config: ServiceConfig) -> bool:
     return False
 
 
-def _web(config: ServiceConfig, running: bool) -> Finding:
+def _check_web(config: ServiceConfig, running: bool) -> Finding:
     try:
         access_for(config.web)
     except ConfigError as error:
         return fail("status page", f"{error}.", "The service does not start as it is.")
-    return _port("status page", config.web.host, config.web.port, running)
+    return _check_port("status page", config.web.host, config.web.port, running)
 
 
-def _node(listen: ListenConfig, running: bool) -> Finding:
+def _check_node(listen: ListenConfig, running: bool) -> Finding:
     try:
         if listen.tls is not None:
             server_context(listen.tls)
     except ConfigError as error:
         return fail("DICOM node", f"{error}.", "Give PEM files that the service's user may read.")
-    return _port("DICOM node", listen.host, listen.port, running)
+    return _check_port("DICOM node", listen.host, listen.port, running)
 
 
-def _port(name: str, host: str, port: int, running: bool) -> Finding:
+def _check_port(name: str, host: str, port: int, running: bool) -> Finding:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -81,10 +81,10 @@ def check_destinations(config: ServiceConfig) -> Iterator[Finding]:
     """Every destination answers a DICOM echo."""
     own_title = config.listen.ae_title if config.listen else _DEFAULT_TITLE
     for destination in config.destinations:
-        yield _destination(destination, own_title)
+        yield _check_destination(destination, own_title)
 
 
-def _destination(destination: Destination, own_title: str) -> Finding:
+def _check_destination(destination: Destination, own_title: str) -> Finding:
     name = f"destination {destination.name}"
     place = f"{destination.host} port {destination.port}"
     try:

@@ -44,7 +44,7 @@ class Inbox:
         """Look once. True when anything came, went or changed since the last look."""
         found: dict[str, _Seen] = {}
         changed = False
-        for path, version in self._files():
+        for path, version in self._walk_files():
             before = self._seen.get(path)
             if before is not None and before.version == version:
                 found[path] = before
@@ -66,7 +66,7 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def _files(self) -> Iterator[tuple[str, Version]]:
+    def _walk_files(self) -> Iterator[tuple[str, Version]]:
         folders = [os.fspath(self._folder)]
         seen: set[tuple[int, int]] = set()
         while folders:
@@ -81,7 +81,7 @@ class Inbox:
             except OSError:  # gone meanwhile, or not ours to read: the next scan looks again
                 continue
             for entry in listed:
-                found = _looked_at(entry)
+                found = _look_at(entry)
                 if found is None:
                     continue
                 if isinstance(found, str):
@@ -91,7 +91,7 @@ class Inbox:
                     yield entry.path, found[0]
 
 
-def _looked_at(entry: os.DirEntry[str]) -> str | tuple[Version, tuple[int, int]] | None:
+def _look_at(entry: os.DirEntry[str]) -> str | tuple[Version, tuple[int, int]] | None:
     """A folder's path, a file's version and identity, or None for what is to be passed over."""
     if entry.name.startswith(".") or entry.name.lower().endswith(_UNFINISHED):
         return None

@@ -36,7 +36,7 @@ def _stage(request: dict[str, Any]) -> dict[str, Any]:
     return {"files": staged.files, "content_hash": staged.content_hash, "key": key}
 
 
-def _dispose(request: dict[str, Any]) -> dict[str, Any]:
+def _dispose_files(request: dict[str, Any]) -> dict[str, Any]:
     archive = Path(request["folder"]) if request["folder"] else None
     try:
         dispose([(path, name) for path, name in request["files"]], set(request["hashes"]), archive)
@@ -47,7 +47,7 @@ def _dispose(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-_DO = {"stage": _stage, "dispose": _dispose}
+_DO = {"stage": _stage, "dispose": _dispose_files}
 
 
 def main(arguments: list[str]) -> None:

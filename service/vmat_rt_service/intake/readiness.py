@@ -57,25 +57,25 @@ def assess(catalogue: Catalogue) -> list[Assessment]:
     found: list[Assessment] = []
     used: set[str] = set()
     for path in catalogue.structures:
-        verdict = _structures_verdict(catalogue, path)
+        verdict = _judge_structures(catalogue, path)
         found.append(Assessment(path, (path,), verdict))
         used.update(verdict.files if isinstance(verdict, Ready) else ())
-    found += _lonely_series(catalogue, used)
-    found += _left_over(catalogue, used)
+    found += _find_lonely_series(catalogue, used)
+    found += _assess_left_over(catalogue, used)
     return found
 
 
-def _structures_verdict(catalogue: Catalogue, path: str) -> Ready | Waiting:
+def _judge_structures(catalogue: Catalogue, path: str) -> Ready | Waiting:
     header = catalogue.headers[path]
     if header.references is None:
         series = {s for frame in header.frames for s in catalogue.series_by_frame.get(frame, ())}
         return Ready((path, *catalogue.ct_near(series, path)), certain=False)
-    verdict = _by_instances(catalogue, path, header.references) or _by_planes(catalogue, path, header)
+    verdict = _judge_by_instances(catalogue, path, header.references) or _judge_by_planes(catalogue, path, header)
     if isinstance(verdict, Ready):
         if not all(catalogue.headers[file].whole for file in verdict.files):
             verdict = Ready(verdict.files, certain=False)
-        return Ready((*verdict.files, *_plans_and_doses(catalogue, path)), verdict.certain)
-    own_series = _series_of(catalogue, header)
+        return Ready((*verdict.files, *_find_plans_and_doses(catalogue, path)), verdict.certain)
+    own_series = _collect_series(catalogue, header)
     ct = catalogue.ct_near(own_series, path)
     damaged = catalogue.damaged_beside([path, *ct])
     if damaged:
@@ -83,14 +83,14 @@ def _structures_verdict(catalogue: Catalogue, path: str) -> Ready | Waiting:
     return verdict
 
 
-def _series_of(catalogue: Catalogue, header: Header) -> set[str]:
+def _collect_series(catalogue: Catalogue, header: Header) -> set[str]:
     references = header.references or References()
     listed = {catalogue.headers[p].series for sops in references.images.values() for sop in sops
               for p in catalogue.ct_by_sop.get(sop, ())}  # fmt: skip
     return listed or {s for frame in header.frames for s in catalogue.series_by_frame.get(frame, ())}
 
 
-def _by_instances(catalogue: Catalogue, path: str, references: References) -> Ready | Waiting | None:
+def _judge_by_instances(catalogue: Catalogue, path: str, references: References) -> Ready | Waiting | None:
     """The verdict by SOP instances, None where none of those listed is here."""
     matched = [sops for sops in references.images.values() if any(sop in catalogue.ct_by_sop for sop in sops)]
     if not matched:
@@ -104,27 +104,29 @@ def _by_instances(catalogue: Catalogue, path: str, references: References) -> Re
     missing = listed - present
     z_mm = [references.slice_z[sop] for sop in missing if sop in references.slice_z]
     if len(z_mm) < len(missing):
-        z_mm = _gaps(_z_of(catalogue, ct), references.planes_mm, len(missing))
-    return _waiting_for(len(missing), len(listed), z_mm)
+        z_mm = _find_gaps(_collect_z(catalogue, ct), references.planes_mm, len(missing))
+    return _describe_missing(len(missing), len(listed), z_mm)
 
 
-def _by_planes(catalogue: Catalogue, path: str, header: Header) -> Ready | Waiting:
+def _judge_by_planes(catalogue: Catalogue, path: str, header: Header) -> Ready | Waiting:
     """The verdict by frame of reference and contour planes; by series where the RTSTRUCT names no frame."""
     references = header.references or References()
     series = {s for frame in header.frames for s in catalogue.series_by_frame.get(frame, ())}
     if not header.frames:
         series = {s for s in references.images if s in catalogue.ct_by_series}
     if not series:
-        return _nothing_here(catalogue, path, header, references)
-    uncovered = {s: _uncovered(catalogue.ct_near({s}, path), references.planes_mm, catalogue) for s in sorted(series)}
+        return _judge_without_ct(catalogue, path, header, references)
+    uncovered = {
+        s: _find_uncovered(catalogue.ct_near({s}, path), references.planes_mm, catalogue) for s in sorted(series)
+    }
     covering = [s for s, planes in uncovered.items() if not planes]
     if covering:
         return Ready((path, *catalogue.ct_near(covering, path)), certain=False)
     fewest = min(uncovered.values(), key=len)
-    return _waiting_for(len(fewest), len(references.planes_mm), list(fewest))
+    return _describe_missing(len(fewest), len(references.planes_mm), list(fewest))
 
 
-def _nothing_here(catalogue: Catalogue, path: str, header: Header, references: References) -> Ready | Waiting:
+def _judge_without_ct(catalogue: Catalogue, path: str, header: Header, references: References) -> Ready | Waiting:
     listed = sum(len(sops) for sops in references.images.values())
     count = listed or len(references.planes_mm)
     if not count:  # it refers to nothing, so nothing can be missing: the pipeline says what is wrong with it
@@ -132,7 +134,7 @@ def _nothing_here(catalogue: Catalogue, path: str, header: Header, references: R
             p for p in catalogue.ct_by_series for p in catalogue.ct_by_series[p] if folder_of(p) == folder_of(path)
         ]
         return Ready((path, *sorted(beside)), certain=False)
-    waiting = _waiting_for(count, count, list(references.planes_mm))
+    waiting = _describe_missing(count, count, list(references.planes_mm))
     same_patient = any(catalogue.headers[paths[0]].patient == header.patient for paths in catalogue.ct_by_sop.values())
     if same_patient:
         note = "; the CT of this patient that is here lies in another frame of reference"
@@ -140,32 +142,32 @@ def _nothing_here(catalogue: Catalogue, path: str, header: Header, references: R
     return waiting
 
 
-def _z_of(catalogue: Catalogue, files: Iterable[str]) -> list[float]:
+def _collect_z(catalogue: Catalogue, files: Iterable[str]) -> list[float]:
     return sorted({z for path in files if (z := catalogue.headers[path].z_mm) is not None})
 
 
-def _spacing(z_mm: Sequence[float]) -> float:
+def _measure_spacing(z_mm: Sequence[float]) -> float:
     gaps = sorted(b - a for a, b in pairwise(z_mm))
     return gaps[(len(gaps) - 1) // 2] if gaps else 0.0  # the lower one: gaps can only be too wide
 
 
-def _uncovered(ct: list[str], planes_mm: Sequence[float], catalogue: Catalogue) -> tuple[float, ...]:
+def _find_uncovered(ct: list[str], planes_mm: Sequence[float], catalogue: Catalogue) -> tuple[float, ...]:
     """The contour planes without a slice within half a slice distance; none where a file holds many slices."""
-    z_mm = _z_of(catalogue, ct)
+    z_mm = _collect_z(catalogue, ct)
     if len(z_mm) < len(ct):
         return ()
-    reach = _spacing(z_mm) / 2 + _Z_TOLERANCE_MM
+    reach = _measure_spacing(z_mm) / 2 + _Z_TOLERANCE_MM
     return tuple(plane for plane in planes_mm if min((abs(plane - z) for z in z_mm), default=1e9) > reach)
 
 
-def _gaps(z_mm: Sequence[float], planes_mm: Sequence[float], count: int) -> list[float]:
+def _find_gaps(z_mm: Sequence[float], planes_mm: Sequence[float], count: int) -> list[float]:
     """Where `count` slices are missing: holes in the series, and contour planes beyond it.
 
     The slice distance is that of the slices here; where that leaves too few places (every second slice is
     missing), that of the contour planes.
     """
     found: set[float] = set(planes_mm)
-    for spacing in (_spacing(z_mm), _spacing(sorted(planes_mm))):
+    for spacing in (_measure_spacing(z_mm), _measure_spacing(sorted(planes_mm))):
         if len(z_mm) < 2 or spacing <= 0:
             continue
         holes = {round(low + spacing * k, 2) for low, high in pairwise(z_mm)
@@ -177,7 +179,7 @@ def _gaps(z_mm: Sequence[float], planes_mm: Sequence[float], count: int) -> list
     return sorted(found - set(z_mm))
 
 
-def _waiting_for(missing: int, of: int, z_mm: list[float]) -> Waiting:
+def _describe_missing(missing: int, of: int, z_mm: list[float]) -> Waiting:
     z_mm = sorted(z_mm)
     if not z_mm or missing == of:
         where = ""
@@ -188,11 +190,11 @@ def _waiting_for(missing: int, of: int, z_mm: list[float]) -> Waiting:
     return Waiting("CT_INCOMPLETE" if missing < of else "NO_CT", f"waiting for {missing} of {of} CT slices{where}")
 
 
-def _plans_and_doses(catalogue: Catalogue, path: str) -> list[str]:
+def _find_plans_and_doses(catalogue: Catalogue, path: str) -> list[str]:
     """RTPLANs made on this RTSTRUCT or on none that they name, and the RTDOSEs of the same patient and frame."""
     header = catalogue.headers[path]
     plans = [p for p in catalogue.plans if _belongs(catalogue.headers[p], header)]
-    doses = [p for p in catalogue.doses if _same_place(catalogue.headers[p], header)]
+    doses = [p for p in catalogue.doses if _is_same_place(catalogue.headers[p], header)]
     by_sop: dict[str, list[str]] = {}
     for file in (*plans, *doses):
         by_sop.setdefault(catalogue.headers[file].sop, []).append(file)
@@ -203,11 +205,11 @@ def _belongs(plan: Header, structures: Header) -> bool:
     return plan.refers == structures.sop or (not plan.refers and plan.patient == structures.patient)
 
 
-def _same_place(dose: Header, structures: Header) -> bool:
+def _is_same_place(dose: Header, structures: Header) -> bool:
     return dose.patient == structures.patient and bool(set(dose.frames) & set(structures.frames))
 
 
-def _lonely_series(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
+def _find_lonely_series(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
     """CT series that no RTSTRUCT of the inbox can be about."""
     frames = {frame for path in catalogue.structures for frame in catalogue.headers[path].frames}
     lonely = []
@@ -220,7 +222,7 @@ def _lonely_series(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
     return lonely
 
 
-def _left_over(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
+def _assess_left_over(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
     """Damaged files of no group, to be refused by name; files that may not be read, to wait for."""
     found = []
     for files, readable in ((catalogue.damaged, True), (catalogue.unreadable, False)):

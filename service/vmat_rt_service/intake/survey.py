@@ -81,7 +81,7 @@ class Survey:
         again = now - self._unreadable_at > _UNREADABLE_AGAIN_SECONDS
         self._unreadable_at = now if again else self._unreadable_at
         queued = {path for path, _ in self._asked}.union(path for batch in self._queue for path, _ in batch)
-        fresh = [(p, v) for p, v in stable.items() if p not in queued and self._unknown(p, v, again)]
+        fresh = [(p, v) for p, v in stable.items() if p not in queued and self._is_unknown(p, v, again)]
         self._queue.extend(fresh[i : i + _BATCH] for i in range(0, len(fresh), _BATCH))
         used = time.thread_time() - begun
         restless = len(stable) < len(self._inbox) or bool(fresh) or self.scans < 2
@@ -91,6 +91,6 @@ class Survey:
             pause = max(self._config.scan_seconds, min(used * _IDLE_SHARE, _LONGEST_PAUSE_SECONDS))
         self._next_scan = now + pause
 
-    def _unknown(self, path: str, version: Version, again: bool) -> bool:
+    def _is_unknown(self, path: str, version: Version, again: bool) -> bool:
         known = self.examined.get(path)
         return known is None or known[0] != version or (again and known[1].kind == "unreadable")

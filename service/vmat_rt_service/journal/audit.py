@@ -49,7 +49,7 @@ def append(config: ServiceConfig, journal: Journal, event: str, **facts: Any) ->
         entry["hash"] = _hash(entry)
         end = stream.seek(0, os.SEEK_END)
         try:
-            stream.write(_line(entry))
+            stream.write(_encode_line(entry))
             stream.flush()
             os.fsync(stream.fileno())
         except OSError:
@@ -61,7 +61,7 @@ def append(config: ServiceConfig, journal: Journal, event: str, **facts: Any) ->
 def started(config: ServiceConfig, journal: Journal) -> None:
     """Note who runs the service, on what and how configured."""
     append(
-        config, journal, "service started", user=_user(), configuration=config.sha256(), versions=versions(),
+        config, journal, "service started", user=_find_user(), configuration=config.sha256(), versions=versions(),
         device=config.device, model=Path(config.model).name if config.model else None,
         after_success=config.after_success,
     )  # fmt: skip
@@ -109,11 +109,11 @@ def head_of(journal: Journal) -> str:
 def versions() -> dict[str, str]:
     """What computes: installed packages that can change a dose, the interpreter and the machine's kind."""
     packages = ("vmat-rt", "numpy", "scipy", "lightgbm", "torch", "SimpleITK", "pydicom", "numba")
-    found = {name: version for name in packages if (version := _version(name)) is not None}
+    found = {name: version for name in packages if (version := _find_version(name)) is not None}
     return {**found, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
 
 
-def _version(package: str) -> str | None:
+def _find_version(package: str) -> str | None:
     """None for what an installation without networks leaves out."""
     try:
         return metadata.version(package)
@@ -146,11 +146,11 @@ def _hash(entry: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
 
 
-def _line(entry: dict[str, Any]) -> bytes:
+def _encode_line(entry: dict[str, Any]) -> bytes:
     return json.dumps(entry, sort_keys=True).encode() + b"\n"
 
 
-def _user() -> str:
+def _find_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):

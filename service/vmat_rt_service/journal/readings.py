@@ -50,15 +50,15 @@ class Readings:
 
     def oldest(self, limit: int, *states: State) -> tuple[Job, ...]:
         """The first jobs in these states: the order in which they are taken."""
-        return self._jobs(limit, "id", *states)
+        return self._read_jobs(limit, "id", *states)
 
     def latest(self, limit: int, *states: State) -> tuple[Job, ...]:
         """The jobs in these states that changed last, newest first."""
-        return self._jobs(limit, "updated DESC, id DESC", *states)
+        return self._read_jobs(limit, "updated DESC, id DESC", *states)
 
     def job(self, number: int) -> Job | None:
         """One job, None where there is none."""
-        rows = self._rows("WHERE id = ?", (number,))
+        rows = self._read_rows("WHERE id = ?", (number,))
         return rows[0] if rows else None
 
     def knows(self, key: str) -> bool:
@@ -108,11 +108,11 @@ class Readings:
         rows = self._db.execute("SELECT destination, status FROM sends WHERE job = ? ORDER BY id", (job,))
         return tuple((str(name), str(status)) for name, status in rows)
 
-    def _jobs(self, limit: int, order: str, *states: State) -> tuple[Job, ...]:
+    def _read_jobs(self, limit: int, order: str, *states: State) -> tuple[Job, ...]:
         marks = ", ".join("?" * len(states))
-        return self._rows(f"WHERE state IN ({marks}) ORDER BY {order} LIMIT ?", (*map(str, states), limit))
+        return self._read_rows(f"WHERE state IN ({marks}) ORDER BY {order} LIMIT ?", (*map(str, states), limit))
 
-    def _rows(self, clause: str, values: tuple[str | int, ...]) -> tuple[Job, ...]:
+    def _read_rows(self, clause: str, values: tuple[str | int, ...]) -> tuple[Job, ...]:
         rows = self._db.execute(f"SELECT {_JOB} FROM jobs {clause}", values)
         return tuple(Job(**{**dict(row), "state": State(row["state"])}) for row in rows)
 

@@ -50,17 +50,17 @@ class Door:
 
 def permitted(host: str, allowed: Iterable[str]) -> bool:
     """Whether an address is, or lies in, one of the addresses, networks (10.1.0.0/16) or host names."""
-    address = _address(host)
-    return any(address in network for entry in allowed for network in _networks(entry))
+    address = _parse_address(host)
+    return any(address in network for entry in allowed for network in _resolve_networks(entry))
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(host.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
 
-def _networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+def _resolve_networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     try:
         return [ipaddress.ip_network(entry, strict=False)]
     except ValueError:
@@ -69,7 +69,7 @@ def _networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]
         found = socket.getaddrinfo(entry, None, type=socket.SOCK_STREAM)
     except OSError:  # a name that cannot be resolved now permits nobody
         return []
-    return [ipaddress.ip_network(_address(str(address[0]))) for *_, address in found]
+    return [ipaddress.ip_network(_parse_address(str(address[0]))) for *_, address in found]
 
 
 class Entity(AE):
@@ -121,11 +121,11 @@ class Connection(RequestHandler):
             self.server.shutdown_request(self.request)
             return
         self.request.settimeout(_HANDSHAKE_SECONDS)
-        if self._door.tls is not None and not self._handshake(self._door.tls):
+        if self._door.tls is not None and not self._shake_hands(self._door.tls):
             return
         super().handle()
 
-    def _handshake(self, tls: ssl.SSLContext) -> bool:
+    def _shake_hands(self, tls: ssl.SSLContext) -> bool:
         try:
             self.request = tls.wrap_socket(self.request, server_side=True)
         except OSError:

@@ -153,7 +153,7 @@ class Dispatcher:
         pending = self._ledger.pending(self._destinations)
         if not pending:
             return None
-        due = {send: self._due(send) for send in pending}
+        due = {send: self._find_due(send) for send in pending}
         first = min(pending, key=lambda send: due[send])
         if due[first] <= self._clock():
             self.attempt(first)
@@ -168,7 +168,7 @@ class Dispatcher:
         """Send what the destination does not have yet, and note how that went."""
         name = send.destination
         try:
-            objects = self._objects(send)
+            objects = self._collect_objects(send)
             if objects:
                 deliver(
                     self._destinations[name],
@@ -184,18 +184,18 @@ class Dispatcher:
             logs.event("not sent", logging.WARNING, job=send.job, destination=name, seconds=round(pause, 1))
         except RefusedError as error:
             self._outages.pop(name, None)
-            self._refused(send, str(error))
+            self._note_refusal(send, str(error))
         except sqlite3.Error:  # nothing can be noted: the next sender tries again
             raise
         except Exception as error:  # the boundary: one result that cannot be sent must not hold up the others
             logs.crash("sending failed", error, job=send.job, destination=name)
-            self._refused(send, "the sender failed; see the log")
+            self._note_refusal(send, "the sender failed; see the log")
         else:
             self._outages.pop(name, None)
             self._ledger.complete(send.id)
             logs.event("sent", job=send.job, destination=name, attempt=send.attempts + 1)
 
-    def _refused(self, send: Send, detail: str) -> None:
+    def _note_refusal(self, send: Send, detail: str) -> None:
         if send.attempts + 1 >= _MOST_REFUSALS:
             self._ledger.give_up(send.id, detail)
             logs.event("given up sending", logging.ERROR, job=send.job, destination=send.destination)
@@ -205,10 +205,10 @@ class Dispatcher:
         self._ledger.postpone(send.id, detail, pause)
         logs.event("not taken", logging.WARNING, job=send.job, destination=send.destination, seconds=round(pause, 1))
 
-    def _due(self, send: Send) -> float:
+    def _find_due(self, send: Send) -> float:
         return max(self._send_due.get(send.id, 0.0), self._destination_due.get(send.destination, 0.0))
 
-    def _objects(self, send: Send) -> list[tuple[Kind, Path]]:
+    def _collect_objects(self, send: Send) -> list[tuple[Kind, Path]]:
         """What of the result is wanted there and not yet acknowledged. Raises RefusedError: it is not what was made."""
         job = self._journal.job(send.job)
         folder = folder_of_result(self._outbox, job) if job is not None else None

@@ -23,7 +23,7 @@ def open_page(config: ServiceConfig, kind: str, key: str, name: str) -> BinaryIO
     the path is opened relative to the one before without following links.
     """
     folders, page = _PAGES.get(kind, ((), ""))
-    if not page or name != page or not _KEY.fullmatch(key) or not _known(config.journal, key):
+    if not page or name != page or not _KEY.fullmatch(key) or not _is_known(config.journal, key):
         return None
     return _open_below(config.outbox, (*folders, key), page)
 
@@ -38,7 +38,7 @@ def has_page(config: ServiceConfig, kind: str, key: str) -> bool:
     return True
 
 
-def _known(journal: Path, key: str) -> bool:
+def _is_known(journal: Path, key: str) -> bool:
     with reading(journal) as look:
         return look.knows(key)
 

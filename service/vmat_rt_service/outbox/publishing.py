@@ -41,7 +41,7 @@ def publish(folder: Path, outbox: Path, record: Record) -> str:
     """
     write_json(folder / RECORD, record.as_dict())
     flush(folder)
-    for name in _names(record.key, record.content_hash):
+    for name in _propose_names(record.key, record.content_hash):
         try:
             folder.rename(outbox / name)
         except OSError as error:
@@ -59,7 +59,7 @@ def published(outbox: Path, job: Job) -> Record | None:
     """The record of this job's result where it lies in the outbox already."""
     if job.content_hash is None:
         return None
-    for name in _names(job.key, job.content_hash):
+    for name in _propose_names(job.key, job.content_hash):
         record = read_record(outbox / name)
         if record is not None and record.content_hash == job.content_hash:
             return record
@@ -68,7 +68,7 @@ def published(outbox: Path, job: Job) -> Record | None:
 
 def folder_of_result(outbox: Path, job: Job) -> Path | None:
     """Where a job's result lies."""
-    names = _names(job.key, job.content_hash or "")
+    names = _propose_names(job.key, job.content_hash or "")
     return next(
         (outbox / n for n in names if (r := read_record(outbox / n)) and r.content_hash == job.content_hash), None
     )
@@ -90,5 +90,5 @@ def hashes(folder: Path) -> dict[str, str]:
     return {os.fspath(path.relative_to(folder)): sha256_of(path) for path in files}
 
 
-def _names(key: str, content_hash: str) -> tuple[str, str]:
+def _propose_names(key: str, content_hash: str) -> tuple[str, str]:
     return key, f"{key}-{content_hash[:6]}"

@@ -24,11 +24,11 @@ class ServiceCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One look. Raises sqlite3.Error when the journal cannot be read."""
-        yield from _health_metrics(examine_health(self._config, self._pulse))
+        yield from _measure_health(examine_health(self._config, self._pulse))
         with reading(self._config.journal) as journal:
-            yield from _job_metrics(journal)
-            yield _durations(journal.durations())
-            yield _sends(journal)
+            yield from _measure_jobs(journal)
+            yield _measure_durations(journal.durations())
+            yield _measure_sends(journal)
 
     def describe(self) -> list[Metric]:
         """Nothing in advance: registering must not need a journal."""
@@ -42,7 +42,7 @@ def metrics_text(config: ServiceConfig, pulse: Pulse) -> bytes:
     return generate_latest(registry)
 
 
-def _health_metrics(health: Health) -> Iterator[Metric]:
+def _measure_health(health: Health) -> Iterator[Metric]:
     build = GaugeMetricFamily("vmat_rt_build", "Version that runs; the value is always 1.", labels=["version"])
     build.add_metric([__version__], 1)
     yield build
@@ -56,7 +56,7 @@ def _health_metrics(health: Health) -> Iterator[Metric]:
     yield free
 
 
-def _job_metrics(journal: Readings) -> Iterator[Metric]:
+def _measure_jobs(journal: Readings) -> Iterator[Metric]:
     counts = journal.counts()
     jobs = GaugeMetricFamily("vmat_rt_jobs", "Jobs by state.", labels=["state"])
     for state, count in counts.items():
@@ -72,7 +72,7 @@ def _job_metrics(journal: Readings) -> Iterator[Metric]:
     yield ended
 
 
-def _durations(durations: Durations) -> Metric:
+def _measure_durations(durations: Durations) -> Metric:
     buckets = [(f"{bound:g}", float(n)) for bound, n in zip(BUCKETS_SECONDS, durations.at_most, strict=True)]
     return HistogramMetricFamily(
         "vmat_rt_job_duration_seconds",
@@ -82,7 +82,7 @@ def _durations(durations: Durations) -> Metric:
     )
 
 
-def _sends(journal: Readings) -> Metric:
+def _measure_sends(journal: Readings) -> Metric:
     sends = GaugeMetricFamily("vmat_rt_sends", "Results to send, by status.", labels=["destination", "status"])
     for (destination, status), count in journal.sends().items():
         sends.add_metric([destination, status], count)

@@ -91,10 +91,10 @@ class Pages:
             seconds = journal.latest_seconds(_BARS)
             values = {
                 "counts": counts,
-                "in_hand": _listing(journal, counts, "oldest", State.RUNNING, State.READY),
-                "waiting": _listing(journal, counts, "latest", State.RECEIVING, State.QUARANTINED),
-                "stopped": _listing(journal, counts, "latest", State.REFUSED, State.FAILED),
-                "done": (done := _listing(journal, counts, "latest", State.DONE)),
+                "in_hand": _list_jobs(journal, counts, "oldest", State.RUNNING, State.READY),
+                "waiting": _list_jobs(journal, counts, "latest", State.RECEIVING, State.QUARANTINED),
+                "stopped": _list_jobs(journal, counts, "latest", State.REFUSED, State.FAILED),
+                "done": (done := _list_jobs(journal, counts, "latest", State.DONE)),
                 "sent": {job.id: journal.sent(job.id) for job in done.rows},
                 "seconds": seconds,
                 "bars": bars(seconds),
@@ -131,7 +131,7 @@ class Pages:
         return Html(text, nonce)
 
 
-def _listing(journal: Readings, counts: dict[State, int], order: str, *states: State) -> Listing:
+def _list_jobs(journal: Readings, counts: dict[State, int], order: str, *states: State) -> Listing:
     """Each state in turn, so that a long queue never hides what runs."""
     if order == "oldest":
         rows = tuple(row for state in states for row in journal.oldest(_MOST_OPEN, state))

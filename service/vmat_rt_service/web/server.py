@@ -160,13 +160,13 @@ class _Handler(BaseHTTPRequestHandler):
         offered = parse_qs(query).get("token", [""])[0]
         if access.knows_token(offered):
             path = "/" + url_path.lstrip("/\\")  # "//elsewhere" would lead a browser to another host
-            return Answer.empty(HTTPStatus.SEE_OTHER, {"Location": path, "Set-Cookie": self._cookie()})
+            return Answer.empty(HTTPStatus.SEE_OTHER, {"Location": path, "Set-Cookie": self._make_cookie()})
         if not access.permits(self.headers.get("Authorization", ""), self.headers.get("Cookie", "")):
             self.server.denied()
             return routes.token_needed()
         return routes.answer(url_path)
 
-    def _cookie(self) -> str:
+    def _make_cookie(self) -> str:
         return f"{COOKIE}={self.server.access.cookie}; HttpOnly; SameSite=Lax; Path=/; Max-Age={_COOKIE_SECONDS}"
 
     def _send(self, answer: Answer) -> None:

@@ -29,7 +29,7 @@ CRASHED = Problem(
 
 def complete(config: ServiceConfig, journal: Journal, job: Job, record: Record, fresh: bool = False) -> Job:
     """A job whose result lies in the outbox is done. fresh: it was published just now, so no audit line tells of it."""
-    if fresh or not _audited(config, job):
+    if fresh or not _is_audited(config, job):
         audit.append(
             config, journal, "done", job=job.id, key=record.key, content_hash=record.content_hash,
             inputs=journal.inputs(job.id), model=record.model, versions=record.versions, results=record.files,
@@ -84,7 +84,7 @@ def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool, ki
     return journal.give_back(job.id, "worker died" if counted else "service died", counted)
 
 
-def _audited(config: ServiceConfig, job: Job) -> bool:
+def _is_audited(config: ServiceConfig, job: Job) -> bool:
     return any(
         entry.get("event") == "done" and entry.get("job") == job.id and entry.get("content_hash") == job.content_hash
         for entry in audit.entries(config.audit)

@@ -62,13 +62,13 @@ class Crew:
 
     def step(self, now: float, hire: bool) -> bool:
         """Hear what the workers say, end what is over its limits, set idle ones to work. True when a job ended."""
-        ended = [self._hear(member, now) for member in self._members]
+        ended = [self._hear_member(member, now) for member in self._members]
         for member in self._members:
             self._watch(member, now)
         dead = [member for member in self._members if not member.child.alive()]
         for member in dead:
             # What it said last may have come between hearing and dying.
-            self._hear(member, now)
+            self._hear_member(member, now)
             member.child.close()
             self._members.remove(member)
             self._unsettled.append(_Dead(member.name, member.ended_for, member.child.was_killed))
@@ -89,7 +89,7 @@ class Crew:
             member.child.close()
         self._members.clear()
 
-    def _hear(self, member: _Member, now: float) -> bool:
+    def _hear_member(self, member: _Member, now: float) -> bool:
         ended = False
         for message in member.child.messages():
             member.since = now
@@ -113,7 +113,7 @@ class Crew:
         if memory > self._config.job_memory_gb * 1e9:
             member.ended_for = memory_problem(self._config)
         elif quiet > (limit if member.job is not None else limit + _STARTING_SECONDS):
-            member.ended_for = _timeout_problem(limit)
+            member.ended_for = _describe_timeout(limit)
         if member.ended_for is not None:
             event(
                 "limit passed", worker=member.name, job=member.job, code=member.ended_for.code, megabytes=memory >> 20
@@ -134,11 +134,11 @@ class Crew:
             return
         busy = sum(member.busy for member in self._members)
         for _ in range(min(ready, self._config.workers - busy)):
-            member = idle.pop() if idle else self._hired(now)
+            member = idle.pop() if idle else self._hire_member(now)
             member.busy, member.since, member.job = True, now, None
             member.child.send({"do": "work"})
 
-    def _hired(self, now: float) -> _Member:
+    def _hire_member(self, now: float) -> _Member:
         name = f"{os.getpid()}-{next(self._numbers)}"
         child = Child("vmat_rt_service.work.worker", [name], self._descriptors)
         child.send(self._config.model_dump(mode="json"))
@@ -154,7 +154,7 @@ def settle(config: ServiceConfig, journal: Journal, job: Job, dead: _Dead) -> Jo
     return closing.give_up(config, journal, job, State.FAILED, [dead.ended_for])
 
 
-def _timeout_problem(limit: float) -> Problem:
+def _describe_timeout(limit: float) -> Problem:
     return Problem(
         "TIMEOUT",
         f"The study was not done after {limit:g} seconds.",

@@ -57,13 +57,13 @@ def replay(config: ServiceConfig, number: int) -> Replay:
         inputs = Path(folder) / "inputs"
         inputs.mkdir()
         _gather(config, journal.inputs(number), inputs)
-        replayed = _dose_sha256(config, inputs, Path(folder) / "out", entry)
+        replayed = _compute_dose_sha256(config, inputs, Path(folder) / "out", entry)
     now = audit.versions()
     changed = tuple(name for name, version in entry["versions"].items() if now.get(name) != version)
     return Replay(number, entry["results"][_DOSE], replayed, changed)
 
 
-def _dose_sha256(config: ServiceConfig, inputs: Path, out: Path, entry: dict[str, Any]) -> str:
+def _compute_dose_sha256(config: ServiceConfig, inputs: Path, out: Path, entry: dict[str, Any]) -> str:
     from vmat_rt.protocol import load_protocol
     from vmat_rt.study.choice import StudyChoice
     from vmat_rt.study.outputs import Outputs
@@ -86,7 +86,7 @@ def _gather(config: ServiceConfig, wanted: dict[str, int], into: Path) -> None:
     """Copy the inputs from inbox and archive, known by size first and SHA-256 then."""
     sizes = set(wanted.values())
     missing = set(wanted)
-    for path in _files([config.inbox, *([config.archive] if config.archive else [])]):
+    for path in _walk_files([config.inbox, *([config.archive] if config.archive else [])]):
         if not missing:
             return
         try:
@@ -101,7 +101,7 @@ def _gather(config: ServiceConfig, wanted: dict[str, int], into: Path) -> None:
         raise InputError(Problem("INPUTS_GONE", message, "Put them back, e.g. from a back-up."))
 
 
-def _files(folders: Iterable[Path]) -> Iterable[str]:
+def _walk_files(folders: Iterable[Path]) -> Iterable[str]:
     for folder in folders:
         for root, _, names in os.walk(folder):
             yield from (os.path.join(root, name) for name in names)  # noqa: PTH118

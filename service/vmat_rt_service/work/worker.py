@@ -50,19 +50,19 @@ class Worker:
             return closing.complete(config, journal, job, record)
         staged = config.staging / (job.content_hash or "")
         try:
-            return closing.complete(config, journal, job, self._predicted(job, staged), fresh=True)
+            return closing.complete(config, journal, job, self._predict_job(job, staged), fresh=True)
         except InputError as error:
             if error.is_of_the_machine:
                 logs.event("no room for results", job=job.id, key=job.key, code=error.problems[0].code)
                 return journal.give_back(job.id, "no room for results", counted=False)
-            return closing.give_up(config, journal, job, State.REFUSED, error.problems, _identity(staged))
+            return closing.give_up(config, journal, job, State.REFUSED, error.problems, _collect_identity(staged))
         except MemoryError:
             return closing.give_up(config, journal, job, State.REFUSED, [memory_problem(config)])
         except (ConfigError, ModelError) as error:
             logs.crash("not configured", error, job=job.id)
-            return closing.give_up(config, journal, job, State.FAILED, [_settings_problem(error)])
+            return closing.give_up(config, journal, job, State.FAILED, [_describe_settings_problem(error)])
 
-    def _predicted(self, job: Job, staged: Path) -> Record:
+    def _predict_job(self, job: Job, staged: Path) -> Record:
         """Predict into a hidden folder beside the results, then publish by one rename."""
         from vmat_rt.protocol import load_protocol
         from vmat_rt.study.choice import StudyChoice
@@ -112,12 +112,12 @@ def memory_problem(config: ServiceConfig) -> Problem:
     )
 
 
-def _settings_problem(error: Exception) -> Problem:
+def _describe_settings_problem(error: Exception) -> Problem:
     message = "The service's protocol, model or device cannot be used."
     return Problem(type(error).__name__.upper(), message, f"Check the service's configuration: {error}")
 
 
-def _identity(staged: Path) -> frozenset[str]:
+def _collect_identity(staged: Path) -> frozenset[str]:
     from vmat_rt.dicom.identity import identifying_values
 
     return frozenset(word for path in staged.iterdir() for word in identifying_values(path))
