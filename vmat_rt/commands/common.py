@@ -66,7 +66,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except VmatError as error:
-            _refuse(_problems_of(error), error.exit_code, as_json)
+            _refuse(_collect_problems(error), error.exit_code, as_json)
         except click.ClickException:
             raise
         except KeyboardInterrupt:
@@ -76,7 +76,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             _refuse([problem], STOPPED, as_json)
         except Exception as error:  # the boundary: what is not a VmatError is our own fault
             if isinstance(error, ModuleNotFoundError) and (absent := as_missing_extra(error)) is not None:
-                _refuse(_problems_of(absent), absent.exit_code, as_json)
+                _refuse(_collect_problems(absent), absent.exit_code, as_json)
             from vmat_rt.strict import reason
 
             logging.getLogger("vmat_rt").exception("internal error")
@@ -105,7 +105,7 @@ def needs(*extras: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return decorator
 
 
-def _problems_of(error: VmatError) -> list[dict[str, str]]:
+def _collect_problems(error: VmatError) -> list[dict[str, str]]:
     if isinstance(error, InputError):
         return [problem.as_dict() for problem in error.problems]
     if isinstance(error, MissingExtraError):

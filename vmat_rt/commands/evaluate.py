@@ -80,7 +80,7 @@ def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **optio
     if as_json:
         print_json(document.model_dump(mode="json"))
         return
-    click.echo(_table(document))
+    click.echo(_format_table(document))
     for note in document.notes:
         click.echo(f"Note: {note}")
     if question.clinical:
@@ -88,7 +88,7 @@ def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **optio
     click.echo(f"results in {out}")
 
 
-def _table(document: AggregateDocument) -> str:
+def _format_table(document: AggregateDocument) -> str:
     """A line a model and metric: mean, SD over cases, 95 % interval of the mean."""
     lines = []
     for name, model in document.models.items():

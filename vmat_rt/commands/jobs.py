@@ -56,7 +56,7 @@ def command(context: click.Context, state: Path | None, as_json: bool) -> None:
         found = [{**asdict(job), "sends": [asdict(send) for send in sends.get(job.id, ())]} for job in jobs]
         print_json({"schema_version": SCHEMA_VERSION, "jobs": found})
         return
-    click.echo("\n".join(_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
+    click.echo("\n".join(_format_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
 
 
 @command.command(epilog="Example: vmat-rt jobs retry 12 --state OUTBOX/.vmat-rt")
@@ -98,15 +98,15 @@ def resend(context: click.Context, job: int, state: Path | None) -> None:
     click.echo(f"Job {job} is sent again by the running service.")
 
 
-def _line(job: Job, sends: Sequence[Send]) -> str:
+def _format_line(job: Job, sends: Sequence[Send]) -> str:
     took = f", {job.seconds:.1f} s" if job.seconds is not None else ""
     code = f"{job.reason_code}: " if job.reason_code and str(job.state) in {"refused", "failed"} else ""
     why = f"  {code}{job.reason}" if job.reason else ""
     tries = f", attempt {job.attempts}" if job.attempts > 1 else ""
-    return f"{job.id:>5}  {job.key:<24} {job.state:<12} {job.updated[:19]}{took}{tries}{why}{_sent(sends)}"
+    return f"{job.id:>5}  {job.key:<24} {job.state:<12} {job.updated[:19]}{took}{tries}{why}{_describe_sends(sends)}"
 
 
-def _sent(sends: Sequence[Send]) -> str:
+def _describe_sends(sends: Sequence[Send]) -> str:
     """How far the result has gone; why not further, where it has not."""
     lines = ""
     for send in sends:

@@ -10,7 +10,7 @@ import click
 from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
 
 
-def _document() -> dict[str, Any]:
+def _list_documents() -> dict[str, Any]:
     from vmat_rt.bundle import installed_bundles, runs_here
     from vmat_rt.system.extras import missing
 
@@ -34,7 +34,7 @@ def _document() -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "models": models}
 
 
-def _text(model: dict[str, Any]) -> str:
+def _format_model(model: dict[str, Any]) -> str:
     from vmat_rt.system.extras import listed, pip_line
 
     training = model["training"]
@@ -61,8 +61,8 @@ def _text(model: dict[str, Any]) -> str:
 @guarded
 def command(as_json: bool) -> None:
     """List the installed models, what they were trained on and their limits."""
-    document = _document()
+    document = _list_documents()
     if as_json:
         print_json(document)
     else:
-        click.echo("\n\n".join(_text(model) for model in document["models"]) or "No model is installed.")
+        click.echo("\n\n".join(_format_model(model) for model in document["models"]) or "No model is installed.")

@@ -35,7 +35,7 @@ def simulate(number: int, seed: int, uri: str, workers: int, as_json: bool) -> N
         cohort = Cohort.create(uri, simulated_settings(cohort_name(uri), number, seed))
     done = simulate_cohort(cohort, number, seed, workers, progress=not as_json)
     counts = {"added": len(done.added), "present": len(done.kept), "refused": len(done.refused)}
-    problems = [_problem("PLAN_NOT_ACCEPTED", f"{key}: {why}", "Nothing.") for key, why in done.refused.items()]
+    problems = [_make_problem("PLAN_NOT_ACCEPTED", f"{key}: {why}", "Nothing.") for key, why in done.refused.items()]
     _print_batch(cohort.settings.name, counts, problems, as_json)
 
 
@@ -78,5 +78,5 @@ def _print_batch(name: str, counts: dict[str, int], problems: list[dict[str, str
     sys.exit(exit_code)
 
 
-def _problem(code: str, message: str, remedy: str) -> dict[str, str]:
+def _make_problem(code: str, message: str, remedy: str) -> dict[str, str]:
     return {"code": code, "message": message, "remedy": remedy, "severity": "warning"}

@@ -76,14 +76,14 @@ def _is_of_info(folder: Path) -> bool:
     return not folder.exists() or all(path.name.startswith(_PICTURES) for path in folder.iterdir())
 
 
-def _seeds(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+def _parse_seeds(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in value.split(","))
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 42,123,456") from error
 
 
-def _fractions(_context: click.Context, _option: click.Parameter, value: str) -> tuple[float, float, float]:
+def _parse_fractions(_context: click.Context, _option: click.Parameter, value: str) -> tuple[float, float, float]:
     try:
         train, validation, test = (float(part) for part in value.split(","))
     except ValueError as error:
@@ -96,13 +96,15 @@ def _fractions(_context: click.Context, _option: click.Parameter, value: str) ->
     epilog="Example: vmat-rt cohort split prostate --seeds 42,123,456 --fractions .8,.1,.1 --locked",
 )
 @click.argument("uri", metavar="COHORT")
-@click.option("--seeds", default="42", show_default=True, metavar="N,N,...", callback=_seeds, help="One split each.")
+@click.option(
+    "--seeds", default="42", show_default=True, metavar="N,N,...", callback=_parse_seeds, help="One split each."
+)
 @click.option(
     "--fractions",
     default=".8,.1,.1",
     show_default=True,
     metavar="F,F,F",
-    callback=_fractions,
+    callback=_parse_fractions,
     help="Of train, validation and test.",
 )
 @click.option("--locked", is_flag=True, help="One test set for all seeds.")
