@@ -27,7 +27,7 @@ from vmat_rt.cohort.dose_code import unpack_dose
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.plan_folder import PlanFolder
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.shipped import _restored, _Task, pack_cohort, read_shipped, restore_cohort
+from vmat_rt.curation.shipped import _restore_cases, _Task, pack_cohort, read_shipped, restore_cohort
 from vmat_rt.curation.simulate import (
     MOST_REFUSED_IN_A_ROW,
     Outcome,
@@ -278,7 +278,7 @@ def test_a_cohort_without_its_packed_doses_cannot_be_shipped(simulated: Cohort, 
 def test_a_case_that_kills_its_worker_is_one_of_the_problems(tmp_path: Path) -> None:
     case = read_shipped(SHIPPED).cases[0]
     lost = _Task(tmp_path, "nowhere", case)  # its packed dose is not there
-    outcomes = [p for _, p in _restored([lost, _Task(tmp_path, Deadly(), case)], workers=2, progress=False)]  # type: ignore[arg-type]
+    outcomes = [p for _, p in _restore_cases([lost, _Task(tmp_path, Deadly(), case)], workers=2, progress=False)]  # type: ignore[arg-type]
     assert sorted(problem.code for problem in outcomes if problem) == ["RESTORED_DIFFERS", "WORKER_DIED"]
     assert all(case.record.key in problem.message for problem in outcomes if problem)
 

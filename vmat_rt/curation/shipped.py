@@ -121,21 +121,21 @@ def restore_cohort(folder: Path, cohort: Cohort, workers: int = 2, progress: boo
     shipped = read_shipped(folder)
     if (cohort.settings.grid, cohort.settings.protocol) != (shipped.settings.grid, shipped.settings.protocol):
         raise ConfigError("the cohort has another grid or protocol than the one that was shipped: create it from that")
-    present = {record.key: _without_content(record) for record in cohort.records()}
-    kept = tuple(c.record.key for c in shipped.cases if present.get(c.record.key) == _without_content(c.record))
+    present = {record.key: _remove_content(record) for record in cohort.records()}
+    kept = tuple(c.record.key for c in shipped.cases if present.get(c.record.key) == _remove_content(c.record))
     tasks = [_Task(folder, cohort.place.root, case) for case in shipped.cases if case.record.key not in kept]
-    problems = {key: problem for key, problem in _restored(tasks, workers, progress) if problem is not None}
+    problems = {key: problem for key, problem in _restore_cases(tasks, workers, progress) if problem is not None}
     cohort.reindex()
     refused = {key for key, problem in problems.items() if problem.severity == "error"}
     restored = tuple(task.case.record.key for task in tasks if task.case.record.key not in refused)
     return RestoreSummary(restored, kept, problems)
 
 
-def _without_content(record: CaseRecord) -> CaseRecord:
+def _remove_content(record: CaseRecord) -> CaseRecord:
     return record.model_copy(update={"content_sha256": ""})
 
 
-def _restored(tasks: list[_Task], workers: int, progress: bool) -> Iterator[tuple[str, Problem | None]]:
+def _restore_cases(tasks: list[_Task], workers: int, progress: bool) -> Iterator[tuple[str, Problem | None]]:
     """Key and problem of each task, as they come."""
     with tqdm(total=len(tasks), unit="case", disable=None if progress else True) as bar:
         for case in run_tasks(restore_case, tasks, workers):
@@ -162,15 +162,15 @@ def _restore(task: _Task) -> Problem | None:
     seed, index = int(shipped.provenance["seed"]), int(shipped.provenance["index"])
     packed = _read(task.folder / DOSES / f"{shipped.key}.dose")
     if packed is None or hashlib.sha256(packed).hexdigest() != task.case.dose_sha256:
-        return _differs(shipped.key, "its packed dose is absent or not the file that was shipped")
+        return _describe_difference(shipped.key, "its packed dose is absent or not the file that was shipped")
     patient = simulate_patient(seed, index)
     if anatomy_sha256(patient.case) != shipped.image_sha256:
-        return _differs(shipped.key, f"index {index} of seed {seed} gives another anatomy here")
+        return _describe_difference(shipped.key, f"index {index} of seed {seed} gives another anatomy here")
     try:
         case = treated(patient, packed, shipped.gantry_angles_deg)
     except InputError as refusal:
         return refusal.problems[0]
-    added = Cohort.open(task.cohort_uri).add(case, _without_content(shipped), replace=True)
+    added = Cohort.open(task.cohort_uri).add(case, _remove_content(shipped), replace=True)
     if added.content_sha256 != shipped.content_sha256:
         message = f"Case {shipped.key} has the anatomy and the dose that were shipped, but not every stored value."
         return warning("RESTORED_ROUNDED", message, "Resampling rounds otherwise on this machine; nothing is wrong.")
@@ -181,7 +181,7 @@ def _read(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _differs(key: str, what: str) -> Problem:
+def _describe_difference(key: str, what: str) -> Problem:
     return Problem(
         "RESTORED_DIFFERS",
         f"Case {key} cannot be made as it was shipped: {what}.",

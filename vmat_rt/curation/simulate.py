@@ -105,7 +105,7 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
     if n < 1 or workers < 1:
         raise ConfigError(f"{n} cases by {workers} processes cannot be simulated: both must be 1 or more")
     plans = PlanFolder.of(cohort.place)
-    known = _known(cohort, plans)
+    known = _read_known(cohort, plans)
     outcomes: list[Outcome] = []
 
     def task(index: int) -> Task:
@@ -116,7 +116,7 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
         for case in run_tasks(simulate_case, tasks, workers):
             if isinstance(case.error, WorkerDiedError):
                 raise case.error.of(case.task.key)
-            _note(case.result(), plans)
+            _note_outcome(case.result(), plans)
             yield case.result()
 
     with tqdm(total=n, unit="case", disable=None if progress else True) as bar:
@@ -199,13 +199,13 @@ class _Tally:
         self._last_reason = outcome.refused
 
 
-def _known(cohort: Cohort, plans: PlanFolder) -> dict[str, Outcome]:
+def _read_known(cohort: Cohort, plans: PlanFolder) -> dict[str, Outcome]:
     """What earlier runs settled. A case whose packed dose is lost is not settled: it could not be shipped."""
     stored = {key: "" for key in cohort.keys() if plans.has_dose(key)}  # noqa: SIM118 (a cohort is no mapping)
     return {key: Outcome(key, reasons, new=False) for key, reasons in {**plans.refused(), **stored}.items()}
 
 
-def _note(outcome: Outcome, plans: PlanFolder) -> None:
+def _note_outcome(outcome: Outcome, plans: PlanFolder) -> None:
     log.info("%s %s %.1f s", outcome.key, "refused" if outcome.refused else "simulated", outcome.seconds)
     if outcome.refused:
         plans.refuse(outcome.key, outcome.refused)
@@ -215,7 +215,7 @@ def simulate_case(task: Task) -> Outcome:
     """Patient, plan and, when it is accepted, the packed dose and the case in the cohort."""
     started = time.perf_counter()
     try:
-        refused = _simulated(task)
+        refused = _simulate_case(task)
     except InputError as refusal:
         if refusal.is_of_the_machine:
             raise
@@ -225,7 +225,7 @@ def simulate_case(task: Task) -> Outcome:
     return Outcome(task.key, refused, time.perf_counter() - started)
 
 
-def _simulated(task: Task) -> str:
+def _simulate_case(task: Task) -> str:
     """Why the plan is refused, or nothing once the case is stored."""
     patient = simulate_patient(task.seed, task.index)
     plan = plan_patient(patient, task.seed)

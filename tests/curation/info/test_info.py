@@ -19,7 +19,7 @@ from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.info.describe import CohortInfo, _surveys, cohort_info, statistics
+from vmat_rt.curation.info.describe import CohortInfo, _survey_cases, cohort_info, statistics
 from vmat_rt.curation.info.outliers import FEWEST, Quantity, find_outliers
 from vmat_rt.curation.info.ranges import clinical_ranges
 from vmat_rt.curation.info.survey import Task
@@ -172,7 +172,7 @@ def test_a_damaged_case_is_told_of_and_a_simulated_cohort_says_so(tmp_path: Path
 def test_a_case_that_kills_its_worker_is_one_that_could_not_be_read(folder: Path) -> None:
     uri = str(folder / "cohort")
     tasks = [Task(uri, "c0", 10, False), Task(Deadly(), "c1", 10, False), Task(uri, "c2", 10, False)]  # type: ignore[arg-type]
-    surveys = _surveys(tasks, workers=2, progress=False)
+    surveys = _survey_cases(tasks, workers=2, progress=False)
     assert [survey.key for survey in surveys] == ["c0", "c1", "c2"]
     assert [survey.problem and survey.problem.code for survey in surveys] == [None, "WORKER_DIED", None]
     assert surveys[1].problem is not None

@@ -18,9 +18,9 @@ from tests.curation.intake.clinic import added, states, study
 from tests.patience import wait_for
 from tests.system.workers import Deadly
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.intake.dicom import _entry_of
+from vmat_rt.curation.intake.dicom import _make_entry
 from vmat_rt.curation.intake.keys import KeyFile
-from vmat_rt.curation.intake.run import _outcomes
+from vmat_rt.curation.intake.run import _collect_outcomes
 from vmat_rt.curation.intake.scan import FolderIndex
 from vmat_rt.curation.intake.settings import protocols_of
 from vmat_rt.curation.intake.study import Job, take_in
@@ -88,7 +88,8 @@ def test_a_study_that_kills_its_worker_is_refused_and_the_others_go_on(tmp_path:
             Job(second, cohort.place.root, keys, protocols),
         ]
         with tqdm(disable=True) as bar:
-            outcomes = list(_outcomes(run_tasks(take_in, jobs, 2, queued=2), keys, _entry_of, bar))
+            done = run_tasks(take_in, iter(jobs), 2, queued=2)
+            outcomes = list(_collect_outcomes(done, keys, _make_entry, bar))
     assert sorted(outcome.state for outcome in outcomes) == ["added", "refused"]
     (refused,) = (outcome for outcome in outcomes if outcome.state == "refused")
     assert [problem.code for problem in refused.problems] == ["WORKER_DIED"]

@@ -72,9 +72,9 @@ class CohortInfo:
             "cohort": self.settings.name,
             "simulated": self.simulated,
             "counts": self.counts,
-            "sources": _counted(record.source for record in self.records),
-            "flags": _counted(flag for record in self.records for flag in record.flags),
-            "warnings": _counted(code for record in self.records for code in record.problems),
+            "sources": _count_values(record.source for record in self.records),
+            "flags": _count_values(flag for record in self.records for flag in record.flags),
+            "warnings": _count_values(code for record in self.records for code in record.problems),
             "refused": dict(self.refused),
             "volumes_cc": self.volumes(),
             "dvh": self.dvh(),
@@ -89,7 +89,8 @@ class CohortInfo:
         """Statistics of each structure's volume as it was read, cc."""
         names = dict.fromkeys(name for record in self.records for name in record.volumes_cc)
         return {
-            n: statistics([r.volumes_cc[n] for r in self.records if n in r.volumes_cc]) for n in self._ordered(names)
+            n: statistics([r.volumes_cc[n] for r in self.records if n in r.volumes_cc])
+            for n in self._order_names(names)
         }
 
     def dvh(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -101,13 +102,15 @@ class CohortInfo:
                     found.setdefault(name, {}).setdefault(metric, []).append(value)
         return {
             name: {m: {"unit": parse_metric(m).unit, **statistics(v)} for m, v in found[name].items()}
-            for name in self._ordered(found)
+            for name in self._order_names(found)
         }
 
     def overlaps(self) -> dict[str, dict[str, float]]:
         """Percent of each organ within the highest-dose target."""
         names = dict.fromkeys(name for survey in self.surveys for name in survey.overlaps)
-        return {n: statistics([s.overlaps[n] for s in self.surveys if n in s.overlaps]) for n in self._ordered(names)}
+        return {
+            n: statistics([s.overlaps[n] for s in self.surveys if n in s.overlaps]) for n in self._order_names(names)
+        }
 
     def goals(self) -> list[dict[str, Any]]:
         """How many cases met each goal, as it is stated; those that it does not concern are not counted as missed."""
@@ -121,7 +124,7 @@ class CohortInfo:
             for (name, goal), count in tally.items()
         ]
 
-    def _ordered(self, names: Iterable[str]) -> list[str]:
+    def _order_names(self, names: Iterable[str]) -> list[str]:
         """In the order of the cohort's protocol; what it does not know comes last."""
         place = {spec.name: i for i, spec in enumerate(load_protocol(self.settings.protocol).structures)}
         return sorted(names, key=lambda name: (place.get(name, len(place)), name))
@@ -142,12 +145,12 @@ def cohort_info(cohort: Cohort, out: Path | None = None, workers: int = 2, progr
     if workers < 1:
         raise ConfigError(f"{workers} processes cannot examine a cohort: it takes 1 or more")
     records = cohort.records()
-    surveys = _surveys(_tasks(cohort, records, out is not None), workers, progress)
+    surveys = _survey_cases(_make_tasks(cohort, records, out is not None), workers, progress)
     info = CohortInfo(
         settings=cohort.settings,
         records=records,
         surveys=surveys,
-        refused=_refused(cohort),
+        refused=_count_refused(cohort),
         outliers=find_outliers(quantities(records, surveys)),
         ranges=clinical_ranges([s.metrics for s in surveys], load_protocol(cohort.settings.protocol)),
     )
@@ -157,13 +160,13 @@ def cohort_info(cohort: Cohort, out: Path | None = None, workers: int = 2, progr
     return info
 
 
-def _tasks(cohort: Cohort, records: Sequence[CaseRecord], with_tiles: bool) -> list[Task]:
+def _make_tasks(cohort: Cohort, records: Sequence[CaseRecord], with_tiles: bool) -> list[Task]:
     highest = max((dose for record in records for dose in record.prescription.values()), default=0.0)
     levels = int(np.ceil(_CURVE_END * highest / CURVE_STEP_GY)) + 1
     return [Task(cohort.place.root, record.key, levels, with_tiles) for record in records]
 
 
-def _surveys(tasks: Sequence[Task], workers: int, progress: bool) -> tuple[CaseSurvey, ...]:
+def _survey_cases(tasks: Sequence[Task], workers: int, progress: bool) -> tuple[CaseSurvey, ...]:
     """In the order of the tasks. A case over which its worker died is one that could not be read."""
     surveys = []
     with tqdm(total=len(tasks), unit="case", disable=None if progress else True) as bar:
@@ -177,7 +180,7 @@ def _surveys(tasks: Sequence[Task], workers: int, progress: bool) -> tuple[CaseS
     return tuple(surveys)
 
 
-def _refused(cohort: Cohort) -> dict[str, int]:
+def _count_refused(cohort: Cohort) -> dict[str, int]:
     found = Counter(code for r in read_refusals(cohort.place).values() for code in {p.code for p in r.problems})
     plans = len(PlanFolder.of(cohort.place).refused())
     return dict(found.most_common()) | ({"PLAN_NOT_ACCEPTED": plans} if plans else {})
@@ -187,7 +190,7 @@ def write_figures(info: CohortInfo, folder: Path) -> tuple[Path, ...]:
     """contact_sheet_1.png and so on, and dvh_fan.png where there are doses."""
     protocol = load_protocol(info.settings.protocol)
     levels = sorted({gy for record in info.records for gy in record.prescription.values()})
-    colours = _colours(protocol)
+    colours = _choose_colours(protocol)
     highest_gy = max((survey.dose_gy for survey in info.surveys), default=0.0)
     tiles = [survey.tile for survey in info.surveys if survey.tile is not None]
     paths = []
@@ -198,7 +201,7 @@ def write_figures(info: CohortInfo, folder: Path) -> tuple[Path, ...]:
         for number, page in enumerate(contact_sheets(tiles, sheet), 1):
             paths.append(folder / f"contact_sheet_{number}.png")
             paths[-1].write_bytes(page)
-    fans = _fans(info, colours, highest_gy)
+    fans = _make_fans(info, colours, highest_gy)
     if fans:
         paths.append(folder / "dvh_fan.png")
         title = f"Cohort {info.settings.name}, {info.counts['with_dose']} cases"
@@ -206,13 +209,13 @@ def write_figures(info: CohortInfo, folder: Path) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def _colours(protocol: Protocol) -> dict[str, str]:
+def _choose_colours(protocol: Protocol) -> dict[str, str]:
     """By TG-263 name, without the body."""
     structures = [Structure(s.name, s.name, None) for r in ("target", "oar") for s in protocol.with_role(r)]
     return structure_colours(structures, protocol)
 
 
-def _fans(info: CohortInfo, colours: Mapping[str, str], highest_gy: float) -> list[Fan]:
+def _make_fans(info: CohortInfo, colours: Mapping[str, str], highest_gy: float) -> list[Fan]:
     fans = []
     for name, colour in colours.items():
         curves = [survey.curves[name] for survey in info.surveys if name in survey.curves]
@@ -223,5 +226,5 @@ def _fans(info: CohortInfo, colours: Mapping[str, str], highest_gy: float) -> li
     return fans
 
 
-def _counted(values: Iterable[str]) -> dict[str, int]:
+def _count_values(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())

@@ -75,11 +75,11 @@ def quantities(records: Iterable[CaseRecord], surveys: Iterable[CaseSurvey]) -> 
 
 def find_outliers(quantities: Iterable[Quantity]) -> tuple[Outlier, ...]:
     """The furthest first."""
-    found = [outlier for quantity in quantities for outlier in _of(quantity)]
+    found = [outlier for quantity in quantities for outlier in _find_outliers(quantity)]
     return tuple(sorted(found, key=lambda outlier: (-abs(outlier.z), outlier.key, outlier.quantity)))
 
 
-def _of(quantity: Quantity) -> Iterator[Outlier]:
+def _find_outliers(quantity: Quantity) -> Iterator[Outlier]:
     if len(quantity.values) < FEWEST:
         return
     values = np.array(list(quantity.values.values()))

@@ -69,15 +69,15 @@ def survey_case(task: Task) -> CaseSurvey:
     except InputError as damage:
         return CaseSurvey.unread(task.key, damage.problems[0])
     protocol = load_protocol(record.protocol)
-    dvhs = _dvhs(case, protocol)
+    dvhs = _compute_dvhs(case, protocol)
     levels = CURVE_STEP_GY * np.arange(task.levels, dtype=np.float64)
     dose = case.reference_dose
     return CaseSurvey(
         key=task.key,
-        metrics={name: _values(name, dvh, case, protocol) for name, dvh in dvhs.items()},
+        metrics={name: _evaluate_metrics(name, dvh, case, protocol) for name, dvh in dvhs.items()},
         curves={n: dvh.curve(levels).astype(np.float32) for n, dvh in dvhs.items() if dvh.cumulative is not None},
-        overlaps=_overlaps(case, protocol),
-        goals=_goals(case, protocol, dvhs),
+        overlaps=_measure_overlaps(case, protocol),
+        goals=_judge_goals(case, protocol, dvhs),
         dose_gy=0.0 if dose is None else float(dose.array.max()),
         tile=tile_of(case, task.key, plan_in_words(record)) if task.with_tile else None,
     )
@@ -99,7 +99,7 @@ def metrics_of(name: str, case: Case, protocol: Protocol) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(parse_metric(metric)) for metric in (*usual, *range_metrics(name), *asked)))
 
 
-def _dvhs(case: Case, protocol: Protocol) -> dict[str, Dvh]:
+def _compute_dvhs(case: Case, protocol: Protocol) -> dict[str, Dvh]:
     """By TG-263 name; of the body too, as goals may ask for its hot spot."""
     if case.reference_dose is None:
         return {}
@@ -111,12 +111,12 @@ def _dvhs(case: Case, protocol: Protocol) -> dict[str, Dvh]:
     return dict(zip(structures, found.values(), strict=True))
 
 
-def _values(name: str, dvh: Dvh, case: Case, protocol: Protocol) -> dict[str, float]:
+def _evaluate_metrics(name: str, dvh: Dvh, case: Case, protocol: Protocol) -> dict[str, float]:
     values = dvh.values(metrics_of(name, case, protocol))
     return {metric: float(value) for metric, value in values.items() if value is not None}
 
 
-def _goals(case: Case, protocol: Protocol, dvhs: dict[str, Dvh]) -> dict[tuple[str, str], Status]:
+def _judge_goals(case: Case, protocol: Protocol, dvhs: dict[str, Dvh]) -> dict[tuple[str, str], Status]:
     results = check_goal_sets(protocol, dvhs.values(), case.prescription)
     return {
         (name, f"{one.structure} {one.metric_stated} {one.limit_stated}"): one.status
@@ -125,14 +125,14 @@ def _goals(case: Case, protocol: Protocol, dvhs: dict[str, Dvh]) -> dict[tuple[s
     }
 
 
-def _overlaps(case: Case, protocol: Protocol) -> dict[str, float]:
+def _measure_overlaps(case: Case, protocol: Protocol) -> dict[str, float]:
     target = next((case.structures[name].shape for name in case.targets()), None)
     if not isinstance(target, Volume):
         return {}
-    return dict(_shares(case, protocol, target.array))
+    return dict(_measure_shares(case, protocol, target.array))
 
 
-def _shares(case: Case, protocol: Protocol, target: FloatArray) -> Iterator[tuple[str, float]]:
+def _measure_shares(case: Case, protocol: Protocol, target: FloatArray) -> Iterator[tuple[str, float]]:
     for spec in protocol.with_role("oar"):
         organ = case.structures.get(spec.name)
         if organ is not None and isinstance(organ.shape, Volume):

@@ -31,29 +31,29 @@ def add_studies(root: Path, cohort_uri: str | Path, options: IntakeOptions) -> I
         if not index.files and not index.unreadable:
             message = f"There is no CT, RTSTRUCT, RTPLAN or RTDOSE among the {index.others} files of the folder."
             raise InputError(Problem("NOT_DICOM", message, "Give the folder that holds the DICOM exports."))
-        cohort = _cohort(cohort_uri, options, index)
+        cohort = _open_cohort(cohort_uri, options, index)
         protocols = protocols_of(cohort.settings.protocol, options.protocols)
         keys = KeyFile(path)
         jobs = (Job(group, cohort.place.root, keys, protocols, options.replace) for group in index.groups())
         run = Run(cohort, keys, root, index.count(Kind.STRUCTURES), options)
-        return run_intake(run, take_in, jobs, _entry_of)
+        return run_intake(run, take_in, jobs, _make_entry)
 
 
-def _cohort(uri: str | Path, options: IntakeOptions, index: FolderIndex) -> Cohort:
+def _open_cohort(uri: str | Path, options: IntakeOptions, index: FolderIndex) -> Cohort:
     if Cohort.exists(uri):
         return opened(uri, options.new)
     if options.protocols:
         return created(uri, options.protocols[0], options.new)
-    sets = (functools.partial(_roi_names, file) for file in index.some(Kind.STRUCTURES, _LOOKED_AT))
+    sets = (functools.partial(_read_roi_names, file) for file in index.some(Kind.STRUCTURES, _LOOKED_AT))
     none = Problem("NO_STRUCTURES", "There is no RTSTRUCT.", "Add the RTSTRUCT of each study.")
     return created(uri, fitting_protocol(sets, none), options.new)
 
 
-def _roi_names(file: DicomFile) -> list[str]:
+def _read_roi_names(file: DicomFile) -> list[str]:
     source = read_whole(file.path, "RTSTRUCT")
     return [item.text("ROIName") for item in source.items("StructureSetROISequence")]
 
 
-def _entry_of(job: Job) -> Entry:
+def _make_entry(job: Job) -> Entry:
     first = job.group.files[0]
     return Entry("", PatientID=first.patient_id, place=str(first.path.parent))

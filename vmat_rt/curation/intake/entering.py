@@ -74,9 +74,9 @@ def enter(desk: Desk, arrival: Arrival) -> Outcome:
                 return Outcome(entry.key, "present")
             repeated = desk.keys.repeated_by(entry, desk.stored)
             if repeated:
-                return Outcome(entry.key, "duplicate", (_repeats(repeated),))
+                return Outcome(entry.key, "duplicate", (_describe_repetition(repeated),))
         if entry.key in desk.stored and not desk.replace:
-            raise InputError(_changed())
+            raise InputError(_warn_of_change())
         case, found = arrival.read()
         return _store(desk, replace(entry, files_sha256=digest), arrival.source, case, found)
     except InputError as refusal:
@@ -116,7 +116,7 @@ def _store(desk: Desk, entry: Entry, source: Source, case: Case, found: tuple[Pr
         claim = desk.keys.claim(entry, desk.stored)
         entry = claim.entry
         if claim.repeats:
-            return Outcome(entry.key, "duplicate", (_repeats(claim.repeats),))
+            return Outcome(entry.key, "duplicate", (_describe_repetition(claim.repeats),))
     origin = Origin(
         key=entry.key,
         patient=entry.patient,
@@ -131,11 +131,11 @@ def _store(desk: Desk, entry: Entry, source: Source, case: Case, found: tuple[Pr
     return Outcome(entry.key, "added", tuple(without_identity(problem) for problem in found))
 
 
-def _changed() -> Problem:
+def _warn_of_change() -> Problem:
     message = "The study is in the cohort already, but its files have changed since."
     return Problem("STUDY_CHANGED", message, "Add it anew with --replace.")
 
 
-def _repeats(key: str) -> Problem:
+def _describe_repetition(key: str) -> Problem:
     message = f"Images, structures and dose are those of {key}, under other identifiers; it was not added again."
     return warning("DUPLICATE_STUDY", message, "Nothing needs to be done.")

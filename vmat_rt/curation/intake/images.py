@@ -70,8 +70,8 @@ def add_images(
     if not studies:
         remedy = "Give the folder that holds a folder of images for each patient."
         raise InputError(Problem("NO_IMAGES", "There is no NIfTI or NRRD file below the folder.", remedy))
-    cohort = _cohort(cohort_uri, options, studies, mapping)
-    protocols = protocols_of(cohort.settings.protocol, options.protocols or _named(mapping))
+    cohort = _open_cohort(cohort_uri, options, studies, mapping)
+    protocols = protocols_of(cohort.settings.protocol, options.protocols or _find_named_protocols(mapping))
     keys = KeyFile(path)
     jobs = (ImageJob(study, cohort.place.root, keys, protocols, mapping, options.replace) for study in studies)
     return run_intake(Run(cohort, keys, root, len(studies), options), take_in_images, jobs, lambda job: job.study.entry)
@@ -85,12 +85,10 @@ def image_studies(root: Path, mapping: ImageMapping | None) -> tuple[ImageStudy,
     if _is_study(root, mapping):
         return (ImageStudy(root.name, root),)
     patients = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return tuple(
-        ImageStudy(patient.name, folder) for patient in patients for folder in _studies_below(patient, mapping)
-    )
+    return tuple(ImageStudy(patient.name, folder) for patient in patients for folder in _find_studies(patient, mapping))
 
 
-def _studies_below(patient: Path, mapping: ImageMapping | None) -> list[Path]:
+def _find_studies(patient: Path, mapping: ImageMapping | None) -> list[Path]:
     found, images = [], False
     for name, below, _ in os.walk(patient):
         folder = Path(name)
@@ -114,7 +112,7 @@ def take_in_images(job: ImageJob) -> tuple[Outcome, ...]:
     arrival = Arrival(
         entry=study.entry,
         source="images",
-        sha256=lambda: _opened(job).sha256(),
+        sha256=lambda: _open_folder(job).sha256(),
         read=functools.partial(_read, job),
         telltale=lambda: frozenset(
             name for name in (study.patient, study.folder.name) if len(name) >= _SHORTEST_TELLTALE
@@ -123,7 +121,7 @@ def take_in_images(job: ImageJob) -> tuple[Outcome, ...]:
     return (enter(Desk.at(job.cohort_uri, job.keys, job.replace), arrival),)
 
 
-def _opened(job: ImageJob) -> ImageFolder:
+def _open_folder(job: ImageJob) -> ImageFolder:
     """Raises InputError without names of files, which may be those of people."""
     try:
         return _open(job.study.folder, job.mapping, job.protocols)
@@ -139,20 +137,20 @@ def _open(folder: Path, mapping: ImageMapping | None, protocols: Sequence[Protoc
 
 def _read(job: ImageJob) -> tuple[Case, tuple[Problem, ...]]:
     """The case and what is to be noted with it. Raises InputError with all that stands against it."""
-    images = _opened(job)
+    images = _open_folder(job)
     voxels = read_patient(images)
     if images.mapping.dose is None:
         remedy = "Add the plan's dose in Gy over all fractions as dose.nii.gz, or name it in the mapping file."
         no_dose = Problem("NO_DOSE", "The folder has no dose, so there is nothing to learn from it.", remedy)
         voxels = replace(voxels, problems=(*voxels.problems, no_dose))
-    case = case_of_voxels(voxels, _protocols(images, job.protocols))
+    case = case_of_voxels(voxels, _choose_protocols(images, job.protocols))
     site = job.protocols[0].site
     found = (*entry_problems(case, site), *([patient_unknown()] if is_placeholder(job.study.patient) else ()))
     raise_errors(found)
     return case, found
 
 
-def _protocols(images: ImageFolder, allowed: Sequence[Protocol]) -> Sequence[Protocol]:
+def _choose_protocols(images: ImageFolder, allowed: Sequence[Protocol]) -> Sequence[Protocol]:
     """The protocol that the mapping names, which has to be of the cohort's site; else those allowed."""
     try:
         own = images.protocol()
@@ -166,22 +164,22 @@ def _protocols(images: ImageFolder, allowed: Sequence[Protocol]) -> Sequence[Pro
     return [own]
 
 
-def _cohort(
+def _open_cohort(
     uri: str | Path, options: IntakeOptions, studies: Sequence[ImageStudy], mapping: ImageMapping | None
 ) -> Cohort:
     if Cohort.exists(uri):
         return opened(uri, options.new)
-    given = options.protocols or _named(mapping)
+    given = options.protocols or _find_named_protocols(mapping)
     data = "clinical studies, read from NIfTI or NRRD"
     new = replace(options.new, provenance=options.new.provenance.model_copy(update={"data": data}))
-    return created(uri, given[0] if given else _fitting(studies, mapping), new)
+    return created(uri, given[0] if given else _choose_fitting_protocol(studies, mapping), new)
 
 
-def _named(mapping: ImageMapping | None) -> tuple[Protocol, ...]:
+def _find_named_protocols(mapping: ImageMapping | None) -> tuple[Protocol, ...]:
     return (load_protocol(mapping.protocol),) if mapping is not None and mapping.protocol is not None else ()
 
 
-def _fitting(studies: Sequence[ImageStudy], mapping: ImageMapping | None) -> Protocol:
+def _choose_fitting_protocol(studies: Sequence[ImageStudy], mapping: ImageMapping | None) -> Protocol:
     packaged = [load_protocol(name) for name in packaged_protocols()]
 
     def names_of(study: ImageStudy) -> Iterator[str]:

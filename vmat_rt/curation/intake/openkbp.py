@@ -62,7 +62,7 @@ def add_openkbp(
 
     Raises InputError (OPENKBP_FILE) when there is none, ConfigError when the cohort is of another site.
     """
-    folders = _patient_folders(root)
+    folders = _find_patient_folders(root)
     if not folders:
         message = f"There is no folder with ct.csv and {_MARK} below the one given."
         raise InputError(Problem("OPENKBP_FILE", message, "Give the folder that holds the folders pt_N."))
@@ -96,7 +96,7 @@ def open_openkbp_cohort(uri: str | Path, new: NewCohort | None = None) -> Cohort
     return cohort
 
 
-def _patient_folders(root: Path) -> dict[str, Path]:
+def _find_patient_folders(root: Path) -> dict[str, Path]:
     """Key -> folder. A name that occurs twice (in two copies of the data) gets a number."""
     found: dict[str, Path] = {}
     for mark in sorted(root.rglob(_MARK)):
@@ -115,7 +115,7 @@ def _add(tasks: Iterable[_Task], total: int | None, cohort: Cohort, workers: int
             here = workers == 1
             done = run_here(take_patient, tasks) if here else run_tasks(take_patient, tasks, workers, queued=workers)
             for patient in done:
-                outcome = _died(patient.task.key) if patient.died else patient.result()
+                outcome = _describe_death(patient.task.key) if patient.died else patient.result()
                 outcomes.append(outcome)
                 refusals.pop(outcome.key, None)
                 if outcome.state == "refused":
@@ -139,7 +139,7 @@ def take_patient(task: _Task) -> Outcome:
         case = case_from_openkbp(patient, task.key)
         found = entry_problems(case, SITE)
         raise_errors(found)
-        cohort.add(case, describe(case, _origin(case), tuple(problem.code for problem in found)))
+        cohort.add(case, describe(case, _describe_origin(case), tuple(problem.code for problem in found)))
     except InputError as refusal:
         if refusal.is_of_the_machine:
             raise
@@ -150,7 +150,7 @@ def take_patient(task: _Task) -> Outcome:
     return Outcome(task.key, "added", found)
 
 
-def _origin(case: Case) -> Origin:
+def _describe_origin(case: Case) -> Origin:
     return Origin(key=case.key, patient=case.key, source="openkbp", image_sha256=image_sha256(case.ct), nodal=False)
 
 
@@ -162,6 +162,6 @@ def _is_stored(cohort: Cohort, key: str) -> bool:
     return True
 
 
-def _died(key: str) -> Outcome:
+def _describe_death(key: str) -> Outcome:
     message = "The process that read this patient's files died each time, most likely out of memory."
     return Outcome(key, "refused", (Problem("WORKER_DIED", message, "Give the machine more memory."),))

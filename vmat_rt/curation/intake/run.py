@@ -73,17 +73,17 @@ def run_intake(
     keys, cohort = run.keys, run.cohort
     with keys.in_use():
         _sweep(cohort, keys)
-        with tqdm(total=run.total, unit="study", disable=_hidden(run.options)) as bar:
+        with tqdm(total=run.total, unit="study", disable=_hides_bar(run.options)) as bar:
             workers = run.options.workers
             done = run_here(work, tasks) if workers == 1 else run_tasks(work, tasks, workers, queued=workers)
-            found = _outcomes(done, keys, entry_of, bar)
-            outcomes = _noted(found, cohort, keys, run.root)
+            found = _collect_outcomes(done, keys, entry_of, bar)
+            outcomes = _note_outcomes(found, cohort, keys, run.root)
         people = join_people(cohort, keys)
     cohort.reindex()
     return IntakeSummary(cohort.settings.name, outcomes, len(cohort.keys()), people)
 
 
-def _hidden(options: IntakeOptions) -> bool | None:
+def _hides_bar(options: IntakeOptions) -> bool | None:
     """For tqdm: None hides the bar where there is no terminal."""
     return None if options.progress else True
 
@@ -112,26 +112,26 @@ def _sweep(cohort: Cohort, keys: KeyFile) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _outcomes(
+def _collect_outcomes(
     done: Iterator[Finished[Task, tuple[Outcome, ...]]],
     keys: KeyFile,
     entry_of: Callable[[Task], Entry],
     bar: Any,
 ) -> Iterator[Outcome]:
     for study in done:
-        for outcome in (_died(entry_of(study.task), keys),) if study.died else study.result():
+        for outcome in (_describe_death(entry_of(study.task), keys),) if study.died else study.result():
             log.info("%s %s %s", outcome.key, outcome.state, " ".join(problem.code for problem in outcome.problems))
             bar.update()
             yield outcome
 
 
-def _died(seen: Entry, keys: KeyFile) -> Outcome:
+def _describe_death(seen: Entry, keys: KeyFile) -> Outcome:
     message = "The process that read this patient's files died each time: out of memory, or by a damaged image."
     problem = Problem("WORKER_DIED", message, "Give the machine more memory, or take the files apart to find which.")
     return Outcome(keys.register(seen).key, "refused", (problem,))
 
 
-def _noted(outcomes: Iterator[Outcome], cohort: Cohort, keys: KeyFile, root: Path) -> tuple[Outcome, ...]:
+def _note_outcomes(outcomes: Iterator[Outcome], cohort: Cohort, keys: KeyFile, root: Path) -> tuple[Outcome, ...]:
     """The outcomes, by key, with refused.csv kept up to them as they come, also when something ends the run."""
     refusals, seen = read_refusals(cohort.place), dict[str, Outcome]()
     try:

@@ -77,14 +77,14 @@ class FolderIndex:
         batches = paths_in_batches(root)
         with tqdm(unit="file", desc="headers", disable=None if progress else True) as bar:
             few = ((batch, identify_all(batch)) for batch in itertools.islice(batches, _FEW))
-            for batch, found in itertools.chain(few, _identified(batches, workers)):
+            for batch, found in itertools.chain(few, _identify_files(batches, workers)):
                 for path, one in zip(batch, found, strict=True):
-                    self._note(path, one)
+                    self._note_found(path, one)
                 bar.update(len(batch))
         self._database.execute("CREATE INDEX whose ON file (patient, study_uid, frame_uid)")
         self._database.execute("CREATE INDEX lies ON file (folder, owner)")
 
-    def _note(self, path: Path, found: Found) -> None:
+    def _note_found(self, path: Path, found: Found) -> None:
         if isinstance(found, DicomFile) and found.kind is not Kind.OTHER:
             owner = f"{found.patient}\n{found.study_uid}" if is_placeholder(found.patient_id) else found.patient
             values = [str(getattr(found, name)) for name in _COLUMNS.split(", ")]
@@ -117,27 +117,27 @@ class FolderIndex:
 
     def groups(self) -> Iterator[Group]:
         """All of one patient together; where his name stands for many, by study and frame of reference."""
-        told = {folder: self._owners(folder) for folder in self._problems}
+        told = {folder: self._count_owners(folder) for folder in self._problems}
         lost = [folder for folder, owners in told.items() if owners != 1]
         for folder in lost:
             yield Group((), tuple((folder, problem) for problem in self._problems[folder]))
         for (patient,) in self._database.execute("SELECT DISTINCT patient FROM file ORDER BY patient").fetchall():
-            for files in self._of_patient(patient):
+            for files in self._divide_patient(patient):
                 folders = sorted({str(file.path.parent) for file in files} & (told.keys() - set(lost)))
                 problems = tuple((folder, problem) for folder in folders for problem in self._problems[folder])
-                yield Group(_without_copies(files), problems)
+                yield Group(_drop_copies(files), problems)
 
-    def _owners(self, folder: str) -> int:
+    def _count_owners(self, folder: str) -> int:
         found = self._database.execute("SELECT COUNT(DISTINCT owner) FROM file WHERE folder = ?", (folder,))
         return int(found.fetchone()[0])
 
-    def _of_patient(self, patient: str) -> Iterator[tuple[DicomFile, ...]]:
+    def _divide_patient(self, patient: str) -> Iterator[tuple[DicomFile, ...]]:
         rows = self._database.execute("SELECT DISTINCT patient_id FROM file WHERE patient = ?", (patient,)).fetchall()
         if not all(is_placeholder(patient_id) for (patient_id,) in rows):
             yield self._select("patient = ?", (patient,))
             return
         sql = "SELECT DISTINCT study_uid, frame_uid, kind FROM file WHERE patient = ?"
-        for places in _components(self._database.execute(sql, (patient,)).fetchall()):
+        for places in _join_components(self._database.execute(sql, (patient,)).fetchall()):
             files = [
                 self._select("patient = ? AND study_uid = ? AND frame_uid = ?", (patient, *place)) for place in places
             ]
@@ -145,7 +145,7 @@ class FolderIndex:
 
     def _select(self, where: str, values: tuple[str, ...], most: int = -1) -> tuple[DicomFile, ...]:
         rows = self._database.execute(f"SELECT {_COLUMNS} FROM file WHERE {where} ORDER BY path LIMIT {most}", values)
-        return tuple(_file(dict(zip(_COLUMNS.split(", "), row, strict=True))) for row in rows)
+        return tuple(_make_file(dict(zip(_COLUMNS.split(", "), row, strict=True))) for row in rows)
 
 
 def paths_in_batches(root: Path) -> Iterator[Paths]:
@@ -155,7 +155,7 @@ def paths_in_batches(root: Path) -> Iterator[Paths]:
         yield batch
 
 
-def _identified(
+def _identify_files(
     batches: Iterator[tuple[Path, ...]], workers: int
 ) -> Iterator[tuple[tuple[Path, ...], tuple[Found, ...]]]:
     for batch in in_order(run_tasks(identify_all, batches, workers, queued=3 * workers)):
@@ -167,12 +167,12 @@ def identify_all(paths: Paths) -> tuple[Found, ...]:
     return tuple(identify(path, path.name) for path in paths)
 
 
-def _file(row: dict[str, str]) -> DicomFile:
+def _make_file(row: dict[str, str]) -> DicomFile:
     path, kind, localizer = Path(row.pop("path")), Kind(row.pop("kind")), row.pop("localizer") == "True"
     return DicomFile(path=path, kind=kind, localizer=localizer, **row)
 
 
-def _components(rows: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str, str]]]:
+def _join_components(rows: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str, str]]]:
     """(study, frame) pairs that are joined by a study or a frame.
 
     What lacks a CT or a structure set is joined to all that lacks the other: an RTSTRUCT may name its frame only where
@@ -194,7 +194,7 @@ def _components(rows: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str
     yield from parts.values()
 
 
-def _without_copies(files: tuple[DicomFile, ...]) -> tuple[DicomFile, ...]:
+def _drop_copies(files: tuple[DicomFile, ...]) -> tuple[DicomFile, ...]:
     """One of every instance that lies in several folders. Within a folder nothing is taken for a copy."""
     first: dict[tuple[Kind, str], Path] = {}
     return tuple(

@@ -41,13 +41,13 @@ class IntakeSummary:
     @property
     def checks(self) -> Mapping[str, int]:
         """Studies of this run that each check at entry found something in, also where it found nothing."""
-        found = _codes(self.outcomes)
+        found = _count_codes(self.outcomes)
         return {code: self.people.shared if code == "DUPLICATE_IMAGE" else found[code] for code in CHECKS}
 
     @property
     def refused(self) -> Mapping[str, int]:
         """Refused studies by code, the commonest first; a study with several codes counts in each."""
-        return dict(_codes(o for o in self.outcomes if o.state == "refused").most_common())
+        return dict(_count_codes(o for o in self.outcomes if o.state == "refused").most_common())
 
     @property
     def nothing_usable(self) -> bool:
@@ -87,5 +87,5 @@ class IntakeSummary:
         return "\n".join(lines)
 
 
-def _codes(outcomes: Iterable[Outcome]) -> Counter[str]:
+def _count_codes(outcomes: Iterable[Outcome]) -> Counter[str]:
     return Counter(code for outcome in outcomes for code in {problem.code for problem in outcome.problems})
