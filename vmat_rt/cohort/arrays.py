@@ -184,7 +184,7 @@ class CaseArrays:
 
     def changed(self, whole: Patch) -> tuple[str, ...]:
         """The arrays of this case, read whole, whose values are not those that were written."""
-        found = {name: array_sha256(values) for name, values in _arrays_of(whole).items()}
+        found = {name: array_sha256(values) for name, values in _collect_arrays(whole).items()}
         return tuple(name for name, sha256 in self.layout.sha256.items() if found.get(name) != sha256)
 
 
@@ -200,8 +200,8 @@ class _Whole(WrapperStore[Store]):
 
 def write_arrays(place: Place, case: Case) -> Layout:
     """Write a case that lies on its grid with storable values (geometry.gridded). Says what was written."""
-    whole = _whole(case)
-    arrays = _arrays_of(whole)
+    whole = _make_patch(case)
+    arrays = _collect_arrays(whole)
     layout = Layout(
         shape=whole.grid.shape,
         spacing_mm=whole.grid.spacing_mm,
@@ -249,33 +249,33 @@ def damage_named(key: str, what: str) -> Iterator[None]:
         ) from error
 
 
-def _whole(case: Case) -> Patch:
-    planes = {name: _levels_of(s.shape) for name, s in case.structures.items() if isinstance(s.shape, Volume)}
+def _make_patch(case: Case) -> Patch:
+    planes = {name: _choose_levels(s.shape) for name, s in case.structures.items() if isinstance(s.shape, Volume)}
     names = tuple(planes)
     stack = list(planes.values())
-    body = _levels_of(case.body.shape)
+    body = _choose_levels(case.body.shape)
     same = [i for i, name in enumerate(names) if name == case.body.name and np.array_equal(planes[name], body)]
     dose = case.reference_dose
     return Patch(
         grid=case.ct.grid,
         hu=case.ct.array.astype(np.int16),
         levels=np.stack(stack if same else [*stack, body]),
-        steps=None if dose is None else _smallest(steps_of_dose(dose.array)),
+        steps=None if dose is None else _shrink_type(steps_of_dose(dose.array)),
         names=names,
         body_plane=same[0] if same else len(names),
     )
 
 
-def _arrays_of(whole: Patch) -> dict[str, NDArray[Any]]:
+def _collect_arrays(whole: Patch) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {"ct": whole.hu, "structures": whole.levels}
     return arrays if whole.steps is None else {**arrays, "dose": whole.steps}
 
 
-def _levels_of(shape: Any) -> NDArray[np.uint8]:
+def _choose_levels(shape: Any) -> NDArray[np.uint8]:
     assert isinstance(shape, Volume)
     levels: NDArray[np.uint8] = np.rint(shape.array * np.float32(LEVELS)).astype(np.uint8)
     return levels
 
 
-def _smallest(steps: NDArray[np.float64]) -> NDArray[np.unsignedinteger[Any]]:
+def _shrink_type(steps: NDArray[np.float64]) -> NDArray[np.unsignedinteger[Any]]:
     return steps.astype(np.uint16 if steps.max() <= np.iinfo(np.uint16).max else np.uint32)

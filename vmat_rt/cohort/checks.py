@@ -49,18 +49,18 @@ _EXPORT_SUM: Final = "Export the RTDOSE of the whole plan (DoseSummationType PLA
 
 def entry_problems(case: Case, site: str) -> tuple[Problem, ...]:
     """Everything that the checks find, errors first. site: of the case's protocol, for the usual volumes."""
-    found = [*_dose_problems(case), *_volume_problems(case, site), *_side_problems(case)]
+    found = [*_check_dose(case), *_check_volumes(case, site), *_check_sides(case)]
     return tuple(sorted(found, key=lambda problem: problem.severity != "error"))
 
 
-def _dose_problems(case: Case) -> Iterator[Problem]:
+def _check_dose(case: Case) -> Iterator[Problem]:
     dose = case.reference_dose
     if dose is None:
         remedy = "Add the RTDOSE of the plan made on this structure set."
         yield Problem("NO_DOSE", "There is no dose of a plan on these structures.", remedy)
         return
     targets = [case.structures[name] for name in case.targets()]
-    uncovered = list(_uncovered(targets, dose))
+    uncovered = list(_check_coverage(targets, dose))
     yield from uncovered
     if uncovered or not targets:
         return
@@ -70,11 +70,11 @@ def _dose_problems(case: Case) -> Iterator[Problem]:
     if wrong is not None:
         yield wrong
         return
-    yield from _d95_problems(ordered, case)
+    yield from _check_d95(ordered, case)
     yield from _cut_off_dose(case, dose)
 
 
-def _uncovered(targets: list[Structure], dose: Volume) -> Iterator[Problem]:
+def _check_coverage(targets: list[Structure], dose: Volume) -> Iterator[Problem]:
     for target in targets:
         whole_cc = volume_cc(target)
         inside_cc = volume_inside_cc(target, dose.grid)
@@ -104,7 +104,7 @@ def _scale_problem(target: Structure, dvh: Dvh, case: Case) -> Problem | None:
     return Problem("DOSE_SCALE", message, _EXPORT_SUM)
 
 
-def _d95_problems(targets: list[tuple[Structure, Dvh]], case: Case) -> Iterator[Problem]:
+def _check_d95(targets: list[tuple[Structure, Dvh]], case: Case) -> Iterator[Problem]:
     highest_gy = max(case.targets().values())
     for target, dvh in targets:
         prescribed_gy, d95 = case.targets()[str(target.name)], dvh.value("D95%")
@@ -127,7 +127,7 @@ def _cut_off_dose(case: Case, dose: Volume) -> Iterator[Problem]:
         yield warning("DOSE_CUT_OFF", message, "Compute the dose on a larger grid; beyond its edge it counts as 0 Gy.")
 
 
-def _volume_problems(case: Case, site: str) -> Iterator[Problem]:
+def _check_volumes(case: Case, site: str) -> Iterator[Problem]:
     usual = USUAL_VOLUMES.get(site, {})
     for name, structure in case.structures.items():
         if name not in usual or structure.shape is None:
@@ -138,13 +138,13 @@ def _volume_problems(case: Case, site: str) -> Iterator[Problem]:
             yield warning("VOLUME_UNUSUAL", message, "Check that this is the structure its name says, and all of it.")
 
 
-def _side_problems(case: Case) -> Iterator[Problem]:
+def _check_sides(case: Case) -> Iterator[Problem]:
     """Pairs called NAME_L and NAME_R: x grows to the patient's left, so the left one has the larger x."""
     for left in case.structures:
         right = left.removesuffix("_L") + "_R"
         if not left.endswith("_L") or right not in case.structures:
             continue
-        x_left, x_right = (_middle_x_mm(case.structures[name]) for name in (left, right))
+        x_left, x_right = (_find_middle_x_mm(case.structures[name]) for name in (left, right))
         if x_left is None or x_right is None:
             continue
         if x_left < x_right - _SIDE_MM:
@@ -157,21 +157,24 @@ def _side_problems(case: Case) -> Iterator[Problem]:
 
 def _on_one_side(case: Case, x_left: float, x_right: float) -> bool:
     """Of the body's middle and of the targets' middle both: either may be off, by an arm or a lateral target."""
-    middles = [_box_middle_x_mm([case.body]), _box_middle_x_mm([case.structures[name] for name in case.targets()])]
+    middles = [
+        _find_box_middle_x_mm([case.body]),
+        _find_box_middle_x_mm([case.structures[name] for name in case.targets()]),
+    ]
     known = [middle for middle in middles if middle is not None]
     to_the_left = all(min(x_left, x_right) > middle + _SIDE_MM for middle in known)
     to_the_right = all(max(x_left, x_right) < middle - _SIDE_MM for middle in known)
     return bool(known) and (to_the_left or to_the_right)
 
 
-def _box_middle_x_mm(structures: list[Structure]) -> float | None:
+def _find_box_middle_x_mm(structures: list[Structure]) -> float | None:
     boxes = [bounds_mm(s) for s in structures if s.shape is not None and volume_cc(s) > 0]
     if not boxes:
         return None
     return (min(low[2] for low, _ in boxes) + max(high[2] for _, high in boxes)) / 2
 
 
-def _middle_x_mm(structure: Structure) -> float | None:
+def _find_middle_x_mm(structure: Structure) -> float | None:
     """Of the centroid; holes of contours count as filled, which moves it by less than is asked here."""
     shape = structure.shape
     if isinstance(shape, Volume):

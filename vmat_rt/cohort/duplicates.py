@@ -29,7 +29,7 @@ def image_sha256(ct: Volume) -> str:
     position, frame and origin, signedness, rescaling and padding do not matter. Lossy compression and cropping do.
     """
     hu = np.rint(np.clip(ct.array, *_HU_RANGE)).astype("<i2")
-    return _sha256(_geometry(ct), np.ascontiguousarray(hu).tobytes())
+    return _hash_parts(_describe_geometry(ct), np.ascontiguousarray(hu).tobytes())
 
 
 def study_sha256(case: Case, image: str) -> str:
@@ -42,11 +42,11 @@ def study_sha256(case: Case, image: str) -> str:
     said = repr((sorted(volumes.items()), sorted(prescribed.items()), case.prescription.fractions))
     dose = case.reference_dose
     if dose is None:
-        return _sha256(image, said)
+        return _hash_parts(image, said)
     steps = np.rint(dose.array.astype(np.float64) / _DOSE_STEP_GY).astype("<i4")
     from_ct = np.subtract(dose.grid.origin_mm, case.ct.grid.origin_mm)
     placed = " ".join(f"{value:.1f}" for value in np.round(from_ct, 1) + 0.0)
-    return _sha256(image, said, _geometry(dose), placed, np.ascontiguousarray(steps).tobytes())
+    return _hash_parts(image, said, _describe_geometry(dose), placed, np.ascontiguousarray(steps).tobytes())
 
 
 def with_joined_patients(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
@@ -71,12 +71,12 @@ def shared_images(owners: Iterable[tuple[str, str, str]]) -> Mapping[str, frozen
     }
 
 
-def _geometry(volume: Volume) -> str:
+def _describe_geometry(volume: Volume) -> str:
     spacing = " ".join(f"{value:.2f}" for value in volume.grid.spacing_mm)
     return f"{volume.grid.shape} {spacing}"
 
 
-def _sha256(*parts: str | bytes) -> str:
+def _hash_parts(*parts: str | bytes) -> str:
     digest = hashlib.sha256()
     for part in parts:
         content = part if isinstance(part, bytes) else part.encode()

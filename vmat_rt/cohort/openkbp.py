@@ -86,7 +86,7 @@ def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
     for theirs, ours in NAMES.items():
         mask = patient.masks.get(theirs)
         if mask is not None and mask.any():
-            structures[ours] = _structure(grid, theirs, ours, to_patient_axes(mask))
+            structures[ours] = _make_structure(grid, theirs, ours, to_patient_axes(mask))
     prescribed = {name: dose for name, dose in DOSE_GY.items() if name in structures}
     if not prescribed:
         raise InputError(Problem("NO_TARGET", "None of PTV56, PTV63 and PTV70 has a voxel.", "Leave the patient out."))
@@ -96,14 +96,14 @@ def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
         key=key,
         ct=Volume(grid, ct),
         structures=structures,
-        body=_structure(grid, "possible_dose_mask", "External", possible),
+        body=_make_structure(grid, "possible_dose_mask", "External", possible),
         prescription=Prescription(prescribed, FRACTIONS, "OpenKBP"),
         protocol_name=PROTOCOL,
         reference_dose=dose,
     )
 
 
-def _structure(grid: Grid, roi_name: str, name: str, mask: NDArray[np.bool_]) -> Structure:
+def _make_structure(grid: Grid, roi_name: str, name: str, mask: NDArray[np.bool_]) -> Structure:
     fraction: FloatArray = mask.astype(np.float32)
     return Structure(roi_name, name, Volume(grid, fraction))
 
@@ -137,7 +137,7 @@ def read_csv_patient(folder: Path) -> OpenKbpPatient:
 def _read_values(path: Path) -> NDArray[np.float64]:
     table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
     out = np.zeros(SHAPE)
-    out.ravel()[_checked(path, table[:, 0])] = table[:, 1]
+    out.ravel()[_check_indices(path, table[:, 0])] = table[:, 1]
     return out
 
 
@@ -146,11 +146,11 @@ def _read_mask(path: Path) -> NDArray[np.bool_]:
     lines = path.read_text(encoding="utf-8").splitlines()[1:]
     indices = np.array([float(line.partition(",")[0]) for line in lines if line.strip()])
     out = np.zeros(SHAPE, bool)
-    out.ravel()[_checked(path, indices)] = True
+    out.ravel()[_check_indices(path, indices)] = True
     return out
 
 
-def _checked(path: Path, indices: NDArray[np.float64]) -> NDArray[np.intp]:
+def _check_indices(path: Path, indices: NDArray[np.float64]) -> NDArray[np.intp]:
     whole = indices.astype(np.intp)
     if np.any(whole != indices) or np.any(whole < 0) or np.any(whole >= np.prod(SHAPE)):
         message = f"{path.name} holds indices that are no voxels of a grid of {SHAPE[0]} x {SHAPE[1]} x {SHAPE[2]}."

@@ -25,18 +25,18 @@ class PlanFolder:
         return PlanFolder(cohort.child(FOLDER))
 
     def has_dose(self, key: str) -> bool:
-        return self.place.exists(_dose(key))
+        return self.place.exists(_name_dose(key))
 
     def read_dose(self, key: str) -> bytes:
         """The packed dose of a case. Raises ConfigError when it is not there."""
         try:
-            return self.place.read_bytes(_dose(key))
+            return self.place.read_bytes(_name_dose(key))
         except FileNotFoundError:
             message = f"the packed dose of case {key} is not in {self.place.root}: was it simulated into this cohort?"
             raise ConfigError(message) from None
 
     def write_dose(self, key: str, packed: bytes) -> None:
-        self.place.write_bytes(_dose(key), packed)
+        self.place.write_bytes(_name_dose(key), packed)
 
     def refused(self) -> dict[str, str]:
         """Key -> reasons of every plan that was refused."""
@@ -56,5 +56,5 @@ class PlanFolder:
         self.place.write_bytes(REFUSED, text.getvalue().encode("utf-8"))
 
 
-def _dose(key: str) -> str:
+def _name_dose(key: str) -> str:
     return f"{key}.dose"

@@ -117,7 +117,7 @@ def describe(case: Case, origin: Origin, codes: tuple[str, ...] = ()) -> CaseRec
         flags=tuple(dict.fromkeys(origin.flags)),
         problems=tuple(dict.fromkeys(found)),
         image_sha256=origin.image_sha256,
-        volumes_cc=_volumes_cc(case),
+        volumes_cc=_measure_volumes_cc(case),
         provenance=origin.provenance,
         gantry_angles_deg=case.gantry_angles_deg,
         prescription=dict(case.prescription.dose_gy),
@@ -135,7 +135,7 @@ def prescription_source(text: str) -> PrescriptionSource:
     return _SOURCES[words.pop()] if len(words) == 1 else "mixed"
 
 
-def _volumes_cc(case: Case) -> dict[str, float]:
+def _measure_volumes_cc(case: Case) -> dict[str, float]:
     structures = {case.body.name or "External": case.body, **case.structures}
     return {name: round(volume_cc(s), 3) for name, s in structures.items() if s.shape is not None}
 

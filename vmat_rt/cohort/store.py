@@ -65,7 +65,7 @@ class Cohort:
         place = Place.at(uri)
         if place.exists(HEAD):
             raise ConfigError(f"{uri} is a cohort already; open it, or give another folder")
-        place.write_bytes(HEAD, _yaml(settings, {}))
+        place.write_bytes(HEAD, _encode_yaml(settings, {}))
         return Cohort(place, settings)
 
     @staticmethod
@@ -85,7 +85,7 @@ class Cohort:
     def record(self, key: str) -> CaseRecord:
         """Raises ConfigError when there is no such case, InputError (CASE_DAMAGED)."""
         try:
-            content = self._folder(key).read_bytes(RECORD)
+            content = self._find_folder(key).read_bytes(RECORD)
         except FileNotFoundError:
             raise ConfigError(f"the cohort {self.settings.name} has no case {key}") from None
         with damage_named(key, "its record"):
@@ -97,9 +97,9 @@ class Cohort:
         Raises ConfigError when the key is taken and not to be replaced, InputError when the case cannot be used on
         this grid (NO_TARGET, NO_BODY, STRUCTURE_CUT_OFF, VALUES_NOT_FINITE) or the disk is full.
         """
-        if not replace and self._folder(record.key).exists(RECORD):
-            raise ConfigError(_taken(record.key))
-        placed, codes = self._placed(case)
+        if not replace and self._find_folder(record.key).exists(RECORD):
+            raise ConfigError(_describe_taken(record.key))
+        placed, codes = self._lay_on_grid(case)
         found = dict.fromkeys((*record.problems, *codes))
         record = record.model_copy(update={"problems": tuple(found)})
         try:
@@ -108,7 +108,7 @@ class Cohort:
                 record = record.model_copy(update={"content_sha256": content_sha256(record, layout)})
                 place.write_bytes(RECORD, record.model_dump_json(indent=1).encode())
         except FileExistsError:
-            raise ConfigError(_taken(record.key)) from None
+            raise ConfigError(_describe_taken(record.key)) from None
         return record
 
     def amend(self, key: str, patient: str, codes: tuple[str, ...] = ()) -> CaseRecord:
@@ -121,7 +121,7 @@ class Cohort:
         new = CaseRecord.model_validate({**old.model_dump(), "patient": patient, "problems": problems})
         new = new.model_copy(update={"content_sha256": content_sha256(new, self.arrays(key).layout)})
         if new != old:
-            self._folder(key).write_bytes(RECORD, new.model_dump_json(indent=1).encode())
+            self._find_folder(key).write_bytes(RECORD, new.model_dump_json(indent=1).encode())
         return new
 
     def read(self, key: str) -> Case:
@@ -134,14 +134,14 @@ class Cohort:
         whole = arrays.read()
         changed = arrays.changed(whole)
         if changed:
-            raise InputError(_changed(key, changed))
-        return _case(record, arrays.layout, whole)
+            raise InputError(_describe_change(key, changed))
+        return _make_case(record, arrays.layout, whole)
 
     def arrays(self, key: str) -> CaseArrays:
         """To read parts of. Raises ConfigError when there is no such case, InputError (CASE_DAMAGED)."""
-        if not self._folder(key).exists(RECORD):
+        if not self._find_folder(key).exists(RECORD):
             raise ConfigError(f"the cohort {self.settings.name} has no case {key}")
-        return CaseArrays(self._folder(key), key)
+        return CaseArrays(self._find_folder(key), key)
 
     def read_patch(self, key: str, start: Shape, stop: Shape) -> Patch:
         """Voxels from `start` (inclusive) to `stop` (exclusive), (z, y, x). Only damage to chunks read is noticed."""
@@ -164,7 +164,7 @@ class Cohort:
         """List every case's content hash in cohort.yaml, as the end of a batch of adding. Key -> hash."""
         with self.place.locked():
             cases = {record.key: record.content_sha256 for record in self.records()}
-            self.place.write_bytes(HEAD, _yaml(self.settings, cases))
+            self.place.write_bytes(HEAD, _encode_yaml(self.settings, cases))
         return cases
 
     def check(self) -> tuple[Problem, ...]:
@@ -172,7 +172,7 @@ class Cohort:
         keys, listed = self.keys(), _read_head(self.place, self.place.root).cases
         problems = [problem for key in keys for problem in self._check(key, listed)]
         absent = sorted(listed.keys() - set(keys))
-        return (*problems, *(_unlike(key, "is listed in cohort.yaml but absent") for key in absent))
+        return (*problems, *(_describe_unlike(key, "is listed in cohort.yaml but absent") for key in absent))
 
     def _check(self, key: str, listed: dict[str, str]) -> list[Problem]:
         try:
@@ -182,16 +182,16 @@ class Cohort:
             return list(damage.problems)
         if record.key != key or content_sha256(record, arrays.layout) != record.content_sha256:
             changed = (*changed, "record")
-        problems = [_changed(key, changed)] if changed else []
+        problems = [_describe_change(key, changed)] if changed else []
         if listed.get(key) != record.content_sha256:
             how = "is not listed in cohort.yaml" if key not in listed else "is not the one that cohort.yaml lists"
-            problems.append(_unlike(key, how))
+            problems.append(_describe_unlike(key, how))
         return problems
 
-    def _folder(self, key: str) -> Place:
+    def _find_folder(self, key: str) -> Place:
         return self._cases.child(key + _SUFFIX)
 
-    def _placed(self, case: Case) -> tuple[Case, tuple[str, ...]]:
+    def _lay_on_grid(self, case: Case) -> tuple[Case, tuple[str, ...]]:
         """The case on the cohort's grid, and the codes of warnings about what the grid cuts off."""
         grid = model_grid(self.settings.grid, case)
         problems = cut_off_problems(case, grid)
@@ -218,7 +218,7 @@ def content_sha256(record: CaseRecord, layout: Layout) -> str:
     return canonical_sha256({"record": said, "layout": layout.model_dump(mode="json")})
 
 
-def _case(record: CaseRecord, layout: Layout, whole: Patch) -> Case:
+def _make_case(record: CaseRecord, layout: Layout, whole: Patch) -> Case:
     grid = whole.grid
     structures = {name: Structure(name, name, Volume(grid, whole.fraction(name))) for name in whole.names}
     if layout.body < len(whole.names):
@@ -239,7 +239,7 @@ def _case(record: CaseRecord, layout: Layout, whole: Patch) -> Case:
     )
 
 
-def _yaml(settings: CohortSettings, cases: dict[str, str]) -> bytes:
+def _encode_yaml(settings: CohortSettings, cases: dict[str, str]) -> bytes:
     head = {**settings.model_dump(mode="json"), "cases": cases}
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True).encode()
 
@@ -268,14 +268,14 @@ def _read_head(place: Place, named: str) -> _Head:
         raise ConfigError(f"{named}: {HEAD} is not that of a cohort: {reason(error)}") from error
 
 
-def _taken(key: str) -> str:
+def _describe_taken(key: str) -> str:
     return f"the cohort has a case {key} already; ask to replace it, or give another key"
 
 
-def _changed(key: str, what: tuple[str, ...]) -> Problem:
+def _describe_change(key: str, what: tuple[str, ...]) -> Problem:
     message = f"Case {key} of the cohort is not what was written: {', '.join(what)}."
     return Problem("CASE_CHANGED", message, "Restore its folder from a copy, or add it again.")
 
 
-def _unlike(key: str, how: str) -> Problem:
+def _describe_unlike(key: str, how: str) -> Problem:
     return Problem("CASE_UNLISTED", f"Case {key} {how}.", "Run `Cohort.reindex` if that is as it should be.")
