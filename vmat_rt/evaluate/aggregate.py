@@ -18,14 +18,14 @@ def result_rows(documents: Sequence[CaseDocument]) -> list[ResultRow]:
     """
     rows = []
     for document in documents:
-        expected = [*_common(documents, document.model), "failed"]
+        expected = [*_find_common(documents, document.model), "failed"]
         values = {**dict.fromkeys(expected), **document.metrics, "failed": float(document.status == "failed")}
         named = (document.model, document.seed, document.case)
         rows += [ResultRow(*named, metric, value) for metric, value in values.items()]
     return rows
 
 
-def _common(documents: Iterable[CaseDocument], model: str) -> list[str]:
+def _find_common(documents: Iterable[CaseDocument], model: str) -> list[str]:
     """Metrics that all finished cases of the model have, in their order."""
     done = [document.metrics for document in documents if document.model == model and document.status == "done"]
     return [name for name in done[0] if all(name in metrics for metrics in done)] if done else []
@@ -34,16 +34,17 @@ def _common(documents: Iterable[CaseDocument], model: str) -> list[str]:
 def aggregate(documents: Sequence[CaseDocument], roles: Mapping[str, SubjectRole]) -> dict[str, ModelAggregate]:
     """Each model with its seeds pooled, in the order of `roles` (model name -> role)."""
     return {
-        name: _one([document for document in documents if document.model == name], role) for name, role in roles.items()
+        name: _aggregate_model([document for document in documents if document.model == name], role)
+        for name, role in roles.items()
     }
 
 
-def _one(documents: Sequence[CaseDocument], role: SubjectRole) -> ModelAggregate:
+def _aggregate_model(documents: Sequence[CaseDocument], role: SubjectRole) -> ModelAggregate:
     done = [document for document in documents if document.status == "done"]
     names = dict.fromkeys(name for document in done for name in document.metrics)
     metrics: dict[str, MetricSummary | dict[str, MetricSummary]] = {}
     for name in names:
-        summary = _summary({(d.seed, d.case): d.metrics[name] for d in done if name in d.metrics})
+        summary = _summarise({(d.seed, d.case): d.metrics[name] for d in done if name in d.metrics})
         metric, _, structure = name.partition(":")
         if structure:
             by_structure = metrics.setdefault(metric, {})
@@ -51,7 +52,7 @@ def _one(documents: Sequence[CaseDocument], role: SubjectRole) -> ModelAggregate
             by_structure[structure] = summary
         else:
             metrics[metric] = summary
-    pooled = _pooled_dvh_score(done)
+    pooled = _pool_dvh_score(done)
     if pooled is not None:
         metrics[POOLED] = pooled
     return ModelAggregate(
@@ -63,7 +64,7 @@ def _one(documents: Sequence[CaseDocument], role: SubjectRole) -> ModelAggregate
     )
 
 
-def _summary(values: Values) -> MetricSummary:
+def _summarise(values: Values) -> MetricSummary:
     found = summarize(values)
     by_seed = {
         seed: summarize({key: value for key, value in values.items() if key[0] == seed}).mean
@@ -74,7 +75,7 @@ def _summary(values: Values) -> MetricSummary:
     )
 
 
-def _pooled_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
+def _pool_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
     """OpenKBP's DVH score: the mean of all entries of a seed, then over seeds. sd: over patients, of their own means.
 
     The interval draws patients, with all their entries of all seeds. None where no case is OpenKBP's.
@@ -91,7 +92,7 @@ def _pooled_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
     return MetricSummary(
         mean=float(np.mean(list(means.values()))),
         sd=float(np.std(list(patients.values()), ddof=1)) if len(patients) > 1 else None,
-        ci95=_pooled_ci95(entries, list(patients)),
+        ci95=_pool_ci95(entries, list(patients)),
         n=len(patients),
         seed_sd=seed_sd(shared),
         by_seed={seed: mean for seed, mean in means.items() if seed},
@@ -105,7 +106,7 @@ def _mean_of(entries: Mapping[tuple[str, str], Sequence[float]], seed: str, case
     )
 
 
-def _pooled_ci95(
+def _pool_ci95(
     entries: Mapping[tuple[str, str], Sequence[float]], patients: Sequence[str]
 ) -> tuple[float, float] | None:
     """Bootstrap interval of the same mean, over a seed's entries and then over seeds; None for one patient."""

@@ -84,7 +84,7 @@ def against_clinical(
         sources[label] = FROM_VALIDATION if len(told) >= FEWEST else FROM_OTHERS
         for document in own:
             others = told if len(told) >= FEWEST else [other for other in own if other.case != document.case]
-            judged = [_finding(document, pair, _excesses(others, pair)) for pair in pairs_of(document)]
+            judged = [_find_excess(document, pair, _collect_excesses(others, pair)) for pair in pairs_of(document)]
             compared += sum(finding is not None for finding in judged)
             passed += sum(finding is None for finding in judged)
             findings += [finding for finding in judged if finding is not None and finding.z > threshold_z]
@@ -98,11 +98,11 @@ def against_clinical(
     )
 
 
-def _excesses(documents: Iterable[CaseDocument], wanted: Pair) -> list[float]:
+def _collect_excesses(documents: Iterable[CaseDocument], wanted: Pair) -> list[float]:
     return [pair.excess for document in documents for pair in pairs_of(document) if pair.name == wanted.name]
 
 
-def _finding(document: CaseDocument, pair: Pair, excesses: Sequence[float]) -> PlanFinding | None:
+def _find_excess(document: CaseDocument, pair: Pair, excesses: Sequence[float]) -> PlanFinding | None:
     """None where too few cases tell the spread, or they all agree to the last digit (no spread to measure by)."""
     if len(excesses) < FEWEST:
         return None

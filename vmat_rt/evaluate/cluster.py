@@ -37,21 +37,21 @@ def run_on_dask(
         futures = {client.submit(work, task, pure=False): (number, task) for number, task in enumerate(tasks)}
         for future in as_completed(list(futures), loop=client.loop):  # type: ignore[no-untyped-call]
             number, task = futures.pop(future)
-            finished = _finished(future, number, task)
+            finished = _wait_for(future, number, task)
             future.release()
             if finished is None:
                 suspects.append((number, task))
             else:
                 yield finished
         for number, task in suspects:
-            yield tried_alone(partial(_tried, client, work, number, task), number, task)
+            yield tried_alone(partial(_try_task, client, work, number, task), number, task)
 
 
-def _tried(client: Any, work: Callable[[Task], Result], number: int, task: Task) -> Finished[Task, Result] | None:
-    return _finished(client.submit(work, task, pure=False), number, task)
+def _try_task(client: Any, work: Callable[[Task], Result], number: int, task: Task) -> Finished[Task, Result] | None:
+    return _wait_for(client.submit(work, task, pure=False), number, task)
 
 
-def _finished(future: Any, number: int, task: Task) -> Finished[Task, Any] | None:
+def _wait_for(future: Any, number: int, task: Task) -> Finished[Task, Any] | None:
     """What the task returned or raised, or None when Dask gave it up because workers died over it."""
     from distributed.scheduler import KilledWorker
 

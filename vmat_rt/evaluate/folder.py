@@ -44,7 +44,7 @@ class EvaluationFolder:
 
     def kept(self, task: Task, part: str = CASES) -> CaseDocument | None:
         """The finished result of an earlier evaluation of the same model, case content and measures, or None."""
-        path = self._case(task, part)
+        path = self._find_case_file(task, part)
         try:
             found = CaseDocument.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError, UnicodeDecodeError):
@@ -60,7 +60,7 @@ class EvaluationFolder:
 
     def keep(self, task: Task, outcome: Outcome, part: str = CASES) -> None:
         """Write what came of a task: the dose first, so that a result with a document is complete."""
-        path = self._case(task, part)
+        path = self._find_case_file(task, part)
         path.parent.mkdir(parents=True, exist_ok=True)
         if outcome.dose is not None:
             _write_dose(path.with_suffix(".npz"), outcome.dose)
@@ -75,7 +75,7 @@ class EvaluationFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         for old in (self.against_clinical, self.against_clinical.with_suffix(".csv")):
             old.unlink(missing_ok=True)
-        temporary = _beside(self.results)
+        temporary = _name_beside(self.results)
         write_results(temporary, rows)
         temporary.replace(self.results)
         failures = [
@@ -94,12 +94,12 @@ class EvaluationFolder:
         rows = [tuple(getattr(finding, name) for name in names) for finding in document.findings]
         _write_csv(self.against_clinical.with_suffix(".csv"), names, rows)
 
-    def _case(self, task: Task, part: str) -> Path:
+    def _find_case_file(self, task: Task, part: str) -> Path:
         return self.root / part / task.label / f"{task.case}.json"
 
 
 def _write_dose(path: Path, dose: Volume) -> None:
-    temporary = _beside(path)
+    temporary = _name_beside(path)
     with temporary.open("wb") as handle:
         np.savez_compressed(
             handle,
@@ -111,13 +111,13 @@ def _write_dose(path: Path, dose: Volume) -> None:
 
 
 def _write_json(path: Path, document: BaseModel) -> None:
-    temporary = _beside(path)
+    temporary = _name_beside(path)
     temporary.write_text(document.model_dump_json(indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    temporary = _beside(path)
+    temporary = _name_beside(path)
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -125,5 +125,5 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
     temporary.replace(path)
 
 
-def _beside(path: Path) -> Path:
+def _name_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}")

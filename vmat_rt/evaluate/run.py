@@ -60,15 +60,15 @@ def evaluate(cohort: Cohort, question: Question, out: Path, means: Means = Means
     subjects = subjects_for(question.models, choice, question.baseline)
     folder = EvaluationFolder(out)
     folder.require_own()
-    tasks = [task for subject in subjects for task in _tasks(subject, subject.cases, cohort, question, means)]
+    tasks = [task for subject in subjects for task in _make_tasks(subject, subject.cases, cohort, question, means)]
     told: list[Task] = []
     if question.clinical:
         told = _spread_tasks(subjects, choice, question, means)
-    documents = _settled(folder, tasks, CASES, means)
-    document = _document(cohort, question, subjects, documents)
+    documents = _settle_tasks(folder, tasks, CASES, means)
+    document = _make_document(cohort, question, subjects, documents)
     folder.write_tables(document, result_rows(documents), documents)
     if question.clinical:
-        _write_clinical(folder, subjects, documents, _settled(folder, told, SPREAD, means))
+        _write_clinical(folder, subjects, documents, _settle_tasks(folder, told, SPREAD, means))
     return document
 
 
@@ -78,7 +78,9 @@ def plans_against_prediction(out: Path) -> str:
     return AgainstClinicalDocument.model_validate_json(written).in_words()
 
 
-def _tasks(subject: Subject, cases: Sequence[str], cohort: Cohort, question: Question, means: Means) -> Iterator[Task]:
+def _make_tasks(
+    subject: Subject, cases: Sequence[str], cohort: Cohort, question: Question, means: Means
+) -> Iterator[Task]:
     identity = subject.identity
     # A worker's working directory may be another.
     root = str(Path(cohort.place.root).resolve()) if cohort.place.is_local else cohort.place.root
@@ -110,11 +112,11 @@ def _spread_tasks(subjects: Sequence[Subject], choice: CaseChoice, question: Que
         if subject.role == "model":
             cases = [key for key in choice.validation_of(subject) if key not in subject.cases]
             cases = unseen(subject, cases, choice.cohort)
-            tasks += _tasks(subject, cases, choice.cohort, plain, means)
+            tasks += _make_tasks(subject, cases, choice.cohort, plain, means)
     return tasks
 
 
-def _settled(folder: EvaluationFolder, tasks: Sequence[Task], part: str, means: Means) -> list[CaseDocument]:
+def _settle_tasks(folder: EvaluationFolder, tasks: Sequence[Task], part: str, means: Means) -> list[CaseDocument]:
     """The document of each task, in their order: kept from before, or made now and written at once."""
     documents = {task: kept for task in tasks if (kept := folder.kept(task, part)) is not None}
     # Case by case, so that a worker that has a prior's dose can show it to the next network.
@@ -125,7 +127,7 @@ def _settled(folder: EvaluationFolder, tasks: Sequence[Task], part: str, means: 
         return [documents[task] for task in tasks]
     bar = tqdm(total=len(open_tasks), desc=part, unit="case", disable=None if means.progress else True)
     with bar:
-        for finished in _computed(open_tasks, means):
+        for finished in _compute_tasks(open_tasks, means):
             outcome = finished.result() if finished.error is None else failed(finished.task, finished.error)
             folder.keep(finished.task, outcome, part)
             documents[finished.task] = outcome.document
@@ -133,13 +135,13 @@ def _settled(folder: EvaluationFolder, tasks: Sequence[Task], part: str, means: 
     return [documents[task] for task in tasks]
 
 
-def _computed(tasks: Sequence[Task], means: Means) -> Iterator[Finished[Task, Outcome]]:
+def _compute_tasks(tasks: Sequence[Task], means: Means) -> Iterator[Finished[Task, Outcome]]:
     if means.scheduler is not None:
         return run_on_dask(evaluate_task, tasks, means.scheduler)
     return run_tasks(evaluate_task, tasks, means.workers)
 
 
-def _document(
+def _make_document(
     cohort: Cohort, question: Question, subjects: Sequence[Subject], documents: Sequence[CaseDocument]
 ) -> AggregateDocument:
     settings, keys = cohort.settings, {key for subject in subjects for key in subject.cases}
@@ -160,11 +162,11 @@ def _document(
         subjects=entries,
         cases={subject.label: list(subject.cases) for subject in subjects},
         metric_definitions={name: text for name, text in METRICS.items() if name in shown},
-        notes=_notes(cohort, subjects, documents),
+        notes=_collect_notes(cohort, subjects, documents),
     )
 
 
-def _notes(cohort: Cohort, subjects: Sequence[Subject], documents: Sequence[CaseDocument]) -> list[str]:
+def _collect_notes(cohort: Cohort, subjects: Sequence[Subject], documents: Sequence[CaseDocument]) -> list[str]:
     """What stands above every table that is made of these numbers."""
     notes = []
     if cohort.settings.provenance.simulated:

@@ -99,7 +99,7 @@ class CaseChoice:
             keys, what = self.cohort.keys(), "cohort"
         else:
             seed = run.seed if run is not None and self.seed is None else self.seed
-            keys, what = self._splits.cases(self.split, self._seed(seed)), f"cohort's {self.split} split"
+            keys, what = self._splits.cases(self.split, self._choose_seed(seed)), f"cohort's {self.split} split"
         if not keys:
             raise ConfigError(f"the {what} has no cases")
         return keys
@@ -110,11 +110,11 @@ class CaseChoice:
             return ()
         own = int(subject.seed) if subject.seed else None
         try:
-            return self._splits.cases("validation", self._seed(own if self.seed is None else self.seed))
+            return self._splits.cases("validation", self._choose_seed(own if self.seed is None else self.seed))
         except ConfigError:
             return ()
 
-    def _seed(self, seed: int | None) -> int | None:
+    def _choose_seed(self, seed: int | None) -> int | None:
         """As training takes it: where there is one split only, every seed means that one, unless it is asked for."""
         assert self._splits is not None
         return None if len(self._splits.seeds) == 1 and self.seed is None else seed
@@ -129,7 +129,7 @@ def subjects_for(models: Sequence[str], choice: CaseChoice, with_baseline: bool)
     """
     if not models:
         raise ConfigError("name at least one model to evaluate")
-    found = [_subject(model, choice) for model in models]
+    found = [_make_subject(model, choice) for model in models]
     # A bundle without a seed beside runs: on the cases that the runs are evaluated on.
     of_runs = {key for _, subject in found if subject.seed for key in subject.cases}
     _require_one_recipe_a_name(found)
@@ -138,13 +138,13 @@ def subjects_for(models: Sequence[str], choice: CaseChoice, with_baseline: bool)
         if not subject.cases:
             keys = tuple(sorted(of_runs)) if of_runs and choice.seed is None else choice.keys(run)
             subject = replace(subject, cases=keys)
-        subjects.append(_without_leak(subject, run, choice))
+        subjects.append(_check_leak(subject, run, choice))
     if with_baseline:
-        subjects += _baselines(subjects, choice)
-    return _labelled(subjects)
+        subjects += _find_baselines(subjects, choice)
+    return _label_subjects(subjects)
 
 
-def _subject(text: str, choice: CaseChoice) -> tuple[Run | None, Subject]:
+def _make_subject(text: str, choice: CaseChoice) -> tuple[Run | None, Subject]:
     """The cases of what is no run are left open."""
     named = None if Path(text).exists() else _NAMED.fullmatch(text)
     bundle = find_bundle(choice.cohort.settings.protocol, named[2] if named else text)
@@ -167,9 +167,9 @@ def _require_one_recipe_a_name(found: Sequence[tuple[Run | None, Subject]]) -> N
             raise ConfigError(f"runs of different recipes are called {subject.name}; tell them apart by NAME=MODEL")
 
 
-def _without_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subject:
+def _check_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subject:
     """The subject with notes on what it may have seen. Raises ConfigError when it was trained on its cases."""
-    seen, recorded = _seen_in_training(subject, run, choice.cohort)
+    seen, recorded = _find_seen_in_training(subject, run, choice.cohort)
     notes = list(subject.notes)
     if choice.split == "train":
         notes.append("evaluated on the training split: these numbers say nothing of new patients")
@@ -193,11 +193,11 @@ def _without_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subj
 
 def unseen(subject: Subject, keys: Sequence[str], cohort: Cohort) -> list[str]:
     """Those of the cases that the subject was not trained on, as far as it records them."""
-    seen, _ = _seen_in_training(replace(subject, cases=tuple(keys)), Run.of(subject.bundle), cohort)
+    seen, _ = _find_seen_in_training(replace(subject, cases=tuple(keys)), Run.of(subject.bundle), cohort)
     return [key for key in keys if key not in seen]
 
 
-def _seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
+def _find_seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
     """Its cases that are training cases too: by image, or by key where either image is unknown; whether it records
     them.
     """
@@ -209,7 +209,7 @@ def _seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tupl
     images = {image for image in listed.values() if image}
 
     def seen(key: str) -> bool:
-        image = _image(cohort, key)
+        image = _find_image(cohort, key)
         if image and image in images:
             return True
         # Another patient may have the same key in another cohort.
@@ -218,7 +218,7 @@ def _seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tupl
     return tuple(key for key in subject.cases if seen(key)), recorded
 
 
-def _image(cohort: Cohort, key: str) -> str:
+def _find_image(cohort: Cohort, key: str) -> str:
     """Hash of a case's image; empty where its record is damaged, so that its key must tell."""
     try:
         return cohort.record(key).image_sha256
@@ -226,14 +226,14 @@ def _image(cohort: Cohort, key: str) -> str:
         return ""
 
 
-def _baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]:
+def _find_baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]:
     """The geometric predictor beside each network: its own prior, fitted on its own training cases, or the installed
     one of the protocol. The same predictor beside several models stands once, on the cases of all of them.
     """
     beside: dict[tuple[str, str], Subject] = {}
     given = {subject.identity.sha256 for subject in subjects}
     for subject in subjects:
-        baseline = _baseline_of(subject, choice.cohort.settings.protocol)
+        baseline = _find_baseline(subject, choice.cohort.settings.protocol)
         if baseline is None or baseline.identity.sha256 in given:
             continue
         key = (baseline.identity.sha256, baseline.seed)
@@ -243,10 +243,10 @@ def _baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]
         else:
             beside[key] = baseline
     models = {subject.name for subject in subjects}
-    return _told_apart([_flagged(baseline, choice) for baseline in beside.values()], models)
+    return _tell_apart([_flag_seen(baseline, choice) for baseline in beside.values()], models)
 
 
-def _baseline_of(subject: Subject, protocol: str) -> Subject | None:
+def _find_baseline(subject: Subject, protocol: str) -> Subject | None:
     beside = baseline_bundle(subject.bundle, (protocol,))
     if beside is None:
         return None
@@ -258,18 +258,18 @@ def _baseline_of(subject: Subject, protocol: str) -> Subject | None:
     return replace(plain, seed=subject.seed if inside else "", notes=(note,))
 
 
-def _flagged(baseline: Subject, choice: CaseChoice) -> Subject:
+def _flag_seen(baseline: Subject, choice: CaseChoice) -> Subject:
     """With a note where it saw cases, or may have. It is not refused: it is the model beside it that counts."""
     if baseline.notes or choice.split == "train":
         return baseline
-    seen, recorded = _seen_in_training(baseline, None, choice.cohort)
+    seen, recorded = _find_seen_in_training(baseline, None, choice.cohort)
     if seen:
         count = f"{len(seen)} of these {len(baseline.cases)} cases"
         return replace(baseline, notes=(f"it was fitted on {count}: its numbers are too good",))
     return baseline if recorded else replace(baseline, notes=(_UNKNOWN_CASES,))
 
 
-def _told_apart(baselines: list[Subject], models: Set[str]) -> list[Subject]:
+def _tell_apart(baselines: list[Subject], models: Set[str]) -> list[Subject]:
     """Baselines that share name and seed, or their name with one of the models, get a number behind the name."""
     times: dict[tuple[str, str], int] = {}
     named = []
@@ -280,7 +280,7 @@ def _told_apart(baselines: list[Subject], models: Set[str]) -> list[Subject]:
     return named
 
 
-def _labelled(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
+def _label_subjects(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
     """With labels: the name, and the seed behind it where a name has several.
 
     Raises ConfigError where a model of one name is no run: only seeds of a run may be pooled.

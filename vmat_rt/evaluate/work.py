@@ -70,7 +70,7 @@ class Outcome:
 def evaluate_task(task: Task) -> Outcome:
     """Predict, compare, and put whatever goes wrong into the result."""
     try:
-        return _evaluated(task)
+        return _evaluate_task(task)
     except Exception as error:  # the boundary of a worker: one case must not end the others
         if not isinstance(error, VmatError):
             log.exception("case %s failed", task.case)
@@ -81,9 +81,9 @@ def failed(task: Task, error: BaseException) -> Outcome:
     """The row of a case that gave no result."""
     return Outcome(
         CaseDocument(
-            **_identity(task),
+            **_make_identity(task),
             status="failed",
-            problems=[ProblemEntry.model_validate(problem.as_dict()) for problem in _problems(error)],
+            problems=[ProblemEntry.model_validate(problem.as_dict()) for problem in _describe_problems(error)],
             metrics={},
             structures=[],
             goals=[],
@@ -94,7 +94,7 @@ def failed(task: Task, error: BaseException) -> Outcome:
     )
 
 
-def _problems(error: BaseException) -> tuple[Problem, ...]:
+def _describe_problems(error: BaseException) -> tuple[Problem, ...]:
     if isinstance(error, InputError):
         return error.problems
     code = _CODES.get(type(error), type(error).__name__) if isinstance(error, VmatError) else "INTERNAL_ERROR"
@@ -102,7 +102,7 @@ def _problems(error: BaseException) -> tuple[Problem, ...]:
     return (Problem(code, message, "Evaluate again when the cause is gone; finished cases are kept."),)
 
 
-def _evaluated(task: Task) -> Outcome:
+def _evaluate_task(task: Task) -> Outcome:
     started = time.perf_counter()
     cohort = Cohort.open(task.cohort)
     record, case = cohort.record(task.case), cohort.read(task.case)
@@ -127,7 +127,7 @@ def _evaluated(task: Task) -> Outcome:
     }
     extra = {"coverage_percent": coverage, "seconds": seconds["predict"]}
     document = CaseDocument(
-        **_identity(task),
+        **_make_identity(task),
         status="done",
         problems=[],
         metrics={**measures.metrics, **extra},
@@ -158,7 +158,7 @@ def on_reference_grid(case: Case, bundle: Bundle, cohort: Cohort, device: str) -
     return resample(dose, grid, 0.0, "cubic"), float(100 * (body * reached).sum() / max(body.sum(), 1e-9)), 0.0
 
 
-def _identity(task: Task) -> dict[str, Any]:
+def _make_identity(task: Task) -> dict[str, Any]:
     return {
         "label": task.label,
         "model": task.model,
