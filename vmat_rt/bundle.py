@@ -206,7 +206,7 @@ def find_bundle(protocol_name: str, model: str | None = None) -> Bundle:
     """
     installed = installed_bundles()
     if model is not None:
-        return _named(model, installed)
+        return _find_named(model, installed)
     defaults = [b for b in installed if b.manifest.default and protocol_name in b.manifest.protocols]
     if not defaults:
         raise InputError(
@@ -225,7 +225,7 @@ def runs_here(bundle: Bundle) -> bool:
     return bundle.manifest.kind == "geometric" or not missing("network")
 
 
-def _named(model: str, installed: Iterable[Bundle]) -> Bundle:
+def _find_named(model: str, installed: Iterable[Bundle]) -> Bundle:
     found = next((bundle for bundle in installed if bundle.manifest.name == model), None)
     if found is None and not Path(model).is_dir():
         known = ", ".join(bundle.manifest.name for bundle in installed)

@@ -36,11 +36,11 @@ def load_predictor(bundle: Bundle, device: str = "auto") -> Predictor:
     Raises ConfigError for a device of no such name, or one that a network cannot run on.
     """
     require_device_name(device)
-    return _loaded(bundle.folder, bundle.identity.sha256, device)
+    return _load_cached(bundle.folder, bundle.identity.sha256, device)
 
 
 @functools.lru_cache(maxsize=64)  # nine runs with priors are 18, and an evaluation goes round them case by case
-def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
+def _load_cached(folder: Path, _sha256: str, device: str) -> Predictor:
     """_sha256 is part of the key: a bundle that changed under its path is loaded again."""
     bundle = load_bundle(folder)
     if bundle.manifest.kind == "geometric":

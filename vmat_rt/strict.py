@@ -70,7 +70,7 @@ def load_mapping(text: str | bytes, what: str) -> dict[str, Any]:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise ConfigError(f"{what} must be a mapping of keys to values, not {_shown(document)}")
+        raise ConfigError(f"{what} must be a mapping of keys to values, not {_shorten_value(document)}")
     return {str(key): value for key, value in document.items()}
 
 
@@ -97,7 +97,7 @@ def mistakes(error: ValidationError, known: Iterable[str] = ()) -> str:
     """
     names = tuple(known)
     details = error.errors(include_url=False)
-    clauses = [_mistake(one, names) for one in details[:_MOST]]
+    clauses = [_describe_mistake(one, names) for one in details[:_MOST]]
     if len(details) > _MOST:
         clauses.append(f"and {len(details) - _MOST} more")
     return "; ".join(clauses)
@@ -110,7 +110,7 @@ def reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _mistake(details: ErrorDetails, known: tuple[str, ...]) -> str:
+def _describe_mistake(details: ErrorDetails, known: tuple[str, ...]) -> str:
     place = ".".join(map(str, details["loc"]))
     kind = details["type"]
     if kind == "extra_forbidden":
@@ -121,11 +121,11 @@ def _mistake(details: ErrorDetails, known: tuple[str, ...]) -> str:
     said = details["msg"].removeprefix("Value error, ")
     given = details["input"]
     if kind not in _WITHOUT_VALUE and isinstance(given, str | int | float | bool):
-        said = f"{said[:1].lower()}{said[1:]}, not {_shown(given)}"
+        said = f"{said[:1].lower()}{said[1:]}, not {_shorten_value(given)}"
     return f"{place}: {said}" if place else said
 
 
-def _shown(value: object) -> str:
+def _shorten_value(value: object) -> str:
     """A value in a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

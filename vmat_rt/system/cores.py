@@ -35,9 +35,9 @@ def cgroup_cores(own: Path, root: Path) -> float | None:
     for line in lines:
         _, controllers, group = line.split(":", 2)
         if controllers == "":
-            mounts, read = (root, root / "unified"), _quota_v2
+            mounts, read = (root, root / "unified"), _read_quota_v2
         elif "cpu" in controllers.split(","):
-            mounts, read = (root / controllers, root / "cpu"), _quota_v1
+            mounts, read = (root / controllers, root / "cpu"), _read_quota_v1
         else:
             continue
         for mount in mounts:
@@ -50,7 +50,7 @@ def cgroup_cores(own: Path, root: Path) -> float | None:
     return min(quotas, default=None)
 
 
-def _quota_v2(folder: Path) -> float | None:
+def _read_quota_v2(folder: Path) -> float | None:
     """Of a file such as "150000 100000": microseconds of processor time in each period, or "max 100000"."""
     try:
         quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
@@ -59,7 +59,7 @@ def _quota_v2(folder: Path) -> float | None:
         return None
 
 
-def _quota_v1(folder: Path) -> float | None:
+def _read_quota_v1(folder: Path) -> float | None:
     """cpu.cfs_quota_us over cpu.cfs_period_us; a quota of -1 is none."""
     try:
         quota = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))

@@ -55,7 +55,7 @@ def pip_line(extra: str) -> str:
 
 def missing(extra: str) -> tuple[str, ...]:
     """Packages of the extra that are not installed; nothing is imported."""
-    return tuple(package for package in EXTRAS[extra] if not _installed(package))
+    return tuple(package for package in EXTRAS[extra] if not _is_installed(package))
 
 
 def require(*extras: str, what: str = "This") -> None:
@@ -71,7 +71,7 @@ def as_missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     return next((MissingExtraError((package,), name) for name, needs in EXTRAS.items() if package in needs), None)
 
 
-def _installed(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
     except ValueError:  # it was put into sys.modules by hand, without a spec

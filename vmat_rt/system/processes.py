@@ -92,14 +92,14 @@ def run_tasks(
     line = _Line(iter(tasks))
     make = one_thread_workers if pool is None else pool
     while not line.empty:
-        for task in (yield from _until_a_death(work, line, make(workers), workers + queued)):
-            yield tried_alone(partial(_in_own_process, work, task), task.number, task.task)
+        for task in (yield from _work_until_a_death(work, line, make(workers), workers + queued)):
+            yield tried_alone(partial(_run_in_own_process, work, task), task.number, task.task)
 
 
 def run_here(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Finished[Task, Result]]:
     """As run_tasks, one task after another in this process. A task that ends it ends everything."""
     for number, task in enumerate(tasks):
-        yield _ended(_Numbered(number, task), partial(work, task))
+        yield _make_finished(_Numbered(number, task), partial(work, task))
 
 
 def in_order(finished: Iterable[Finished[Task, Result]]) -> Iterator[Finished[Task, Result]]:
@@ -159,7 +159,7 @@ class _Line(Generic[Task]):
         return None if task is None else _Numbered(next(self._numbers), task)
 
 
-def _until_a_death(
+def _work_until_a_death(
     work: Callable[[Task], Result], line: _Line[Task], pool: AbstractContextManager[Executor], at_once: int
 ) -> Generator[Finished[Task, Result], None, list[_Numbered[Task]]]:
     """Yield what ends until the line is empty or a process died; returns the tasks over which it may have died."""
@@ -181,7 +181,7 @@ def _until_a_death(
                 if isinstance(future.exception(), BrokenProcessPool):
                     suspects.append(task)
                 else:
-                    yield _ended(task, future.result)
+                    yield _make_finished(task, future.result)
 
 
 def tried_alone(
@@ -195,13 +195,13 @@ def tried_alone(
     return Finished(number, task, error=WorkerDiedError.over_a_case())
 
 
-def _in_own_process(work: Callable[[Task], Result], task: _Numbered[Task]) -> Finished[Task, Result] | None:
+def _run_in_own_process(work: Callable[[Task], Result], task: _Numbered[Task]) -> Finished[Task, Result] | None:
     with one_thread_workers(1) as pool:
         future = pool.submit(work, task.task)
-        return None if isinstance(future.exception(), BrokenProcessPool) else _ended(task, future.result)
+        return None if isinstance(future.exception(), BrokenProcessPool) else _make_finished(task, future.result)
 
 
-def _ended(task: _Numbered[Task], result: Callable[[], Result]) -> Finished[Task, Result]:
+def _make_finished(task: _Numbered[Task], result: Callable[[], Result]) -> Finished[Task, Result]:
     try:
         return Finished(task.number, task.task, result())
     except Exception as error:  # told to whoever asked for the task; the others go on

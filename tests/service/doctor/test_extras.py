@@ -14,7 +14,7 @@ from vmat_rt_service.doctor.findings import worst
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
-    monkeypatch.setattr(extras, "_installed", lambda package: package not in packages)
+    monkeypatch.setattr(extras, "_is_installed", lambda package: package not in packages)
 
 
 def test_without_torch_it_warns_and_gives_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
