@@ -157,7 +157,7 @@ def faults(site: Site, studies: int, checker: Checker) -> dict[str, int]:
     done = {job.content_hash for job in journal.jobs(State.DONE)}
     lines = audit.entries(site.outbox / ".vmat-rt" / "audit.jsonl")
     audited = Counter(line["content_hash"] for line in lines if line["event"] == "done")
-    broken = audit.verify(site.outbox / ".vmat-rt" / "audit.jsonl", audit.head_of(journal)).fault
+    broken = audit.verify(site.outbox / ".vmat-rt" / "audit.jsonl", audit.read_head(journal)).fault
     return {
         "lost": studies - len(contents),
         "partial": checker.partial,

@@ -14,7 +14,7 @@ from vmat_rt.bundle import (
     Manifest,
     TrainingSummary,
     find_bundle,
-    installed_bundles,
+    list_installed_bundles,
     load_bundle,
     write_bundle,
 )
@@ -157,7 +157,7 @@ def test_a_network_that_runs_here_says_nothing() -> None:
 
 @pytest.mark.usefixtures("no_torch")
 def test_without_torch_a_network_asked_for_by_name_or_folder_is_refused() -> None:
-    folder = next(b.folder for b in installed_bundles() if b.manifest.name == "prostate")
+    folder = next(b.folder for b in list_installed_bundles() if b.manifest.name == "prostate")
     for model in ("prostate", str(folder)):
         with pytest.raises(
             MissingExtraError, match=r"The network prostate needs torch: pip install 'vmat-rt\[network\]'"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vmat_rt.bundle import Bundle, load_bundle, prior_bundle
+from vmat_rt.bundle import Bundle, find_prior_bundle, load_bundle
 from vmat_rt.case import Case, Volume
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
@@ -50,7 +50,7 @@ def _load_cached(folder: Path, _sha256: str, device: str) -> Predictor:
     require("network", what=f"The network {bundle.manifest.name}")
     from vmat_rt.nn.infer import NetworkPredictor
 
-    prior = prior_bundle(bundle)
+    prior = find_prior_bundle(bundle)
     return NetworkPredictor(bundle, device, prior=None if prior is None else load_predictor(prior, device))
 
 

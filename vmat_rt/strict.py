@@ -80,10 +80,10 @@ def checked(schema: type[Schema], document: Any, what: str, advice: str = "") ->
         return schema.model_validate(document)
     except ValidationError as error:
         more = f"; {advice}" if advice else ""
-        raise ConfigError(f"{what}: {mistakes(error, keys_of(schema))}{more}") from error
+        raise ConfigError(f"{what}: {mistakes(error, collect_keys(schema))}{more}") from error
 
 
-def keys_of(schema: type[BaseModel]) -> set[str]:
+def collect_keys(schema: type[BaseModel]) -> set[str]:
     """Names of all keys of a schema, at any depth."""
     described = schema.model_json_schema()
     parts = (described, *described.get("$defs", {}).values())

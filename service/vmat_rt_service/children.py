@@ -104,7 +104,7 @@ def begin(arguments: list[str]) -> list[str]:
     return rest
 
 
-def told_to_end() -> bool:
+def is_told_to_end() -> bool:
     """Whether the parent closed the pipe; it sends nothing else while a child is busy."""
     return bool(select.select([sys.stdin], [], [], 0)[0])
 

@@ -171,7 +171,7 @@ def _anchor_certificates(node: Any, base: Path) -> None:
         tls.update({key: base / value for key, value in tls.items() if isinstance(value, str)})
 
 
-def saved_config(state: Path) -> ServiceConfig:
+def read_saved_config(state: Path) -> ServiceConfig:
     """The configuration that the service of this state folder last ran with. Raises ConfigError when there is none."""
     for folder in (state, state / STATE_FOLDER):
         if (folder / EFFECTIVE).is_file():

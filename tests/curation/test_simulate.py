@@ -32,10 +32,10 @@ from vmat_rt.curation.simulate import (
     MOST_REFUSED_IN_A_ROW,
     Outcome,
     Task,
-    first_accepted,
+    make_simulated_settings,
     simulate_case,
     simulate_cohort,
-    simulated_settings,
+    take_first_accepted,
 )
 from vmat_rt.errors import ConfigError, InputError, Problem, VmatError
 from vmat_rt.geometry.gridded import gridded
@@ -70,7 +70,7 @@ def test_the_cohort_is_the_first_accepted_whatever_ends_first(
         noted = (index if index is None else begun.append(index) or index for index in indices)
         return (done.result() for done in run_tasks(simulate, noted, at_once, pool=ThreadPoolExecutor))
 
-    outcomes = list(first_accepted(simulated, n))
+    outcomes = list(take_first_accepted(simulated, n))
     expected = [index for index, accepted in enumerate(verdicts) if accepted][:n]
     assert sorted(int(outcome.key) for outcome in outcomes if not outcome.refused) == expected
     assert begun == list(range(expected[-1] + 1)), "no index beyond the last accepted one is begun"
@@ -86,11 +86,11 @@ def at_once(accepted: Callable[[int], bool]) -> Callable[[Iterator[int | None]],
 
 def test_a_planner_that_accepts_nothing_does_not_run_for_ever() -> None:
     with pytest.raises(VmatError, match=f"{MOST_REFUSED_IN_A_ROW} plans .* too hot"):
-        list(first_accepted(at_once(lambda _: False), 3))
+        list(take_first_accepted(at_once(lambda _: False), 3))
 
 
 def test_refusals_between_acceptances_are_no_reason_to_stop() -> None:
-    outcomes = list(first_accepted(at_once(lambda index: index % 10 == 9), 5))
+    outcomes = list(take_first_accepted(at_once(lambda index: index % 10 == 9), 5))
     assert len(outcomes) == 50
 
 
@@ -104,15 +104,15 @@ def test_known_outcomes_are_counted_in_their_place_and_not_simulated_again() -> 
                 yield verdict(index, True)
 
     known = {0: verdict(0, False), 2: verdict(2, True), 3: verdict(3, False)}
-    outcomes = list(first_accepted(simulated, 3, known.get))
+    outcomes = list(take_first_accepted(simulated, 3, known.get))
     assert begun == [1, 4]
     assert sorted(int(outcome.key) for outcome in outcomes) == [0, 1, 2, 3, 4]
     begun.clear()
-    assert list(first_accepted(simulated, 1, {0: verdict(0, True)}.get)) == [verdict(0, True)]
+    assert list(take_first_accepted(simulated, 1, {0: verdict(0, True)}.get)) == [verdict(0, True)]
     assert begun == []
     refused = {index: verdict(index, False) for index in range(MOST_REFUSED_IN_A_ROW)}
     with pytest.raises(VmatError, match="too hot"):
-        list(first_accepted(simulated, 1, refused.get))
+        list(take_first_accepted(simulated, 1, refused.get))
 
 
 def test_what_a_worker_refuses_comes_whole_through_its_pipe() -> None:
@@ -151,7 +151,7 @@ if __name__ == "__main__":
 
 def empty(folder: Path) -> Cohort:
     """A cohort where an earlier run refused index 0."""
-    cohort = Cohort.create(folder, simulated_settings("simulated", 2, SEED))
+    cohort = Cohort.create(folder, make_simulated_settings("simulated", 2, SEED))
     PlanFolder.of(cohort.place).refuse(f"sim-{SEED}-0000", "PTV_7000 D95 is 60.00 Gy, less than 66.5 Gy.")
     return cohort
 

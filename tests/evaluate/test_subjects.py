@@ -13,13 +13,13 @@ from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
-from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for, unseen
+from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, choose_subjects, unseen
 
 
 def subjects(
     cohort: Cohort, *models: object, split: SplitName = "test", seed: int | None = None, baseline: bool = False
 ) -> tuple[Subject, ...]:
-    return subjects_for([str(model) for model in models], CaseChoice(cohort, split, seed), with_baseline=baseline)
+    return choose_subjects([str(model) for model in models], CaseChoice(cohort, split, seed), with_baseline=baseline)
 
 
 def pack(folder: Path, cohort: Cohort, seed: int) -> Path:

@@ -50,7 +50,7 @@ def test_a_kill_at_any_instant_leaves_one_whole_result(site: Site, instant: str)
     assert [path.name for path in site.results()] == [job.key]
     done = [entry for entry in audit.entries(site.config.audit) if entry["event"] == "done"]
     assert [entry["content_hash"] for entry in done] == [job.content_hash]
-    assert audit.verify(site.config.audit, audit.head_of(site.journal)).fault == ""
+    assert audit.verify(site.config.audit, audit.read_head(site.journal)).fault == ""
     assert not list((site.outbox / ".publishing").glob("*"))
 
 

@@ -128,7 +128,7 @@ class CaseArrays:
     def __init__(self, place: Place, key: str) -> None:
         self.key = key
         self._store = _Whole(place.store(read_only=True))
-        with damage_named(key, "the description of its arrays"):
+        with name_damage(key, "the description of its arrays"):
             group = zarr.open_group(self._store, mode="r", zarr_format=3, use_consolidated=False)
             self.layout = Layout.model_validate_json(json.dumps(group.attrs[_LAYOUT]))
         self._opened: dict[str, zarr.Array[Any]] = {}
@@ -159,7 +159,7 @@ class CaseArrays:
 
     def raw(self, name: str, index: tuple[Any, ...]) -> NDArray[Any]:
         """The integers of "ct", "structures" or "dose" as they are stored."""
-        with damage_named(self.key, f"the array {name}"):
+        with name_damage(self.key, f"the array {name}"):
             if name not in self._opened:
                 self._opened[name] = zarr.open_array(self._store, path=name, mode="r", zarr_format=3)
             return np.asarray(self._opened[name][index])
@@ -184,7 +184,7 @@ class CaseArrays:
 
     def changed(self, whole: Patch) -> tuple[str, ...]:
         """The arrays of this case, read whole, whose values are not those that were written."""
-        found = {name: array_sha256(values) for name, values in _collect_arrays(whole).items()}
+        found = {name: hash_array(values) for name, values in _collect_arrays(whole).items()}
         return tuple(name for name, sha256 in self.layout.sha256.items() if found.get(name) != sha256)
 
 
@@ -209,7 +209,7 @@ def write_arrays(place: Place, case: Case) -> Layout:
         names=whole.names,
         body=whole.body_plane,
         body_name=case.body.name or "External",
-        sha256={name: array_sha256(values) for name, values in arrays.items()},
+        sha256={name: hash_array(values) for name, values in arrays.items()},
     )
     group = zarr.create_group(
         place.store(read_only=False), zarr_format=3, attributes={_LAYOUT: layout.model_dump(mode="json")}
@@ -229,7 +229,7 @@ def write_arrays(place: Place, case: Case) -> Layout:
     return layout
 
 
-def array_sha256(values: NDArray[Any]) -> str:
+def hash_array(values: NDArray[Any]) -> str:
     """Of type, shape and values, whatever the machine's byte order."""
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{little.dtype.str} {little.shape}".encode())
@@ -238,7 +238,7 @@ def array_sha256(values: NDArray[Any]) -> str:
 
 
 @contextlib.contextmanager
-def damage_named(key: str, what: str) -> Iterator[None]:
+def name_damage(key: str, what: str) -> Iterator[None]:
     """Turn what zarr, its codecs and pydantic raise for damaged files into InputError (CASE_DAMAGED)."""
     try:
         yield

@@ -47,7 +47,7 @@ _SIDE_MM: Final = 5.0
 _EXPORT_SUM: Final = "Export the RTDOSE of the whole plan (DoseSummationType PLAN), in Gy over all fractions."
 
 
-def entry_problems(case: Case, site: str) -> tuple[Problem, ...]:
+def check_entry(case: Case, site: str) -> tuple[Problem, ...]:
     """Everything that the checks find, errors first. site: of the case's protocol, for the usual volumes."""
     found = [*_check_dose(case), *_check_volumes(case, site), *_check_sides(case)]
     return tuple(sorted(found, key=lambda problem: problem.severity != "error"))

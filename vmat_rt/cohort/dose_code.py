@@ -40,7 +40,7 @@ class _Header(Strict):
     origin_mm: tuple[float, float, float]
 
 
-def in_steps(volume: Volume, step_gy: float) -> NDArray[np.int64]:
+def round_to_steps(volume: Volume, step_gy: float) -> NDArray[np.int64]:
     """The dose in whole steps, rounded to the nearest (ties to even). Raises ConfigError where that cannot be told."""
     if not np.isfinite(step_gy) or step_gy <= 0:
         raise ConfigError(f"a dose cannot be packed in steps of {step_gy} Gy")
@@ -58,7 +58,7 @@ def pack_dose(volume: Volume, step_gy: float = 0.01) -> bytes:
     Raises ConfigError when a value is not finite or has more than MOST_STEPS steps.
     """
     grid = volume.grid
-    rest = in_steps(volume, step_gy).astype(np.int32)
+    rest = round_to_steps(volume, step_gy).astype(np.int32)
     for axis in _AXES:
         rest = np.diff(rest, axis=axis, prepend=np.int32(0))
     header = _Header(

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from vmat_rt.case import Case, Volume
-from vmat_rt.cohort.joining import joined
+from vmat_rt.cohort.joining import join_links
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.geometry.rasterize import volume_cc
 
@@ -22,7 +22,7 @@ _HU_RANGE: Final = (-1000.0, 3000.0)
 _DOSE_STEP_GY: Final = 0.01
 
 
-def image_sha256(ct: Volume) -> str:
+def hash_image(ct: Volume) -> str:
     """Of the image: whole HU in canonical order (z, y, x), shape, and spacing to 0.01 mm.
 
     Another export of the image gives the same: UIDs, names and order of files, lossless compression, patient
@@ -32,7 +32,7 @@ def image_sha256(ct: Volume) -> str:
     return _hash_parts(_describe_geometry(ct), np.ascontiguousarray(hu).tobytes())
 
 
-def study_sha256(case: Case, image: str) -> str:
+def hash_study(case: Case, image: str) -> str:
     """Of what a network would learn from a case: its image (by hash), structures, prescription and dose.
 
     Structures count by name and volume to 0.1 cc, dose in steps of 0.01 Gy on its own grid, placed relative to the CT.
@@ -49,14 +49,14 @@ def study_sha256(case: Case, image: str) -> str:
     return _hash_parts(image, said, _describe_geometry(dose), placed, np.ascontiguousarray(steps).tobytes())
 
 
-def with_joined_patients(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
+def join_patients(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
     """The records, where those that share an image share the patient."""
     records = tuple(records)
-    stands_for = joined((r.patient, r.image_sha256 or f"case {r.key}") for r in records)
+    stands_for = join_links((r.patient, r.image_sha256 or f"case {r.key}") for r in records)
     return tuple(record.model_copy(update={"patient": stands_for[record.patient]}) for record in records)
 
 
-def shared_images(owners: Iterable[tuple[str, str, str]]) -> Mapping[str, frozenset[str]]:
+def find_shared_images(owners: Iterable[tuple[str, str, str]]) -> Mapping[str, frozenset[str]]:
     """Image hash -> keys of the cases that hold it, where they do so for more than one owner.
 
     owners are (image hash, case key, owner): a patient as the files name him.

@@ -71,7 +71,7 @@ def to_openkbp_axes(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(array[::-1].transpose(1, 2, 0))
 
 
-def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
+def make_openkbp_case(patient: OpenKbpPatient, key: str) -> Case:
     """The patient as a Case of protocol head_neck_70; the angles are the protocol's.
 
     body holds the voxels that can carry dose, OpenKBP's possible_dose_mask: for some patients about the outline, for

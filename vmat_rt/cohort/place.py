@@ -75,7 +75,7 @@ class Place:
             Path(temporary).unlink(missing_ok=True)
         flush(path.parent)
 
-    def folders_with(self, name: str) -> tuple[str, ...]:
+    def find_folders_with(self, name: str) -> tuple[str, ...]:
         """Names of the folders right below that hold a file `name`, sorted; hidden ones (being written) left out."""
         if self.is_local:
             found = [path.parent.name for path in self._folder.glob(f"*/{name}")]

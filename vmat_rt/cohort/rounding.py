@@ -9,13 +9,13 @@ from fractions import Fraction
 Row = tuple[int, ...]
 
 
-def exact_fractions(fractions: Sequence[float]) -> tuple[Fraction, ...]:
+def make_exact_fractions(fractions: Sequence[float]) -> tuple[Fraction, ...]:
     """As written in decimals, and adding up to one: 0.1 is a tenth."""
     read = [Fraction(str(float(fraction))) for fraction in fractions]
     return tuple(fraction / sum(read) for fraction in read)
 
 
-def largest_remainder(total: int, fractions: Sequence[Fraction]) -> Row:
+def round_by_largest_remainder(total: int, fractions: Sequence[Fraction]) -> Row:
     """Shares of `total` by fraction, each within one of its fraction (Hamilton's method; of equal ones the first).
 
     Every part with a fraction above zero gets one at least, taken from the largest, as far as there are that many.
@@ -43,7 +43,7 @@ def allocate(strata: Sequence[int], fractions: Sequence[Fraction]) -> tuple[Row,
     narrow = [[(math.floor(share), math.ceil(share)) for share in row] for row in shares]
     relaxed = [[(max(0, low - 1), high + 1) for low, high in row] for row in narrow]
     wide = [[(0, size) for _ in fractions] for size in strata]
-    columns = largest_remainder(sum(strata), fractions)
+    columns = round_by_largest_remainder(sum(strata), fractions)
     for bounds in (narrow, relaxed, wide):
         table = _fill_table(strata, columns, bounds)
         if table is not None:

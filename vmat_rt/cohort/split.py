@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from vmat_rt.cohort.record import CaseRecord, Sha256
-from vmat_rt.cohort.rounding import allocate, exact_fractions
+from vmat_rt.cohort.rounding import allocate, make_exact_fractions
 from vmat_rt.cohort.settings import Key
 from vmat_rt.cohort.store import Cohort, canonical_sha256
 from vmat_rt.errors import ConfigError
@@ -143,7 +143,7 @@ def split_cohort(
     )
 
 
-def given_split(
+def make_given_split(
     cohort: Cohort, seeds: Sequence[int], train: Sequence[str], validation: Sequence[str], test: Sequence[str] = ()
 ) -> Splits:
     """The split that others published: the same parts for every seed.
@@ -195,7 +195,7 @@ def _draw_parts(
     """One seed's parts. Which strata round up is drawn as well; with a locked test set, once for all seeds."""
     salt = "locked" if parameters.locked else str(seed)
     names = _draw_order(strata, salt)
-    table = allocate([len(strata[name]) for name in names], exact_fractions(parameters.fractions))
+    table = allocate([len(strata[name]) for name in names], make_exact_fractions(parameters.fractions))
     members: dict[str, list[str]] = {part: [] for part in PARTS}
     for name, (_, validation, test) in zip(names, table, strict=True):
         order = _draw_order(strata[name], f"test {salt} {name}")

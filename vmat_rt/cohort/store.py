@@ -19,7 +19,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.cohort.arrays import CaseArrays, Layout, Patch, damage_named, write_arrays
+from vmat_rt.cohort.arrays import CaseArrays, Layout, Patch, name_damage, write_arrays
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.settings import SCHEMA_VERSION, CohortSettings
@@ -76,7 +76,9 @@ class Cohort:
 
     def keys(self) -> tuple[str, ...]:
         """Of the cases that are complete, sorted."""
-        return tuple(name.removesuffix(_SUFFIX) for name in self._cases.folders_with(RECORD) if name.endswith(_SUFFIX))
+        return tuple(
+            name.removesuffix(_SUFFIX) for name in self._cases.find_folders_with(RECORD) if name.endswith(_SUFFIX)
+        )
 
     def records(self) -> tuple[CaseRecord, ...]:
         """In the order of their keys. Raises InputError (CASE_DAMAGED)."""
@@ -88,7 +90,7 @@ class Cohort:
             content = self._find_folder(key).read_bytes(RECORD)
         except FileNotFoundError:
             raise ConfigError(f"the cohort {self.settings.name} has no case {key}") from None
-        with damage_named(key, "its record"):
+        with name_damage(key, "its record"):
             return CaseRecord.model_validate_json(content)
 
     def add(self, case: Case, record: CaseRecord, replace: bool = False) -> CaseRecord:
@@ -105,7 +107,7 @@ class Cohort:
         try:
             with self._cases.published(record.key + _SUFFIX, RECORD, replace) as place:
                 layout = write_arrays(place, placed)
-                record = record.model_copy(update={"content_sha256": content_sha256(record, layout)})
+                record = record.model_copy(update={"content_sha256": hash_content(record, layout)})
                 place.write_bytes(RECORD, record.model_dump_json(indent=1).encode())
         except FileExistsError:
             raise ConfigError(_describe_taken(record.key)) from None
@@ -119,7 +121,7 @@ class Cohort:
         old = self.record(key)
         problems = tuple(dict.fromkeys((*old.problems, *codes)))
         new = CaseRecord.model_validate({**old.model_dump(), "patient": patient, "problems": problems})
-        new = new.model_copy(update={"content_sha256": content_sha256(new, self.arrays(key).layout)})
+        new = new.model_copy(update={"content_sha256": hash_content(new, self.arrays(key).layout)})
         if new != old:
             self._find_folder(key).write_bytes(RECORD, new.model_dump_json(indent=1).encode())
         return new
@@ -180,7 +182,7 @@ class Cohort:
             changed = arrays.changed(arrays.read())
         except InputError as damage:
             return list(damage.problems)
-        if record.key != key or content_sha256(record, arrays.layout) != record.content_sha256:
+        if record.key != key or hash_content(record, arrays.layout) != record.content_sha256:
             changed = (*changed, "record")
         problems = [_describe_change(key, changed)] if changed else []
         if listed.get(key) != record.content_sha256:
@@ -212,7 +214,7 @@ def canonical_sha256(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def content_sha256(record: CaseRecord, layout: Layout) -> str:
+def hash_content(record: CaseRecord, layout: Layout) -> str:
     """Of a case: its record, its grid and, through their hashes, its arrays."""
     said = record.model_dump(mode="json", exclude={"content_sha256"})
     return canonical_sha256({"record": said, "layout": layout.model_dump(mode="json")})

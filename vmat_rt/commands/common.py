@@ -31,7 +31,7 @@ structures_option = click.option("--structures", "structures_uid", metavar="UID"
 series_option = click.option("--series", "series_uid", metavar="UID", help="Choose a CT series (Series UID).")
 
 
-def prescription_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def add_prescription_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --prescription NAME=GY (repeatable) and --fractions N; the command gets a dict and an int or None."""
     function = click.option("--fractions", type=click.IntRange(1, 200), help="Number of fractions.")(function)
     return click.option(
@@ -56,7 +56,7 @@ def _parse_prescription(_context: click.Context, _option: click.Parameter, value
     return doses
 
 
-def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+def guard(function: Callable[..., Any]) -> Callable[..., Any]:
     """Turn exceptions into a sentence on stderr, a JSON document when --json is given, and the exit code."""
 
     @functools.wraps(function)
@@ -92,7 +92,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def needs(*extras: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Refuse the command in a sentence where an extra that it needs is not installed; stands below `guarded`."""
+    """Refuse the command in a sentence where an extra that it needs is not installed; stands below `guard`."""
 
     def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)

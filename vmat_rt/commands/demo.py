@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guarded, json_option, print_json
+from vmat_rt.commands.common import guard, json_option, print_json
 from vmat_rt.commands.predict import device_option
 
 _STUDY = "study"
@@ -17,7 +17,7 @@ _OUT = "out"
 @click.argument("folder", default="demo", metavar="[FOLDER]", type=click.Path(file_okay=False, path_type=Path))
 @device_option
 @json_option
-@guarded
+@guard
 def command(folder: Path, device: str, as_json: bool) -> None:
     """Predict a sample study that comes with vmat-rt, and say where the report is. Nothing is fetched.
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from vmat_rt.commands.common import (
-    guarded,
+    add_prescription_options,
+    guard,
     json_option,
-    prescription_options,
     print_json,
     protocol_option,
     structures_option,
@@ -31,9 +31,9 @@ DEFAULT_METRICS = "D99%,D98%,D95%,D50%,D2%,D1%,D0.03cc,Dmin,Dmean,Dmax"
 @click.option("--all-rois", is_flag=True, help="Every contoured ROI, mapped or not. Default: the mapped ones.")
 @protocol_option
 @structures_option
-@prescription_options
+@add_prescription_options
 @json_option
-@guarded
+@guard
 def command(
     study_dir: Path,
     dose: Path,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guarded, json_option, prescription_options, print_json, protocol_option
+from vmat_rt.commands.common import add_prescription_options, guard, json_option, print_json, protocol_option
 
 
 @click.command(
@@ -14,9 +14,9 @@ from vmat_rt.commands.common import guarded, json_option, prescription_options, 
 )
 @click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @protocol_option
-@prescription_options
+@add_prescription_options
 @json_option
-@guarded
+@guard
 def command(
     study_dir: Path,
     protocol_name: str | None,

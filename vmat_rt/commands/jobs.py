@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,15 +24,15 @@ state_option = click.option(
 )
 
 
-def journal_of(state: Path | None) -> Journal:
+def open_journal(state: Path | None) -> Journal:
     """The journal of the service that a state folder (or an outbox) belongs to."""
-    from vmat_rt_service.config import saved_config
+    from vmat_rt_service.config import read_saved_config
     from vmat_rt_service.journal.jobs import Journal
 
-    return Journal(saved_config(state or Path.cwd()).journal)
+    return Journal(read_saved_config(state or Path.cwd()).journal)
 
 
-def ledger_of(journal: Journal) -> Ledger:
+def open_ledger(journal: Journal) -> Ledger:
     """What is sent where, of the same file."""
     from vmat_rt_service.journal.sends import Ledger
 
@@ -43,14 +43,14 @@ def ledger_of(journal: Journal) -> Ledger:
 @state_option
 @json_option
 @click.pass_context
-@guarded
+@guard
 def command(context: click.Context, state: Path | None, as_json: bool) -> None:
     """List the jobs of a service: what arrives, waits, runs, is done or refused, and why."""
     context.obj = state
     if context.invoked_subcommand is not None:
         return
-    journal = journal_of(state)
-    sends = ledger_of(journal).by_job()
+    journal = open_journal(state)
+    sends = open_ledger(journal).by_job()
     jobs = journal.jobs()
     if as_json:
         found = [{**asdict(job), "sends": [asdict(send) for send in sends.get(job.id, ())]} for job in jobs]
@@ -64,13 +64,13 @@ def command(context: click.Context, state: Path | None, as_json: bool) -> None:
 @state_option
 @json_option
 @click.pass_context
-@guarded
+@guard
 def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -> None:
     """Run a refused or failed job again, from its files in the inbox."""
     from vmat_rt.errors import ConfigError
     from vmat_rt_service.journal.states import IllegalTransitionError
 
-    journal = journal_of(state or context.obj)
+    journal = open_journal(state or context.obj)
     found = journal.job(job)
     if found is None:
         raise ConfigError(f"there is no job {job}")
@@ -88,12 +88,12 @@ def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -
 @click.argument("job", type=int)
 @state_option
 @click.pass_context
-@guarded
+@guard
 def resend(context: click.Context, job: int, state: Path | None) -> None:
     """Send a result again to the destinations that refused it."""
     from vmat_rt.errors import ConfigError
 
-    if not ledger_of(journal_of(state or context.obj)).resend(job):
+    if not open_ledger(open_journal(state or context.obj)).resend(job):
         raise ConfigError(f"no destination has given up on job {job}")
     click.echo(f"Job {job} is sent again by the running service.")
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from vmat_rt.commands.common import (
-    guarded,
+    add_prescription_options,
+    guard,
     json_option,
-    prescription_options,
     print_json,
     protocol_option,
     series_option,
@@ -76,7 +76,7 @@ device_option = click.option(
 @click.option("--model", metavar="NAME|DIR", help="A bundle by name or folder. Default: the protocol's own.")
 @structures_option
 @series_option
-@prescription_options
+@add_prescription_options
 @click.option(
     "--plan", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Attach to this RTPLAN file."
 )
@@ -98,7 +98,7 @@ device_option = click.option(
 )
 @device_option
 @json_option
-@guarded
+@guard
 def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Predict the dose of one study: RTDOSE, companion RTPLAN and report.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guarded, needs
+from vmat_rt.commands.common import guard, needs
 
 _WORK_LEFT = 4
 
@@ -22,7 +22,7 @@ _WORK_LEFT = 4
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Default: OUTBOX/.vmat-rt.")
 @click.option("--listen", "port", type=click.IntRange(0, 65535), help="Receive studies over DICOM on this port.")
 @click.option("--ae", "ae_title", help="AE title of the DICOM node. Default: VMATRT.")
-@guarded
+@guard
 @needs("service")
 def command(
     inbox: Path | None,

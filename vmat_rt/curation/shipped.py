@@ -26,7 +26,7 @@ from vmat_rt.cohort.plan_folder import PlanFolder
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.settings import CohortSettings
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.simulate import treated
+from vmat_rt.curation.simulate import treat_patient
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
 from vmat_rt.phantom.anatomy.patient import anatomy_sha256, simulate_patient
 from vmat_rt.strict import Strict, YamlError, load_yaml, reason
@@ -167,7 +167,7 @@ def _restore(task: _Task) -> Problem | None:
     if anatomy_sha256(patient.case) != shipped.image_sha256:
         return _describe_difference(shipped.key, f"index {index} of seed {seed} gives another anatomy here")
     try:
-        case = treated(patient, packed, shipped.gantry_angles_deg)
+        case = treat_patient(patient, packed, shipped.gantry_angles_deg)
     except InputError as refusal:
         return refusal.problems[0]
     added = Cohort.open(task.cohort_uri).add(case, _remove_content(shipped), replace=True)

@@ -49,7 +49,7 @@ LIMITS = (
 )
 
 
-def simulated_settings(name: str, n: int, seed: int) -> CohortSettings:
+def make_simulated_settings(name: str, n: int, seed: int) -> CohortSettings:
     """Of a cohort for `simulate_cohort`; single-level cases follow prostate_70_28 within it."""
     provenance = Provenance(
         data="simulated male pelves and arcs of vmat_rt.phantom; no patient",
@@ -120,7 +120,7 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
             yield case.result()
 
     with tqdm(total=n, unit="case", disable=None if progress else True) as bar:
-        for outcome in first_accepted(simulated, n, lambda index: known.get(task(index).key)):
+        for outcome in take_first_accepted(simulated, n, lambda index: known.get(task(index).key)):
             outcomes.append(outcome)
             bar.update(not outcome.refused)
     cohort.reindex()
@@ -132,7 +132,7 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
     )
 
 
-def first_accepted(
+def take_first_accepted(
     simulated: Callable[[Iterator[int | None]], Iterator[Outcome]],
     n: int,
     known: Callable[[int], Outcome | None] = lambda _: None,
@@ -233,7 +233,7 @@ def _simulate_case(task: Task) -> str:
         return " ".join(plan.reasons) or "not accepted"
     packed = pack_dose(plan.dose)
     task.plans.write_dose(task.key, packed)
-    case = treated(patient, packed, plan.angles_deg)
+    case = treat_patient(patient, packed, plan.angles_deg)
     origin = Origin(
         key=task.key,
         patient=task.key,
@@ -247,7 +247,7 @@ def _simulate_case(task: Task) -> str:
     return ""
 
 
-def treated(patient: Patient, packed_dose: bytes, angles_deg: tuple[float, ...]) -> Case:
+def treat_patient(patient: Patient, packed_dose: bytes, angles_deg: tuple[float, ...]) -> Case:
     """The patient with the dose as it is packed: a cohort that is restored holds the same values as this one."""
     case = patient.case
     dose = unpack_dose(packed_dose, case.ct.grid.frame_uid)

@@ -12,7 +12,7 @@ from vmat_rt.metrics.statistics.results_file import ResultRow
 from vmat_rt.report.evaluation_schema import CaseDocument, MetricSummary, ModelAggregate, SubjectRole
 
 
-def result_rows(documents: Sequence[CaseDocument]) -> list[ResultRow]:
+def make_result_rows(documents: Sequence[CaseDocument]) -> list[ResultRow]:
     """One row a metric and case, and `failed` for every case. A failed case has empty values for the metrics that every
     other case of its model has: absent is not zero.
     """

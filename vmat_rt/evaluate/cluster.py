@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from vmat_rt import __version__
 from vmat_rt.errors import ConfigError
-from vmat_rt.system.processes import Finished, tried_alone
+from vmat_rt.system.processes import Finished, try_alone
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -44,7 +44,7 @@ def run_on_dask(
             else:
                 yield finished
         for number, task in suspects:
-            yield tried_alone(partial(_try_task, client, work, number, task), number, task)
+            yield try_alone(partial(_try_task, client, work, number, task), number, task)
 
 
 def _try_task(client: Any, work: Callable[[Task], Result], number: int, task: Task) -> Finished[Task, Result] | None:
@@ -67,7 +67,7 @@ def _require_workers(client: Any, address: str, wait_seconds: float) -> None:
     except TimeoutError as error:
         raise ConfigError(f"the Dask scheduler at {address} has no workers") from error
     try:
-        versions = set(client.run(installed_version).values())
+        versions = set(client.run(find_installed_version).values())
     except ModuleNotFoundError as error:
         raise ConfigError(f"the Dask workers at {address} cannot import vmat-rt: {error}") from error
     if versions != {__version__}:
@@ -75,6 +75,6 @@ def _require_workers(client: Any, address: str, wait_seconds: float) -> None:
         raise ConfigError(f"the Dask workers at {address} run vmat-rt {others}, this is {__version__}")
 
 
-def installed_version() -> str:
+def find_installed_version() -> str:
     """The version of vmat-rt where this is called: on a worker."""
     return __version__

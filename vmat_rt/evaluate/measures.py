@@ -76,7 +76,7 @@ def measure(case: Case, dose: Volume, protocol: Protocol, *, with_gamma: bool, o
     openkbp: the body is OpenKBP's mask of possible dose, so that its scores can be given. Raises InputError when the
     case has no reference dose (NO_REFERENCE_DOSE) or one of the doses is none, GeometryError when grids differ.
     """
-    reference = reference_of(case)
+    reference = find_reference(case)
     structures = _choose_structures(case, protocol)
     body = structure_fraction(case.body, dose.grid)
     targets = _unite([case.structures[name] for name in case.targets()], dose)
@@ -103,7 +103,7 @@ class _BothDvhs:
     reference: dict[str, Dvh]
 
 
-def reference_of(case: Case) -> Volume:
+def find_reference(case: Case) -> Volume:
     """The case's reference dose. Raises InputError (NO_REFERENCE_DOSE, REFERENCE_DOSE_EMPTY)."""
     if case.reference_dose is None:
         message = "The case has no reference dose, so there is nothing to compare a prediction with."
@@ -184,17 +184,17 @@ def _measure_gaps(results: list[StructureResult]) -> dict[str, float | None]:
     gaps: dict[str, float | None] = {}
     for result in results:
         if result.prescription_gy is not None:
-            gap = gap_of(result, "D95%")
+            gap = find_gap(result, "D95%")
             gaps[f"d95_gap_gy:{result.name}"] = gap
             gaps[f"d95_abs_gap_gy:{result.name}"] = None if gap is None else abs(gap)
-            gaps[f"homogeneity_gap:{result.name}"] = gap_of(result, "HI")
-            gaps[f"conformity_gap:{result.name}"] = gap_of(result, "CI")
-        gaps[f"mean_gap_gy:{result.name}"] = gap_of(result, "Dmean")
-        gaps[f"near_max_gap_gy:{result.name}"] = gap_of(result, "D0.03cc")
+            gaps[f"homogeneity_gap:{result.name}"] = find_gap(result, "HI")
+            gaps[f"conformity_gap:{result.name}"] = find_gap(result, "CI")
+        gaps[f"mean_gap_gy:{result.name}"] = find_gap(result, "Dmean")
+        gaps[f"near_max_gap_gy:{result.name}"] = find_gap(result, "D0.03cc")
     return gaps
 
 
-def gap_of(result: StructureResult, metric: str) -> float | None:
+def find_gap(result: StructureResult, metric: str) -> float | None:
     """Predicted minus reference, or None where either has none."""
     predicted, reference = result.predicted.get(metric), result.reference.get(metric)
     return None if predicted is None or reference is None else predicted - reference
@@ -261,7 +261,7 @@ def _count_goal_shares(goals: list[GoalOutcome]) -> dict[str, float | None]:
 
 
 def _make_openkbp_entry(case: Case, dose: Volume, protocol: Protocol) -> OpenKbpEntry:
-    reference, grid = reference_of(case), dose.grid
+    reference, grid = find_reference(case), dose.grid
 
     def masks(role: str) -> dict[str, NDArray[np.bool_]]:
         names = [spec.name for spec in protocol.with_role(role) if spec.name in case.structures]

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
-from vmat_rt.evaluate.aggregate import aggregate, result_rows
-from vmat_rt.evaluate.clinical import against_clinical
+from vmat_rt.evaluate.aggregate import aggregate, make_result_rows
+from vmat_rt.evaluate.clinical import compare_with_clinical
 from vmat_rt.evaluate.cluster import run_on_dask
 from vmat_rt.evaluate.folder import CASES, SPREAD, EvaluationFolder
 from vmat_rt.evaluate.measures import METRICS
-from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for, unseen
+from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, choose_subjects, unseen
 from vmat_rt.evaluate.work import Outcome, Task, evaluate_task, failed
 from vmat_rt.metrics.statistics.paired import FEW_CASES, NARROW
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, EvaluatedCohort
@@ -57,7 +57,7 @@ def evaluate(cohort: Cohort, question: Question, out: Path, means: Means = Means
     if means.workers < 1:
         raise ConfigError(f"{means.workers} workers cannot do anything: give 1 or more")
     choice = CaseChoice(cohort, question.split, question.seed)
-    subjects = subjects_for(question.models, choice, question.baseline)
+    subjects = choose_subjects(question.models, choice, question.baseline)
     folder = EvaluationFolder(out)
     folder.require_own()
     tasks = [task for subject in subjects for task in _make_tasks(subject, subject.cases, cohort, question, means)]
@@ -66,13 +66,13 @@ def evaluate(cohort: Cohort, question: Question, out: Path, means: Means = Means
         told = _spread_tasks(subjects, choice, question, means)
     documents = _settle_tasks(folder, tasks, CASES, means)
     document = _make_document(cohort, question, subjects, documents)
-    folder.write_tables(document, result_rows(documents), documents)
+    folder.write_tables(document, make_result_rows(documents), documents)
     if question.clinical:
         _write_clinical(folder, subjects, documents, _settle_tasks(folder, told, SPREAD, means))
     return document
 
 
-def plans_against_prediction(out: Path) -> str:
+def describe_plans_against_prediction(out: Path) -> str:
     """What `evaluate` found there of the clinical plans, in words."""
     written = EvaluationFolder(out).against_clinical.read_text(encoding="utf-8")
     return AgainstClinicalDocument.model_validate_json(written).in_words()
@@ -110,7 +110,7 @@ def _spread_tasks(subjects: Sequence[Subject], choice: CaseChoice, question: Que
     tasks: list[Task] = []
     for subject in subjects:
         if subject.role == "model":
-            cases = [key for key in choice.validation_of(subject) if key not in subject.cases]
+            cases = [key for key in choice.find_validation(subject) if key not in subject.cases]
             cases = unseen(subject, cases, choice.cohort)
             tasks += _make_tasks(subject, cases, choice.cohort, plain, means)
     return tasks
@@ -195,4 +195,4 @@ def _write_clinical(
     labels = [subject.label for subject in subjects if subject.role == "model"]
     spread = {label: [document for document in told if document.label == label] for label in labels}
     evaluated = [document for document in documents if document.label in labels]
-    folder.write_against_clinical(against_clinical(evaluated, spread))
+    folder.write_against_clinical(compare_with_clinical(evaluated, spread))

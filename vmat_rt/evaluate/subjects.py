@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from vmat_rt.bundle import TRAINING_CASES, Bundle, baseline_bundle, find_bundle, prior_bundle
+from vmat_rt.bundle import TRAINING_CASES, Bundle, find_baseline_bundle, find_bundle, find_prior_bundle
 from vmat_rt.case import ModelIdentity
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort, canonical_sha256
@@ -104,7 +104,7 @@ class CaseChoice:
             raise ConfigError(f"the {what} has no cases")
         return keys
 
-    def validation_of(self, subject: Subject) -> tuple[str, ...]:
+    def find_validation(self, subject: Subject) -> tuple[str, ...]:
         """The validation cases that go with a subject; none without splits, or where its seed is not among them."""
         if self._splits is None:
             return ()
@@ -120,7 +120,7 @@ class CaseChoice:
         return None if len(self._splits.seeds) == 1 and self.seed is None else seed
 
 
-def subjects_for(models: Sequence[str], choice: CaseChoice, with_baseline: bool) -> tuple[Subject, ...]:
+def choose_subjects(models: Sequence[str], choice: CaseChoice, with_baseline: bool) -> tuple[Subject, ...]:
     """The models in the order given, then the geometric baselines that stand beside them.
 
     Each of `models` is the name of an installed bundle, or the folder of a bundle or of a run; NAME=MODEL calls it
@@ -247,11 +247,11 @@ def _find_baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Sub
 
 
 def _find_baseline(subject: Subject, protocol: str) -> Subject | None:
-    beside = baseline_bundle(subject.bundle, (protocol,))
+    beside = find_baseline_bundle(subject.bundle, (protocol,))
     if beside is None:
         return None
     plain = Subject(beside.manifest.name, "", "baseline", beside, subject.cases)
-    if prior_bundle(subject.bundle) is None:
+    if find_prior_bundle(subject.bundle) is None:
         return plain
     inside = beside.folder.parent == subject.bundle.folder
     note = f"fitted on the training cases of {subject.name}; its dose is an input of that network"

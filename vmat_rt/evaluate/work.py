@@ -16,8 +16,8 @@ from vmat_rt.bundle import Bundle, load_bundle
 from vmat_rt.case import Case, Volume
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, ModelError, Problem, VmatError, raise_errors
-from vmat_rt.evaluate.measures import measure, reference_of
-from vmat_rt.evaluate.priors import predicted_gy
+from vmat_rt.evaluate.measures import find_reference, measure
+from vmat_rt.evaluate.priors import predict_gy
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import cut_off_problems, model_grid
 from vmat_rt.geometry.rasterize import structure_fraction
@@ -109,7 +109,7 @@ def _evaluate_task(task: Task) -> Outcome:
     if record.content_sha256 != task.case_sha256:
         message = f"Case {task.case} was replaced while it was being evaluated."
         raise InputError(Problem("CASE_CHANGED", message, "Evaluate again."))
-    reference_of(case)
+    find_reference(case)
     bundle = load_bundle(task.bundle)
     if bundle.identity.sha256 != task.model_sha256:
         raise ModelError(f"the bundle {task.model} that the worker reads is not the one that was asked for")
@@ -149,7 +149,7 @@ def on_reference_grid(case: Case, bundle: Bundle, cohort: Cohort, device: str) -
     grid = case.ct.grid
     if bundle.manifest.grid == cohort.settings.grid:
         blind = gridded(replace(case, reference_dose=None), grid)
-        found = predicted_gy(bundle, blind, grid, cohort.record(case.key).content_sha256, device)
+        found = predict_gy(bundle, blind, grid, cohort.record(case.key).content_sha256, device)
         return Volume(grid, found.dose_gy), 100.0, found.spared_s
     raise_errors(cut_off_problems(case, model_grid(bundle.manifest.grid, case)))
     dose = predict_dose(case, bundle, device).dose

@@ -17,11 +17,11 @@ def usable_cores() -> int:
     Documentation/admin-guide/cgroup-v2.rst and cpu.cfs_quota_us of scheduler/sched-bwc.rst in the Linux kernel.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_cores(_OWN_CGROUPS, _CGROUPS)
+    quota = read_cgroup_cores(_OWN_CGROUPS, _CGROUPS)
     return max(1, bound if quota is None else min(bound, math.ceil(quota)))
 
 
-def cgroup_cores(own: Path, root: Path) -> float | None:
+def read_cgroup_cores(own: Path, root: Path) -> float | None:
     """The lowest CPU quota of the groups that the file `own` (/proc/self/cgroup) lists, in cores; None without one.
 
     root: where the control groups are mounted. A container often sees its own group as the root, so every folder from

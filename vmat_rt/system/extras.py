@@ -31,25 +31,25 @@ class MissingExtraError(ConfigError):
     @property
     def sentence(self) -> str:
         """What is missing, without a full stop."""
-        return f"{self.what} needs {listed(self.missing)}"
+        return f"{self.what} needs {join_names(self.missing)}"
 
     @property
     def command(self) -> str:
         """The line that installs it."""
-        return pip_line(self.extra)
+        return format_pip_line(self.extra)
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[tuple[str, ...], str, str]]:
         """Whole through pickle, for worker processes."""
         return type(self), (self.missing, self.extra, self.what)
 
 
-def listed(packages: tuple[str, ...]) -> str:
+def join_names(packages: tuple[str, ...]) -> str:
     """Their names as pip knows them: "torch, safetensors and zarr"."""
     names = [package.replace("_", "-") for package in packages]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def pip_line(extra: str) -> str:
+def format_pip_line(extra: str) -> str:
     return f"pip install 'vmat-rt[{extra}]'"
 
 

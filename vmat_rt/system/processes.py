@@ -87,13 +87,13 @@ def run_tasks(
 
     Tasks are taken from the iterator when there is room for them: `workers` in hand, and `queued` behind these. None
     among them means that the next task depends on the end of one in hand: the iterator is asked again after that.
-    pool: makes the executor, by default `one_thread_workers`.
+    pool: makes the executor, by default `start_one_thread_workers`.
     """
     line = _Line(iter(tasks))
-    make = one_thread_workers if pool is None else pool
+    make = start_one_thread_workers if pool is None else pool
     while not line.empty:
         for task in (yield from _work_until_a_death(work, line, make(workers), workers + queued)):
-            yield tried_alone(partial(_run_in_own_process, work, task), task.number, task.task)
+            yield try_alone(partial(_run_in_own_process, work, task), task.number, task.task)
 
 
 def run_here(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Finished[Task, Result]]:
@@ -102,7 +102,7 @@ def run_here(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[
         yield _make_finished(_Numbered(number, task), partial(work, task))
 
 
-def in_order(finished: Iterable[Finished[Task, Result]]) -> Iterator[Finished[Task, Result]]:
+def yield_in_order(finished: Iterable[Finished[Task, Result]]) -> Iterator[Finished[Task, Result]]:
     """The same in the order of the tasks; what ends early is kept until its turn."""
     early: dict[int, Finished[Task, Result]] = {}
     turn = 0
@@ -114,7 +114,7 @@ def in_order(finished: Iterable[Finished[Task, Result]]) -> Iterator[Finished[Ta
 
 
 @contextlib.contextmanager
-def one_thread_workers(count: int) -> Iterator[ProcessPoolExecutor]:
+def start_one_thread_workers(count: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh (spawned) processes. They die with this one, however it dies, and at Ctrl-C at once.
 
     What a task writes must therefore be whole or absent at any moment. Leaving early cancels what has not begun and
@@ -184,9 +184,7 @@ def _work_until_a_death(
                     yield _make_finished(task, future.result)
 
 
-def tried_alone(
-    attempt: Callable[[], Finished[Task, Result] | None], number: int, task: Task
-) -> Finished[Task, Result]:
+def try_alone(attempt: Callable[[], Finished[Task, Result] | None], number: int, task: Task) -> Finished[Task, Result]:
     """What the first of TRIES_ALONE attempts gives that its process survives (None: it did not), or WorkerDiedError."""
     for _ in range(TRIES_ALONE):
         finished = attempt()
@@ -196,7 +194,7 @@ def tried_alone(
 
 
 def _run_in_own_process(work: Callable[[Task], Result], task: _Numbered[Task]) -> Finished[Task, Result] | None:
-    with one_thread_workers(1) as pool:
+    with start_one_thread_workers(1) as pool:
         future = pool.submit(work, task.task)
         return None if isinstance(future.exception(), BrokenProcessPool) else _make_finished(task, future.result)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import vmat_rt
 from vmat_rt.errors import ConfigError
-from vmat_rt.system.extras import EXTRAS, listed, missing, pip_line
+from vmat_rt.system.extras import EXTRAS, format_pip_line, join_names, missing
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
 
@@ -24,8 +24,8 @@ def check_device(name: str) -> Iterator[Finding]:
     """Whether the configured device is there and computes. Geometric models need none."""
     status = warn if name in {"auto", "cpu"} else fail
     if absent := missing("network"):
-        detail = f"{listed(absent)} not installed: geometric models work, networks do not"
-        yield status("device", detail, f"Run {pip_line('network')} for networks.")
+        detail = f"{join_names(absent)} not installed: geometric models work, networks do not"
+        yield status("device", detail, f"Run {format_pip_line('network')} for networks.")
         return
     try:
         import torch
@@ -33,7 +33,7 @@ def check_device(name: str) -> Iterator[Finding]:
         from vmat_rt.nn.device import choose_device
     except ImportError as error:
         detail = f"torch cannot be loaded ({error}); geometric models work, networks do not"
-        yield status("device", detail, f"Install it again: {pip_line('network')} --force-reinstall")
+        yield status("device", detail, f"Install it again: {format_pip_line('network')} --force-reinstall")
         return
     try:
         device = choose_device(name)
@@ -56,12 +56,16 @@ def check_extras(needed: tuple[str, ...] = ()) -> Iterator[Finding]:
     """What is installed besides the base. Only what is needed here has to be."""
     for extra in needed:
         if absent := missing(extra):
-            yield fail("extras", f"{listed(absent)} not installed: the service cannot run", f"Run {pip_line(extra)}.")
+            yield fail(
+                "extras",
+                f"{join_names(absent)} not installed: the service cannot run",
+                f"Run {format_pip_line(extra)}.",
+            )
     present = [extra for extra in EXTRAS if not missing(extra)]
     absent_too = [extra for extra in EXTRAS if extra not in present]
     detail = f"installed: {', '.join(present) or 'none'}"
     if absent_too:
-        detail += f"; not installed: {', '.join(absent_too)} ({pip_line(','.join(absent_too))})"
+        detail += f"; not installed: {', '.join(absent_too)} ({format_pip_line(','.join(absent_too))})"
     yield ok("extras", detail)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmat_rt.bundle import Bundle, find_bundle, installed_bundles, load_bundle
+from vmat_rt.bundle import Bundle, find_bundle, list_installed_bundles, load_bundle
 from vmat_rt.errors import ConfigError, VmatError
 from vmat_rt.protocol import load_protocol, packaged_protocols
 from vmat_rt.system.extras import MissingExtraError
@@ -29,7 +29,7 @@ def check_protocols(configured: str | None) -> Iterator[Finding]:
 
 def check_models(protocol: str | None, model: str | None) -> Iterator[Finding]:
     """Every model's files are those that were packed, and the protocols in use have one."""
-    bundles = {bundle.manifest.name: bundle for bundle in installed_bundles()}
+    bundles = {bundle.manifest.name: bundle for bundle in list_installed_bundles()}
     if model is not None and model not in bundles:
         chosen = load_bundle(Path(model))
         bundles[chosen.manifest.name] = chosen

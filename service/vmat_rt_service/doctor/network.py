@@ -11,8 +11,8 @@ from contextlib import closing
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import Destination, ListenConfig, ServiceConfig
 from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
-from vmat_rt_service.network.tls import client_context, server_context
-from vmat_rt_service.web.access import access_for
+from vmat_rt_service.network.tls import make_client_context, make_server_context
+from vmat_rt_service.web.access import make_access
 
 _SECONDS = 5.0
 _VERIFICATION = "1.2.840.10008.1.1"
@@ -21,7 +21,7 @@ _DEFAULT_TITLE = "VMATRT"
 
 def check_ports(config: ServiceConfig) -> Iterator[Finding]:
     """The page's rule of access, and whether its port and the DICOM node's are free or our own."""
-    running = service_runs(config)
+    running = is_service_running(config)
     yield ok("service", "it runs" if running else "it does not run now")
     if config.web.enabled:
         yield _check_web(config, running)
@@ -29,7 +29,7 @@ def check_ports(config: ServiceConfig) -> Iterator[Finding]:
         yield _check_node(config.listen, running)
 
 
-def service_runs(config: ServiceConfig) -> bool:
+def is_service_running(config: ServiceConfig) -> bool:
     """Whether a service holds the lock of this state folder."""
     try:
         descriptor = os.open(config.state / "service.lock", os.O_RDONLY | os.O_CLOEXEC)
@@ -46,7 +46,7 @@ def service_runs(config: ServiceConfig) -> bool:
 
 def _check_web(config: ServiceConfig, running: bool) -> Finding:
     try:
-        access_for(config.web)
+        make_access(config.web)
     except ConfigError as error:
         return fail("status page", f"{error}.", "The service does not start as it is.")
     return _check_port("status page", config.web.host, config.web.port, running)
@@ -55,7 +55,7 @@ def _check_web(config: ServiceConfig, running: bool) -> Finding:
 def _check_node(listen: ListenConfig, running: bool) -> Finding:
     try:
         if listen.tls is not None:
-            server_context(listen.tls)
+            make_server_context(listen.tls)
     except ConfigError as error:
         return fail("DICOM node", f"{error}.", "Give PEM files that the service's user may read.")
     return _check_port("DICOM node", listen.host, listen.port, running)
@@ -105,7 +105,7 @@ def _echo(name: str, place: str, destination: Destination, own_title: str) -> Fi
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _SECONDS
     entity.add_requested_context(_VERIFICATION)
     try:
-        tls = (client_context(destination.tls), destination.host) if destination.tls else None
+        tls = (make_client_context(destination.tls), destination.host) if destination.tls else None
     except ConfigError as error:
         return fail(name, f"{error}.", "Give PEM files that the service's user may read.")
     association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title, tls_args=tls)

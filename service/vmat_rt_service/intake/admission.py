@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.disk import enough_space
-from vmat_rt_service.intake.catalogue import Catalogue, folder_of
+from vmat_rt_service.disk import has_enough_space
+from vmat_rt_service.intake.catalogue import Catalogue, find_folder_of
 from vmat_rt_service.intake.reader_process import Answer, Reader
 from vmat_rt_service.intake.readiness import Assessment, Ready, Waiting, assess
 from vmat_rt_service.intake.survey import Survey
@@ -122,8 +122,8 @@ class Intake:
     def _find_job(self, assessment: Assessment) -> Job | None:
         """The job that these files were taken for before, or are what was left of."""
         if isinstance(assessment.verdict, Ready):
-            return self._journal.sighted(self._sign(assessment.verdict.files))
-        jobs = (self._journal.sighted(mark) for mark in self._collect_marks(assessment.own))
+            return self._journal.find_sighted(self._sign(assessment.verdict.files))
+        jobs = (self._journal.find_sighted(mark) for mark in self._collect_marks(assessment.own))
         return next((job for job in jobs if job is not None), None)
 
     def _group(self, assessment: Assessment, now: float) -> _Group:
@@ -168,7 +168,7 @@ class Intake:
     # ---- acting
 
     def _settle(self, now: float) -> None:
-        unsettled = self._survey.unsettled_folders(now) if self._groups else set()
+        unsettled = self._survey.find_unsettled_folders(now) if self._groups else set()
         for group in self._groups.values():
             verdict = group.assessment.verdict
             if isinstance(verdict, Waiting):
@@ -180,7 +180,7 @@ class Intake:
         """How long a complete group is left alone: something of it may still be on its way."""
         if not verdict.certain and self._survey.pending:
             return float("inf")
-        quiet = not unsettled & {folder_of(path) for path in verdict.files}
+        quiet = not unsettled & {find_folder_of(path) for path in verdict.files}
         return 0.0 if quiet and (verdict.certain or self._once) else self._config.settle_seconds
 
     def _wait(self, group: _Group, verdict: Waiting, now: float) -> None:
@@ -212,7 +212,7 @@ class Intake:
             self._say(group, f"complete, {len(verdict.files)} files; waiting for its turn")
             return
         versions = {path: self._survey.examined[path][0] for path in verdict.files}
-        self.blocked = not enough_space(self._config, sum(version.size for version in versions.values()))
+        self.blocked = not has_enough_space(self._config, sum(version.size for version in versions.values()))
         if self.blocked:
             self._not_before = now + _BACK_OFF_SECONDS
             self._say(group, f"complete, {len(verdict.files)} files; waiting for disk space")

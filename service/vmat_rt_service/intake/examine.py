@@ -18,7 +18,7 @@ from vmat_rt_service.intake.headers import DAMAGED, FOREIGN, Header, References
 Digest = Callable[[str], str]
 
 
-def digest_of(key: str) -> Digest:
+def make_digest(key: str) -> Digest:
     """A keyed digest for UIDs: short, for hundreds of thousands are held; "" stays ""."""
     secret = bytes.fromhex(key)
     return lambda uid: hashlib.blake2b(uid.encode(), digest_size=10, key=secret).hexdigest() if uid else ""
@@ -119,7 +119,7 @@ def _read_contours(source: Attributes) -> list[Attributes]:
         return []
 
 
-def key_of(staged: list[Path]) -> str | None:
+def find_key(staged: list[Path]) -> str | None:
     """The case key of staged files, as the pipeline will name it; None where there is no readable RTSTRUCT."""
     structures: DicomFile | None = None
     ct: DicomFile | None = None

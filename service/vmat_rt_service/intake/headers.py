@@ -47,7 +47,7 @@ FOREIGN = Header("foreign")
 DAMAGED = Header("damaged", whole=False)
 
 
-def header_from(message: dict[str, Any]) -> Header:
+def parse_header(message: dict[str, Any]) -> Header:
     """The header that `as_message` described; equal digests share one string, for there are very many."""
     references = message.pop("references")
     found = References(

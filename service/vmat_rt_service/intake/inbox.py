@@ -59,7 +59,7 @@ class Inbox:
         """The files that have not changed for stable_seconds."""
         return {p: s.version for p, s in self._seen.items() if now - s.since >= self._stable_seconds}
 
-    def unsettled_folders(self, now: float) -> set[str]:
+    def find_unsettled_folders(self, now: float) -> set[str]:
         """The folders in which some file still changes."""
         return {os.path.dirname(p) for p, s in self._seen.items() if now - s.since < self._stable_seconds}  # noqa: PTH120
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from vmat_rt.errors import Problem
-from vmat_rt_service.intake.catalogue import Catalogue, folder_of, nearest
+from vmat_rt_service.intake.catalogue import Catalogue, find_folder_of, nearest
 from vmat_rt_service.intake.headers import Header, References
 
 _Z_TOLERANCE_MM = 0.1
@@ -69,15 +69,15 @@ def _judge_structures(catalogue: Catalogue, path: str) -> Ready | Waiting:
     header = catalogue.headers[path]
     if header.references is None:
         series = {s for frame in header.frames for s in catalogue.series_by_frame.get(frame, ())}
-        return Ready((path, *catalogue.ct_near(series, path)), certain=False)
+        return Ready((path, *catalogue.find_ct_near(series, path)), certain=False)
     verdict = _judge_by_instances(catalogue, path, header.references) or _judge_by_planes(catalogue, path, header)
     if isinstance(verdict, Ready):
         if not all(catalogue.headers[file].whole for file in verdict.files):
             verdict = Ready(verdict.files, certain=False)
         return Ready((*verdict.files, *_find_plans_and_doses(catalogue, path)), verdict.certain)
     own_series = _collect_series(catalogue, header)
-    ct = catalogue.ct_near(own_series, path)
-    damaged = catalogue.damaged_beside([path, *ct])
+    ct = catalogue.find_ct_near(own_series, path)
+    damaged = catalogue.find_damaged_beside([path, *ct])
     if damaged:
         return Ready((path, *ct, *damaged), certain=False)
     return verdict
@@ -98,7 +98,7 @@ def _judge_by_instances(catalogue: Catalogue, path: str, references: References)
     listed = {sop for sops in matched for sop in sops}
     present = listed & catalogue.ct_by_sop.keys()
     series = {catalogue.headers[p].series for sop in present for p in catalogue.ct_by_sop[sop]}
-    ct = catalogue.ct_near(series, path)
+    ct = catalogue.find_ct_near(series, path)
     if len(present) == len(listed):
         return Ready((path, *ct), certain=True)
     missing = listed - present
@@ -117,11 +117,11 @@ def _judge_by_planes(catalogue: Catalogue, path: str, header: Header) -> Ready |
     if not series:
         return _judge_without_ct(catalogue, path, header, references)
     uncovered = {
-        s: _find_uncovered(catalogue.ct_near({s}, path), references.planes_mm, catalogue) for s in sorted(series)
+        s: _find_uncovered(catalogue.find_ct_near({s}, path), references.planes_mm, catalogue) for s in sorted(series)
     }
     covering = [s for s, planes in uncovered.items() if not planes]
     if covering:
-        return Ready((path, *catalogue.ct_near(covering, path)), certain=False)
+        return Ready((path, *catalogue.find_ct_near(covering, path)), certain=False)
     fewest = min(uncovered.values(), key=len)
     return _describe_missing(len(fewest), len(references.planes_mm), list(fewest))
 
@@ -130,9 +130,8 @@ def _judge_without_ct(catalogue: Catalogue, path: str, header: Header, reference
     listed = sum(len(sops) for sops in references.images.values())
     count = listed or len(references.planes_mm)
     if not count:  # it refers to nothing, so nothing can be missing: the pipeline says what is wrong with it
-        beside = [
-            p for p in catalogue.ct_by_series for p in catalogue.ct_by_series[p] if folder_of(p) == folder_of(path)
-        ]
+        home = find_folder_of(path)
+        beside = [p for series in catalogue.ct_by_series.values() for p in series if find_folder_of(p) == home]
         return Ready((path, *sorted(beside)), certain=False)
     waiting = _describe_missing(count, count, list(references.planes_mm))
     same_patient = any(catalogue.headers[paths[0]].patient == header.patient for paths in catalogue.ct_by_sop.values())
@@ -229,7 +228,7 @@ def _assess_left_over(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
         by_folder: dict[str, list[str]] = {}
         for path in files:
             if path not in used:
-                by_folder.setdefault(folder_of(path), []).append(path)
+                by_folder.setdefault(find_folder_of(path), []).append(path)
         for folder, paths in sorted(by_folder.items()):
             sentence = f"{len(paths)} files of one folder may not be read; check their permissions"
             verdict = Ready(tuple(paths), certain=False) if readable else Waiting("UNREADABLE", sentence)

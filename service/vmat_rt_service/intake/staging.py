@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmat_rt.system.publish import flush, published_folder
-from vmat_rt_service.files import sha256_of
+from vmat_rt_service.files import hash_file
 from vmat_rt_service.intake.inbox import Version
 
 _BLOCK = 1 << 20
@@ -85,14 +85,14 @@ def dispose(files: Iterable[tuple[str, str]], known: set[str], archive: Path | N
 
     Nothing is unlinked before all of it lies in the archive, flushed.
     """
-    found = [(path, name) for path, name in files if sha256_of(path) in known]
+    found = [(path, name) for path, name in files if hash_file(path) in known]
     if archive is not None and not archive.exists():
         with published_folder(archive) as temporary:
             for path, name in found:
                 shutil.copyfile(path, temporary / name)
     elif archive is not None:
-        known = known & {sha256_of(path) for path in archive.iterdir()}
-        found = [(path, name) for path, name in found if sha256_of(path) in known]
+        known = known & {hash_file(path) for path in archive.iterdir()}
+        found = [(path, name) for path, name in found if hash_file(path) in known]
     for path, _ in found:
         os.unlink(path)  # noqa: PTH108
 

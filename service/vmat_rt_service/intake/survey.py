@@ -6,7 +6,7 @@ import time
 from collections import deque
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.intake.headers import DAMAGED, Header, header_from
+from vmat_rt_service.intake.headers import DAMAGED, Header, parse_header
 from vmat_rt_service.intake.inbox import Inbox, Version
 from vmat_rt_service.intake.reader_process import Answer, Reader
 
@@ -45,8 +45,8 @@ class Survey:
         """Whether stable files wait to be examined."""
         return bool(self._queue or self._asked)
 
-    def unsettled_folders(self, now: float) -> set[str]:
-        return self._inbox.unsettled_folders(now)
+    def find_unsettled_folders(self, now: float) -> set[str]:
+        return self._inbox.find_unsettled_folders(now)
 
     def due(self, now: float) -> float:
         """Seconds until `step` has something to do."""
@@ -66,7 +66,7 @@ class Survey:
         if "failed" in answer.content and len(asked) > 1:
             self._queue.extendleft([one] for one in asked)
             return
-        headers = [DAMAGED] if "failed" in answer.content else [header_from(h) for h in answer.content["headers"]]
+        headers = [DAMAGED] if "failed" in answer.content else [parse_header(h) for h in answer.content["headers"]]
         self.examined.update({path: (version, h) for (path, version), h in zip(asked, headers, strict=True)})
         self.stale = True
 

@@ -43,7 +43,7 @@ def append(config: ServiceConfig, journal: Journal, event: str, **facts: Any) ->
         last = _mend(stream)
         entry = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
         entry["previous"] = last
-        head = head_of(journal)
+        head = read_head(journal)
         if head and head != last and not _holds(stream, head):
             entry[_CUT] = head
         entry["hash"] = _hash(entry)
@@ -102,7 +102,7 @@ def verify(path: Path, head: str = "") -> Verdict:
     return Verdict(len(hashes))
 
 
-def head_of(journal: Journal) -> str:
+def read_head(journal: Journal) -> str:
     return journal.meta(_HEAD)
 
 

@@ -80,7 +80,7 @@ class Journal(Database):
         rows = self._db.execute("SELECT old, new FROM transitions WHERE job = ? ORDER BY id", (job,))
         return tuple((str(row["old"]), str(row["new"])) for row in rows)
 
-    def sighted(self, signature: str) -> Job | None:
+    def find_sighted(self, signature: str) -> Job | None:
         """The job that these very files were taken for before."""
         row = self._db.execute("SELECT job FROM sightings WHERE signature = ?", (signature,)).fetchone()
         return self.job(int(row["job"])) if row else None
@@ -204,7 +204,7 @@ class Journal(Database):
                 db.executemany("INSERT OR IGNORE INTO sends (job, destination, next_at) VALUES (?, ?, ?)", rows)
             return _require_job(db, job)
 
-    def others_finished_meanwhile(self, job: int) -> bool:
+    def have_others_finished(self, job: int) -> bool:
         """Whether another job came to its end since this one was last given back."""
         row = self._db.execute(
             "SELECT 1 FROM transitions WHERE job != ? AND new IN ('done', 'refused') AND id > "

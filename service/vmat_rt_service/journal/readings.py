@@ -76,7 +76,7 @@ class Readings:
         row = self._db.execute("SELECT count(*), coalesce(sum(size), 0) FROM inputs WHERE job = ?", (job,)).fetchone()
         return int(row[0]), int(row[1])
 
-    def latest_seconds(self, limit: int) -> tuple[float, ...]:
+    def read_latest_seconds(self, limit: int) -> tuple[float, ...]:
         """Run times of the last jobs that were done, oldest first."""
         rows = self._db.execute(
             "SELECT seconds FROM jobs WHERE state = ? AND seconds IS NOT NULL ORDER BY updated DESC, id DESC LIMIT ?",

@@ -105,7 +105,7 @@ class Ledger(Database):
             return done.rowcount
 
 
-def pending_sends(journal: Path, destinations: Collection[str]) -> frozenset[int]:
+def find_pending_sends(journal: Path, destinations: Collection[str]) -> frozenset[int]:
     """The ids of what is still to be sent; a look that locks and writes nothing. Raises sqlite3.Error."""
     with closing(sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True)) as db:
         rows = db.execute("SELECT id, destination FROM sends WHERE status = ?", (SendStatus.PENDING,))

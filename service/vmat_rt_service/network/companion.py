@@ -14,8 +14,8 @@ from typing import Any
 from vmat_rt_service import logs
 from vmat_rt_service.children import Child
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.journal.sends import pending_sends
-from vmat_rt_service.network.tls import client_context, server_context
+from vmat_rt_service.journal.sends import find_pending_sends
+from vmat_rt_service.network.tls import make_client_context, make_server_context
 
 _AGAIN_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -116,7 +116,7 @@ class Sender(_Kept):
     def step(self, now: float) -> None:
         self._tried.update(message["tried"] for message in self.reap(now) if "tried" in message)
         try:
-            left = pending_sends(self.config.journal, self._names)
+            left = find_pending_sends(self.config.journal, self._names)
         except sqlite3.Error as error:
             logs.crash("journal unreadable", error)
             return
@@ -130,11 +130,11 @@ def network(config: ServiceConfig, once: bool = False) -> list[Listener | Sender
     found: list[Listener | Sender] = []
     if config.listen is not None and not once:
         if config.listen.tls is not None:
-            server_context(config.listen.tls)
+            make_server_context(config.listen.tls)
         found.append(Listener(config))
     for destination in config.destinations:
         if destination.tls is not None:
-            client_context(destination.tls)
+            make_client_context(destination.tls)
     if config.destinations:
         found.append(Sender(config, once))
     if once and config.listen is not None:

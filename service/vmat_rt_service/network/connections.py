@@ -209,7 +209,7 @@ def _discard(dataset: object) -> None:
         dataset.arrival().discard()
 
 
-def receiver_of(association: Association) -> Receiver:
+def find_receiver(association: Association) -> Receiver:
     """What receives for an association of a `Connection`."""
     assert isinstance(association.dimse, Receiver)
     return association.dimse

@@ -46,11 +46,11 @@ from vmat_rt_service.network.connections import (
     Entity,
     IncomingDataset,
     Server,
+    find_receiver,
     over,
-    receiver_of,
 )
 from vmat_rt_service.network.received import KINDS, RefusalError, Shelf, Status
-from vmat_rt_service.network.tls import server_context
+from vmat_rt_service.network.tls import make_server_context
 
 SYNTAXES = (
     ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless,
@@ -72,7 +72,7 @@ class Node:
         assert config.listen is not None
         self.listen: ListenConfig = config.listen
         shelf = Shelf(config.inbox, self.listen.max_object_mb * 10**6, config.min_free_gb * 1e9)
-        tls = server_context(self.listen.tls) if self.listen.tls is not None else None
+        tls = make_server_context(self.listen.tls) if self.listen.tls is not None else None
         self._door = Door(self.listen.allowed_hosts, tls, shelf)
         self._ae = _make_application_entity(self.listen)
         self._server: ThreadedAssociationServer | None = None
@@ -131,7 +131,7 @@ def _answer_echo(_event: Event) -> int:
 
 def _answer_store(event: Event) -> int:
     """The answer to a C-STORE. One object that cannot be kept says nothing of the next: the association lives on."""
-    receiver = receiver_of(event.assoc)
+    receiver = find_receiver(event.assoc)
     dataset = getattr(event.request, "DataSet", None)
     try:
         if not isinstance(dataset, IncomingDataset):
@@ -158,7 +158,7 @@ def _log_rejected(event: Event) -> None:
 
 
 def _log_closed(event: Event) -> None:
-    receiver = receiver_of(event.assoc)
+    receiver = find_receiver(event.assoc)
     receiver.close()
     if receiver.stored or receiver.refused:
         logs.event("received", done=receiver.stored, refused=receiver.refused, caller=_name_caller(event.assoc))

@@ -32,11 +32,11 @@ from pynetdicom.association import Association
 from vmat_rt.errors import ConfigError
 from vmat_rt_service import children, logs
 from vmat_rt_service.config import Destination, Kind, ServiceConfig
-from vmat_rt_service.files import sha256_of
+from vmat_rt_service.files import hash_file
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.sends import Ledger, Send
-from vmat_rt_service.network.tls import client_context
-from vmat_rt_service.outbox.publishing import folder_of_result, read_record
+from vmat_rt_service.network.tls import make_client_context
+from vmat_rt_service.outbox.publishing import find_result_folder, read_record
 
 ORDER: tuple[tuple[Kind, str, str], ...] = (
     ("rtplan", "rtplan.dcm", RTPlanStorage),
@@ -100,7 +100,7 @@ def _associate(destination: Destination, own_title: str, classes: Collection[str
     for sop_class in sorted(set(classes)):
         entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
     try:
-        tls = (client_context(destination.tls), destination.host) if destination.tls is not None else None
+        tls = (make_client_context(destination.tls), destination.host) if destination.tls is not None else None
         association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title, tls_args=tls)
     except (OSError, ssl.SSLError, ConfigError):  # the name is unknown, or a certificate file has gone
         raise UnreachableError("its host or our certificate cannot be used") from None
@@ -160,7 +160,7 @@ class Dispatcher:
             return 0.0
         return due[first] - self._clock()
 
-    def untried(self, tried: Collection[int]) -> Send | None:
+    def find_untried(self, tried: Collection[int]) -> Send | None:
         """The first pending send that is not among those tried."""
         return next((send for send in self._ledger.pending(self._destinations) if send.id not in tried), None)
 
@@ -211,7 +211,7 @@ class Dispatcher:
     def _collect_objects(self, send: Send) -> list[tuple[Kind, Path]]:
         """What of the result is wanted there and not yet acknowledged. Raises RefusedError: it is not what was made."""
         job = self._journal.job(send.job)
-        folder = folder_of_result(self._outbox, job) if job is not None else None
+        folder = find_result_folder(self._outbox, job) if job is not None else None
         record = read_record(folder) if folder is not None else None
         if folder is None or record is None:
             raise RefusedError("the result is no longer in the outbox")
@@ -219,7 +219,7 @@ class Dispatcher:
         there = self._ledger.acknowledged(send.id)
         found = [(kind, folder / name) for kind, name, _ in ORDER if kind in wanted and name in record.files]
         try:
-            changed = any(sha256_of(path) != record.files[path.name] for _, path in found)
+            changed = any(hash_file(path) != record.files[path.name] for _, path in found)
         except OSError:
             raise RefusedError("the result in the outbox cannot be read") from None
         if changed:
@@ -254,7 +254,7 @@ def _send_all(dispatcher: Dispatcher) -> None:
 
 def _try_each(dispatcher: Dispatcher, channel: Any) -> None:
     tried: set[int] = set()
-    while (send := dispatcher.untried(tried)) is not None:
+    while (send := dispatcher.find_untried(tried)) is not None:
         tried.add(send.id)
         dispatcher.attempt(send)
         children.tell(channel, {"tried": send.id})

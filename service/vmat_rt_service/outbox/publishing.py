@@ -11,7 +11,7 @@ from typing import Any
 
 from vmat_rt.errors import VmatError
 from vmat_rt.system.publish import flush
-from vmat_rt_service.files import sha256_of, write_json
+from vmat_rt_service.files import hash_file, write_json
 from vmat_rt_service.journal.jobs import Job
 
 RECORD = "job.json"
@@ -66,7 +66,7 @@ def published(outbox: Path, job: Job) -> Record | None:
     return None
 
 
-def folder_of_result(outbox: Path, job: Job) -> Path | None:
+def find_result_folder(outbox: Path, job: Job) -> Path | None:
     """Where a job's result lies."""
     names = _propose_names(job.key, job.content_hash or "")
     return next(
@@ -87,7 +87,7 @@ def read_record(folder: Path) -> Record | None:
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder, by its name relative to it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
-    return {os.fspath(path.relative_to(folder)): sha256_of(path) for path in files}
+    return {os.fspath(path.relative_to(folder)): hash_file(path) for path in files}
 
 
 def _propose_names(key: str, content_hash: str) -> tuple[str, str]:

@@ -54,7 +54,7 @@ class Access:
         return bool(self.token) or _strip_port(host_header) in _LOCAL_NAMES | {self.host.lower()}
 
 
-def access_for(web: WebConfig) -> Access:
+def make_access(web: WebConfig) -> Access:
     """The access rule of a configuration. Raises ConfigError when the page would be open to others."""
     token = web.token or os.environ.get(TOKEN_VARIABLE, "")
     if not token and not is_loopback(web.host):

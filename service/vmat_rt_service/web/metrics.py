@@ -35,7 +35,7 @@ class ServiceCollector(Collector):
         return []
 
 
-def metrics_text(config: ServiceConfig, pulse: Pulse) -> bytes:
+def format_metrics(config: ServiceConfig, pulse: Pulse) -> bytes:
     """The text exposition format. Raises sqlite3.Error when the journal cannot be read."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServiceCollector(config, pulse))

@@ -82,13 +82,13 @@ class Pages:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self._templates.filters.update(ago=ago, duration=duration_text, moment=moment, size=size_text)
+        self._templates.filters.update(ago=ago, duration=format_duration, moment=moment, size=format_size)
 
     def status(self) -> Html:
         """The whole service at a look. Raises sqlite3.Error when the journal cannot be read."""
         with reading(self._config.journal) as journal:
             counts = journal.counts()
-            seconds = journal.latest_seconds(_BARS)
+            seconds = journal.read_latest_seconds(_BARS)
             values = {
                 "counts": counts,
                 "in_hand": _list_jobs(journal, counts, "oldest", State.RUNNING, State.READY),
@@ -145,7 +145,7 @@ def bars(seconds: tuple[float, ...]) -> tuple[Bar, ...]:
     longest = max(seconds, default=0.0)
     heights = [max(1.5, _PLOT_HEIGHT * value / longest) if longest > 0 else 1.5 for value in seconds]
     return tuple(
-        Bar(i * _BAR_STEP, round(_PLOT_HEIGHT - height, 2), round(height, 2), duration_text(value))
+        Bar(i * _BAR_STEP, round(_PLOT_HEIGHT - height, 2), round(height, 2), format_duration(value))
         for i, (height, value) in enumerate(zip(heights, seconds, strict=True))
     )
 
@@ -157,10 +157,10 @@ def summary(seconds: tuple[float, ...]) -> dict[str, str]:
     ordered = sorted(seconds)
     within = ordered[max(0, math.ceil(0.9 * len(ordered)) - 1)]
     values = {"median": median(ordered), "nine of ten within": within, "longest": ordered[-1]}
-    return {name: duration_text(value) for name, value in values.items()}
+    return {name: format_duration(value) for name, value in values.items()}
 
 
-def duration_text(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """3.2 s, 48 s, 2 min 5 s, 3 h 20 min, 4 d 2 h; a dash for None."""
     if seconds is None:
         return "–"
@@ -177,7 +177,7 @@ def duration_text(seconds: float | None) -> str:
 def ago(at: str, now: datetime) -> str:
     """How long before now; a clock that was set back gives "just now", never the future."""
     seconds = (now - datetime.fromisoformat(at)).total_seconds()
-    return "just now" if seconds < 10 else f"{duration_text(seconds)} ago"
+    return "just now" if seconds < 10 else f"{format_duration(seconds)} ago"
 
 
 def moment(at: str) -> str:
@@ -185,6 +185,6 @@ def moment(at: str) -> str:
     return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def size_text(count: int) -> str:
+def format_size(count: int) -> str:
     """Bytes in MB or GB."""
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

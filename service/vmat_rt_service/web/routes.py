@@ -13,7 +13,7 @@ from typing import BinaryIO
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.outbox.published import open_page
 from vmat_rt_service.web.health import Pulse, examine_health
-from vmat_rt_service.web.metrics import metrics_text
+from vmat_rt_service.web.metrics import format_metrics
 from vmat_rt_service.web.page import Html, Pages
 
 HTML = "text/html; charset=utf-8"
@@ -75,7 +75,7 @@ class Routes:
             case ["healthz"]:
                 return self._answer_health()
             case ["metrics"]:
-                return Answer.of(metrics_text(self._config, self._pulse), _METRICS)
+                return Answer.of(format_metrics(self._config, self._pulse), _METRICS)
             case ["jobs", number] if number.isascii() and number.isdigit() and len(number) < 16:
                 html = self._pages.job(int(number))
                 return Answer.page(html) if html else self._answer_absent()
@@ -84,7 +84,7 @@ class Routes:
             case _:
                 return self._answer_absent()
 
-    def token_needed(self) -> Answer:
+    def ask_for_token(self) -> Answer:
         """What a reader without the token gets; it tells nothing of the service."""
         text = "This page needs its token: open it once with ?token=..., or send the header Authorization: Bearer ..."
         answer = Answer.plain(HTTPStatus.UNAUTHORIZED, text)

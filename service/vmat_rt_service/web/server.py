@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 from vmat_rt_service import logs
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.web.access import COOKIE, Access, access_for
+from vmat_rt_service.web.access import COOKIE, Access, make_access
 from vmat_rt_service.web.health import Pulse
 from vmat_rt_service.web.page import Pages
 from vmat_rt_service.web.routes import Answer, Routes
@@ -53,7 +53,7 @@ class StatusServer:
 
     def __init__(self, config: ServiceConfig, pulse: Pulse) -> None:
         self._web = config.web
-        self._access = access_for(config.web)
+        self._access = make_access(config.web)
         self._routes = Routes(config, pulse, Pages(config, pulse))
         self._server: _Server | None = None
         self._next_try = float("-inf")
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             return Answer.empty(HTTPStatus.SEE_OTHER, {"Location": path, "Set-Cookie": self._make_cookie()})
         if not access.permits(self.headers.get("Authorization", ""), self.headers.get("Cookie", "")):
             self.server.denied()
-            return routes.token_needed()
+            return routes.ask_for_token()
         return routes.answer(url_path)
 
     def _make_cookie(self) -> str:

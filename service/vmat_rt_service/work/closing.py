@@ -75,7 +75,7 @@ def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool, ki
     record = published(config.outbox, job)
     if record is not None:
         return complete(config, journal, job, record)
-    innocent = killed and journal.others_finished_meanwhile(job.id)
+    innocent = killed and journal.have_others_finished(job.id)
     if innocent:
         journal.count_anew(job.id)
     if (counted and not innocent and job.attempts >= config.max_attempts) or job.interruptions >= _MOST_INTERRUPTIONS:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from vmat_rt.errors import Problem
 from vmat_rt_service.children import Child
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.disk import enough_space
+from vmat_rt_service.disk import has_enough_space
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.logs import event
 from vmat_rt_service.outbox.publishing import published
 from vmat_rt_service.work import closing
-from vmat_rt_service.work.worker import memory_problem
+from vmat_rt_service.work.worker import describe_memory_problem
 
 _STARTING_SECONDS = 60.0
 _BACK_OFF_SECONDS = 5.0
@@ -111,7 +111,7 @@ class Crew:
         memory = member.child.memory_bytes()
         limit = self._config.job_timeout_seconds
         if memory > self._config.job_memory_gb * 1e9:
-            member.ended_for = memory_problem(self._config)
+            member.ended_for = describe_memory_problem(self._config)
         elif quiet > (limit if member.job is not None else limit + _STARTING_SECONDS):
             member.ended_for = _describe_timeout(limit)
         if member.ended_for is not None:
@@ -130,7 +130,7 @@ class Crew:
     def _set_to_work(self, now: float) -> None:
         ready = self._journal.counts()[State.READY]
         idle = [member for member in self._members if not member.busy and member.child.alive()]
-        if not ready or not enough_space(self._config):
+        if not ready or not has_enough_space(self._config):
             return
         busy = sum(member.busy for member in self._members)
         for _ in range(min(ready, self._config.workers - busy)):

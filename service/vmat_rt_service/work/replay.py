@@ -12,7 +12,7 @@ from typing import Any
 
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.files import sha256_of
+from vmat_rt_service.files import hash_file
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.states import State
@@ -79,7 +79,7 @@ def _compute_dose_sha256(config: ServiceConfig, inputs: Path, out: Path, entry: 
             f"the job was computed by {entry['model']['name']} {entry['model']['version']}, "
             f"which is not the {model.name} {model.version} that is configured now"
         )
-    return sha256_of(made.folder / _DOSE)
+    return hash_file(made.folder / _DOSE)
 
 
 def _gather(config: ServiceConfig, wanted: dict[str, int], into: Path) -> None:
@@ -90,7 +90,7 @@ def _gather(config: ServiceConfig, wanted: dict[str, int], into: Path) -> None:
         if not missing:
             return
         try:
-            sha256 = sha256_of(path) if os.stat(path).st_size in sizes else ""  # noqa: PTH116
+            sha256 = hash_file(path) if os.stat(path).st_size in sizes else ""  # noqa: PTH116
         except OSError:
             continue
         if sha256 in missing:

@@ -15,7 +15,7 @@ from typing import Any
 from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
 from vmat_rt_service import children, logs
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.disk import enough_space
+from vmat_rt_service.disk import has_enough_space
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
@@ -33,7 +33,7 @@ class Worker:
     def work(self, channel: Any, ended: Callable[[], bool] = lambda: False) -> None:
         """Claim and run jobs until there is none, no room for results, or `ended`; the parent hears of each."""
         blocked = False
-        while not blocked and not ended() and enough_space(self._config):
+        while not blocked and not ended() and has_enough_space(self._config):
             job = self._journal.claim(self._name)
             if job is None:
                 break
@@ -57,7 +57,7 @@ class Worker:
                 return journal.give_back(job.id, "no room for results", counted=False)
             return closing.give_up(config, journal, job, State.REFUSED, error.problems, _collect_identity(staged))
         except MemoryError:
-            return closing.give_up(config, journal, job, State.REFUSED, [memory_problem(config)])
+            return closing.give_up(config, journal, job, State.REFUSED, [describe_memory_problem(config)])
         except (ConfigError, ModelError) as error:
             logs.crash("not configured", error, job=job.id)
             return closing.give_up(config, journal, job, State.FAILED, [_describe_settings_problem(error)])
@@ -75,7 +75,7 @@ class Worker:
         work = config.outbox / WORK_FOLDER / str(job.id)
         shutil.rmtree(work, ignore_errors=True)
         begun = time.perf_counter()
-        with device_turn(config):
+        with take_device_turn(config):
             made = predict_study(staged, work, StudyChoice(protocol=protocol), outputs, config.model, config.device)
         model = made.model
         assert made.folder is not None
@@ -92,7 +92,7 @@ class Worker:
         return Record(**{**record.__dict__, "key": name})
 
 
-def device_turn(config: ServiceConfig) -> AbstractContextManager[None]:
+def take_device_turn(config: ServiceConfig) -> AbstractContextManager[None]:
     """Workers take turns at a GPU; on the CPU they need not."""
     if not uses_gpu(config):
         return nullcontext()
@@ -104,7 +104,7 @@ def uses_gpu(config: ServiceConfig) -> bool:
     return config.device.startswith("cuda") or (config.device == "auto" and Path("/dev/nvidiactl").exists())
 
 
-def memory_problem(config: ServiceConfig) -> Problem:
+def describe_memory_problem(config: ServiceConfig) -> Problem:
     return Problem(
         "MEMORY_LIMIT",
         f"The study needs more than the {config.job_memory_gb:g} GB of memory that a job may use.",
@@ -142,7 +142,7 @@ def main(arguments: list[str]) -> None:
     for line in sys.stdin:
         assert json.loads(line)["do"] == "work"
         try:
-            worker.work(channel, children.told_to_end)
+            worker.work(channel, children.is_told_to_end)
         except Exception as error:  # the boundary: the supervisor settles what is in hand, as after a crash
             logs.crash("worker failed", error, worker=name)
             raise SystemExit(1) from None

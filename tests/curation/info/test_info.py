@@ -19,9 +19,9 @@ from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.info.describe import CohortInfo, _survey_cases, cohort_info, statistics
+from vmat_rt.curation.info.describe import CohortInfo, _survey_cases, describe_cohort, statistics
 from vmat_rt.curation.info.outliers import FEWEST, Quantity, find_outliers
-from vmat_rt.curation.info.ranges import clinical_ranges
+from vmat_rt.curation.info.ranges import tabulate_ranges
 from vmat_rt.curation.info.survey import Task
 from vmat_rt.curation.info.text import as_text
 from vmat_rt.curation.intake.refusals import Refusal, write_refusals
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def info(folder: Path) -> CohortInfo:
-    return cohort_info(Cohort.open(folder / "cohort"), folder / "out", workers=2, progress=False)
+    return describe_cohort(Cohort.open(folder / "cohort"), folder / "out", workers=2, progress=False)
 
 
 def test_counts(info: CohortInfo) -> None:
@@ -137,11 +137,11 @@ def test_pictures_and_text(info: CohortInfo, folder: Path) -> None:
 def test_clinical_ranges_take_the_hotter_femoral_head() -> None:
     protocol = load_protocol("prostate_sib_70_56")
     heads = [{"Femur_Head_L": {"Dmax": 20.0 + i}, "Femur_Head_R": {"Dmax": 40.0 - i}} for i in range(5)]
-    (row,) = clinical_ranges(heads, protocol)
+    (row,) = tabulate_ranges(heads, protocol)
     assert (row.quantity, row.median, row.within) == ("Femoral head maximum", 38.0, True)
-    (cold,) = clinical_ranges([{"Femur_Head_L": {"Dmax": 2.0}}], protocol)
+    (cold,) = tabulate_ranges([{"Femur_Head_L": {"Dmax": 2.0}}], protocol)
     assert not cold.within
-    assert clinical_ranges(heads, load_protocol("head_neck_70")) == ()
+    assert tabulate_ranges(heads, load_protocol("head_neck_70")) == ()
 
 
 def test_clinical_ranges_say_what_lies_outside(info: CohortInfo) -> None:
@@ -161,7 +161,7 @@ def test_a_damaged_case_is_told_of_and_a_simulated_cohort_says_so(tmp_path: Path
         cohort.add(case, describe(case, Origin(key=key, patient=key, source="simulated")))
     chunk = next(path for path in (tmp_path / "c" / "cases" / "a.zarr" / "ct" / "c").rglob("*") if path.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-9])
-    found = cohort_info(cohort, None, workers=1, progress=False)
+    found = describe_cohort(cohort, None, workers=1, progress=False)
     assert found.counts["damaged"] == 1
     assert [problem["code"] for problem in found.document()["problems"]] == ["CASE_DAMAGED"]
     assert found.dvh()["PTV_7000"]["D95%"]["n"] == 1
@@ -182,16 +182,16 @@ def test_a_case_that_kills_its_worker_is_one_that_could_not_be_read(folder: Path
 
 def test_a_case_without_dose_and_an_empty_cohort(tmp_path: Path) -> None:
     cohort = Cohort.create(tmp_path / "c", SETTINGS)
-    assert cohort_info(cohort, tmp_path / "none", progress=False).counts["cases"] == 0
+    assert describe_cohort(cohort, tmp_path / "none", progress=False).counts["cases"] == 0
     assert list((tmp_path / "none").iterdir()) == []
     case = replace(pelvis(), reference_dose=None)
     cohort.add(case, describe(case, Origin(key="a", patient="a", source="dicom")))
-    found = cohort_info(cohort, tmp_path / "out", progress=False)
+    found = describe_cohort(cohort, tmp_path / "out", progress=False)
     assert found.counts["with_dose"] == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["contact_sheet_1.png"]
     assert json.loads(json.dumps(found.document()))["dvh"] == {}
     with pytest.raises(ConfigError):
-        cohort_info(cohort, None, workers=0)
+        describe_cohort(cohort, None, workers=0)
 
 
 def quantity(values: list[float], scale: str = "linear", least: float = 0.01) -> Quantity:
@@ -236,6 +236,6 @@ def test_structures_of_volumes_only(tmp_path: Path) -> None:
     cohort = Cohort.create(tmp_path / "c", SETTINGS)
     for key, one in (("a", case), ("b", replace(case, structures={**case.structures, "PenileBulb": bulb}))):
         cohort.add(one, describe(one, Origin(key=key, patient=key, source="dicom")))
-    found = cohort_info(cohort, None, progress=False)
+    found = describe_cohort(cohort, None, progress=False)
     assert found.volumes()["PenileBulb"]["n"] == 1
     assert found.dvh()["PenileBulb"]["Dmean"]["n"] == 1

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vmat_rt import __version__
-from vmat_rt.evaluate.aggregate import aggregate, result_rows
+from vmat_rt.evaluate.aggregate import aggregate, make_result_rows
 from vmat_rt.evaluate.folder import EvaluationFolder
 from vmat_rt.evaluate.measures import METRICS
 from vmat_rt.evaluate.work import Outcome, Task
@@ -123,7 +123,7 @@ def write_evaluation(
         metric_definitions={name: METRICS[name] for name in ("mae_gy", "failed")},
         notes=["All patients and plans of this cohort are simulated."] if simulated else [],
     )
-    folder.write_tables(tables, result_rows(documents), documents)
+    folder.write_tables(tables, make_result_rows(documents), documents)
     return root
 
 

@@ -26,7 +26,7 @@ def filled(site: Site, count: int = 4) -> list[bytes]:
 
 
 def verdict(site: Site) -> audit.Verdict:
-    return audit.verify(site.config.audit, audit.head_of(site.journal))
+    return audit.verify(site.config.audit, audit.read_head(site.journal))
 
 
 def test_a_chain_holds(site: Site) -> None:

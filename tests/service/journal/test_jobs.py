@@ -68,7 +68,7 @@ def test_the_same_content_is_the_same_job(journal: Journal) -> None:
     found = journal.admit(again.id, "case-1", {"0" * 63 + "1": 100}, f"{1:064d}", ["other signature"])
     assert found.id == first.id
     assert len(journal.jobs()) == 1
-    assert journal.sighted("other signature") == journal.sighted("signature 1") == found
+    assert journal.find_sighted("other signature") == journal.find_sighted("signature 1") == found
 
 
 def test_another_content_of_the_same_case_gets_a_folder_of_its_own(journal: Journal) -> None:
@@ -91,7 +91,7 @@ def test_retry_looks_for_the_files_again_and_keeps_the_job(journal: Journal) -> 
     journal.finish(job.id, Outcome(State.REFUSED, "CT_GAP", "see"))
     journal.retry(job.id)
     assert journal.retry_wanted()
-    assert journal.sighted("signature 1") is None
+    assert journal.find_sighted("signature 1") is None
     again = journal.admit(job.id, "case-1", {"0" * 63 + "1": 100}, f"{1:064d}", ["signature 1"])
     assert (again.id, again.state, again.attempts) == (job.id, State.READY, 0)
     assert not journal.retry_wanted()

@@ -47,7 +47,7 @@ def test_durations_are_a_cumulative_histogram(journal: Journal) -> None:
         found = look.durations()
         assert found.at_most == tuple(sum(s <= bound for s in SECONDS) for bound in BUCKETS_SECONDS)
         assert (found.count, found.total_seconds) == (len(SECONDS), pytest.approx(sum(SECONDS)))
-        assert look.latest_seconds(2) == SECONDS[-2:]
+        assert look.read_latest_seconds(2) == SECONDS[-2:]
 
 
 def test_inputs_and_sends_of_a_job(journal: Journal) -> None:

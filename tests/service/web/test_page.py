@@ -13,7 +13,7 @@ from tests.service.pages import SECONDS, Served, configured, serve
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
-from vmat_rt_service.web.page import ago, bars, duration_text, summary
+from vmat_rt_service.web.page import ago, bars, format_duration, summary
 
 
 def test_the_page_shows_every_state_and_what_waits_for_what(served: Served) -> None:
@@ -104,7 +104,7 @@ def test_chromium_draws_a_report_apart_from_the_service(served: Served, tmp_path
      (125, "2 min 5 s"), (3599.7, "1 h"), (12000, "3 h 20 min"), (86400, "1 d"), (180000, "2 d 2 h")],
 )  # fmt: skip
 def test_durations_in_words(seconds: float | None, text: str) -> None:
-    assert duration_text(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_a_clock_set_back_never_shows_the_future() -> None:

@@ -16,8 +16,8 @@ from vmat_rt.cohort.plan_folder import PlanFolder
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.settings import CohortSettings
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.info.outliers import Outlier, find_outliers, quantities
-from vmat_rt.curation.info.ranges import RangeRow, clinical_ranges
+from vmat_rt.curation.info.outliers import Outlier, collect_quantities, find_outliers
+from vmat_rt.curation.info.ranges import RangeRow, tabulate_ranges
 from vmat_rt.curation.info.survey import CURVE_STEP_GY, CaseSurvey, Task, survey_case
 from vmat_rt.curation.intake.refusals import read_refusals
 from vmat_rt.errors import ConfigError
@@ -27,7 +27,7 @@ from vmat_rt.report.colours import structure_colours
 from vmat_rt.report.contact_sheet import Sheet, contact_sheets
 from vmat_rt.report.dvh_fan import Fan, dvh_fan
 from vmat_rt.report.figures import dose_wash
-from vmat_rt.system.processes import WorkerDiedError, in_order, run_tasks
+from vmat_rt.system.processes import WorkerDiedError, run_tasks, yield_in_order
 from vmat_rt.system.publish import published_folder
 
 SCHEMA_VERSION: Final = 1
@@ -80,7 +80,7 @@ class CohortInfo:
             "dvh": self.dvh(),
             "overlaps_percent": self.overlaps(),
             "goals": self.goals(),
-            "clinical_ranges": [row.as_dict() for row in self.ranges],
+            "tabulate_ranges": [row.as_dict() for row in self.ranges],
             "outliers": [outlier.as_dict() for outlier in self.outliers],
             "problems": [survey.problem.as_dict() for survey in self.surveys if survey.problem is not None],
         }
@@ -136,7 +136,7 @@ def statistics(values: Sequence[float]) -> dict[str, float]:
     return {"n": len(values), "median": median, "p10": p10, "p90": p90, "lowest": low, "highest": high}
 
 
-def cohort_info(cohort: Cohort, out: Path | None = None, workers: int = 2, progress: bool = True) -> CohortInfo:
+def describe_cohort(cohort: Cohort, out: Path | None = None, workers: int = 2, progress: bool = True) -> CohortInfo:
     """Examine every case by `workers` processes; with `out`, write contact_sheet_N.png and dvh_fan.png into it.
 
     Raises ConfigError when workers is no positive number, InputError when `out` cannot be written (an older folder of
@@ -151,8 +151,8 @@ def cohort_info(cohort: Cohort, out: Path | None = None, workers: int = 2, progr
         records=records,
         surveys=surveys,
         refused=_count_refused(cohort),
-        outliers=find_outliers(quantities(records, surveys)),
-        ranges=clinical_ranges([s.metrics for s in surveys], load_protocol(cohort.settings.protocol)),
+        outliers=find_outliers(collect_quantities(records, surveys)),
+        ranges=tabulate_ranges([s.metrics for s in surveys], load_protocol(cohort.settings.protocol)),
     )
     if out is not None:
         with published_folder(out) as folder:
@@ -170,7 +170,7 @@ def _survey_cases(tasks: Sequence[Task], workers: int, progress: bool) -> tuple[
     """In the order of the tasks. A case over which its worker died is one that could not be read."""
     surveys = []
     with tqdm(total=len(tasks), unit="case", disable=None if progress else True) as bar:
-        for case in in_order(run_tasks(survey_case, tasks, workers, queued=workers)):
+        for case in yield_in_order(run_tasks(survey_case, tasks, workers, queued=workers)):
             if isinstance(case.error, WorkerDiedError):
                 key = case.task.key
                 surveys.append(CaseSurvey.unread(key, case.error.of(key).problems[0]))

@@ -59,7 +59,7 @@ class Outlier:
         return {**asdict(self), "reason": self.sentence}
 
 
-def quantities(records: Iterable[CaseRecord], surveys: Iterable[CaseSurvey]) -> Iterator[Quantity]:
+def collect_quantities(records: Iterable[CaseRecord], surveys: Iterable[CaseSurvey]) -> Iterator[Quantity]:
     """Volumes (as read), D95 of targets and overlaps with the highest-dose target."""
     records, surveys = tuple(records), tuple(surveys)
     for name in dict.fromkeys(name for record in records for name in record.volumes_cc):

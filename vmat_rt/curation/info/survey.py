@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.info.ranges import range_metrics
+from vmat_rt.curation.info.ranges import choose_range_metrics
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
 from vmat_rt.metrics.goals import Status, check_goal_sets
@@ -89,14 +89,14 @@ def plan_in_words(record: CaseRecord) -> str:
     return ", ".join([*words, *(flag.replace("_", " ") for flag in record.flags)])
 
 
-def metrics_of(name: str, case: Case, protocol: Protocol) -> tuple[str, ...]:
+def choose_metrics(name: str, case: Case, protocol: Protocol) -> tuple[str, ...]:
     """The metrics of one structure: the usual ones, then those of its goals, as the protocol states them."""
     if name == case.body.name:
         usual: tuple[str, ...] = BODY_METRICS
     else:
         usual = TARGET_METRICS if name in case.prescription.dose_gy else ORGAN_METRICS
     asked = [goal.metric for goals in protocol.goal_sets for goal in goals.goals if goal.structure == name]
-    return tuple(dict.fromkeys(str(parse_metric(metric)) for metric in (*usual, *range_metrics(name), *asked)))
+    return tuple(dict.fromkeys(str(parse_metric(metric)) for metric in (*usual, *choose_range_metrics(name), *asked)))
 
 
 def _compute_dvhs(case: Case, protocol: Protocol) -> dict[str, Dvh]:
@@ -104,7 +104,7 @@ def _compute_dvhs(case: Case, protocol: Protocol) -> dict[str, Dvh]:
     if case.reference_dose is None:
         return {}
     structures = {**case.structures, case.body.name or "External": case.body}
-    wanted = dict.fromkeys(metric for name in structures for metric in metrics_of(name, case, protocol))
+    wanted = dict.fromkeys(metric for name in structures for metric in choose_metrics(name, case, protocol))
     found = compute_dvhs(
         structures.values(), case.reference_dose, metrics=wanted, prescription_gy=case.prescription.dose_gy
     )
@@ -112,7 +112,7 @@ def _compute_dvhs(case: Case, protocol: Protocol) -> dict[str, Dvh]:
 
 
 def _evaluate_metrics(name: str, dvh: Dvh, case: Case, protocol: Protocol) -> dict[str, float]:
-    values = dvh.values(metrics_of(name, case, protocol))
+    values = dvh.values(choose_metrics(name, case, protocol))
     return {metric: float(value) for metric, value in values.items() if value is not None}
 
 

@@ -25,7 +25,7 @@ class Candidate:
     rivals: int = 0
 
 
-def candidates(entries: Sequence[StudyFiles]) -> tuple[Candidate, ...]:
+def find_candidates(entries: Sequence[StudyFiles]) -> tuple[Candidate, ...]:
     """One for each structure set, and for each CT of a study in which there is none.
 
     A CT beside the one that was contoured (another phase, a scan from the linac) is passed over.
@@ -59,7 +59,7 @@ def _choose_series(entries: Sequence[StudyFiles]) -> StudyFiles:
     return replace(first, problems=(*first.problems, unclear))
 
 
-def files_sha256(files: StudyFiles) -> str:
+def hash_files(files: StudyFiles) -> str:
     """Of what the study is read from, to know it again without reading its pixels.
 
     The structure set counts byte for byte (names are corrected in place), CT slices, and plans and doses that share
@@ -76,7 +76,7 @@ def files_sha256(files: StudyFiles) -> str:
     return digest.hexdigest()
 
 
-def dose_problems(candidate: Candidate, study: Study) -> tuple[Problem, ...]:
+def check_dose(candidate: Candidate, study: Study) -> tuple[Problem, ...]:
     """What stands against the study's dose being the one of the one plan on its structure set; errors only."""
     unclear = [replace(problem, severity="error") for problem in study.problems if problem.code in _UNCLEAR]
     if study.dose is None:

@@ -9,11 +9,11 @@ from importlib.metadata import version
 from typing import Literal
 
 from vmat_rt.case import Case
-from vmat_rt.cohort.duplicates import image_sha256, study_sha256
+from vmat_rt.cohort.duplicates import hash_image, hash_study
 from vmat_rt.cohort.record import Origin, Source, describe
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.keys import Entry, KeyFile
-from vmat_rt.curation.intake.refusals import without_identity
+from vmat_rt.curation.intake.refusals import remove_identity
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
 
 log = logging.getLogger("vmat_rt")
@@ -72,7 +72,7 @@ def enter(desk: Desk, arrival: Arrival) -> Outcome:
         if entry.files_sha256 == digest:
             if entry.key in desk.stored:
                 return Outcome(entry.key, "present")
-            repeated = desk.keys.repeated_by(entry, desk.stored)
+            repeated = desk.keys.find_repeated(entry, desk.stored)
             if repeated:
                 return Outcome(entry.key, "duplicate", (_describe_repetition(repeated),))
         if entry.key in desk.stored and not desk.replace:
@@ -94,11 +94,11 @@ def enter(desk: Desk, arrival: Arrival) -> Outcome:
 
 def refused(entry: Entry, problems: Iterable[Problem], telltale: frozenset[str] = frozenset()) -> Outcome:
     """The outcome of a study that cannot be used: its errors, without what may lead to a person."""
-    errors = tuple(without_identity(problem, telltale) for problem in problems if problem.severity == "error")
+    errors = tuple(remove_identity(problem, telltale) for problem in problems if problem.severity == "error")
     return Outcome(entry.key, "refused", tuple(dict.fromkeys(errors)))
 
 
-def patient_unknown() -> Problem:
+def warn_of_unknown_patient() -> Problem:
     """The warning of a study that does not say whose it is."""
     message = "PatientID is empty or a placeholder: the study counts as a patient of its own, unless images agree."
     return warning("PATIENT_UNKNOWN", message, "Give each patient a number of his own when pseudonymising.")
@@ -109,8 +109,8 @@ def _store(desk: Desk, entry: Entry, source: Source, case: Case, found: tuple[Pr
 
     Then a run that was killed finds the old files' hash and asks again, instead of taking the old case for the new.
     """
-    image = image_sha256(case.ct)
-    entry = replace(entry, image_sha256=image, study_sha256=study_sha256(case, image))
+    image = hash_image(case.ct)
+    entry = replace(entry, image_sha256=image, study_sha256=hash_study(case, image))
     anew = entry.key in desk.stored
     if not anew:
         claim = desk.keys.claim(entry, desk.stored)
@@ -128,7 +128,7 @@ def _store(desk: Desk, entry: Entry, source: Source, case: Case, found: tuple[Pr
     desk.cohort.add(case, record, replace=anew)
     if anew:
         desk.keys.claim(entry, desk.stored)
-    return Outcome(entry.key, "added", tuple(without_identity(problem) for problem in found))
+    return Outcome(entry.key, "added", tuple(remove_identity(problem) for problem in found))
 
 
 def _warn_of_change() -> Problem:

@@ -11,13 +11,13 @@ from typing import Final
 
 from vmat_rt.assembly.voxels import case_of_voxels
 from vmat_rt.case import Case
-from vmat_rt.cohort.checks import entry_problems
+from vmat_rt.cohort.checks import check_entry
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.intake.entering import Arrival, Desk, Outcome, enter, patient_unknown
+from vmat_rt.curation.intake.entering import Arrival, Desk, Outcome, enter, warn_of_unknown_patient
 from vmat_rt.curation.intake.keys import Entry, KeyFile
-from vmat_rt.curation.intake.run import IntakeOptions, Run, key_file_path, run_intake
+from vmat_rt.curation.intake.run import IntakeOptions, Run, find_key_file, run_intake
 from vmat_rt.curation.intake.scan import is_placeholder
-from vmat_rt.curation.intake.settings import created, fitting_protocol, opened, protocols_of
+from vmat_rt.curation.intake.settings import choose_fitting_protocol, choose_protocols, create_cohort, open_cohort
 from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
 from vmat_rt.imagefiles.mapping import MAPPING_FILE, ImageMapping, read_mapping
@@ -64,20 +64,20 @@ def add_images(
     Raises ConfigError (options, mapping file, key file, another run at work), InputError when there are no images
     below `root` (NO_IMAGES), when no cohort can be made of them, or when the disk is full.
     """
-    root, path = root.resolve(), key_file_path(options.keys, cohort_uri)
+    root, path = root.resolve(), find_key_file(options.keys, cohort_uri)
     mapping = read_mapping(mapping_file) if mapping_file is not None else None
-    studies = image_studies(root, mapping)
+    studies = find_image_studies(root, mapping)
     if not studies:
         remedy = "Give the folder that holds a folder of images for each patient."
         raise InputError(Problem("NO_IMAGES", "There is no NIfTI or NRRD file below the folder.", remedy))
     cohort = _open_cohort(cohort_uri, options, studies, mapping)
-    protocols = protocols_of(cohort.settings.protocol, options.protocols or _find_named_protocols(mapping))
+    protocols = choose_protocols(cohort.settings.protocol, options.protocols or _find_named_protocols(mapping))
     keys = KeyFile(path)
     jobs = (ImageJob(study, cohort.place.root, keys, protocols, mapping, options.replace) for study in studies)
     return run_intake(Run(cohort, keys, root, len(studies), options), take_in_images, jobs, lambda job: job.study.entry)
 
 
-def image_studies(root: Path, mapping: ImageMapping | None) -> tuple[ImageStudy, ...]:
+def find_image_studies(root: Path, mapping: ImageMapping | None) -> tuple[ImageStudy, ...]:
     """The folders that hold a CT or a mapping file, below the folder of each patient; `root` itself may be the one.
 
     A patient's folder with images but neither is one too, so that its refusal says so.
@@ -145,7 +145,7 @@ def _read(job: ImageJob) -> tuple[Case, tuple[Problem, ...]]:
         voxels = replace(voxels, problems=(*voxels.problems, no_dose))
     case = case_of_voxels(voxels, _choose_protocols(images, job.protocols))
     site = job.protocols[0].site
-    found = (*entry_problems(case, site), *([patient_unknown()] if is_placeholder(job.study.patient) else ()))
+    found = (*check_entry(case, site), *([warn_of_unknown_patient()] if is_placeholder(job.study.patient) else ()))
     raise_errors(found)
     return case, found
 
@@ -168,11 +168,11 @@ def _open_cohort(
     uri: str | Path, options: IntakeOptions, studies: Sequence[ImageStudy], mapping: ImageMapping | None
 ) -> Cohort:
     if Cohort.exists(uri):
-        return opened(uri, options.new)
+        return open_cohort(uri, options.new)
     given = options.protocols or _find_named_protocols(mapping)
     data = "clinical studies, read from NIfTI or NRRD"
     new = replace(options.new, provenance=options.new.provenance.model_copy(update={"data": data}))
-    return created(uri, given[0] if given else _choose_fitting_protocol(studies, mapping), new)
+    return create_cohort(uri, given[0] if given else _choose_fitting_protocol(studies, mapping), new)
 
 
 def _find_named_protocols(mapping: ImageMapping | None) -> tuple[Protocol, ...]:
@@ -186,4 +186,4 @@ def _choose_fitting_protocol(studies: Sequence[ImageStudy], mapping: ImageMappin
         yield from _open(study.folder, mapping, packaged).mapping.structures
 
     none = Problem("NO_IMAGES", "There are no images.", "Give the folder that holds a folder for each patient.")
-    return fitting_protocol((functools.partial(names_of, study) for study in studies[:_LOOKED_AT]), none)
+    return choose_fitting_protocol((functools.partial(names_of, study) for study in studies[:_LOOKED_AT]), none)

@@ -86,7 +86,7 @@ class KeyFile:
             return {}
 
     @contextlib.contextmanager
-    def in_use(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """For the one run that may add by this key file; tidies it up before and after.
 
         Raises ConfigError when another run is at it, or when it cannot be written.
@@ -124,7 +124,7 @@ class KeyFile:
                 self._append(entry)
             return Claim(entry, self._repeats(entry, others, stored))
 
-    def repeated_by(self, known: Entry, stored: Container[str]) -> str:
+    def find_repeated(self, known: Entry, stored: Container[str]) -> str:
         """The key of the case that a study read by an earlier run repeats, or ""."""
         others = [entry for entry in self.entries().values() if entry.key != known.key and entry.patient]
         return self._repeats(known, others, stored) if known.study_sha256 else ""

@@ -11,16 +11,16 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from vmat_rt.case import Case
-from vmat_rt.cohort.checks import entry_problems
-from vmat_rt.cohort.duplicates import image_sha256
-from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, read_csv_patient
+from vmat_rt.cohort.checks import check_entry
+from vmat_rt.cohort.duplicates import hash_image
+from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, make_openkbp_case, read_csv_patient
 from vmat_rt.cohort.record import Origin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.entering import Outcome
 from vmat_rt.curation.intake.people import join_people
 from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
-from vmat_rt.curation.intake.settings import NewCohort, created, opened
+from vmat_rt.curation.intake.settings import NewCohort, create_cohort, open_cohort
 from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.errors import ConfigError, InputError, Problem, raise_errors
 from vmat_rt.protocol import load_protocol
@@ -89,8 +89,8 @@ def open_openkbp_cohort(uri: str | Path, new: NewCohort | None = None) -> Cohort
     """The cohort, made if there is none. Raises ConfigError when it is of another protocol."""
     new = new or NewCohort()
     if not Cohort.exists(uri):
-        return created(uri, load_protocol(PROTOCOL), NewCohort(new.name, new.grid, PROVENANCE))
-    cohort = opened(uri, new)
+        return create_cohort(uri, load_protocol(PROTOCOL), NewCohort(new.name, new.grid, PROVENANCE))
+    cohort = open_cohort(uri, new)
     if cohort.settings.protocol != PROTOCOL:
         raise ConfigError(f"the cohort follows {cohort.settings.protocol}, OpenKBP's patients {PROTOCOL}")
     return cohort
@@ -136,8 +136,8 @@ def take_patient(task: _Task) -> Outcome:
         return Outcome(task.key, "present")
     try:
         patient = read_csv_patient(task.source) if isinstance(task.source, Path) else task.source
-        case = case_from_openkbp(patient, task.key)
-        found = entry_problems(case, SITE)
+        case = make_openkbp_case(patient, task.key)
+        found = check_entry(case, SITE)
         raise_errors(found)
         cohort.add(case, describe(case, _describe_origin(case), tuple(problem.code for problem in found)))
     except InputError as refusal:
@@ -151,7 +151,7 @@ def take_patient(task: _Task) -> Outcome:
 
 
 def _describe_origin(case: Case) -> Origin:
-    return Origin(key=case.key, patient=case.key, source="openkbp", image_sha256=image_sha256(case.ct), nodal=False)
+    return Origin(key=case.key, patient=case.key, source="openkbp", image_sha256=hash_image(case.ct), nodal=False)
 
 
 def _is_stored(cohort: Cohort, key: str) -> bool:

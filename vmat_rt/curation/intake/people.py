@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from vmat_rt.cohort.duplicates import shared_images
-from vmat_rt.cohort.joining import joined
+from vmat_rt.cohort.duplicates import find_shared_images
+from vmat_rt.cohort.joining import join_links
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.keys import Entry, KeyFile
@@ -28,8 +28,8 @@ def join_people(cohort: Cohort, keys: KeyFile | None = None) -> People:
     """
     records = cohort.records()
     entries = {} if keys is None else keys.entries()
-    stands_for = joined(_collect_links(records, entries.values()))
-    shared = set().union(*shared_images(_collect_owners(records, entries)).values()) & {
+    stands_for = join_links(_collect_links(records, entries.values()))
+    shared = set().union(*find_shared_images(_collect_owners(records, entries)).values()) & {
         record.key for record in records
     }
     for record in records:

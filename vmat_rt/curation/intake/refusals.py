@@ -32,7 +32,7 @@ class Refusal:
     problems: tuple[Problem, ...]
 
 
-def without_identity(problem: Problem, values: Iterable[str] = ()) -> Problem:
+def remove_identity(problem: Problem, values: Iterable[str] = ()) -> Problem:
     """The problem without what was quoted from the files, UIDs, paths and these values (name, IDs, birth date)."""
     texts = []
     for text in (problem.message, problem.remedy):

@@ -71,7 +71,7 @@ def run_intake(
     Raises ConfigError (key file, another run at work), InputError when the disk is full.
     """
     keys, cohort = run.keys, run.cohort
-    with keys.in_use():
+    with keys.hold():
         _sweep(cohort, keys)
         with tqdm(total=run.total, unit="study", disable=_hides_bar(run.options)) as bar:
             workers = run.options.workers
@@ -88,7 +88,7 @@ def _hides_bar(options: IntakeOptions) -> bool | None:
     return None if options.progress else True
 
 
-def key_file_path(keys: Path | None, cohort_uri: str | Path) -> Path:
+def find_key_file(keys: Path | None, cohort_uri: str | Path) -> Path:
     """Where the key file lies. Raises ConfigError when that is within the cohort, which may be passed on."""
     place = Place.at(cohort_uri)
     if not place.is_local:

@@ -16,10 +16,10 @@ from typing import Final
 
 from tqdm import tqdm
 
-from vmat_rt.cohort.joining import joined
+from vmat_rt.cohort.joining import join_links
 from vmat_rt.dicom.files import DicomFile, Kind, identify, regular_files
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.system.processes import in_order, run_tasks
+from vmat_rt.system.processes import run_tasks, yield_in_order
 
 _BATCH: Final = 64
 _FEW: Final = 16
@@ -74,7 +74,7 @@ class FolderIndex:
         """
         if not root.exists():
             raise InputError(Problem("NO_FOLDER", f"There is no folder {root}.", "Give the folder with the studies."))
-        batches = paths_in_batches(root)
+        batches = walk_in_batches(root)
         with tqdm(unit="file", desc="headers", disable=None if progress else True) as bar:
             few = ((batch, identify_all(batch)) for batch in itertools.islice(batches, _FEW))
             for batch, found in itertools.chain(few, _identify_files(batches, workers)):
@@ -148,7 +148,7 @@ class FolderIndex:
         return tuple(_make_file(dict(zip(_COLUMNS.split(", "), row, strict=True))) for row in rows)
 
 
-def paths_in_batches(root: Path) -> Iterator[Paths]:
+def walk_in_batches(root: Path) -> Iterator[Paths]:
     """Every file below the folder, some at a time."""
     walk = regular_files(root)
     while batch := tuple(itertools.islice(walk, _BATCH)):
@@ -158,7 +158,7 @@ def paths_in_batches(root: Path) -> Iterator[Paths]:
 def _identify_files(
     batches: Iterator[tuple[Path, ...]], workers: int
 ) -> Iterator[tuple[tuple[Path, ...], tuple[Found, ...]]]:
-    for batch in in_order(run_tasks(identify_all, batches, workers, queued=3 * workers)):
+    for batch in yield_in_order(run_tasks(identify_all, batches, workers, queued=3 * workers)):
         yield batch.task, batch.result()
 
 
@@ -182,7 +182,7 @@ def _join_components(rows: Iterable[tuple[str, str, str]]) -> Iterator[list[tupl
     for study, frame, kind in rows:
         kinds[study, frame].add(kind)
     links = [(f"{study}\n{frame}", name) for study, frame in kinds for name in (f"s{study}", f"f{frame}") if name[1:]]
-    stands_for = joined(links)
+    stands_for = join_links(links)
     parts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for study, frame in kinds:
         parts[stands_for.get(f"{study}\n{frame}", "")].append((study, frame))

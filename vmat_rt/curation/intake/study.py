@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.case import Case
-from vmat_rt.cohort.checks import entry_problems
-from vmat_rt.curation.intake.choose import Candidate, candidates, dose_problems, files_sha256
-from vmat_rt.curation.intake.entering import Arrival, Desk, Outcome, enter, patient_unknown, refused
+from vmat_rt.cohort.checks import check_entry
+from vmat_rt.curation.intake.choose import Candidate, check_dose, find_candidates, hash_files
+from vmat_rt.curation.intake.entering import Arrival, Desk, Outcome, enter, refused, warn_of_unknown_patient
 from vmat_rt.curation.intake.keys import Entry, KeyFile
 from vmat_rt.curation.intake.scan import Group, is_placeholder
 from vmat_rt.dicom.files import DicomFile, Scan
@@ -43,7 +43,7 @@ def take_in(job: Job) -> tuple[Outcome, ...]:
     except InputError as refusal:
         seen = _make_seen(job.group.files[0])
         return (refused(job.keys.register(seen), refusal.problems, _collect_telltales(job.group.files[:1])),)
-    return tuple(enter(desk, _receive(job, candidate)) for candidate in candidates(entries))
+    return tuple(enter(desk, _receive(job, candidate)) for candidate in find_candidates(entries))
 
 
 def _receive(job: Job, candidate: Candidate) -> Arrival:
@@ -51,7 +51,7 @@ def _receive(job: Job, candidate: Candidate) -> Arrival:
     return Arrival(
         entry=_make_identity(files),
         source="dicom",
-        sha256=functools.partial(files_sha256, files),
+        sha256=functools.partial(hash_files, files),
         read=functools.partial(_read, job, candidate),
         telltale=functools.partial(_collect_telltales, (*files.ct[:1], *_find_structures(files))),
     )
@@ -64,10 +64,10 @@ def _read(job: Job, candidate: Candidate) -> tuple[Case, tuple[Problem, ...]]:
     near = tuple(problem for folder, problem in job.group.problems if folder in folders)
     files = replace(files, problems=(*files.problems, *near))
     study = read_files(files)
-    raise_errors(dose_problems(candidate, study))
+    raise_errors(check_dose(candidate, study))
     protocol = choose_protocol([roi.name for roi in study.structure_set.rois if roi.drawn], job.protocols)
     case = load_case(study, protocol)
-    found = (*entry_problems(case, protocol.site), *_warn_of_nameless(files))
+    found = (*check_entry(case, protocol.site), *_warn_of_nameless(files))
     raise_errors(found)
     return case, found
 
@@ -102,4 +102,4 @@ def _find_structures(files: StudyFiles) -> tuple[DicomFile, ...]:
 
 def _warn_of_nameless(files: StudyFiles) -> Iterator[Problem]:
     if is_placeholder(files.ct[0].patient_id):
-        yield patient_unknown()
+        yield warn_of_unknown_patient()
