@@ -22,7 +22,7 @@ from vmat_rt.curation.intake.dicom import _make_entry
 from vmat_rt.curation.intake.keys import KeyFile
 from vmat_rt.curation.intake.run import _collect_outcomes
 from vmat_rt.curation.intake.scan import FolderIndex
-from vmat_rt.curation.intake.settings import protocols_of
+from vmat_rt.curation.intake.settings import choose_protocols
 from vmat_rt.curation.intake.study import Job, take_in
 from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.system.processes import run_tasks
@@ -68,7 +68,7 @@ def test_a_line_that_was_cut_off_is_no_entry(tmp_path: Path) -> None:
 
 def test_a_second_run_with_the_same_keys_is_refused(tmp_path: Path) -> None:
     study(tmp_path / "in", "P1")
-    with KeyFile(tmp_path / "c.keys.csv").in_use(), pytest.raises(ConfigError, match="another run"):
+    with KeyFile(tmp_path / "c.keys.csv").hold(), pytest.raises(ConfigError, match="another run"):
         added(tmp_path / "in", tmp_path / "c")
     assert states(added(tmp_path / "in", tmp_path / "c")) == [("added",)]
 
@@ -79,10 +79,10 @@ def test_a_study_that_kills_its_worker_is_refused_and_the_others_go_on(tmp_path:
     added(tmp_path / "in" / "s0", tmp_path / "c")
     keys = KeyFile(tmp_path / "k.csv")
     cohort = Cohort.open(tmp_path / "c")
-    with FolderIndex() as index, keys.in_use():
+    with FolderIndex() as index, keys.hold():
         index.fill(tmp_path / "in", workers=2, progress=False)
         first, second = index.groups()
-        protocols = protocols_of(cohort.settings.protocol, ())
+        protocols = choose_protocols(cohort.settings.protocol, ())
         jobs = [
             Job(first, cohort.place.root, keys, Deadly()),  # type: ignore[arg-type]
             Job(second, cohort.place.root, keys, protocols),
