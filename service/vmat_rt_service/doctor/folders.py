@@ -95,8 +95,8 @@ def _check_file_system(outbox: Path) -> Finding:
 
 def _check_space(config: ServiceConfig) -> Iterator[Finding]:
     for name, folder in (("outbox", config.outbox), ("state", config.state)):
-        place = next(path for path in (folder, *folder.parents) if path.is_dir())
-        free_gb = shutil.disk_usage(place).free / 1e9
+        nearest = next(path for path in (folder, *folder.parents) if path.is_dir())
+        free_gb = shutil.disk_usage(nearest).free / 1e9
         detail = f"{free_gb:.1f} GB are free for the {name}; below {config.min_free_gb:g} GB no job is started"
         if free_gb < config.min_free_gb:
             yield fail("disk", detail, "Make room, or set the folder on a larger disk.")

@@ -78,8 +78,8 @@ def check_compiler() -> Iterator[Finding]:
         yield fail("compiler", f"compiled code has no place to be kept: {error}", remedy)
         return
     folder = Path(str(sample.stats.cache_path))
-    place = next(p for p in (folder, *folder.parents) if p.exists())
-    if os.access(place, os.W_OK | os.X_OK):
+    nearest = next(p for p in (folder, *folder.parents) if p.exists())
+    if os.access(nearest, os.W_OK | os.X_OK):
         yield ok("compiler", f"compiled code is kept in {folder}")
     else:
         yield warn("compiler", f"compiled code cannot be kept in {folder}: each worker compiles anew", remedy)

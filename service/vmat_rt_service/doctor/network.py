@@ -86,17 +86,17 @@ def check_destinations(config: ServiceConfig) -> Iterator[Finding]:
 
 def _check_destination(destination: Destination, own_title: str) -> Finding:
     name = f"destination {destination.name}"
-    place = f"{destination.host} port {destination.port}"
+    address = f"{destination.host} port {destination.port}"
     try:
         socket.create_connection((destination.host, destination.port), _SECONDS).close()
     except OSError as error:
         why = error.strerror or str(error) or type(error).__name__
         remedy = "Check host, port and firewall; results wait and are sent again."
-        return fail(name, f"{place} cannot be reached: {why}", remedy)
-    return _echo(name, place, destination, own_title)
+        return fail(name, f"{address} cannot be reached: {why}", remedy)
+    return _echo(name, address, destination, own_title)
 
 
-def _echo(name: str, place: str, destination: Destination, own_title: str) -> Finding:
+def _echo(name: str, address: str, destination: Destination, own_title: str) -> Finding:
     try:
         from pynetdicom import AE
     except ImportError:
@@ -111,12 +111,12 @@ def _echo(name: str, place: str, destination: Destination, own_title: str) -> Fi
     association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title, tls_args=tls)
     if not association.is_established:
         reason = "rejects" if association.is_rejected else "does not accept"
-        detail = f"{place} is reached, but {destination.ae_title} {reason} an association with {own_title}"
+        detail = f"{address} is reached, but {destination.ae_title} {reason} an association with {own_title}"
         return fail(name, detail, f"Register {own_title} there, and check the called AE title {destination.ae_title}.")
     try:
         status = association.send_c_echo()
     finally:
         association.release()
     if status and status.Status == 0:
-        return ok(name, f"{destination.ae_title} at {place} answers a DICOM echo")
-    return fail(name, f"{destination.ae_title} at {place} does not answer a DICOM echo", "Check that it runs.")
+        return ok(name, f"{destination.ae_title} at {address} answers a DICOM echo")
+    return fail(name, f"{destination.ae_title} at {address} does not answer a DICOM echo", "Check that it runs.")

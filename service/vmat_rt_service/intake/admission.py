@@ -26,7 +26,7 @@ _ASSESS_SECONDS = 10.0
 
 @dataclass
 class _Group:
-    """One group that is no job yet: since when it is as it is, and what its row in the journal says."""
+    """One group that is not a job yet: since when it is as it is, and what its row in the journal says."""
 
     assessment: Assessment
     signature: str

@@ -42,17 +42,17 @@ class Inbox:
 
     def scan(self, now: float) -> bool:
         """Look once. True when anything came, went or changed since the last look."""
-        found: dict[str, _Seen] = {}
+        seen: dict[str, _Seen] = {}
         changed = False
         for path, version in self._walk_files():
             before = self._seen.get(path)
             if before is not None and before.version == version:
-                found[path] = before
+                seen[path] = before
             else:
-                found[path] = _Seen(version, now)
+                seen[path] = _Seen(version, now)
                 changed = True
-        changed = changed or len(found) != len(self._seen)
-        self._seen = found
+        changed = changed or len(seen) != len(self._seen)
+        self._seen = seen
         return changed
 
     def stable(self, now: float) -> dict[str, Version]:
@@ -81,14 +81,14 @@ class Inbox:
             except OSError:  # gone meanwhile, or not ours to read: the next scan looks again
                 continue
             for entry in listed:
-                found = _look_at(entry)
-                if found is None:
+                entry_or_folder = _look_at(entry)
+                if entry_or_folder is None:
                     continue
-                if isinstance(found, str):
-                    folders.append(found)
-                elif found[1] not in seen:
-                    seen.add(found[1])
-                    yield entry.path, found[0]
+                if isinstance(entry_or_folder, str):
+                    folders.append(entry_or_folder)
+                elif entry_or_folder[1] not in seen:
+                    seen.add(entry_or_folder[1])
+                    yield entry.path, entry_or_folder[0]
 
 
 def _look_at(entry: os.DirEntry[str]) -> str | tuple[Version, tuple[int, int]] | None:

@@ -54,15 +54,15 @@ class Assessment:
 
 def assess(catalogue: Catalogue) -> list[Assessment]:
     """Every group of the inbox: one for each RTSTRUCT file, CT series left alone, and folder with damaged files."""
-    found: list[Assessment] = []
+    assessments: list[Assessment] = []
     used: set[str] = set()
     for path in catalogue.structures:
         verdict = _judge_structures(catalogue, path)
-        found.append(Assessment(path, (path,), verdict))
+        assessments.append(Assessment(path, (path,), verdict))
         used.update(verdict.files if isinstance(verdict, Ready) else ())
-    found += _find_lonely_series(catalogue, used)
-    found += _assess_left_over(catalogue, used)
-    return found
+    assessments += _find_lonely_series(catalogue, used)
+    assessments += _assess_left_over(catalogue, used)
+    return assessments
 
 
 def _judge_structures(catalogue: Catalogue, path: str) -> Ready | Waiting:
@@ -165,17 +165,17 @@ def _find_gaps(z_mm: Sequence[float], planes_mm: Sequence[float], count: int) ->
     The slice distance is that of the slices here; where that leaves too few places (every second slice is
     missing), that of the contour planes.
     """
-    found: set[float] = set(planes_mm)
+    gaps: set[float] = set(planes_mm)
     for spacing in (_measure_spacing(z_mm), _measure_spacing(sorted(planes_mm))):
         if len(z_mm) < 2 or spacing <= 0:
             continue
         holes = {round(low + spacing * k, 2) for low, high in pairwise(z_mm)
                  for k in range(1, min(1000, round((high - low) / spacing)))}  # fmt: skip
         beyond = {p for p in planes_mm if p < z_mm[0] - spacing / 2 or p > z_mm[-1] + spacing / 2}
-        found = holes | beyond
-        if len(found) >= count:
+        gaps = holes | beyond
+        if len(gaps) >= count:
             break
-    return sorted(found - set(z_mm))
+    return sorted(gaps - set(z_mm))
 
 
 def _describe_missing(missing: int, of: int, z_mm: list[float]) -> Waiting:
@@ -223,7 +223,7 @@ def _find_lonely_series(catalogue: Catalogue, used: set[str]) -> list[Assessment
 
 def _assess_left_over(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
     """Damaged files of no group, to be refused by name; files that may not be read, to wait for."""
-    found = []
+    assessments = []
     for files, readable in ((catalogue.damaged, True), (catalogue.unreadable, False)):
         by_folder: dict[str, list[str]] = {}
         for path in files:
@@ -232,5 +232,5 @@ def _assess_left_over(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
         for folder, paths in sorted(by_folder.items()):
             sentence = f"{len(paths)} files of one folder may not be read; check their permissions"
             verdict = Ready(tuple(paths), certain=False) if readable else Waiting("UNREADABLE", sentence)
-            found.append(Assessment(f"{'damaged' if readable else 'unreadable'} {folder}", tuple(paths), verdict))
-    return found
+            assessments.append(Assessment(f"{'damaged' if readable else 'unreadable'} {folder}", tuple(paths), verdict))
+    return assessments

@@ -85,15 +85,15 @@ def dispose(files: Iterable[tuple[str, str]], known: set[str], archive: Path | N
 
     Nothing is unlinked before all of it lies in the archive, flushed.
     """
-    found = [(path, name) for path, name in files if hash_file(path) in known]
+    matching = [(path, name) for path, name in files if hash_file(path) in known]
     if archive is not None and not archive.exists():
         with published_folder(archive) as temporary:
-            for path, name in found:
+            for path, name in matching:
                 shutil.copyfile(path, temporary / name)
     elif archive is not None:
         known = known & {hash_file(path) for path in archive.iterdir()}
-        found = [(path, name) for path, name in found if hash_file(path) in known]
-    for path, _ in found:
+        matching = [(path, name) for path, name in matching if hash_file(path) in known]
+    for path, _ in matching:
         os.unlink(path)  # noqa: PTH108
 
 

@@ -69,13 +69,13 @@ def started(config: ServiceConfig, journal: Journal) -> None:
 
 def entries(path: Path) -> list[dict[str, Any]]:
     """The lines of the log that can be read."""
-    found = []
+    parsed = []
     for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
-            found.append(json.loads(line))
+            parsed.append(json.loads(line))
         except ValueError:
             break
-    return found
+    return parsed
 
 
 def verify(path: Path, head: str = "") -> Verdict:
@@ -109,8 +109,8 @@ def read_head(journal: Journal) -> str:
 def versions() -> dict[str, str]:
     """What computes: installed packages that can change a dose, the interpreter and the machine's kind."""
     packages = ("vmat-rt", "numpy", "scipy", "lightgbm", "torch", "SimpleITK", "pydicom", "numba")
-    found = {name: version for name in packages if (version := _find_version(name)) is not None}
-    return {**found, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    installed = {name: version for name in packages if (version := _find_version(name)) is not None}
+    return {**installed, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
 
 
 def _find_version(package: str) -> str | None:

@@ -63,8 +63,8 @@ class Readings:
 
     def knows(self, key: str) -> bool:
         """Whether any job has this key: nothing else in the outbox is served."""
-        found = self._db.execute("SELECT 1 FROM jobs WHERE key = ? LIMIT 1", (key,)).fetchone()
-        return found is not None
+        row = self._db.execute("SELECT 1 FROM jobs WHERE key = ? LIMIT 1", (key,)).fetchone()
+        return row is not None
 
     def steps(self, job: int) -> tuple[Step, ...]:
         """A job's history, oldest first."""
@@ -95,8 +95,8 @@ class Readings:
 
     def changes(self) -> dict[State, int]:
         """How often any job has entered each state since the journal began; never falls."""
-        found = dict(map(tuple, self._db.execute("SELECT new, count(*) FROM transitions GROUP BY new")))
-        return {state: int(found.get(str(state), 0)) for state in State}
+        counts = dict(map(tuple, self._db.execute("SELECT new, count(*) FROM transitions GROUP BY new")))
+        return {state: int(counts.get(str(state), 0)) for state in State}
 
     def sends(self) -> dict[tuple[str, str], int]:
         """(destination, status) -> how many results."""

@@ -58,10 +58,10 @@ class Ledger(Database):
 
     def by_job(self) -> dict[int, list[Send]]:
         """Every send, by its job."""
-        found: dict[int, list[Send]] = {}
+        sends: dict[int, list[Send]] = {}
         for row in self._db.execute("SELECT * FROM sends ORDER BY job, id"):
-            found.setdefault(int(row["job"]), []).append(_send(row))
-        return found
+            sends.setdefault(int(row["job"]), []).append(_send(row))
+        return sends
 
     def acknowledged(self, send: int) -> frozenset[str]:
         """The kinds of objects that the destination has."""

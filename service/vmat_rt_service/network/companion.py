@@ -127,16 +127,16 @@ class Sender(_Kept):
 
 def network(config: ServiceConfig, once: bool = False) -> list[Listener | Sender]:
     """What the configuration asks for; with once nothing listens. Raises ConfigError for unusable certificate files."""
-    found: list[Listener | Sender] = []
+    companions: list[Listener | Sender] = []
     if config.listen is not None and not once:
         if config.listen.tls is not None:
             make_server_context(config.listen.tls)
-        found.append(Listener(config))
+        companions.append(Listener(config))
     for destination in config.destinations:
         if destination.tls is not None:
             make_client_context(destination.tls)
     if config.destinations:
-        found.append(Sender(config, once))
+        companions.append(Sender(config, once))
     if once and config.listen is not None:
         logs.event("not listening", logging.WARNING, code="ONCE")
-    return found
+    return companions

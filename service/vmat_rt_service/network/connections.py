@@ -66,10 +66,10 @@ def _resolve_networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6
     except ValueError:
         pass
     try:
-        found = socket.getaddrinfo(entry, None, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(entry, None, type=socket.SOCK_STREAM)
     except OSError:  # a name that cannot be resolved now permits nobody
         return []
-    return [ipaddress.ip_network(_parse_address(str(address[0]))) for *_, address in found]
+    return [ipaddress.ip_network(_parse_address(str(address[0]))) for *_, address in addresses]
 
 
 class Entity(AE):
@@ -150,8 +150,8 @@ class _Socket(AssociationSocket):
             raise OSError("a PDU is too long")
         assert self.socket is not None
         deadline = time.monotonic() + NETWORK_SECONDS
-        found = bytearray(nr_bytes)
-        view, have = memoryview(found), 0
+        received = bytearray(nr_bytes)
+        view, have = memoryview(received), 0
         while have < nr_bytes:
             self.socket.settimeout(max(0.001, deadline - time.monotonic()))
             count = self.socket.recv_into(view[have:])
@@ -159,9 +159,9 @@ class _Socket(AssociationSocket):
                 break
             have += count
         view.release()
-        del found[have:]
+        del received[have:]
         self.socket.settimeout(NETWORK_SECONDS)
-        return found
+        return received
 
 
 class Receiver(DIMSEServiceProvider):

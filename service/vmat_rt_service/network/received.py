@@ -40,7 +40,7 @@ KINDS = {CTImageStorage: "CT", RTStructureSetStorage: "RS", RTPlanStorage: "RP",
 """SOP classes that are taken -> how the file names of their instances begin."""
 
 FOLDER = "received"
-"""Below the inbox; in it one folder a study, so that a study that still arrives holds up no other."""
+"""Below the inbox; it holds one folder per study, so that a study that still arrives does not hold up another."""
 
 _HIDDEN = ".receiving"
 _ABANDONED_SECONDS = 3600.0  # the network's own time limits end an object that stands still long before
@@ -170,14 +170,14 @@ class Arrival:
     def _move_into_place(self, file: BinaryIO) -> Path:
         file.flush()
         os.fsync(file.fileno())
-        place = self._shelf.place(self._announced.sop_class, self._announced.sop_instance, self._read_study())
-        for folder in (place.parent.parent, place.parent):
+        target = self._shelf.place(self._announced.sop_class, self._announced.sop_instance, self._read_study())
+        for folder in (target.parent.parent, target.parent):
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
                 flush(folder.parent)
-        self._path.replace(place)
-        flush(place.parent)
-        return place
+        self._path.replace(target)
+        flush(target.parent)
+        return target
 
     def _read_study(self) -> str:
         """The study instance UID, from an object that is what was announced."""
@@ -225,7 +225,7 @@ def _read_identity(stream: BinaryIO, syntax: UID) -> tuple[str, str, str]:
         dataset = read_dataset(
             stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=lambda tag, _vr, _length: tag > _STUDY_UID
         )
-        found = [str(dataset.get(word, "") or "").strip() for word in ("SOPClassUID", "SOPInstanceUID")]
-        return found[0], found[1], str(dataset.get("StudyInstanceUID", "") or "").strip()
+        uids = [str(dataset.get(word, "") or "").strip() for word in ("SOPClassUID", "SOPInstanceUID")]
+        return uids[0], uids[1], str(dataset.get("StudyInstanceUID", "") or "").strip()
     except Exception as error:  # the boundary: pydicom raises whatever the bytes lead it to
         raise RefusalError(Status.NOT_UNDERSTOOD, "UNREADABLE") from error

@@ -217,14 +217,14 @@ class Dispatcher:
             raise RefusedError("the result is no longer in the outbox")
         wanted = self._destinations[send.destination].send
         there = self._ledger.acknowledged(send.id)
-        found = [(kind, folder / name) for kind, name, _ in ORDER if kind in wanted and name in record.files]
+        objects = [(kind, folder / name) for kind, name, _ in ORDER if kind in wanted and name in record.files]
         try:
-            changed = any(hash_file(path) != record.files[path.name] for _, path in found)
+            changed = any(hash_file(path) != record.files[path.name] for _, path in objects)
         except OSError:
             raise RefusedError("the result in the outbox cannot be read") from None
         if changed:
             raise RefusedError("the result in the outbox was changed")
-        return [(kind, path) for kind, path in found if kind not in there]
+        return [(kind, path) for kind, path in objects if kind not in there]
 
 
 def main(arguments: list[str]) -> None:

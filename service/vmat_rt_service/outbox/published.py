@@ -31,10 +31,10 @@ def open_page(config: ServiceConfig, kind: str, key: str, name: str) -> BinaryIO
 def has_page(config: ServiceConfig, kind: str, key: str) -> bool:
     """Whether the page of a case the journal names is there to be linked to."""
     folders, page = _PAGES[kind]
-    found = _open_below(config.outbox, (*folders, key), page)
-    if found is None:
+    file = _open_below(config.outbox, (*folders, key), page)
+    if file is None:
         return False
-    found.close()
+    file.close()
     return True
 
 

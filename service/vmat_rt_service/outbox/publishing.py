@@ -47,7 +47,7 @@ def publish(folder: Path, outbox: Path, record: Record) -> str:
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
                 raise
-            if (found := read_record(outbox / name)) is not None and found.content_hash == record.content_hash:
+            if (other := read_record(outbox / name)) is not None and other.content_hash == record.content_hash:
                 return name
             continue
         flush(outbox)

@@ -56,7 +56,7 @@ def sweep(outbox: Path) -> None:
 def _remove_words(text: str, words: Sequence[str]) -> str:
     for word in words:
         start = 0
-        while (found := text.lower().find(word.lower(), start)) >= 0:
-            text = text[:found] + _REMOVED + text[found + len(word) :]
-            start = found + len(_REMOVED)
+        while (position := text.lower().find(word.lower(), start)) >= 0:
+            text = text[:position] + _REMOVED + text[position + len(word) :]
+            start = position + len(_REMOVED)
     return text
