@@ -27,10 +27,10 @@ def verify(state: Path | None, as_json: bool) -> None:
     from vmat_rt_service.journal import audit
 
     journal = open_journal(state)
-    found = audit.verify(journal.path.with_name("audit.jsonl"), audit.read_head(journal))
+    verdict = audit.verify(journal.path.with_name("audit.jsonl"), audit.read_head(journal))
     if as_json:
-        print_json({"schema_version": SCHEMA_VERSION, "lines": found.lines, "fault": found.fault})
+        print_json({"schema_version": SCHEMA_VERSION, "lines": verdict.lines, "fault": verdict.fault})
     else:
-        click.echo(f"{found.lines} lines hold" + (f"; {found.fault}." if found.fault else "."))
-    if found.fault:
+        click.echo(f"{verdict.lines} lines hold" + (f"; {verdict.fault}." if verdict.fault else "."))
+    if verdict.fault:
         sys.exit(_BROKEN)

@@ -121,8 +121,8 @@ def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> Ne
     headings = {2: "Error", 3: "Refused", STOPPED: "Ended"}
     for problem in problems:
         heading = "Not installed" if problem["code"] == "EXTRA_MISSING" else headings.get(exit_code, "Failed")
-        said = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
-        click.echo(f"{heading}: {said} {problem['remedy']} [{problem['code']}]", err=True)
+        sentence = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
+        click.echo(f"{heading}: {sentence} {problem['remedy']} [{problem['code']}]", err=True)
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "exit_code": exit_code, "problems": problems})
     sys.exit(exit_code)

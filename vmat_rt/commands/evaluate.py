@@ -89,14 +89,14 @@ def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **optio
 
 
 def _format_table(document: AggregateDocument) -> str:
-    """A line a model and metric: mean, SD over cases, 95 % interval of the mean."""
+    """Format one line per model and metric: mean, SD over cases, 95 % interval of the mean."""
     lines = []
     for name, model in document.models.items():
         failed = f", {model.n_failed} failed" if model.n_failed else ""
         lines.append(f"{name} ({model.role}): {model.n_cases} cases{failed}")
         for metric in (shown for shown in _SHOWN if shown in model.metrics):
-            found = model.metrics[metric]
-            parts = found if isinstance(found, dict) else {"": found}
+            summary = model.metrics[metric]
+            parts = summary if isinstance(summary, dict) else {"": summary}
             for structure, value in parts.items():
                 if value.mean is None:
                     continue

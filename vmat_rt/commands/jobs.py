@@ -53,8 +53,8 @@ def command(context: click.Context, state: Path | None, as_json: bool) -> None:
     sends = open_ledger(journal).by_job()
     jobs = journal.jobs()
     if as_json:
-        found = [{**asdict(job), "sends": [asdict(send) for send in sends.get(job.id, ())]} for job in jobs]
-        print_json({"schema_version": SCHEMA_VERSION, "jobs": found})
+        documents = [{**asdict(job), "sends": [asdict(send) for send in sends.get(job.id, ())]} for job in jobs]
+        print_json({"schema_version": SCHEMA_VERSION, "jobs": documents})
         return
     click.echo("\n".join(_format_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
 
@@ -71,15 +71,15 @@ def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -
     from vmat_rt_service.journal.states import IllegalTransitionError
 
     journal = open_journal(state or context.obj)
-    found = journal.job(job)
-    if found is None:
+    record = journal.job(job)
+    if record is None:
         raise ConfigError(f"there is no job {job}")
     try:
-        found = journal.retry(job)
+        record = journal.retry(job)
     except IllegalTransitionError as error:
-        raise ConfigError(f"job {job} is {found.state}: only refused and failed jobs can be run again") from error
+        raise ConfigError(f"job {job} is {record.state}: only refused and failed jobs can be run again") from error
     if as_json:
-        print_json({"schema_version": SCHEMA_VERSION, "jobs": [asdict(found)]})
+        print_json({"schema_version": SCHEMA_VERSION, "jobs": [asdict(record)]})
     else:
         click.echo(f"Job {job} runs again as soon as its files are found in the inbox.")
 

@@ -43,7 +43,7 @@ def _format_model(model: dict[str, Any]) -> str:
         f"{model['name']} {model['version']} ({model['kind']}) for protocol{'s' if model['also'] else ''} {protocols}"
         + (", default" if model["default"] else ""),
         *(
-            [f"  cannot run here, for want of {join_names(model['missing'])}: {format_pip_line('network')}"]
+            [f"  cannot run here without {join_names(model['missing'])}: {format_pip_line('network')}"]
             if model["missing"]
             else []
         ),

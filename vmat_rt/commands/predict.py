@@ -38,7 +38,7 @@ def _parse_percentages(_context: click.Context, _option: click.Parameter, value:
 
 def _check_uid(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     if value is not None and not (len(value) <= _LONGEST_UID and _UID.fullmatch(value)):
-        raise click.BadParameter(f"{value!r} is no DICOM UID: numbers without leading zeros joined by dots")
+        raise click.BadParameter(f"{value!r} is not a DICOM UID: numbers without leading zeros joined by dots")
     return value
 
 

@@ -23,10 +23,10 @@ def command(job: int, state: Path | None, as_json: bool) -> None:
     from vmat_rt_service.config import read_saved_config
     from vmat_rt_service.work.replay import replay
 
-    found = replay(read_saved_config(state or Path.cwd()), job)
+    outcome = replay(read_saved_config(state or Path.cwd()), job)
     if as_json:
-        print_json({"schema_version": SCHEMA_VERSION, **found.as_dict()})
+        print_json({"schema_version": SCHEMA_VERSION, **outcome.as_dict()})
     else:
-        click.echo(found.sentence())
-    if not found.same:
+        click.echo(outcome.sentence())
+    if not outcome.same:
         sys.exit(_DIFFERS)

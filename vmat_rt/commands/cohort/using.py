@@ -64,11 +64,11 @@ def info(uri: str, out: Path | None, workers: int, as_json: bool) -> None:
 
     if out is not None and not _is_of_info(out):
         raise click.UsageError(f"{out} holds other files, which would be lost; give a new folder with --out")
-    found = describe_cohort(Cohort.open(uri), out, workers, progress=not as_json)
+    description = describe_cohort(Cohort.open(uri), out, workers, progress=not as_json)
     if as_json:
-        print_json({**found.document(), "exit_code": 0})
+        print_json({**description.document(), "exit_code": 0})
         return
-    click.echo(as_text(found))
+    click.echo(as_text(description))
 
 
 def _is_of_info(folder: Path) -> bool:
