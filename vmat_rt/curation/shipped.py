@@ -102,7 +102,7 @@ def read_shipped(folder: Path) -> ShippedCohort:
     """The description of a shipped cohort. Raises ConfigError when there is none or it cannot be read."""
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise ConfigError(f"{folder} is no shipped cohort: it has no {DESCRIPTION}")
+        raise ConfigError(f"{folder} is not a shipped cohort: it has no {DESCRIPTION}")
     try:
         return ShippedCohort.model_validate(load_yaml(path.read_bytes()))
     except (OSError, YamlError, ValidationError) as error:

@@ -32,7 +32,7 @@ from vmat_rt.system.processes import WorkerDiedError, run_tasks
 log = logging.getLogger("vmat_rt")
 
 MOST_REFUSED_IN_A_ROW = 20
-"""So many refusals one after another are no bad luck."""
+"""So many refusals in a row are not bad luck."""
 
 Number = str | int | float
 
@@ -201,7 +201,7 @@ class _Tally:
 
 def _read_known(cohort: Cohort, plans: PlanFolder) -> dict[str, Outcome]:
     """What earlier runs settled. A case whose packed dose is lost is not settled: it could not be shipped."""
-    stored = {key: "" for key in cohort.keys() if plans.has_dose(key)}  # noqa: SIM118 (a cohort is no mapping)
+    stored = {key: "" for key in cohort.keys() if plans.has_dose(key)}  # noqa: SIM118 (a cohort is not a mapping)
     return {key: Outcome(key, reasons, new=False) for key, reasons in {**plans.refused(), **stored}.items()}
 
 

@@ -95,14 +95,14 @@ class CohortInfo:
 
     def dvh(self) -> dict[str, dict[str, dict[str, Any]]]:
         """By structure and metric: the metric's unit and its statistics over the cases that have it."""
-        found: dict[str, dict[str, list[float]]] = {}
+        values: dict[str, dict[str, list[float]]] = {}
         for survey in self.surveys:
             for name, metrics in survey.metrics.items():
                 for metric, value in metrics.items():
-                    found.setdefault(name, {}).setdefault(metric, []).append(value)
+                    values.setdefault(name, {}).setdefault(metric, []).append(value)
         return {
-            name: {m: {"unit": parse_metric(m).unit, **statistics(v)} for m, v in found[name].items()}
-            for name in self._order_names(found)
+            name: {m: {"unit": parse_metric(m).unit, **statistics(v)} for m, v in values[name].items()}
+            for name in self._order_names(values)
         }
 
     def overlaps(self) -> dict[str, dict[str, float]]:
@@ -126,8 +126,8 @@ class CohortInfo:
 
     def _order_names(self, names: Iterable[str]) -> list[str]:
         """In the order of the cohort's protocol; what it does not know comes last."""
-        place = {spec.name: i for i, spec in enumerate(load_protocol(self.settings.protocol).structures)}
-        return sorted(names, key=lambda name: (place.get(name, len(place)), name))
+        order = {spec.name: i for i, spec in enumerate(load_protocol(self.settings.protocol).structures)}
+        return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
 
 def statistics(values: Sequence[float]) -> dict[str, float]:
@@ -139,8 +139,8 @@ def statistics(values: Sequence[float]) -> dict[str, float]:
 def describe_cohort(cohort: Cohort, out: Path | None = None, workers: int = 2, progress: bool = True) -> CohortInfo:
     """Examine every case by `workers` processes; with `out`, write contact_sheet_N.png and dvh_fan.png into it.
 
-    Raises ConfigError when workers is no positive number, InputError when `out` cannot be written (an older folder of
-    this name is replaced as a whole) or a record is damaged. A case whose arrays are damaged is told of.
+    Raises ConfigError when workers is not a positive number, InputError when `out` cannot be written (an older folder
+    of this name is replaced as a whole) or a record is damaged. A case whose arrays are damaged is named in the result.
     """
     if workers < 1:
         raise ConfigError(f"{workers} processes cannot examine a cohort: it takes 1 or more")
@@ -181,9 +181,9 @@ def _survey_cases(tasks: Sequence[Task], workers: int, progress: bool) -> tuple[
 
 
 def _count_refused(cohort: Cohort) -> dict[str, int]:
-    found = Counter(code for r in read_refusals(cohort.place).values() for code in {p.code for p in r.problems})
+    counts = Counter(code for r in read_refusals(cohort.place).values() for code in {p.code for p in r.problems})
     plans = len(PlanFolder.of(cohort.place).refused())
-    return dict(found.most_common()) | ({"PLAN_NOT_ACCEPTED": plans} if plans else {})
+    return dict(counts.most_common()) | ({"PLAN_NOT_ACCEPTED": plans} if plans else {})
 
 
 def write_figures(info: CohortInfo, folder: Path) -> tuple[Path, ...]:

@@ -75,8 +75,8 @@ def collect_quantities(records: Iterable[CaseRecord], surveys: Iterable[CaseSurv
 
 def find_outliers(quantities: Iterable[Quantity]) -> tuple[Outlier, ...]:
     """The furthest first."""
-    found = [outlier for quantity in quantities for outlier in _find_outliers(quantity)]
-    return tuple(sorted(found, key=lambda outlier: (-abs(outlier.z), outlier.key, outlier.quantity)))
+    outliers = [outlier for quantity in quantities for outlier in _find_outliers(quantity)]
+    return tuple(sorted(outliers, key=lambda outlier: (-abs(outlier.z), outlier.key, outlier.quantity)))
 
 
 def _find_outliers(quantity: Quantity) -> Iterator[Outlier]:

@@ -53,7 +53,7 @@ def choose_range_metrics(name: str) -> tuple[str, ...]:
 
 
 def tabulate_ranges(cases: Sequence[Mapping[str, Mapping[str, float]]], protocol: Protocol) -> tuple[RangeRow, ...]:
-    """One row a quantity that at least one case has; none for another site than the prostate.
+    """Make one row per quantity that at least one case has; none for another site than the prostate.
 
     cases: of each the metrics by structure, then by metric.
     """

@@ -105,10 +105,10 @@ def _compute_dvhs(case: Case, protocol: Protocol) -> dict[str, Dvh]:
         return {}
     structures = {**case.structures, case.body.name or "External": case.body}
     wanted = dict.fromkeys(metric for name in structures for metric in choose_metrics(name, case, protocol))
-    found = compute_dvhs(
+    dvhs = compute_dvhs(
         structures.values(), case.reference_dose, metrics=wanted, prescription_gy=case.prescription.dose_gy
     )
-    return dict(zip(structures, found.values(), strict=True))
+    return dict(zip(structures, dvhs.values(), strict=True))
 
 
 def _evaluate_metrics(name: str, dvh: Dvh, case: Case, protocol: Protocol) -> dict[str, float]:

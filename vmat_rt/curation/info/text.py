@@ -26,8 +26,8 @@ def as_text(info: CohortInfo) -> str:
 
 def _format_counts(info: CohortInfo) -> Iterator[str]:
     counts, document = info.counts, info.document()
-    said = " (SIMULATED)" if info.simulated else ""
-    yield f"Cohort {info.settings.name}{said}: {counts['cases']} cases of {counts['patients']} patients"
+    suffix = " (SIMULATED)" if info.simulated else ""
+    yield f"Cohort {info.settings.name}{suffix}: {counts['cases']} cases of {counts['patients']} patients"
     yield (
         f"  {counts['sib']} SIB, {counts['single_level']} single level, {counts['nodal']} nodal; "
         f"{counts['with_dose']} with a dose; {counts['damaged']} damaged"

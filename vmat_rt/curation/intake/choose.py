@@ -53,8 +53,10 @@ def _choose_series(entries: Sequence[StudyFiles]) -> StudyFiles:
     referred = [entry for entry in entries if entry.series_uid in first.structures.images]
     message = f"{len(entries)} CT series lie in the frame of reference of the structure set"
     if len(referred) == 1:
-        told = warning("CT_SERIES_REFERRED", f"{message}; the one it refers to is used.", "Nothing needs to be done.")
-        return replace(referred[0], problems=(*referred[0].problems, told))
+        referral = warning(
+            "CT_SERIES_REFERRED", f"{message}; the one it refers to is used.", "Nothing needs to be done."
+        )
+        return replace(referred[0], problems=(*referred[0].problems, referral))
     unclear = Problem("SEVERAL_CT_SERIES", f"{message}, and it does not refer to one of them.", "Keep the right one.")
     return replace(first, problems=(*first.problems, unclear))
 
@@ -69,8 +71,8 @@ def hash_files(files: StudyFiles) -> str:
     own = [*files.ct, *_find_structures(files)]
     studies, frames = {file.study_uid for file in own} - {""}, {file.frame_uid for file in own} - {""}
     near = [file for file in (*files.plans, *files.doses) if file.study_uid in studies or file.frame_uid in frames]
-    for said in sorted(f"{file.kind} {file.sop_uid} {file.path.stat().st_size}" for file in (*own, *near)):
-        digest.update(f"{said}\n".encode())
+    for line in sorted(f"{file.kind} {file.sop_uid} {file.path.stat().st_size}" for file in (*own, *near)):
+        digest.update(f"{line}\n".encode())
     for file in _find_structures(files):
         digest.update(file.path.read_bytes())
     return digest.hexdigest()

@@ -104,7 +104,7 @@ def warn_of_unknown_patient() -> Problem:
     return warning("PATIENT_UNKNOWN", message, "Give each patient a number of his own when pseudonymising.")
 
 
-def _store(desk: Desk, entry: Entry, source: Source, case: Case, found: tuple[Problem, ...]) -> Outcome:
+def _store(desk: Desk, entry: Entry, source: Source, case: Case, problems: tuple[Problem, ...]) -> Outcome:
     """The key file first, so that no case is ever without its key; last where a case is replaced.
 
     Then a run that was killed finds the old files' hash and asks again, instead of taking the old case for the new.
@@ -124,11 +124,11 @@ def _store(desk: Desk, entry: Entry, source: Source, case: Case, found: tuple[Pr
         image_sha256=image,
         provenance={"vmat_rt": version("vmat-rt")},
     )
-    record = describe(case, origin, tuple(problem.code for problem in found))
+    record = describe(case, origin, tuple(problem.code for problem in problems))
     desk.cohort.add(case, record, replace=anew)
     if anew:
         desk.keys.claim(entry, desk.stored)
-    return Outcome(entry.key, "added", tuple(remove_identity(problem) for problem in found))
+    return Outcome(entry.key, "added", tuple(remove_identity(problem) for problem in problems))
 
 
 def _warn_of_change() -> Problem:

@@ -79,7 +79,7 @@ class KeyFile:
         return cohort_folder.with_name(f"{cohort_folder.name}.keys.csv")
 
     def entries(self) -> dict[str, Entry]:
-        """By key, in the order in which they came. Raises ConfigError when the file is no key file."""
+        """By key, in the order in which they came. Raises ConfigError when the file is not a key file."""
         try:
             return _parse_lines(self.path.read_bytes(), self.path)
         except FileNotFoundError:
@@ -195,7 +195,7 @@ def _parse_lines(content: bytes, path: Path) -> dict[str, Entry]:
     whole = content[: content.rfind(b"\n") + 1].decode("utf-8", errors="replace")
     rows = csv.reader(io.StringIO(whole, newline=""))
     if tuple(next(rows, COLUMNS)) != COLUMNS:
-        raise ConfigError(f"{path} is no key file of a cohort: its first line is another one")
+        raise ConfigError(f"{path} is not a key file of a cohort: its first line is another one")
     entries = (Entry(*row) for row in rows if len(row) == len(COLUMNS))
     return {entry.key: entry for entry in entries}
 

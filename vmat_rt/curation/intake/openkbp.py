@@ -98,14 +98,14 @@ def open_openkbp_cohort(uri: str | Path, new: NewCohort | None = None) -> Cohort
 
 def _find_patient_folders(root: Path) -> dict[str, Path]:
     """Key -> folder. A name that occurs twice (in two copies of the data) gets a number."""
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for mark in sorted(root.rglob(_MARK)):
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", mark.parent.name).strip("-_")[:50] or "patient"
         key, number = name, 2
-        while key in found:
+        while key in folders:
             key, number = f"{name}-{number}", number + 1
-        found[key] = mark.parent
-    return found
+        folders[key] = mark.parent
+    return folders
 
 
 def _add(tasks: Iterable[_Task], total: int | None, cohort: Cohort, workers: int, progress: bool) -> IntakeSummary:
@@ -145,7 +145,9 @@ def take_patient(task: _Task) -> Outcome:
             raise
         return Outcome(task.key, "refused", refusal.problems)
     except ValueError as damage:
-        problem = Problem("OPENKBP_FILE", f"A file holds what is no number: {damage}.", "Copy the files again.")
+        problem = Problem(
+            "OPENKBP_FILE", f"A file holds something that is not a number: {damage}.", "Copy the files again."
+        )
         return Outcome(task.key, "refused", (problem,))
     return Outcome(task.key, "added", found)
 

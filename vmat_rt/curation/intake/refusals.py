@@ -58,7 +58,7 @@ def read_refusals(cohort: Place) -> dict[str, Refusal]:
 
 
 def write_refusals(cohort: Place, refusals: Mapping[str, Refusal]) -> None:
-    """As refused.csv, one line a problem, by key; readers see the old file or the new one."""
+    """Write refused.csv, one line per problem, by key; readers see the old file or the new one."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)

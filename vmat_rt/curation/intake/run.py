@@ -76,8 +76,8 @@ def run_intake(
         with tqdm(total=run.total, unit="study", disable=_hides_bar(run.options)) as bar:
             workers = run.options.workers
             done = run_here(work, tasks) if workers == 1 else run_tasks(work, tasks, workers, queued=workers)
-            found = _collect_outcomes(done, keys, entry_of, bar)
-            outcomes = _note_outcomes(found, cohort, keys, run.root)
+            collected = _collect_outcomes(done, keys, entry_of, bar)
+            outcomes = _note_outcomes(collected, cohort, keys, run.root)
         people = join_people(cohort, keys)
     cohort.reindex()
     return IntakeSummary(cohort.settings.name, outcomes, len(cohort.keys()), people)
@@ -90,12 +90,12 @@ def _hides_bar(options: IntakeOptions) -> bool | None:
 
 def find_key_file(keys: Path | None, cohort_uri: str | Path) -> Path:
     """Where the key file lies. Raises ConfigError when that is within the cohort, which may be passed on."""
-    place = Place.at(cohort_uri)
-    if not place.is_local:
+    cohort_place = Place.at(cohort_uri)
+    if not cohort_place.is_local:
         if keys is None:
             raise ConfigError("a cohort in an object store needs --keys FILE: where on this machine its keys lie")
         return keys.resolve()
-    folder = Path(place.root).resolve()
+    folder = Path(cohort_place.root).resolve()
     keys = (keys or KeyFile.beside(folder)).resolve()
     if keys.is_relative_to(folder):
         raise ConfigError(f"the key file {keys} would lie within the cohort; keep it outside, it says who is who")

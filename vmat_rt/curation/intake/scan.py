@@ -112,24 +112,24 @@ class FolderIndex:
 
     def count(self, kind: Kind) -> int:
         """How many different instances of a kind there are."""
-        found = self._database.execute("SELECT COUNT(DISTINCT sop_uid) FROM file WHERE kind = ?", (str(kind),))
-        return int(found.fetchone()[0])
+        row = self._database.execute("SELECT COUNT(DISTINCT sop_uid) FROM file WHERE kind = ?", (str(kind),))
+        return int(row.fetchone()[0])
 
     def groups(self) -> Iterator[Group]:
         """All of one patient together; where his name stands for many, by study and frame of reference."""
-        told = {folder: self._count_owners(folder) for folder in self._problems}
-        lost = [folder for folder, owners in told.items() if owners != 1]
+        owners_of = {folder: self._count_owners(folder) for folder in self._problems}
+        lost = [folder for folder, owners in owners_of.items() if owners != 1]
         for folder in lost:
             yield Group((), tuple((folder, problem) for problem in self._problems[folder]))
         for (patient,) in self._database.execute("SELECT DISTINCT patient FROM file ORDER BY patient").fetchall():
             for files in self._divide_patient(patient):
-                folders = sorted({str(file.path.parent) for file in files} & (told.keys() - set(lost)))
+                folders = sorted({str(file.path.parent) for file in files} & (owners_of.keys() - set(lost)))
                 problems = tuple((folder, problem) for folder in folders for problem in self._problems[folder])
                 yield Group(_drop_copies(files), problems)
 
     def _count_owners(self, folder: str) -> int:
-        found = self._database.execute("SELECT COUNT(DISTINCT owner) FROM file WHERE folder = ?", (folder,))
-        return int(found.fetchone()[0])
+        row = self._database.execute("SELECT COUNT(DISTINCT owner) FROM file WHERE folder = ?", (folder,))
+        return int(row.fetchone()[0])
 
     def _divide_patient(self, patient: str) -> Iterator[tuple[DicomFile, ...]]:
         rows = self._database.execute("SELECT DISTINCT patient_id FROM file WHERE patient = ?", (patient,)).fetchall()
@@ -137,9 +137,9 @@ class FolderIndex:
             yield self._select("patient = ?", (patient,))
             return
         sql = "SELECT DISTINCT study_uid, frame_uid, kind FROM file WHERE patient = ?"
-        for places in _join_components(self._database.execute(sql, (patient,)).fetchall()):
+        for pairs in _join_components(self._database.execute(sql, (patient,)).fetchall()):
             files = [
-                self._select("patient = ? AND study_uid = ? AND frame_uid = ?", (patient, *place)) for place in places
+                self._select("patient = ? AND study_uid = ? AND frame_uid = ?", (patient, *pair)) for pair in pairs
             ]
             yield tuple(sorted(itertools.chain(*files), key=lambda file: file.path))
 
@@ -186,11 +186,11 @@ def _join_components(rows: Iterable[tuple[str, str, str]]) -> Iterator[list[tupl
     parts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for study, frame in kinds:
         parts[stands_for.get(f"{study}\n{frame}", "")].append((study, frame))
-    held = {name: set().union(*(kinds[place] for place in places)) for name, places in parts.items()}
+    held = {name: set().union(*(kinds[pair] for pair in pairs)) for name, pairs in parts.items()}
     halves = [name for name in parts if not {Kind.CT, Kind.STRUCTURES} <= held[name]]
     if {Kind.CT, Kind.STRUCTURES} <= set().union(*(held[name] for name in halves)):
-        yield [place for name in halves for place in parts[name]]
-        halves, parts = [], {name: places for name, places in parts.items() if name not in halves}
+        yield [pair for name in halves for pair in parts[name]]
+        halves, parts = [], {name: pairs for name, pairs in parts.items() if name not in halves}
     yield from parts.values()
 
 

@@ -55,7 +55,7 @@ def parse_grid(text: str) -> GridRule:
             raise ValueError
     except (AssertionError, ValueError):
         example = "96x160x192@2.5x2.5x2.5 or ct_blocks:128x128x128@2.5x3.9x3.9"
-        raise ConfigError(f"{text!r} is no grid; give voxels and mm along (z, y, x), such as {example}") from None
+        raise ConfigError(f"{text!r} is not a grid; give voxels and mm along (z, y, x), such as {example}") from None
     return GridRule(kind="ct_blocks" if kind == "ct_blocks" else "fixed", shape=(z, y, x), spacing_mm=(a, b, c))
 
 

@@ -41,8 +41,8 @@ class IntakeSummary:
     @property
     def checks(self) -> Mapping[str, int]:
         """Studies of this run that each check at entry found something in, also where it found nothing."""
-        found = _count_codes(self.outcomes)
-        return {code: self.people.shared if code == "DUPLICATE_IMAGE" else found[code] for code in CHECKS}
+        counts = _count_codes(self.outcomes)
+        return {code: self.people.shared if code == "DUPLICATE_IMAGE" else counts[code] for code in CHECKS}
 
     @property
     def refused(self) -> Mapping[str, int]:
