@@ -184,18 +184,18 @@ class CaseArrays:
 
     def changed(self, whole: Patch) -> tuple[str, ...]:
         """The arrays of this case, read whole, whose values are not those that were written."""
-        found = {name: hash_array(values) for name, values in _collect_arrays(whole).items()}
-        return tuple(name for name, sha256 in self.layout.sha256.items() if found.get(name) != sha256)
+        hashes = {name: hash_array(values) for name, values in _collect_arrays(whole).items()}
+        return tuple(name for name, sha256 in self.layout.sha256.items() if hashes.get(name) != sha256)
 
 
 class _Whole(WrapperStore[Store]):
     """A store in which an absent chunk is an error: zarr would take it for zeros."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        found = await self._store.get(key, prototype, byte_range)
-        if found is None and "/c/" in key:
+        chunk = await self._store.get(key, prototype, byte_range)
+        if chunk is None and "/c/" in key:
             raise FileNotFoundError("a chunk is absent")
-        return found
+        return chunk
 
 
 def write_arrays(place: Place, case: Case) -> Layout:

@@ -49,8 +49,8 @@ _EXPORT_SUM: Final = "Export the RTDOSE of the whole plan (DoseSummationType PLA
 
 def check_entry(case: Case, site: str) -> tuple[Problem, ...]:
     """Everything that the checks find, errors first. site: of the case's protocol, for the usual volumes."""
-    found = [*_check_dose(case), *_check_volumes(case, site), *_check_sides(case)]
-    return tuple(sorted(found, key=lambda problem: problem.severity != "error"))
+    problems = [*_check_dose(case), *_check_volumes(case, site), *_check_sides(case)]
+    return tuple(sorted(problems, key=lambda problem: problem.severity != "error"))
 
 
 def _check_dose(case: Case) -> Iterator[Problem]:

@@ -120,5 +120,5 @@ def _open_packed(data: bytes) -> tuple[_Header, bytes]:
 
 
 def _report_damage(what: str) -> InputError:
-    remedy = "Take the file again from where it was packed."
+    remedy = "Copy the file again from where it was packed."
     return InputError(Problem("DOSE_CODE_DAMAGED", f"The bytes of a packed dose {what}.", remedy))

@@ -39,14 +39,14 @@ def hash_study(case: Case, image: str) -> str:
     """
     volumes = {name: f"{volume_cc(s):.1f}" for name, s in case.structures.items() if s.shape is not None}
     prescribed = {name: f"{dose:.2f}" for name, dose in case.prescription.dose_gy.items()}
-    said = repr((sorted(volumes.items()), sorted(prescribed.items()), case.prescription.fractions))
+    facts = repr((sorted(volumes.items()), sorted(prescribed.items()), case.prescription.fractions))
     dose = case.reference_dose
     if dose is None:
-        return _hash_parts(image, said)
+        return _hash_parts(image, facts)
     steps = np.rint(dose.array.astype(np.float64) / _DOSE_STEP_GY).astype("<i4")
     from_ct = np.subtract(dose.grid.origin_mm, case.ct.grid.origin_mm)
     placed = " ".join(f"{value:.1f}" for value in np.round(from_ct, 1) + 0.0)
-    return _hash_parts(image, said, _describe_geometry(dose), placed, np.ascontiguousarray(steps).tobytes())
+    return _hash_parts(image, facts, _describe_geometry(dose), placed, np.ascontiguousarray(steps).tobytes())
 
 
 def join_patients(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
@@ -61,12 +61,12 @@ def find_shared_images(owners: Iterable[tuple[str, str, str]]) -> Mapping[str, f
 
     owners are (image hash, case key, owner): a patient as the files name him.
     """
-    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    cases_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for image, key, owner in owners:
-        found[image].add((key, owner))
+        cases_of[image].add((key, owner))
     return {
         image: frozenset(key for key, _ in cases)
-        for image, cases in found.items()
+        for image, cases in cases_of.items()
         if image and len({owner for _, owner in cases}) > 1
     }
 

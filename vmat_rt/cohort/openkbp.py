@@ -109,7 +109,8 @@ def _make_structure(grid: Grid, roi_name: str, name: str, mask: NDArray[np.bool_
 
 
 def read_csv_patient(folder: Path) -> OpenKbpPatient:
-    """A patient folder in OpenKBP's published layout: one CSV a volume, of flat C-order indices; masks have no values.
+    """Read a patient folder in OpenKBP's published layout: one CSV file per volume, of flat C-order indices; masks have
+    no values.
 
     ct.csv, possible_dose_mask.csv and voxel_dimensions.csv must be there; dose.csv is read when it is. Raises
     InputError that names the files that are missing, or the one with indices outside the grid.
@@ -153,6 +154,6 @@ def _read_mask(path: Path) -> NDArray[np.bool_]:
 def _check_indices(path: Path, indices: NDArray[np.float64]) -> NDArray[np.intp]:
     whole = indices.astype(np.intp)
     if np.any(whole != indices) or np.any(whole < 0) or np.any(whole >= np.prod(SHAPE)):
-        message = f"{path.name} holds indices that are no voxels of a grid of {SHAPE[0]} x {SHAPE[1]} x {SHAPE[2]}."
+        message = f"{path.name} holds indices that are not voxels of a grid of {SHAPE[0]} x {SHAPE[1]} x {SHAPE[2]}."
         raise InputError(Problem("OPENKBP_FILE", message, "Copy the file again from the published data."))
     return whole

@@ -105,7 +105,7 @@ def describe(case: Case, origin: Origin, codes: tuple[str, ...] = ()) -> CaseRec
     when something would carry identity.
     """
     doses = set(case.targets().values())
-    found = (*(problem.code for problem in case.problems), *codes)
+    all_codes = (*(problem.code for problem in case.problems), *codes)
     z_mm, step_mm = case.ct.grid.origin_mm[0], case.ct.grid.spacing_mm[0]
     return CaseRecord(
         key=origin.key,
@@ -115,7 +115,7 @@ def describe(case: Case, origin: Origin, codes: tuple[str, ...] = ()) -> CaseRec
         plan_type="sib" if len(doses) > 1 else "single_level",
         nodal=_reaches_nodes(case) if origin.nodal is None else origin.nodal,
         flags=tuple(dict.fromkeys(origin.flags)),
-        problems=tuple(dict.fromkeys(found)),
+        problems=tuple(dict.fromkeys(all_codes)),
         image_sha256=origin.image_sha256,
         volumes_cc=_measure_volumes_cc(case),
         provenance=origin.provenance,

@@ -132,8 +132,8 @@ def split_cohort(
     apart = {name for name, own in patients.items() if outliers_apart and any(OUTLIERS & {*r.flags} for r in own)}
     parts = sum(fraction > 0 for fraction in parameters.fractions)
     if len(patients) - len(apart) < parts:
-        found = f"there are {len(patients)}, of whom {len(apart)} are outliers kept apart"
-        raise ConfigError(f"{parts} parts need as many patients; {found}")
+        count = f"there are {len(patients)}, of whom {len(apart)} are outliers kept apart"
+        raise ConfigError(f"{parts} parts need as many patients; {count}")
     strata = stratify({name: own for name, own in patients.items() if name not in apart})
     return Splits(
         parameters=parameters,

@@ -102,8 +102,8 @@ class Cohort:
         if not replace and self._find_folder(record.key).exists(RECORD):
             raise ConfigError(_describe_taken(record.key))
         placed, codes = self._lay_on_grid(case)
-        found = dict.fromkeys((*record.problems, *codes))
-        record = record.model_copy(update={"problems": tuple(found)})
+        problem_codes = dict.fromkeys((*record.problems, *codes))
+        record = record.model_copy(update={"problems": tuple(problem_codes)})
         try:
             with self._cases.published(record.key + _SUFFIX, RECORD, replace) as place:
                 layout = write_arrays(place, placed)
@@ -216,8 +216,8 @@ def canonical_sha256(value: Any) -> str:
 
 def hash_content(record: CaseRecord, layout: Layout) -> str:
     """Of a case: its record, its grid and, through their hashes, its arrays."""
-    said = record.model_dump(mode="json", exclude={"content_sha256"})
-    return canonical_sha256({"record": said, "layout": layout.model_dump(mode="json")})
+    fields = record.model_dump(mode="json", exclude={"content_sha256"})
+    return canonical_sha256({"record": fields, "layout": layout.model_dump(mode="json")})
 
 
 def _make_case(record: CaseRecord, layout: Layout, whole: Patch) -> Case:

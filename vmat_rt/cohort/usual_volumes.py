@@ -1,6 +1,7 @@
 """What structures usually measure, by disease site. Far outside means: look whether the right thing was contoured.
 
-The ranges are wide on purpose. A volume outside is no proof of an error and inside no proof of its absence.
+The ranges are wide on purpose. A volume outside them does not prove an error, and one inside does not prove that there
+is none.
 """
 
 from __future__ import annotations
