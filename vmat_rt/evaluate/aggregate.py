@@ -13,8 +13,9 @@ from vmat_rt.report.evaluation_schema import CaseDocument, MetricSummary, ModelA
 
 
 def make_result_rows(documents: Sequence[CaseDocument]) -> list[ResultRow]:
-    """One row a metric and case, and `failed` for every case. A failed case has empty values for the metrics that every
-    other case of its model has: absent is not zero.
+    """Make one row per metric and case, and `failed` for every case.
+
+    A failed case has empty values for the metrics that every other case of its model has: absent is not zero.
     """
     rows = []
     for document in documents:
@@ -65,13 +66,13 @@ def _aggregate_model(documents: Sequence[CaseDocument], role: SubjectRole) -> Mo
 
 
 def _summarise(values: Values) -> MetricSummary:
-    found = summarize(values)
+    summary = summarize(values)
     by_seed = {
         seed: summarize({key: value for key, value in values.items() if key[0] == seed}).mean
         for seed in sorted({seed for seed, _ in values if seed}, key=int)
     }
     return MetricSummary(
-        mean=found.mean, sd=found.sd, ci95=found.ci95, n=found.n_cases, seed_sd=found.seed_sd, by_seed=by_seed
+        mean=summary.mean, sd=summary.sd, ci95=summary.ci95, n=summary.n_cases, seed_sd=summary.seed_sd, by_seed=by_seed
     )
 
 
@@ -116,7 +117,7 @@ def _pool_ci95(
     means = []
     for seed in sorted({seed for seed, _ in entries}):
         own = [entries.get((seed, patient), ()) for patient in patients]
-        sums, counts = np.array([sum(found) for found in own]), np.array([len(found) for found in own])
+        sums, counts = np.array([sum(values) for values in own]), np.array([len(values) for values in own])
         total = counts[drawn].sum(axis=1)
         # A draw may hold none of the patients of a seed that saw few.
         means.append(np.divide(sums[drawn].sum(axis=1), total, out=np.full(RESAMPLES, np.nan), where=total > 0))

@@ -80,10 +80,10 @@ def compare_with_clinical(
     sources: dict[str, str] = {}
     for label in dict.fromkeys(document.label for document in evaluated):
         own = [document for document in evaluated if document.label == label and document.status == "done"]
-        told = [document for document in spread.get(label, ()) if document.status == "done"]
-        sources[label] = FROM_VALIDATION if len(told) >= FEWEST else FROM_OTHERS
+        validated = [document for document in spread.get(label, ()) if document.status == "done"]
+        sources[label] = FROM_VALIDATION if len(validated) >= FEWEST else FROM_OTHERS
         for document in own:
-            others = told if len(told) >= FEWEST else [other for other in own if other.case != document.case]
+            others = validated if len(validated) >= FEWEST else [other for other in own if other.case != document.case]
             judged = [_find_excess(document, pair, _collect_excesses(others, pair)) for pair in collect_pairs(document)]
             compared += sum(finding is not None for finding in judged)
             passed += sum(finding is None for finding in judged)

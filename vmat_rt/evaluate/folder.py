@@ -46,17 +46,18 @@ class EvaluationFolder:
         """The finished result of an earlier evaluation of the same model, case content and measures, or None."""
         path = self._find_case_file(task, part)
         try:
-            found = CaseDocument.model_validate_json(path.read_text(encoding="utf-8"))
+            document = CaseDocument.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError, UnicodeDecodeError):
             return None
         same = (
-            found.status == "done"
-            and (found.model_sha256, found.case, found.case_sha256) == (task.model_sha256, task.case, task.case_sha256)
-            and (found.label, found.model, found.seed) == (task.label, task.model, task.seed)
-            and found.measured_by == task.measured_by
+            document.status == "done"
+            and (document.model_sha256, document.case, document.case_sha256)
+            == (task.model_sha256, task.case, task.case_sha256)
+            and (document.label, document.model, document.seed) == (task.label, task.model, task.seed)
+            and document.measured_by == task.measured_by
             and (not task.save_dose or path.with_suffix(".npz").is_file())
         )
-        return found if same else None
+        return document if same else None
 
     def keep(self, task: Task, outcome: Outcome, part: str = CASES) -> None:
         """Write what came of a task: the dose first, so that a result with a document is complete."""

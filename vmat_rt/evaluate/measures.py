@@ -74,7 +74,7 @@ def measure(case: Case, dose: Volume, protocol: Protocol, *, with_gamma: bool, o
     """Compare `dose` (Gy, on the grid of the case's reference dose) with the reference dose.
 
     openkbp: the body is OpenKBP's mask of possible dose, so that its scores can be given. Raises InputError when the
-    case has no reference dose (NO_REFERENCE_DOSE) or one of the doses is none, GeometryError when grids differ.
+    case has no reference dose (NO_REFERENCE_DOSE) or one of the doses is not a dose, GeometryError when grids differ.
     """
     reference = find_reference(case)
     structures = _choose_structures(case, protocol)
@@ -154,14 +154,14 @@ def _measure_gamma(reference: Volume, dose: Volume, body: FloatArray, targets: F
 def _compute_dvhs(case: Case, structures: Mapping[str, Structure], protocol: Protocol, dose: Volume) -> dict[str, Dvh]:
     """By TG-263 name."""
     metrics = (*STRUCTURE_METRICS, *protocol.goal_metrics())
-    found: dict[str, Dvh] = {}
+    by_name: dict[str, Dvh] = {}
     doses_gy = case.prescription.dose_gy
     of_targets = {name: structures[name] for name in case.targets() if name in structures}
     others = {name: structure for name, structure in structures.items() if name not in of_targets}
     for group, wanted in ((of_targets, (*metrics, "HI", "CI")), (others, metrics)):
         dvhs = compute_dvhs(group.values(), dose, metrics=wanted, prescription_gy=doses_gy)
-        found |= dict(zip(group, dvhs.values(), strict=True))
-    return {name: found[name] for name in structures}
+        by_name |= dict(zip(group, dvhs.values(), strict=True))
+    return {name: by_name[name] for name in structures}
 
 
 def _compare_structure(structure: Structure, case: Case, protocol: Protocol, dvhs: _BothDvhs) -> StructureResult:
@@ -203,7 +203,7 @@ def find_gap(result: StructureResult, metric: str) -> float | None:
 def _measure_asymmetries(results: list[StructureResult]) -> dict[str, float | None]:
     """Of each pair of structures, named without its side."""
     by_name = {result.name: result for result in results}
-    found: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     for name, left in by_name.items():
         right = by_name.get(_SIDE.sub("R", name))
         if right is None or right is left:
@@ -211,10 +211,10 @@ def _measure_asymmetries(results: list[StructureResult]) -> dict[str, float | No
         pair = re.sub(r"_L(?=_|$)", "", name)
         predicted = _subtract(left.predicted["Dmean"], right.predicted["Dmean"])
         reference = _subtract(left.reference["Dmean"], right.reference["Dmean"])
-        found[f"asymmetry_gy:{pair}"] = predicted
-        found[f"asymmetry_reference_gy:{pair}"] = reference
-        found[f"asymmetry_gap_gy:{pair}"] = _subtract(predicted, reference)
-    return found
+        values[f"asymmetry_gy:{pair}"] = predicted
+        values[f"asymmetry_reference_gy:{pair}"] = reference
+        values[f"asymmetry_gap_gy:{pair}"] = _subtract(predicted, reference)
+    return values
 
 
 def _subtract(one: float | None, other: float | None) -> float | None:

@@ -48,8 +48,8 @@ class Asked:
 def report_evaluations(asked: Asked, out: Path) -> list[Path]:
     """Write report.html and figures/ as the folder `out`; an older report there is replaced as a whole.
 
-    Raises InputError for folders that are no evaluations or runs, ConfigError for a model or cohort that is not there,
-    or when `out` holds something that is no report.
+    Raises InputError for folders that are not evaluations or runs, ConfigError for a model or cohort that is not there,
+    or when `out` holds something that is not a report.
     """
     _refuse_other_folder(out)
     material = gather(asked)

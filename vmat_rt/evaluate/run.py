@@ -61,14 +61,14 @@ def evaluate(cohort: Cohort, question: Question, out: Path, means: Means = Means
     folder = EvaluationFolder(out)
     folder.require_own()
     tasks = [task for subject in subjects for task in _make_tasks(subject, subject.cases, cohort, question, means)]
-    told: list[Task] = []
+    spread_tasks: list[Task] = []
     if question.clinical:
-        told = _spread_tasks(subjects, choice, question, means)
+        spread_tasks = _spread_tasks(subjects, choice, question, means)
     documents = _settle_tasks(folder, tasks, CASES, means)
     document = _make_document(cohort, question, subjects, documents)
     folder.write_tables(document, make_result_rows(documents), documents)
     if question.clinical:
-        _write_clinical(folder, subjects, documents, _settle_tasks(folder, told, SPREAD, means))
+        _write_clinical(folder, subjects, documents, _settle_tasks(folder, spread_tasks, SPREAD, means))
     return document
 
 
@@ -190,9 +190,9 @@ def _write_clinical(
     folder: EvaluationFolder,
     subjects: Sequence[Subject],
     documents: Sequence[CaseDocument],
-    told: Sequence[CaseDocument],
+    spread_documents: Sequence[CaseDocument],
 ) -> None:
     labels = [subject.label for subject in subjects if subject.role == "model"]
-    spread = {label: [document for document in told if document.label == label] for label in labels}
+    spread = {label: [document for document in spread_documents if document.label == label] for label in labels}
     evaluated = [document for document in documents if document.label in labels]
     folder.write_against_clinical(compare_with_clinical(evaluated, spread))

@@ -129,12 +129,12 @@ def choose_subjects(models: Sequence[str], choice: CaseChoice, with_baseline: bo
     """
     if not models:
         raise ConfigError("name at least one model to evaluate")
-    found = [_make_subject(model, choice) for model in models]
+    chosen = [_make_subject(model, choice) for model in models]
     # A bundle without a seed beside runs: on the cases that the runs are evaluated on.
-    of_runs = {key for _, subject in found if subject.seed for key in subject.cases}
-    _require_one_recipe_a_name(found)
+    of_runs = {key for _, subject in chosen if subject.seed for key in subject.cases}
+    _require_one_recipe_a_name(chosen)
     subjects = []
-    for run, subject in found:
+    for run, subject in chosen:
         if not subject.cases:
             keys = tuple(sorted(of_runs)) if of_runs and choice.seed is None else choice.keys(run)
             subject = replace(subject, cases=keys)
@@ -145,7 +145,7 @@ def choose_subjects(models: Sequence[str], choice: CaseChoice, with_baseline: bo
 
 
 def _make_subject(text: str, choice: CaseChoice) -> tuple[Run | None, Subject]:
-    """The cases of what is no run are left open."""
+    """The cases of what is not a run are left open."""
     named = None if Path(text).exists() else _NAMED.fullmatch(text)
     bundle = find_bundle(choice.cohort.settings.protocol, named[2] if named else text)
     protocol = choice.cohort.settings.protocol
@@ -159,10 +159,10 @@ def _make_subject(text: str, choice: CaseChoice) -> tuple[Run | None, Subject]:
     return run, Subject(name, str(run.seed), "model", bundle, choice.keys(run), recipe_sha256=run.recipe_sha256)
 
 
-def _require_one_recipe_a_name(found: Sequence[tuple[Run | None, Subject]]) -> None:
+def _require_one_recipe_a_name(chosen: Sequence[tuple[Run | None, Subject]]) -> None:
     """Runs of one name are averaged as seeds of one model."""
     recipes: dict[str, str] = {}
-    for run, subject in found:
+    for run, subject in chosen:
         if run is not None and recipes.setdefault(subject.name, run.recipe_sha256) != run.recipe_sha256:
             raise ConfigError(f"runs of different recipes are called {subject.name}; tell them apart by NAME=MODEL")
 
@@ -283,7 +283,7 @@ def _tell_apart(baselines: list[Subject], models: Set[str]) -> list[Subject]:
 def _label_subjects(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
     """With labels: the name, and the seed behind it where a name has several.
 
-    Raises ConfigError where a model of one name is no run: only seeds of a run may be pooled.
+    Raises ConfigError where a model of one name is not a run: only seeds of a run may be pooled.
     """
     names = [subject.name for subject in subjects]
     labelled = []

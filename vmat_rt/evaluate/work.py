@@ -149,8 +149,8 @@ def on_reference_grid(case: Case, bundle: Bundle, cohort: Cohort, device: str) -
     grid = case.ct.grid
     if bundle.manifest.grid == cohort.settings.grid:
         blind = gridded(replace(case, reference_dose=None), grid)
-        found = predict_gy(bundle, blind, grid, cohort.record(case.key).content_sha256, device)
-        return Volume(grid, found.dose_gy), 100.0, found.spared_s
+        prediction = predict_gy(bundle, blind, grid, cohort.record(case.key).content_sha256, device)
+        return Volume(grid, prediction.dose_gy), 100.0, prediction.spared_s
     raise_errors(cut_off_problems(case, model_grid(bundle.manifest.grid, case)))
     dose = predict_dose(case, bundle, device).dose
     body = structure_fraction(case.body, grid)
