@@ -229,7 +229,7 @@ def _find_named(model: str, installed: Iterable[Bundle]) -> Bundle:
     found = next((bundle for bundle in installed if bundle.manifest.name == model), None)
     if found is None and not Path(model).is_dir():
         known = ", ".join(bundle.manifest.name for bundle in installed)
-        raise ConfigError(f"no model is called {model}, and it is no folder; installed are {known}")
+        raise ConfigError(f"no model is called {model}, and it is not a folder; installed are {known}")
     chosen = found or load_bundle(Path(model))
     if chosen.manifest.kind == "network":
         require("network", what=f"The network {chosen.manifest.name}")

@@ -29,7 +29,7 @@ class StructureSpec(Strict):
     @model_validator(mode="after")
     def _only_targets_are_prescribed(self) -> StructureSpec:
         if self.dose_gy is not None and self.role != "target":
-            raise ValueError(f"{self.name} is no target, so it cannot have dose_gy")
+            raise ValueError(f"{self.name} is not a target, so it cannot have dose_gy")
         return self
 
 

@@ -50,8 +50,8 @@ def load_yaml(text: str | bytes) -> Any:
         return yaml.load(text, _EachKeyOnce)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        place = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
-        raise YamlError(f"{error.problem or error.context}{place}") from error
+        position = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
+        raise YamlError(f"{error.problem or error.context}{position}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise YamlError(" ".join(str(error).split())) from error
     except RecursionError as error:
@@ -111,18 +111,18 @@ def reason(error: Exception) -> str:
 
 
 def _describe_mistake(details: ErrorDetails, known: tuple[str, ...]) -> str:
-    place = ".".join(map(str, details["loc"]))
+    key = ".".join(map(str, details["loc"]))
     kind = details["type"]
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(details["loc"][-1]), known, n=1)
-        return f"there is no key {place}" + (f" (did you mean {near[0]}?)" if near else "")
+        return f"there is no key {key}" + (f" (did you mean {near[0]}?)" if near else "")
     if kind == "missing":
-        return f"the key {place} is missing"
-    said = details["msg"].removeprefix("Value error, ")
+        return f"the key {key} is missing"
+    sentence = details["msg"].removeprefix("Value error, ")
     given = details["input"]
     if kind not in _WITHOUT_VALUE and isinstance(given, str | int | float | bool):
-        said = f"{said[:1].lower()}{said[1:]}, not {_shorten_value(given)}"
-    return f"{place}: {said}" if place else said
+        sentence = f"{sentence[:1].lower()}{sentence[1:]}, not {_shorten_value(given)}"
+    return f"{key}: {sentence}" if key else sentence
 
 
 def _shorten_value(value: object) -> str:

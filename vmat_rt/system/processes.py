@@ -150,7 +150,7 @@ class _Line(Generic[Task]):
         self.empty = False
 
     def next(self) -> _Numbered[Task] | None:
-        """None where there is no task now, or none at all any more (`empty`)."""
+        """Return the next task; None where there is none now, or none will come (`empty`)."""
         try:
             task = next(self._tasks)
         except StopIteration:

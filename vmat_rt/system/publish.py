@@ -107,7 +107,7 @@ def _move_in(temporary: Path, final: Path) -> None:
         temporary.rename(final)
     except OSError as error:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-            # ENOTEMPTY, not EEXIST: it is no fault of the place that `_name_failures` should name.
+            # ENOTEMPTY, not EEXIST: it is not a fault of the place that `_name_failures` should name.
             raise FileExistsError(errno.ENOTEMPTY, "there is one already", str(final)) from error
         raise
     flush(final.parent)
