@@ -11,7 +11,7 @@ from tests.cohort.cases import pelvis
 from vmat_rt.case import Case, Volume
 from vmat_rt.cohort.duplicates import find_shared_images, hash_image, hash_study, join_patients
 from vmat_rt.cohort.joining import join_links
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 
 
 def moved(case: Case) -> Case:
@@ -73,7 +73,7 @@ def test_evidence_joins_through_chains_whatever_its_order() -> None:
 def test_records_of_one_image_share_the_patient() -> None:
     case = pelvis()
     records = [
-        describe(case, Origin(key=f"k{n}", patient=f"p{n}", source="dicom", image_sha256=image))
+        describe(case, CaseOrigin(key=f"k{n}", patient=f"p{n}", source="dicom", image_sha256=image))
         for n, image in enumerate(["ab" * 32, "cd" * 32, "ab" * 32, "", ""])
     ]
     assert [record.patient for record in join_patients(records)] == ["p0", "p1", "p0", "p3", "p4"]

@@ -27,11 +27,11 @@ from vmat_rt.cohort.dose_code import unpack_dose
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.plan_folder import PlanFolder
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.shipped import _restore_cases, _Task, pack_cohort, read_shipped, restore_cohort
+from vmat_rt.curation.shipped import _restore_cases, _RestoreTask, pack_cohort, read_shipped, restore_cohort
 from vmat_rt.curation.simulate import (
     MOST_REFUSED_IN_A_ROW,
-    Outcome,
-    Task,
+    PlanOutcome,
+    SimulationTask,
     make_simulated_settings,
     simulate_case,
     simulate_cohort,
@@ -45,9 +45,9 @@ from vmat_rt.phantom.planning.acceptance import Bound, PlanMeasures
 from vmat_rt.system.processes import run_tasks
 
 
-def verdict(index: int, accepted: bool, seconds: float = 0.0) -> Outcome:
+def verdict(index: int, accepted: bool, seconds: float = 0.0) -> PlanOutcome:
     time.sleep(seconds)
-    return Outcome(str(index), "" if accepted else "too hot")
+    return PlanOutcome(str(index), "" if accepted else "too hot")
 
 
 @given(
@@ -63,10 +63,10 @@ def test_the_cohort_is_the_first_accepted_whatever_ends_first(
     verdicts = [*verdicts, *([True] * n)]
     begun: list[int] = []
 
-    def simulate(index: int) -> Outcome:
+    def simulate(index: int) -> PlanOutcome:
         return verdict(index, verdicts[index], milliseconds[index % len(milliseconds)] / 1000)
 
-    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+    def simulated(indices: Iterator[int | None]) -> Iterator[PlanOutcome]:
         noted = (index if index is None else begun.append(index) or index for index in indices)
         return (done.result() for done in run_tasks(simulate, noted, at_once, pool=ThreadPoolExecutor))
 
@@ -77,8 +77,8 @@ def test_the_cohort_is_the_first_accepted_whatever_ends_first(
     assert len(outcomes) == len(begun)
 
 
-def at_once(accepted: Callable[[int], bool]) -> Callable[[Iterator[int | None]], Iterator[Outcome]]:
-    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+def at_once(accepted: Callable[[int], bool]) -> Callable[[Iterator[int | None]], Iterator[PlanOutcome]]:
+    def simulated(indices: Iterator[int | None]) -> Iterator[PlanOutcome]:
         return (verdict(index, accepted(index)) for index in indices if index is not None)
 
     return simulated
@@ -97,7 +97,7 @@ def test_refusals_between_acceptances_are_no_reason_to_stop() -> None:
 def test_known_outcomes_are_counted_in_their_place_and_not_simulated_again() -> None:
     begun: list[int] = []
 
-    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+    def simulated(indices: Iterator[int | None]) -> Iterator[PlanOutcome]:
         for index in indices:
             if index is not None:
                 begun.append(index)
@@ -214,7 +214,7 @@ def test_a_plan_outside_the_bounds_is_refused_with_its_numbers(tmp_path: Path, m
     cohort = empty(tmp_path / "cohort")
     bounds = (Bound("PTV_7000 D95", "ptv_7000_d95_gy", "Gy", 75.0, None),)
     monkeypatch.setattr("vmat_rt.phantom.planning.acceptance.PLAN_BOUNDS", bounds)
-    outcome = simulate_case(Task(cohort.place.root, PlanFolder.of(cohort.place), SEED, 1))
+    outcome = simulate_case(SimulationTask(cohort.place.root, PlanFolder.of(cohort.place), SEED, 1))
     assert "less than 75.0 Gy" in outcome.refused
     assert cohort.keys() == ()
     assert not PlanFolder.of(cohort.place).has_dose(f"sim-{SEED}-0001")
@@ -277,8 +277,8 @@ def test_a_cohort_without_its_packed_doses_cannot_be_shipped(simulated: Cohort, 
 
 def test_a_case_that_kills_its_worker_is_one_of_the_problems(tmp_path: Path) -> None:
     case = read_shipped(SHIPPED).cases[0]
-    lost = _Task(tmp_path, "nowhere", case)  # its packed dose is not there
-    outcomes = [p for _, p in _restore_cases([lost, _Task(tmp_path, Deadly(), case)], workers=2, progress=False)]  # type: ignore[arg-type]
+    lost = _RestoreTask(tmp_path, "nowhere", case)  # its packed dose is not there
+    outcomes = [p for _, p in _restore_cases([lost, _RestoreTask(tmp_path, Deadly(), case)], workers=2, progress=False)]  # type: ignore[arg-type]
     assert sorted(problem.code for problem in outcomes if problem) == ["RESTORED_DIFFERS", "WORKER_DIED"]
     assert all(case.record.key in problem.message for problem in outcomes if problem)
 

@@ -23,7 +23,7 @@ from tests.patience import PATIENCE_SECONDS, wait_for
 from tests.service.conftest import Site
 from tests.service.killed_worker import INSTANTS
 from vmat_rt_service.journal import audit
-from vmat_rt_service.journal.jobs import Outcome
+from vmat_rt_service.journal.jobs import JobOutcome
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.work import closing
 
@@ -83,7 +83,7 @@ def test_kills_that_strike_whatever_runs_are_not_held_against_a_job(site: Site) 
             db.execute("UPDATE jobs SET state = 'waiting aside' WHERE id = ?", (victim,))
         other = site.journal.claim("lucky")
         assert other is not None
-        site.journal.finish(other.id, Outcome(State.DONE))
+        site.journal.finish(other.id, JobOutcome(State.DONE))
         with site.journal.transaction() as db:
             db.execute("UPDATE jobs SET state = 'ready', attempts = attempts - 1 WHERE id = ?", (victim,))
     assert site.jobs()[0].attempts == 1

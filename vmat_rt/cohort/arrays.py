@@ -46,7 +46,7 @@ _UNITS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-class Layout(Strict):
+class ArrayLayout(Strict):
     """What stands in the attributes of a case's zarr group. names are those of the planes of `structures`.
 
     body is the plane that holds the body: a structure's, or one more at the end. sha256 by array, of its values.
@@ -130,7 +130,7 @@ class CaseArrays:
         self._store = _Whole(place.store(read_only=True))
         with name_damage(key, "the description of its arrays"):
             group = zarr.open_group(self._store, mode="r", zarr_format=3, use_consolidated=False)
-            self.layout = Layout.model_validate_json(json.dumps(group.attrs[_LAYOUT]))
+            self.layout = ArrayLayout.model_validate_json(json.dumps(group.attrs[_LAYOUT]))
         self._opened: dict[str, zarr.Array[Any]] = {}
 
     @cached_property
@@ -198,11 +198,11 @@ class _Whole(WrapperStore[Store]):
         return chunk
 
 
-def write_arrays(place: Place, case: Case) -> Layout:
+def write_arrays(place: Place, case: Case) -> ArrayLayout:
     """Write a case that lies on its grid with storable values (geometry.gridded). Says what was written."""
     whole = _make_patch(case)
     arrays = _collect_arrays(whole)
-    layout = Layout(
+    layout = ArrayLayout(
         shape=whole.grid.shape,
         spacing_mm=whole.grid.spacing_mm,
         origin_mm=whole.grid.origin_mm,

@@ -30,7 +30,7 @@ _SOURCES: Final[dict[str, PrescriptionSource]] = {
 }
 
 
-class Origin(Strict):
+class CaseOrigin(Strict):
     """What the case itself does not know of where it comes from.
 
     patient is shared by all cases of one person, under a name that means nothing outside the cohort. flags say what is
@@ -98,7 +98,7 @@ class CaseRecord(Strict):
         )
 
 
-def describe(case: Case, origin: Origin, codes: tuple[str, ...] = ()) -> CaseRecord:
+def describe(case: Case, origin: CaseOrigin, codes: tuple[str, ...] = ()) -> CaseRecord:
     """The record of a case as it was read, before it is put on a cohort's grid.
 
     codes are those of entry checks; the case's own warnings are added. Raises pydantic's ValidationError (a ValueError)

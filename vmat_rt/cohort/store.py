@@ -19,7 +19,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.cohort.arrays import CaseArrays, Layout, Patch, name_damage, write_arrays
+from vmat_rt.cohort.arrays import ArrayLayout, CaseArrays, Patch, name_damage, write_arrays
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.settings import SCHEMA_VERSION, CohortSettings
@@ -214,13 +214,13 @@ def canonical_sha256(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def hash_content(record: CaseRecord, layout: Layout) -> str:
+def hash_content(record: CaseRecord, layout: ArrayLayout) -> str:
     """Of a case: its record, its grid and, through their hashes, its arrays."""
     fields = record.model_dump(mode="json", exclude={"content_sha256"})
     return canonical_sha256({"record": fields, "layout": layout.model_dump(mode="json")})
 
 
-def _make_case(record: CaseRecord, layout: Layout, whole: Patch) -> Case:
+def _make_case(record: CaseRecord, layout: ArrayLayout, whole: Patch) -> Case:
     grid = whole.grid
     structures = {name: Structure(name, name, Volume(grid, whole.fraction(name))) for name in whole.names}
     if layout.body < len(whole.names):

@@ -69,7 +69,7 @@ class RestoreSummary:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _RestoreTask:
     folder: Path
     cohort_uri: str
     case: ShippedCase
@@ -123,7 +123,7 @@ def restore_cohort(folder: Path, cohort: Cohort, workers: int = 2, progress: boo
         raise ConfigError("the cohort has another grid or protocol than the one that was shipped: create it from that")
     present = {record.key: _remove_content(record) for record in cohort.records()}
     kept = tuple(c.record.key for c in shipped.cases if present.get(c.record.key) == _remove_content(c.record))
-    tasks = [_Task(folder, cohort.place.root, case) for case in shipped.cases if case.record.key not in kept]
+    tasks = [_RestoreTask(folder, cohort.place.root, case) for case in shipped.cases if case.record.key not in kept]
     problems = {key: problem for key, problem in _restore_cases(tasks, workers, progress) if problem is not None}
     cohort.reindex()
     refused = {key for key, problem in problems.items() if problem.severity == "error"}
@@ -135,7 +135,7 @@ def _remove_content(record: CaseRecord) -> CaseRecord:
     return record.model_copy(update={"content_sha256": ""})
 
 
-def _restore_cases(tasks: list[_Task], workers: int, progress: bool) -> Iterator[tuple[str, Problem | None]]:
+def _restore_cases(tasks: list[_RestoreTask], workers: int, progress: bool) -> Iterator[tuple[str, Problem | None]]:
     """Key and problem of each task, as they come."""
     with tqdm(total=len(tasks), unit="case", disable=None if progress else True) as bar:
         for case in run_tasks(restore_case, tasks, workers):
@@ -150,14 +150,14 @@ def _restore_cases(tasks: list[_Task], workers: int, progress: bool) -> Iterator
             yield key, problem
 
 
-def restore_case(task: _Task) -> tuple[float, Problem | None]:
+def restore_case(task: _RestoreTask) -> tuple[float, Problem | None]:
     """Draw the anatomy, unpack the dose, add the case. Returns seconds and the first thing that was not as shipped."""
     started = time.perf_counter()
     problem = _restore(task)
     return time.perf_counter() - started, problem
 
 
-def _restore(task: _Task) -> Problem | None:
+def _restore(task: _RestoreTask) -> Problem | None:
     shipped = task.case.record
     seed, index = int(shipped.provenance["seed"]), int(shipped.provenance["index"])
     packed = _read(task.folder / DOSES / f"{shipped.key}.dose")

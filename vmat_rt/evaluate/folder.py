@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from vmat_rt.case import Volume
-from vmat_rt.evaluate.work import Outcome, Task
+from vmat_rt.evaluate.work import CaseOutcome, EvaluationTask
 from vmat_rt.metrics.statistics.results_file import ResultRow, write_results
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, PlanFinding
 from vmat_rt.system.publish import refuse_foreign, require_writable
@@ -42,7 +42,7 @@ class EvaluationFolder:
         require_writable(self.root)
         refuse_foreign(self.root, (self.aggregate.name, CASES), "an evaluation")
 
-    def kept(self, task: Task, part: str = CASES) -> CaseDocument | None:
+    def kept(self, task: EvaluationTask, part: str = CASES) -> CaseDocument | None:
         """The finished result of an earlier evaluation of the same model, case content and measures, or None."""
         path = self._find_case_file(task, part)
         try:
@@ -59,7 +59,7 @@ class EvaluationFolder:
         )
         return document if same else None
 
-    def keep(self, task: Task, outcome: Outcome, part: str = CASES) -> None:
+    def keep(self, task: EvaluationTask, outcome: CaseOutcome, part: str = CASES) -> None:
         """Write what came of a task: the dose first, so that a result with a document is complete."""
         path = self._find_case_file(task, part)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ class EvaluationFolder:
         rows = [tuple(getattr(finding, name) for name in names) for finding in document.findings]
         _write_csv(self.against_clinical.with_suffix(".csv"), names, rows)
 
-    def _find_case_file(self, task: Task, part: str) -> Path:
+    def _find_case_file(self, task: EvaluationTask, part: str) -> Path:
         return self.root / part / task.label / f"{task.case}.json"
 
 

@@ -17,7 +17,7 @@ from vmat_rt.evaluate.cluster import run_on_dask
 from vmat_rt.evaluate.folder import CASES, SPREAD, EvaluationFolder
 from vmat_rt.evaluate.measures import METRICS
 from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, choose_subjects, unseen
-from vmat_rt.evaluate.work import Outcome, Task, evaluate_task, failed
+from vmat_rt.evaluate.work import CaseOutcome, EvaluationTask, evaluate_task, failed
 from vmat_rt.metrics.statistics.paired import FEW_CASES, NARROW
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, EvaluatedCohort
 from vmat_rt.system.processes import Finished, run_tasks
@@ -61,7 +61,7 @@ def evaluate(cohort: Cohort, question: Question, out: Path, means: Means = Means
     folder = EvaluationFolder(out)
     folder.require_own()
     tasks = [task for subject in subjects for task in _make_tasks(subject, subject.cases, cohort, question, means)]
-    spread_tasks: list[Task] = []
+    spread_tasks: list[EvaluationTask] = []
     if question.clinical:
         spread_tasks = _spread_tasks(subjects, choice, question, means)
     documents = _settle_tasks(folder, tasks, CASES, means)
@@ -80,12 +80,12 @@ def describe_plans_against_prediction(out: Path) -> str:
 
 def _make_tasks(
     subject: Subject, cases: Sequence[str], cohort: Cohort, question: Question, means: Means
-) -> Iterator[Task]:
+) -> Iterator[EvaluationTask]:
     identity = subject.identity
     # A worker's working directory may be another.
     root = str(Path(cohort.place.root).resolve()) if cohort.place.is_local else cohort.place.root
     for key in cases:
-        yield Task(
+        yield EvaluationTask(
             label=subject.label,
             model=subject.name,
             seed=subject.seed,
@@ -100,14 +100,16 @@ def _make_tasks(
         )
 
 
-def _spread_tasks(subjects: Sequence[Subject], choice: CaseChoice, question: Question, means: Means) -> list[Task]:
+def _spread_tasks(
+    subjects: Sequence[Subject], choice: CaseChoice, question: Question, means: Means
+) -> list[EvaluationTask]:
     """The validation cases of each model that it has not seen; none where the cohort has no splits or is evaluated on
     that very split.
     """
     if question.split in {"all", "validation"}:
         return []
     plain = replace(question, gamma=False, save_dose=False)
-    tasks: list[Task] = []
+    tasks: list[EvaluationTask] = []
     for subject in subjects:
         if subject.role == "model":
             cases = [key for key in choice.find_validation(subject) if key not in subject.cases]
@@ -116,7 +118,9 @@ def _spread_tasks(subjects: Sequence[Subject], choice: CaseChoice, question: Que
     return tasks
 
 
-def _settle_tasks(folder: EvaluationFolder, tasks: Sequence[Task], part: str, means: Means) -> list[CaseDocument]:
+def _settle_tasks(
+    folder: EvaluationFolder, tasks: Sequence[EvaluationTask], part: str, means: Means
+) -> list[CaseDocument]:
     """The document of each task, in their order: kept from before, or made now and written at once."""
     documents = {task: kept for task in tasks if (kept := folder.kept(task, part)) is not None}
     # Case by case, so that a worker that has a prior's dose can show it to the next network.
@@ -135,7 +139,7 @@ def _settle_tasks(folder: EvaluationFolder, tasks: Sequence[Task], part: str, me
     return [documents[task] for task in tasks]
 
 
-def _compute_tasks(tasks: Sequence[Task], means: Means) -> Iterator[Finished[Task, Outcome]]:
+def _compute_tasks(tasks: Sequence[EvaluationTask], means: Means) -> Iterator[Finished[EvaluationTask, CaseOutcome]]:
     if means.scheduler is not None:
         return run_on_dask(evaluate_task, tasks, means.scheduler)
     return run_tasks(evaluate_task, tasks, means.workers)

@@ -58,7 +58,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """What the folder of a training run says of itself, as far as an evaluation must know it."""
 
     seed: int
@@ -67,7 +67,7 @@ class Run:
     recipe_sha256: str
 
     @staticmethod
-    def of(bundle: Bundle) -> Run | None:
+    def of(bundle: Bundle) -> TrainingRun | None:
         """The run whose folder holds this bundle, or None. Raises ConfigError when run.json is damaged."""
         path = bundle.folder.parent / "run.json"
         if not path.is_file():
@@ -76,7 +76,7 @@ class Run:
             document = json.loads(path.read_text(encoding="utf-8"))
             recipe = canonical_sha256(document.get("recipe"))
             parts = frozenset(document["train"]), frozenset(document["validation"])
-            return Run(int(document["seed"]), *parts, recipe_sha256=recipe)
+            return TrainingRun(int(document["seed"]), *parts, recipe_sha256=recipe)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path} is damaged: which cases its model was trained on is unknown ({error})"
@@ -93,7 +93,7 @@ class CaseChoice:
         self.cohort, self.split, self.seed = cohort, split, seed
         self._splits = None if split == "all" else Splits.read(cohort)
 
-    def keys(self, run: Run | None) -> tuple[str, ...]:
+    def keys(self, run: TrainingRun | None) -> tuple[str, ...]:
         """Keys, sorted. Raises ConfigError for a seed that the splits do not have, or a part that is empty."""
         if self._splits is None or self.split == "all":
             keys, what = self.cohort.keys(), "cohort"
@@ -144,7 +144,7 @@ def choose_subjects(models: Sequence[str], choice: CaseChoice, with_baseline: bo
     return _label_subjects(subjects)
 
 
-def _make_subject(text: str, choice: CaseChoice) -> tuple[Run | None, Subject]:
+def _make_subject(text: str, choice: CaseChoice) -> tuple[TrainingRun | None, Subject]:
     """The cases of what is not a run are left open."""
     named = None if Path(text).exists() else _NAMED.fullmatch(text)
     bundle = find_bundle(choice.cohort.settings.protocol, named[2] if named else text)
@@ -152,14 +152,14 @@ def _make_subject(text: str, choice: CaseChoice) -> tuple[Run | None, Subject]:
     if protocol not in bundle.manifest.protocols:
         serves = ", ".join(bundle.manifest.protocols)
         raise ConfigError(f"{bundle.manifest.name} predicts for {serves}, the cohort's cases follow {protocol}")
-    run = Run.of(bundle)
+    run = TrainingRun.of(bundle)
     name = named[1] if named else bundle.manifest.name
     if run is None:
         return None, Subject(name, "", "model", bundle, ())
     return run, Subject(name, str(run.seed), "model", bundle, choice.keys(run), recipe_sha256=run.recipe_sha256)
 
 
-def _require_one_recipe_a_name(chosen: Sequence[tuple[Run | None, Subject]]) -> None:
+def _require_one_recipe_a_name(chosen: Sequence[tuple[TrainingRun | None, Subject]]) -> None:
     """Runs of one name are averaged as seeds of one model."""
     recipes: dict[str, str] = {}
     for run, subject in chosen:
@@ -167,7 +167,7 @@ def _require_one_recipe_a_name(chosen: Sequence[tuple[Run | None, Subject]]) -> 
             raise ConfigError(f"runs of different recipes are called {subject.name}; tell them apart by NAME=MODEL")
 
 
-def _check_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subject:
+def _check_leak(subject: Subject, run: TrainingRun | None, choice: CaseChoice) -> Subject:
     """The subject with notes on what it may have seen. Raises ConfigError when it was trained on its cases."""
     seen, recorded = _find_seen_in_training(subject, run, choice.cohort)
     notes = list(subject.notes)
@@ -193,11 +193,11 @@ def _check_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subjec
 
 def unseen(subject: Subject, keys: Sequence[str], cohort: Cohort) -> list[str]:
     """Those of the cases that the subject was not trained on, as far as it records them."""
-    seen, _ = _find_seen_in_training(replace(subject, cases=tuple(keys)), Run.of(subject.bundle), cohort)
+    seen, _ = _find_seen_in_training(replace(subject, cases=tuple(keys)), TrainingRun.of(subject.bundle), cohort)
     return [key for key in keys if key not in seen]
 
 
-def _find_seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
+def _find_seen_in_training(subject: Subject, run: TrainingRun | None, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
     """Its cases that are training cases too: by image, or by key where either image is unknown; whether it records
     them.
     """

@@ -36,7 +36,7 @@ _CODES: Final[dict[type[VmatError], str]] = {ModelError: "MODEL_ERROR", ConfigEr
 
 
 @dataclass(frozen=True)
-class Task:
+class EvaluationTask:
     """One case for one model. Only places and names travel to a worker, which reads cohort and bundle itself.
 
     case_sha256 is the content that the result will stand for.
@@ -60,14 +60,14 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseOutcome:
     """What came of a task; the dose only where it is to be saved."""
 
     document: CaseDocument
     dose: Volume | None = None
 
 
-def evaluate_task(task: Task) -> Outcome:
+def evaluate_task(task: EvaluationTask) -> CaseOutcome:
     """Predict, compare, and put whatever goes wrong into the result."""
     try:
         return _evaluate_task(task)
@@ -77,9 +77,9 @@ def evaluate_task(task: Task) -> Outcome:
         return failed(task, error)
 
 
-def failed(task: Task, error: BaseException) -> Outcome:
+def failed(task: EvaluationTask, error: BaseException) -> CaseOutcome:
     """The row of a case that gave no result."""
-    return Outcome(
+    return CaseOutcome(
         CaseDocument(
             **_make_identity(task),
             status="failed",
@@ -102,7 +102,7 @@ def _describe_problems(error: BaseException) -> tuple[Problem, ...]:
     return (Problem(code, message, "Evaluate again when the cause is gone; finished cases are kept."),)
 
 
-def _evaluate_task(task: Task) -> Outcome:
+def _evaluate_task(task: EvaluationTask) -> CaseOutcome:
     started = time.perf_counter()
     cohort = Cohort.open(task.cohort)
     record, case = cohort.record(task.case), cohort.read(task.case)
@@ -137,7 +137,7 @@ def _evaluate_task(task: Task) -> Outcome:
         coverage_percent=coverage,
         seconds={name: round(value, 3) for name, value in seconds.items()},
     )
-    return Outcome(document, dose if task.save_dose else None)
+    return CaseOutcome(document, dose if task.save_dose else None)
 
 
 def on_reference_grid(case: Case, bundle: Bundle, cohort: Cohort, device: str) -> tuple[Volume, float, float]:
@@ -158,7 +158,7 @@ def on_reference_grid(case: Case, bundle: Bundle, cohort: Cohort, device: str) -
     return resample(dose, grid, 0.0, "cubic"), float(100 * (body * reached).sum() / max(body.sum(), 1e-9)), 0.0
 
 
-def _make_identity(task: Task) -> dict[str, Any]:
+def _make_identity(task: EvaluationTask) -> dict[str, Any]:
     return {
         "label": task.label,
         "model": task.model,

@@ -11,7 +11,7 @@ from typing import Any
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.disk import has_enough_space
 from vmat_rt_service.intake.catalogue import Catalogue, find_folder_of
-from vmat_rt_service.intake.reader_process import Answer, Reader
+from vmat_rt_service.intake.reader_process import Reader, ReaderAnswer
 from vmat_rt_service.intake.readiness import Assessment, Ready, Waiting, assess
 from vmat_rt_service.intake.survey import Survey
 from vmat_rt_service.journal.jobs import Job, Journal
@@ -89,7 +89,7 @@ class Intake:
             self._reader.submit(self._disposals.popleft(), now)
         self._survey.step(now)
 
-    def _take(self, answer: Answer, now: float) -> None:
+    def _take(self, answer: ReaderAnswer, now: float) -> None:
         if answer.request["do"] == "examine":
             self._survey.take(answer)
         elif answer.request["do"] == "stage":
@@ -240,7 +240,7 @@ class Intake:
             named.append((path, f"{header.kind}_{counts[header.kind]:04d}{z}.dcm"))
         return named
 
-    def _finish_staging(self, answer: Answer, now: float) -> None:
+    def _finish_staging(self, answer: ReaderAnswer, now: float) -> None:
         request, content = answer.request, answer.content
         self.reconsider()
         if "failed" in content:

@@ -8,7 +8,7 @@ from collections import deque
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.intake.headers import DAMAGED, Header, parse_header
 from vmat_rt_service.intake.inbox import Inbox, Version
-from vmat_rt_service.intake.reader_process import Answer, Reader
+from vmat_rt_service.intake.reader_process import Reader, ReaderAnswer
 
 _BATCH = 64
 _UNREADABLE_AGAIN_SECONDS = 30.0
@@ -60,7 +60,7 @@ class Survey:
             self._asked = self._queue.popleft()
             self._reader.submit({"do": "examine", "paths": [path for path, _ in self._asked]}, now)
 
-    def take(self, answer: Answer) -> None:
+    def take(self, answer: ReaderAnswer) -> None:
         """The answer to an examination. A batch that the reader did not survive is asked again file by file."""
         asked, self._asked = self._asked, []
         if "failed" in answer.content and len(asked) > 1:

@@ -29,7 +29,7 @@ _CUT = "missing_before"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What `verify` found: how many lines hold, and what is wrong from there on (empty: nothing)."""
 
     lines: int
@@ -78,28 +78,28 @@ def entries(path: Path) -> list[dict[str, Any]]:
     return parsed
 
 
-def verify(path: Path, head: str = "") -> Verdict:
+def verify(path: Path, head: str = "") -> Verification:
     """Follow the chain. head: the hash of the last line as the journal knows it."""
     last, hashes = _FIRST, set()
     if not path.is_file():
-        return Verdict(0, "the audit log is missing" if head else "")
+        return Verification(0, "the audit log is missing" if head else "")
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             entry = json.loads(line)
             stated = entry.pop("hash")
         except (ValueError, KeyError, AttributeError):
-            return Verdict(number - 1, f"line {number} is damaged")
+            return Verification(number - 1, f"line {number} is damaged")
         if entry.get("previous") != last:
-            return Verdict(number - 1, f"line {number} does not follow line {number - 1}")
+            return Verification(number - 1, f"line {number} does not follow line {number - 1}")
         if _hash(entry) != stated:
-            return Verdict(number - 1, f"line {number} was changed")
+            return Verification(number - 1, f"line {number} was changed")
         if _CUT in entry:
-            return Verdict(number - 1, f"lines before line {number} are missing")
+            return Verification(number - 1, f"lines before line {number} are missing")
         last = stated
         hashes.add(stated)
     if head and head not in hashes:
-        return Verdict(len(hashes), f"lines after line {len(hashes)} are missing")
-    return Verdict(len(hashes))
+        return Verification(len(hashes), f"lines after line {len(hashes)} are missing")
+    return Verification(len(hashes))
 
 
 def read_head(journal: Journal) -> str:

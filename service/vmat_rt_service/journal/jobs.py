@@ -38,7 +38,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a run ended. code and reason are ours; texts about the study's content belong into the outbox, not here."""
 
     state: State
@@ -190,7 +190,7 @@ class Journal(Database):
             _note_transition(db, int(row["id"]), State.READY, State.RUNNING, "claimed")
             return _require_job(db, int(row["id"]))
 
-    def finish(self, job: int, outcome: Outcome, destinations: Sequence[str] = ()) -> Job:
+    def finish(self, job: int, outcome: JobOutcome, destinations: Sequence[str] = ()) -> Job:
         """Close a job; where it is done, queue its sends in the same transaction."""
         with self.transaction() as db:
             _change(db, job, outcome.state, outcome.code)

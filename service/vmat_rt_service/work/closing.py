@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from vmat_rt.errors import Problem
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal import audit
-from vmat_rt_service.journal.jobs import Job, Journal, Outcome
+from vmat_rt_service.journal.jobs import Job, JobOutcome, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.logs import event
 from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, published
@@ -35,7 +35,7 @@ def complete(config: ServiceConfig, journal: Journal, job: Job, record: Record, 
             inputs=journal.inputs(job.id), model=record.model, versions=record.versions, results=record.files,
             configuration=config.sha256(), protocol=config.protocol is not None,
         )  # fmt: skip
-    outcome = Outcome(
+    outcome = JobOutcome(
         State.DONE, model=f"{record.model['name']} {record.model['version']}", seconds=record.seconds, key=record.key
     )
     done = journal.finish(job.id, outcome, [destination.name for destination in config.destinations])
@@ -59,7 +59,7 @@ def give_up(
     codes = ", ".join(dict.fromkeys(problem.code for problem in errors))
     audit.append(config, journal, str(state), job=job.id, key=job.key, content_hash=job.content_hash,
                  inputs=journal.inputs(job.id), codes=codes)  # fmt: skip
-    ended = journal.finish(job.id, Outcome(state, codes, f"see refused/{job.key}/reason.html"))
+    ended = journal.finish(job.id, JobOutcome(state, codes, f"see refused/{job.key}/reason.html"))
     _clean_up(config, job)
     event(str(state), job=job.id, key=job.key, code=codes, attempt=job.attempts)
     return ended

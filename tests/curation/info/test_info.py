@@ -16,13 +16,13 @@ import pytest
 from tests.cohort.cases import SETTINGS, ellipse, pelvis
 from tests.system.workers import Deadly
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.info.describe import CohortInfo, _survey_cases, describe_cohort, statistics
-from vmat_rt.curation.info.outliers import FEWEST, Quantity, find_outliers
+from vmat_rt.curation.info.outliers import FEWEST, CaseQuantity, find_outliers
 from vmat_rt.curation.info.ranges import tabulate_ranges
-from vmat_rt.curation.info.survey import Task
+from vmat_rt.curation.info.survey import SurveyTask
 from vmat_rt.curation.info.text import as_text
 from vmat_rt.curation.intake.refusals import Refusal, write_refusals
 from vmat_rt.errors import ConfigError, Problem
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cohort = Cohort.create(root / "cohort", SETTINGS.model_copy(update={"provenance": real}))
     for i, case in enumerate(cases()):
         flags = ("hip_prosthesis",) if i == 3 else ()
-        origin = Origin(key=f"c{i}", patient=f"p{i // 2}", source="dicom", flags=flags, nodal=i == 2)
+        origin = CaseOrigin(key=f"c{i}", patient=f"p{i // 2}", source="dicom", flags=flags, nodal=i == 2)
         cohort.add(case, describe(case, origin, codes=("VOLUME_UNUSUAL",) if i < 2 else ()))
     no_dose, twice = Problem("NO_DOSE", "m", "r"), Problem("DOSE_SCALE", "m", "r")
     write_refusals(cohort.place, {"k1": Refusal("k1", (no_dose,)), "k2": Refusal("k2", (no_dose, twice))})
@@ -158,7 +158,7 @@ def test_a_damaged_case_is_told_of_and_a_simulated_cohort_says_so(tmp_path: Path
     cohort = Cohort.create(tmp_path / "c", SETTINGS)
     for key in ("a", "b"):
         case = pelvis()
-        cohort.add(case, describe(case, Origin(key=key, patient=key, source="simulated")))
+        cohort.add(case, describe(case, CaseOrigin(key=key, patient=key, source="simulated")))
     chunk = next(path for path in (tmp_path / "c" / "cases" / "a.zarr" / "ct" / "c").rglob("*") if path.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-9])
     found = describe_cohort(cohort, None, workers=1, progress=False)
@@ -171,7 +171,7 @@ def test_a_damaged_case_is_told_of_and_a_simulated_cohort_says_so(tmp_path: Path
 
 def test_a_case_that_kills_its_worker_is_one_that_could_not_be_read(folder: Path) -> None:
     uri = str(folder / "cohort")
-    tasks = [Task(uri, "c0", 10, False), Task(Deadly(), "c1", 10, False), Task(uri, "c2", 10, False)]  # type: ignore[arg-type]
+    tasks = [SurveyTask(uri, "c0", 10, False), SurveyTask(Deadly(), "c1", 10, False), SurveyTask(uri, "c2", 10, False)]  # type: ignore[arg-type]
     surveys = _survey_cases(tasks, workers=2, progress=False)
     assert [survey.key for survey in surveys] == ["c0", "c1", "c2"]
     assert [survey.problem and survey.problem.code for survey in surveys] == [None, "WORKER_DIED", None]
@@ -185,7 +185,7 @@ def test_a_case_without_dose_and_an_empty_cohort(tmp_path: Path) -> None:
     assert describe_cohort(cohort, tmp_path / "none", progress=False).counts["cases"] == 0
     assert list((tmp_path / "none").iterdir()) == []
     case = replace(pelvis(), reference_dose=None)
-    cohort.add(case, describe(case, Origin(key="a", patient="a", source="dicom")))
+    cohort.add(case, describe(case, CaseOrigin(key="a", patient="a", source="dicom")))
     found = describe_cohort(cohort, tmp_path / "out", progress=False)
     assert found.counts["with_dose"] == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["contact_sheet_1.png"]
@@ -194,8 +194,8 @@ def test_a_case_without_dose_and_an_empty_cohort(tmp_path: Path) -> None:
         describe_cohort(cohort, None, workers=0)
 
 
-def quantity(values: list[float], scale: str = "linear", least: float = 0.01) -> Quantity:
-    return Quantity("x", "cc", scale, least, {f"k{i}": v for i, v in enumerate(values)})  # type: ignore[arg-type]
+def quantity(values: list[float], scale: str = "linear", least: float = 0.01) -> CaseQuantity:
+    return CaseQuantity("x", "cc", scale, least, {f"k{i}": v for i, v in enumerate(values)})  # type: ignore[arg-type]
 
 
 def test_modified_z_scores_in_closed_form() -> None:
@@ -235,7 +235,7 @@ def test_structures_of_volumes_only(tmp_path: Path) -> None:
     bulb = Structure("b", "PenileBulb", Volume(case.ct.grid, mask))
     cohort = Cohort.create(tmp_path / "c", SETTINGS)
     for key, one in (("a", case), ("b", replace(case, structures={**case.structures, "PenileBulb": bulb}))):
-        cohort.add(one, describe(one, Origin(key=key, patient=key, source="dicom")))
+        cohort.add(one, describe(one, CaseOrigin(key=key, patient=key, source="dicom")))
     found = describe_cohort(cohort, None, progress=False)
     assert found.volumes()["PenileBulb"]["n"] == 1
     assert found.dvh()["PenileBulb"]["Dmean"]["n"] == 1

@@ -23,7 +23,7 @@ from vmat_rt.curation.intake.keys import KeyFile
 from vmat_rt.curation.intake.run import _collect_outcomes
 from vmat_rt.curation.intake.scan import FolderIndex
 from vmat_rt.curation.intake.settings import choose_protocols
-from vmat_rt.curation.intake.study import Job, take_in
+from vmat_rt.curation.intake.study import StudyJob, take_in
 from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.system.processes import run_tasks
 
@@ -84,8 +84,8 @@ def test_a_study_that_kills_its_worker_is_refused_and_the_others_go_on(tmp_path:
         first, second = index.groups()
         protocols = choose_protocols(cohort.settings.protocol, ())
         jobs = [
-            Job(first, cohort.place.root, keys, Deadly()),  # type: ignore[arg-type]
-            Job(second, cohort.place.root, keys, protocols),
+            StudyJob(first, cohort.place.root, keys, Deadly()),  # type: ignore[arg-type]
+            StudyJob(second, cohort.place.root, keys, protocols),
         ]
         with tqdm(disable=True) as bar:
             done = run_tasks(take_in, iter(jobs), 2, queued=2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vmat_rt_service.journal.jobs import Job, Journal, Outcome
+from vmat_rt_service.journal.jobs import Job, JobOutcome, Journal
 from vmat_rt_service.journal.states import IllegalTransitionError, State
 
 
@@ -27,7 +27,7 @@ def journal(tmp_path: Path) -> Journal:
 def test_a_job_goes_its_way_and_every_step_is_noted(journal: Journal) -> None:
     job = ready(journal, 1)
     assert journal.claim("w") == journal.job(job.id)
-    done = journal.finish(job.id, Outcome(State.DONE, model="m 1", seconds=2.5), ["PACS", "TPS"])
+    done = journal.finish(job.id, JobOutcome(State.DONE, model="m 1", seconds=2.5), ["PACS", "TPS"])
     assert (done.state, done.attempts, done.seconds, done.model) == (State.DONE, 1, 2.5, "m 1")
     assert journal.transitions(job.id) == (("receiving", "ready"), ("ready", "running"), ("running", "done"))
     with journal.transaction() as db:
@@ -39,9 +39,9 @@ def test_a_job_goes_its_way_and_every_step_is_noted(journal: Journal) -> None:
 def test_what_may_not_follow_is_refused_and_changes_nothing(journal: Journal, new: State) -> None:
     job = ready(journal, 1)
     with pytest.raises(IllegalTransitionError):
-        journal.finish(job.id, Outcome(State.REFUSED))
+        journal.finish(job.id, JobOutcome(State.REFUSED))
     journal.claim("w")
-    journal.finish(job.id, Outcome(State.DONE))
+    journal.finish(job.id, JobOutcome(State.DONE))
     with pytest.raises(IllegalTransitionError):
         journal.move(job.id, new)
     assert len(journal.transitions(job.id)) == 3
@@ -88,7 +88,7 @@ def test_an_uncounted_return_costs_no_attempt(journal: Journal) -> None:
 def test_retry_looks_for_the_files_again_and_keeps_the_job(journal: Journal) -> None:
     job = ready(journal, 1)
     journal.claim("w")
-    journal.finish(job.id, Outcome(State.REFUSED, "CT_GAP", "see"))
+    journal.finish(job.id, JobOutcome(State.REFUSED, "CT_GAP", "see"))
     journal.retry(job.id)
     assert journal.retry_wanted()
     assert journal.find_sighted("signature 1") is None

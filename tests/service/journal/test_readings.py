@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.pages import SECONDS, configured, fill, ready, run
-from vmat_rt_service.journal.jobs import Journal, Outcome
+from vmat_rt_service.journal.jobs import JobOutcome, Journal
 from vmat_rt_service.journal.readings import BUCKETS_SECONDS, reading
 from vmat_rt_service.journal.states import State
 
@@ -66,7 +66,7 @@ def test_a_look_stays_as_it_was_when_it_began(journal: Journal) -> None:
     with reading(journal.path) as look:
         before = look.counts()
         ready(journal, "case-later")
-        run(journal, "case-last", Outcome(State.DONE))
+        run(journal, "case-last", JobOutcome(State.DONE))
         assert look.counts() == before
     with reading(journal.path) as look:
         assert look.counts()[State.DONE] == before[State.DONE] + 1

@@ -18,7 +18,7 @@ from vmat_rt.cohort.settings import CohortSettings
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.info.outliers import Outlier, collect_quantities, find_outliers
 from vmat_rt.curation.info.ranges import RangeRow, tabulate_ranges
-from vmat_rt.curation.info.survey import CURVE_STEP_GY, CaseSurvey, Task, survey_case
+from vmat_rt.curation.info.survey import CURVE_STEP_GY, CaseSurvey, SurveyTask, survey_case
 from vmat_rt.curation.intake.refusals import read_refusals
 from vmat_rt.errors import ConfigError
 from vmat_rt.metrics.grammar import parse_metric
@@ -160,13 +160,13 @@ def describe_cohort(cohort: Cohort, out: Path | None = None, workers: int = 2, p
     return info
 
 
-def _make_tasks(cohort: Cohort, records: Sequence[CaseRecord], with_tiles: bool) -> list[Task]:
+def _make_tasks(cohort: Cohort, records: Sequence[CaseRecord], with_tiles: bool) -> list[SurveyTask]:
     highest = max((dose for record in records for dose in record.prescription.values()), default=0.0)
     levels = int(np.ceil(_CURVE_END * highest / CURVE_STEP_GY)) + 1
-    return [Task(cohort.place.root, record.key, levels, with_tiles) for record in records]
+    return [SurveyTask(cohort.place.root, record.key, levels, with_tiles) for record in records]
 
 
-def _survey_cases(tasks: Sequence[Task], workers: int, progress: bool) -> tuple[CaseSurvey, ...]:
+def _survey_cases(tasks: Sequence[SurveyTask], workers: int, progress: bool) -> tuple[CaseSurvey, ...]:
     """In the order of the tasks. A case over which its worker died is one that could not be read."""
     surveys = []
     with tqdm(total=len(tasks), unit="case", disable=None if progress else True) as bar:

@@ -52,7 +52,7 @@ class CaseSurvey:
 
 
 @dataclass(frozen=True)
-class Task:
+class SurveyTask:
     """For a worker. levels: points of a DVH curve. with_tile: draw the picture too."""
 
     cohort_uri: str
@@ -61,7 +61,7 @@ class Task:
     with_tile: bool
 
 
-def survey_case(task: Task) -> CaseSurvey:
+def survey_case(task: SurveyTask) -> CaseSurvey:
     """Read and examine one case; a damaged one is told of, not raised."""
     cohort = Cohort.open(task.cohort_uri)
     try:

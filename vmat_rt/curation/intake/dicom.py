@@ -8,10 +8,10 @@ from typing import Final
 
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.keys import Entry, KeyFile
-from vmat_rt.curation.intake.run import IntakeOptions, Run, find_key_file, run_intake
+from vmat_rt.curation.intake.run import IntakeOptions, IntakeRun, find_key_file, run_intake
 from vmat_rt.curation.intake.scan import FolderIndex
 from vmat_rt.curation.intake.settings import choose_fitting_protocol, choose_protocols, create_cohort, open_cohort
-from vmat_rt.curation.intake.study import Job, take_in
+from vmat_rt.curation.intake.study import StudyJob, take_in
 from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.dicom.files import DicomFile, Kind, read_whole
 from vmat_rt.errors import InputError, Problem
@@ -34,8 +34,8 @@ def add_studies(root: Path, cohort_uri: str | Path, options: IntakeOptions) -> I
         cohort = _open_cohort(cohort_uri, options, index)
         protocols = choose_protocols(cohort.settings.protocol, options.protocols)
         keys = KeyFile(path)
-        jobs = (Job(group, cohort.place.root, keys, protocols, options.replace) for group in index.groups())
-        run = Run(cohort, keys, root, index.count(Kind.STRUCTURES), options)
+        jobs = (StudyJob(group, cohort.place.root, keys, protocols, options.replace) for group in index.groups())
+        run = IntakeRun(cohort, keys, root, index.count(Kind.STRUCTURES), options)
         return run_intake(run, take_in, jobs, _make_entry)
 
 
@@ -54,6 +54,6 @@ def _read_roi_names(file: DicomFile) -> list[str]:
     return [item.text("ROIName") for item in source.items("StructureSetROISequence")]
 
 
-def _make_entry(job: Job) -> Entry:
+def _make_entry(job: StudyJob) -> Entry:
     first = job.group.files[0]
     return Entry("", PatientID=first.patient_id, place=str(first.path.parent))

@@ -10,7 +10,7 @@ from typing import Literal
 
 from vmat_rt.case import Case
 from vmat_rt.cohort.duplicates import hash_image, hash_study
-from vmat_rt.cohort.record import Origin, Source, describe
+from vmat_rt.cohort.record import CaseOrigin, Source, describe
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.keys import Entry, KeyFile
 from vmat_rt.curation.intake.refusals import remove_identity
@@ -22,7 +22,7 @@ State = Literal["added", "present", "duplicate", "refused"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """What came of a study. problems carry no identity: the reasons of a refusal, or what was noted with the case."""
 
     key: str
@@ -49,7 +49,7 @@ class Desk:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class StudyArrival:
     """A study that was found. entry: as its files name it. source: the kind of files.
 
     sha256: of its files, cheap. read: the case, and what is to be noted with it; raises InputError with all that stands
@@ -63,7 +63,7 @@ class Arrival:
     telltale: Callable[[], frozenset[str]]
 
 
-def enter(desk: Desk, arrival: Arrival) -> Outcome:
+def enter(desk: Desk, arrival: StudyArrival) -> StudyOutcome:
     """Store the study or say why not. Raises InputError when the cohort cannot be written, ConfigError for its keys."""
     entry = desk.keys.register(arrival.entry)
     problems: tuple[Problem, ...] = ()
@@ -71,10 +71,10 @@ def enter(desk: Desk, arrival: Arrival) -> Outcome:
         digest = arrival.sha256()
         if entry.files_sha256 == digest:
             if entry.key in desk.stored:
-                return Outcome(entry.key, "present")
+                return StudyOutcome(entry.key, "present")
             repeated = desk.keys.find_repeated(entry, desk.stored)
             if repeated:
-                return Outcome(entry.key, "duplicate", (_describe_repetition(repeated),))
+                return StudyOutcome(entry.key, "duplicate", (_describe_repetition(repeated),))
         if entry.key in desk.stored and not desk.replace:
             raise InputError(_warn_of_change())
         case, found = arrival.read()
@@ -92,10 +92,10 @@ def enter(desk: Desk, arrival: Arrival) -> Outcome:
     return refused(entry, problems, arrival.telltale())
 
 
-def refused(entry: Entry, problems: Iterable[Problem], telltale: frozenset[str] = frozenset()) -> Outcome:
+def refused(entry: Entry, problems: Iterable[Problem], telltale: frozenset[str] = frozenset()) -> StudyOutcome:
     """The outcome of a study that cannot be used: its errors, without what may lead to a person."""
     errors = tuple(remove_identity(problem, telltale) for problem in problems if problem.severity == "error")
-    return Outcome(entry.key, "refused", tuple(dict.fromkeys(errors)))
+    return StudyOutcome(entry.key, "refused", tuple(dict.fromkeys(errors)))
 
 
 def warn_of_unknown_patient() -> Problem:
@@ -104,7 +104,7 @@ def warn_of_unknown_patient() -> Problem:
     return warning("PATIENT_UNKNOWN", message, "Give each patient a number of his own when pseudonymising.")
 
 
-def _store(desk: Desk, entry: Entry, source: Source, case: Case, problems: tuple[Problem, ...]) -> Outcome:
+def _store(desk: Desk, entry: Entry, source: Source, case: Case, problems: tuple[Problem, ...]) -> StudyOutcome:
     """The key file first, so that no case is ever without its key; last where a case is replaced.
 
     Then a run that was killed finds the old files' hash and asks again, instead of taking the old case for the new.
@@ -116,8 +116,8 @@ def _store(desk: Desk, entry: Entry, source: Source, case: Case, problems: tuple
         claim = desk.keys.claim(entry, desk.stored)
         entry = claim.entry
         if claim.repeats:
-            return Outcome(entry.key, "duplicate", (_describe_repetition(claim.repeats),))
-    origin = Origin(
+            return StudyOutcome(entry.key, "duplicate", (_describe_repetition(claim.repeats),))
+    origin = CaseOrigin(
         key=entry.key,
         patient=entry.patient,
         source=source,
@@ -128,7 +128,7 @@ def _store(desk: Desk, entry: Entry, source: Source, case: Case, problems: tuple
     desk.cohort.add(case, record, replace=anew)
     if anew:
         desk.keys.claim(entry, desk.stored)
-    return Outcome(entry.key, "added", tuple(remove_identity(problem) for problem in problems))
+    return StudyOutcome(entry.key, "added", tuple(remove_identity(problem) for problem in problems))
 
 
 def _warn_of_change() -> Problem:

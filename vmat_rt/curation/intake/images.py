@@ -13,9 +13,9 @@ from vmat_rt.assembly.voxels import case_of_voxels
 from vmat_rt.case import Case
 from vmat_rt.cohort.checks import check_entry
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.intake.entering import Arrival, Desk, Outcome, enter, warn_of_unknown_patient
+from vmat_rt.curation.intake.entering import Desk, StudyArrival, StudyOutcome, enter, warn_of_unknown_patient
 from vmat_rt.curation.intake.keys import Entry, KeyFile
-from vmat_rt.curation.intake.run import IntakeOptions, Run, find_key_file, run_intake
+from vmat_rt.curation.intake.run import IntakeOptions, IntakeRun, find_key_file, run_intake
 from vmat_rt.curation.intake.scan import is_placeholder
 from vmat_rt.curation.intake.settings import choose_fitting_protocol, choose_protocols, create_cohort, open_cohort
 from vmat_rt.curation.intake.summary import IntakeSummary
@@ -74,7 +74,9 @@ def add_images(
     protocols = choose_protocols(cohort.settings.protocol, options.protocols or _find_named_protocols(mapping))
     keys = KeyFile(path)
     jobs = (ImageJob(study, cohort.place.root, keys, protocols, mapping, options.replace) for study in studies)
-    return run_intake(Run(cohort, keys, root, len(studies), options), take_in_images, jobs, lambda job: job.study.entry)
+    return run_intake(
+        IntakeRun(cohort, keys, root, len(studies), options), take_in_images, jobs, lambda job: job.study.entry
+    )
 
 
 def find_image_studies(root: Path, mapping: ImageMapping | None) -> tuple[ImageStudy, ...]:
@@ -106,10 +108,10 @@ def _is_study(folder: Path, mapping: ImageMapping | None) -> bool:
     return mapping is None and any(stem_of(path).casefold() == CT for path in image_files(folder))
 
 
-def take_in_images(job: ImageJob) -> tuple[Outcome, ...]:
+def take_in_images(job: ImageJob) -> tuple[StudyOutcome, ...]:
     """The study, stored or refused. Raises InputError when the cohort cannot be written, ConfigError for the keys."""
     study = job.study
-    arrival = Arrival(
+    arrival = StudyArrival(
         entry=study.entry,
         source="images",
         sha256=lambda: _open_folder(job).sha256(),

@@ -14,10 +14,10 @@ from vmat_rt.case import Case
 from vmat_rt.cohort.checks import check_entry
 from vmat_rt.cohort.duplicates import hash_image
 from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, make_openkbp_case, read_csv_patient
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.intake.entering import Outcome
+from vmat_rt.curation.intake.entering import StudyOutcome
 from vmat_rt.curation.intake.people import join_people
 from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
 from vmat_rt.curation.intake.settings import NewCohort, create_cohort, open_cohort
@@ -47,7 +47,7 @@ _MARK: Final = "voxel_dimensions.csv"
 
 
 @dataclass(frozen=True)
-class _Task:
+class _PatientTask:
     """A patient folder, or one that was read already."""
 
     key: str
@@ -67,7 +67,7 @@ def add_openkbp(
         message = f"There is no folder with ct.csv and {_MARK} below the one given."
         raise InputError(Problem("OPENKBP_FILE", message, "Give the folder that holds the folders pt_N."))
     cohort = open_openkbp_cohort(cohort_uri, new)
-    tasks = (_Task(key, cohort.place.root, folder) for key, folder in folders.items())
+    tasks = (_PatientTask(key, cohort.place.root, folder) for key, folder in folders.items())
     return _add(tasks, len(folders), cohort, workers, progress)
 
 
@@ -79,7 +79,7 @@ def add_openkbp_cases(
 ) -> IntakeSummary:
     """Add patients that were read elsewhere: (key, arrays), such as the readers of compact files give them."""
     tasks = (
-        _Task(key, cohort.place.root, p if isinstance(p, OpenKbpPatient) else OpenKbpPatient.from_arrays(p))
+        _PatientTask(key, cohort.place.root, p if isinstance(p, OpenKbpPatient) else OpenKbpPatient.from_arrays(p))
         for key, p in patients
     )
     return _add(tasks, None, cohort, workers, progress)
@@ -108,7 +108,9 @@ def _find_patient_folders(root: Path) -> dict[str, Path]:
     return folders
 
 
-def _add(tasks: Iterable[_Task], total: int | None, cohort: Cohort, workers: int, progress: bool) -> IntakeSummary:
+def _add(
+    tasks: Iterable[_PatientTask], total: int | None, cohort: Cohort, workers: int, progress: bool
+) -> IntakeSummary:
     refusals, outcomes = read_refusals(cohort.place), []
     try:
         with tqdm(total=total, unit="patient", disable=None if progress else True) as bar:
@@ -129,11 +131,11 @@ def _add(tasks: Iterable[_Task], total: int | None, cohort: Cohort, workers: int
     return IntakeSummary(cohort.settings.name, ordered, len(cohort.keys()), people)
 
 
-def take_patient(task: _Task) -> Outcome:
+def take_patient(task: _PatientTask) -> StudyOutcome:
     """One patient, in a worker process. Raises InputError when the disk is full."""
     cohort = Cohort.open(task.cohort_uri)
     if _is_stored(cohort, task.key):
-        return Outcome(task.key, "present")
+        return StudyOutcome(task.key, "present")
     try:
         patient = read_csv_patient(task.source) if isinstance(task.source, Path) else task.source
         case = make_openkbp_case(patient, task.key)
@@ -143,17 +145,17 @@ def take_patient(task: _Task) -> Outcome:
     except InputError as refusal:
         if refusal.is_of_the_machine:
             raise
-        return Outcome(task.key, "refused", refusal.problems)
+        return StudyOutcome(task.key, "refused", refusal.problems)
     except ValueError as damage:
         problem = Problem(
             "OPENKBP_FILE", f"A file holds something that is not a number: {damage}.", "Copy the files again."
         )
-        return Outcome(task.key, "refused", (problem,))
-    return Outcome(task.key, "added", found)
+        return StudyOutcome(task.key, "refused", (problem,))
+    return StudyOutcome(task.key, "added", found)
 
 
-def _describe_origin(case: Case) -> Origin:
-    return Origin(key=case.key, patient=case.key, source="openkbp", image_sha256=hash_image(case.ct), nodal=False)
+def _describe_origin(case: Case) -> CaseOrigin:
+    return CaseOrigin(key=case.key, patient=case.key, source="openkbp", image_sha256=hash_image(case.ct), nodal=False)
 
 
 def _is_stored(cohort: Cohort, key: str) -> bool:
@@ -164,6 +166,6 @@ def _is_stored(cohort: Cohort, key: str) -> bool:
     return True
 
 
-def _describe_death(key: str) -> Outcome:
+def _describe_death(key: str) -> StudyOutcome:
     message = "The process that read this patient's files died each time, most likely out of memory."
-    return Outcome(key, "refused", (Problem("WORKER_DIED", message, "Give the machine more memory."),))
+    return StudyOutcome(key, "refused", (Problem("WORKER_DIED", message, "Give the machine more memory."),))

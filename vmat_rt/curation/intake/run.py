@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.store import CASES, Cohort
-from vmat_rt.curation.intake.entering import Outcome
+from vmat_rt.curation.intake.entering import StudyOutcome
 from vmat_rt.curation.intake.keys import Entry, KeyFile
 from vmat_rt.curation.intake.people import join_people
 from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
@@ -50,7 +50,7 @@ class IntakeOptions:
 
 
 @dataclass(frozen=True)
-class Run:
+class IntakeRun:
     """What a run works on. root: the folder that the studies come from. total: studies to come, for the bar."""
 
     cohort: Cohort
@@ -61,8 +61,8 @@ class Run:
 
 
 def run_intake(
-    run: Run,
-    work: Callable[[Task], tuple[Outcome, ...]],
+    run: IntakeRun,
+    work: Callable[[Task], tuple[StudyOutcome, ...]],
     tasks: Iterable[Task],
     entry_of: Callable[[Task], Entry],
 ) -> IntakeSummary:
@@ -113,11 +113,11 @@ def _sweep(cohort: Cohort, keys: KeyFile) -> None:
 
 
 def _collect_outcomes(
-    done: Iterator[Finished[Task, tuple[Outcome, ...]]],
+    done: Iterator[Finished[Task, tuple[StudyOutcome, ...]]],
     keys: KeyFile,
     entry_of: Callable[[Task], Entry],
     bar: Any,
-) -> Iterator[Outcome]:
+) -> Iterator[StudyOutcome]:
     for study in done:
         for outcome in (_describe_death(entry_of(study.task), keys),) if study.died else study.result():
             log.info("%s %s %s", outcome.key, outcome.state, " ".join(problem.code for problem in outcome.problems))
@@ -125,15 +125,17 @@ def _collect_outcomes(
             yield outcome
 
 
-def _describe_death(seen: Entry, keys: KeyFile) -> Outcome:
+def _describe_death(seen: Entry, keys: KeyFile) -> StudyOutcome:
     message = "The process that read this patient's files died each time: out of memory, or by a damaged image."
     problem = Problem("WORKER_DIED", message, "Give the machine more memory, or take the files apart to find which.")
-    return Outcome(keys.register(seen).key, "refused", (problem,))
+    return StudyOutcome(keys.register(seen).key, "refused", (problem,))
 
 
-def _note_outcomes(outcomes: Iterator[Outcome], cohort: Cohort, keys: KeyFile, root: Path) -> tuple[Outcome, ...]:
+def _note_outcomes(
+    outcomes: Iterator[StudyOutcome], cohort: Cohort, keys: KeyFile, root: Path
+) -> tuple[StudyOutcome, ...]:
     """The outcomes, by key, with refused.csv kept up to them as they come, also when something ends the run."""
-    refusals, seen = read_refusals(cohort.place), dict[str, Outcome]()
+    refusals, seen = read_refusals(cohort.place), dict[str, StudyOutcome]()
     try:
         for number, outcome in enumerate(outcomes, 1):
             seen[outcome.key] = outcome

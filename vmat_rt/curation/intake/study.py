@@ -10,7 +10,7 @@ from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.case import Case
 from vmat_rt.cohort.checks import check_entry
 from vmat_rt.curation.intake.choose import Candidate, check_dose, find_candidates, hash_files
-from vmat_rt.curation.intake.entering import Arrival, Desk, Outcome, enter, refused, warn_of_unknown_patient
+from vmat_rt.curation.intake.entering import Desk, StudyArrival, StudyOutcome, enter, refused, warn_of_unknown_patient
 from vmat_rt.curation.intake.keys import Entry, KeyFile
 from vmat_rt.curation.intake.scan import Group, is_placeholder
 from vmat_rt.dicom.files import DicomFile, Scan
@@ -23,7 +23,7 @@ from vmat_rt.protocol import Protocol
 
 
 @dataclass(frozen=True)
-class Job:
+class StudyJob:
     """One group for one worker. replace: add again what was added already and has changed since."""
 
     group: Group
@@ -33,7 +33,7 @@ class Job:
     replace: bool = False
 
 
-def take_in(job: Job) -> tuple[Outcome, ...]:
+def take_in(job: StudyJob) -> tuple[StudyOutcome, ...]:
     """Every study of the group. Raises InputError when the cohort cannot be written, ConfigError for the key file."""
     desk = Desk.at(job.cohort_uri, job.keys, job.replace)
     if not job.group.files:
@@ -46,9 +46,9 @@ def take_in(job: Job) -> tuple[Outcome, ...]:
     return tuple(enter(desk, _receive(job, candidate)) for candidate in find_candidates(entries))
 
 
-def _receive(job: Job, candidate: Candidate) -> Arrival:
+def _receive(job: StudyJob, candidate: Candidate) -> StudyArrival:
     files = candidate.files
-    return Arrival(
+    return StudyArrival(
         entry=_make_identity(files),
         source="dicom",
         sha256=functools.partial(hash_files, files),
@@ -57,7 +57,7 @@ def _receive(job: Job, candidate: Candidate) -> Arrival:
     )
 
 
-def _read(job: Job, candidate: Candidate) -> tuple[Case, tuple[Problem, ...]]:
+def _read(job: StudyJob, candidate: Candidate) -> tuple[Case, tuple[Problem, ...]]:
     """The case and what is to be noted with it. Raises InputError with all that stands against it."""
     files = candidate.files
     folders = {str(file.path.parent) for file in (*files.ct, *_find_structures(files))}
@@ -72,7 +72,7 @@ def _read(job: Job, candidate: Candidate) -> tuple[Case, tuple[Problem, ...]]:
     return case, found
 
 
-def _refuse_unreadable(job: Job) -> Outcome:
+def _refuse_unreadable(job: StudyJob) -> StudyOutcome:
     """Files that cannot be read, in a folder where nobody can tell whose they are."""
     folder = job.group.problems[0][0]
     entry = job.keys.register(Entry("", place=folder))

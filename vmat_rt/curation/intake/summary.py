@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vmat_rt.cohort.checks import CHECKS
-from vmat_rt.curation.intake.entering import Outcome
+from vmat_rt.curation.intake.entering import StudyOutcome
 from vmat_rt.curation.intake.people import People
 
 SCHEMA_VERSION: Final = 1
@@ -20,7 +20,7 @@ class IntakeSummary:
     """outcomes: of every study of this run. cases: in the cohort now. people: what is known of their patients."""
 
     cohort: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[StudyOutcome, ...]
     cases: int
     people: People
 
@@ -87,5 +87,5 @@ class IntakeSummary:
         return "\n".join(lines)
 
 
-def _count_codes(outcomes: Iterable[Outcome]) -> Counter[str]:
+def _count_codes(outcomes: Iterable[StudyOutcome]) -> Counter[str]:
     return Counter(code for outcome in outcomes for code in {problem.code for problem in outcome.problems})
