@@ -154,7 +154,7 @@ def faults(site: Site, studies: int, checker: Checker) -> dict[str, int]:
     journal = Journal(site.outbox / ".vmat-rt" / "journal.sqlite")
     records = [read_record(path) for path in site.results()]
     contents = Counter(record.content_hash for record in records if record is not None)
-    done = {job.content_hash for job in journal.jobs(State.DONE)}
+    done = {job.content_hash for job in journal.list_jobs(State.DONE)}
     lines = audit.entries(site.outbox / ".vmat-rt" / "audit.jsonl")
     audited = Counter(line["content_hash"] for line in lines if line["event"] == "done")
     broken = audit.verify(site.outbox / ".vmat-rt" / "audit.jsonl", audit.read_head(journal)).fault
@@ -162,7 +162,9 @@ def faults(site: Site, studies: int, checker: Checker) -> dict[str, int]:
         "lost": studies - len(contents),
         "partial": checker.partial,
         "duplicated": sum(contents.values()) - len(contents),
-        "not done in the journal": len(set(contents) ^ done) + len(journal.jobs()) - len(journal.jobs(State.DONE)),
+        "not done in the journal": len(set(contents) ^ done)
+        + len(journal.list_jobs())
+        - len(journal.list_jobs(State.DONE)),
         "audited other than once": sum(n != 1 for n in audited.values()) + len(set(contents) ^ set(audited)),
         "audit chain broken": int(bool(broken)),
     }

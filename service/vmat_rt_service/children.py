@@ -36,7 +36,7 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self._process.poll() is None
 
     @property
@@ -54,7 +54,7 @@ class Child:
             return False
         return True
 
-    def messages(self) -> list[dict[str, Any]]:
+    def read_messages(self) -> list[dict[str, Any]]:
         """What has arrived since the last call; half a line of a child that died is dropped."""
         while True:
             try:
@@ -67,7 +67,7 @@ class Child:
         *lines, self._rest = self._rest.split(b"\n")
         return [json.loads(line) for line in lines if line]
 
-    def memory_bytes(self) -> int:
+    def measure_memory_bytes(self) -> int:
         """Resident memory, 0 when it is gone."""
         try:
             with open(f"/proc/{self.pid}/statm", encoding="ascii") as stream:  # noqa: PTH123

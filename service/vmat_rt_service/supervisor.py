@@ -98,9 +98,9 @@ class Supervisor:
         """Undo what a killed service left half done."""
         self.config.save()
         audit.started(self.config, journal)
-        for job in journal.jobs(State.RUNNING):
+        for job in journal.list_jobs(State.RUNNING):
             closing.recover(self.config, journal, job, counted=False)
-        kept = [job.content_hash for job in journal.jobs(State.READY) if job.content_hash]
+        kept = [job.content_hash for job in journal.list_jobs(State.READY) if job.content_hash]
         sweep(self.config.staging, kept)
         sweep(self.config.outbox / WORK_FOLDER)
         refusal.sweep(self.config.outbox)
@@ -120,7 +120,7 @@ class Supervisor:
                     logs.event("service stopped")
                     return True
                 if self._once and not crew.busy:
-                    if intake.settled and not journal.counts()[State.READY] and not self._has_busy_companions():
+                    if intake.settled and not journal.count_jobs()[State.READY] and not self._has_busy_companions():
                         _tell_counts(journal)
                         return True
                     if intake.blocked or crew.blocked:
@@ -174,7 +174,7 @@ class Supervisor:
 
 
 def _tell_counts(journal: Journal) -> None:
-    counts = journal.counts()
+    counts = journal.count_jobs()
     logs.event(
         "finished",
         done=counts[State.DONE],

@@ -82,10 +82,10 @@ class Site:
         return [json.loads(line) for line in channel.getvalue().splitlines()]
 
     def jobs(self) -> list[Job]:
-        return list(self.journal.jobs())
+        return list(self.journal.list_jobs())
 
     def states(self) -> list[str]:
-        return [str(job.state) for job in self.journal.jobs()]
+        return [str(job.state) for job in self.journal.list_jobs()]
 
     def results(self) -> list[Path]:
         """The visible result folders; each must be whole."""

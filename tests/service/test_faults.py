@@ -41,8 +41,8 @@ def test_a_kill_at_any_instant_leaves_one_whole_result(site: Site, instant: str)
     site.take_in()
     run_to_the_kill(site, instant)
     site.results()  # whole already, if there at all
-    site.journal.counts()
-    for job in site.journal.running("doomed"):
+    site.journal.count_jobs()
+    for job in site.journal.list_running("doomed"):
         closing.recover(site.config, site.journal, job, counted=False)
     site.work()
     (job,) = site.jobs()
@@ -59,7 +59,7 @@ def test_three_dead_workers_fail_a_job_and_the_reason_is_published(site: Site) -
     site.take_in()
     for _ in range(3):
         run_to_the_kill(site, "claimed")
-        (job,) = site.journal.running("doomed")
+        (job,) = site.journal.list_running("doomed")
         closing.recover(site.config, site.journal, job, counted=True)
     (job,) = site.jobs()
     assert (job.state, job.attempts, job.reason_code) == (State.FAILED, 3, "WORKER_DIED")
@@ -74,7 +74,7 @@ def test_kills_that_strike_whatever_runs_are_not_held_against_a_job(site: Site) 
     victim = site.jobs()[0].id
     for _ in range(3):
         assert site.journal.claim("doomed")
-        (job,) = site.journal.running("doomed")
+        (job,) = site.journal.list_running("doomed")
         assert job.id == victim
         back = closing.recover(site.config, site.journal, job, counted=True, killed=True)
         assert back.state is State.READY

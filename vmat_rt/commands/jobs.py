@@ -50,8 +50,8 @@ def command(context: click.Context, state: Path | None, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     journal = open_journal(state)
-    sends = open_ledger(journal).by_job()
-    jobs = journal.jobs()
+    sends = open_ledger(journal).group_by_job()
+    jobs = journal.list_jobs()
     if as_json:
         documents = [{**asdict(job), "sends": [asdict(send) for send in sends.get(job.id, ())]} for job in jobs]
         print_json({"schema_version": SCHEMA_VERSION, "jobs": documents})
@@ -71,7 +71,7 @@ def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -
     from vmat_rt_service.journal.states import IllegalTransitionError
 
     journal = open_journal(state or context.obj)
-    record = journal.job(job)
+    record = journal.find_job(job)
     if record is None:
         raise ConfigError(f"there is no job {job}")
     try:

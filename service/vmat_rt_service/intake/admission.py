@@ -156,7 +156,7 @@ class Intake:
 
     def _forget_vanished(self) -> None:
         present = {self._digest_source(anchor) for anchor in self._groups}
-        for job, source in self._journal.incomplete():
+        for job, source in self._journal.list_incomplete():
             if source in present:
                 continue
             if job.content_hash is None:
@@ -207,7 +207,7 @@ class Intake:
     def _stage(self, group: _Group, verdict: Ready, now: float) -> None:
         if self._reader.busy or now < self._not_before:
             return
-        counts = self._journal.counts()
+        counts = self._journal.count_jobs()
         if counts[State.READY] + counts[State.RUNNING] >= self._config.workers + _STAGED_AHEAD:
             self._say(group, f"complete, {len(verdict.files)} files; waiting for its turn")
             return
@@ -249,7 +249,7 @@ class Intake:
             self._not_before = now + _BACK_OFF_SECONDS
             self.wake()
             return
-        before = self._journal.job(request["job"])
+        before = self._journal.find_job(request["job"])
         if before is None or before.state not in INCOMPLETE:
             return
         facts = (content["files"], content["content_hash"])
@@ -272,6 +272,10 @@ class Intake:
                 if self._config.after_success == "archive" and self._config.archive
                 else None
             )
-            request = {"do": "dispose", "files": self._name_files(files), "hashes": [*self._journal.inputs(job.id)]}
+            request = {
+                "do": "dispose",
+                "files": self._name_files(files),
+                "hashes": [*self._journal.list_inputs(job.id)],
+            }
             self._disposals.append({**request, "folder": folder, "job": job.id})
             self._disposed.add(job.id)

@@ -55,11 +55,11 @@ class Reader:
         if child is None:
             return None
         if request is None:
-            if now - self._since > _IDLE_SECONDS or not child.alive():
+            if now - self._since > _IDLE_SECONDS or not child.is_alive():
                 self.stop()
             return None
-        alive = child.alive()
-        answers = child.messages()
+        alive = child.is_alive()
+        answers = child.read_messages()
         if answers:
             self._request, self._since = None, now
             return ReaderAnswer(request, answers[0])

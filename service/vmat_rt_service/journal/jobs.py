@@ -54,36 +54,36 @@ class Journal(Database):
 
     # ---- reading
 
-    def jobs(self, *states: State) -> tuple[Job, ...]:
+    def list_jobs(self, *states: State) -> tuple[Job, ...]:
         """The jobs in these states, or all, oldest first."""
         where = f"WHERE state IN ({', '.join('?' * len(states))})" if states else ""
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs {where} ORDER BY id", [str(s) for s in states])
         return tuple(_make_job(row) for row in rows)
 
-    def job(self, number: int) -> Job | None:
+    def find_job(self, number: int) -> Job | None:
         row = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (number,)).fetchone()
         return _make_job(row) if row else None
 
-    def counts(self) -> dict[State, int]:
+    def count_jobs(self) -> dict[State, int]:
         """How many jobs stand in each state."""
         found = {
             State(r["state"]): int(r["n"]) for r in self._db.execute("SELECT state, count(*) n FROM jobs GROUP BY 1")
         }
         return {state: found.get(state, 0) for state in State}
 
-    def inputs(self, job: int) -> dict[str, int]:
+    def list_inputs(self, job: int) -> dict[str, int]:
         """SHA-256 -> size of the files that a job was made of."""
         rows = self._db.execute("SELECT sha256, size FROM inputs WHERE job = ?", (job,))
         return {str(row["sha256"]): int(row["size"]) for row in rows}
 
-    def transitions(self, job: int) -> tuple[tuple[str, str], ...]:
+    def list_transitions(self, job: int) -> tuple[tuple[str, str], ...]:
         rows = self._db.execute("SELECT old, new FROM transitions WHERE job = ? ORDER BY id", (job,))
         return tuple((str(row["old"]), str(row["new"])) for row in rows)
 
     def find_sighted(self, signature: str) -> Job | None:
         """The job that these very files were taken for before."""
         row = self._db.execute("SELECT job FROM sightings WHERE signature = ?", (signature,)).fetchone()
-        return self.job(int(row["job"])) if row else None
+        return self.find_job(int(row["job"])) if row else None
 
     def retry_wanted(self) -> bool:
         """Whether `retry` was called, perhaps by another process, and the files were not yet looked for."""
@@ -92,14 +92,14 @@ class Journal(Database):
         ).fetchone()
         return row is not None
 
-    def incomplete(self) -> tuple[tuple[Job, str], ...]:
+    def list_incomplete(self) -> tuple[tuple[Job, str], ...]:
         """The incomplete jobs, each with its source."""
         rows = self._db.execute(
             f"SELECT {_COLUMNS}, source FROM jobs WHERE state IN (?, ?)", [str(state) for state in INCOMPLETE]
         ).fetchall()
         return tuple((_make_job(row), str(row["source"])) for row in rows)
 
-    def running(self, worker: str) -> tuple[Job, ...]:
+    def list_running(self, worker: str) -> tuple[Job, ...]:
         """What a worker has in hand."""
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE state = 'running' AND worker = ?", (worker,))
         return tuple(_make_job(row) for row in rows)

@@ -51,19 +51,19 @@ class Ledger(Database):
         with self.transaction() as db:
             db.execute(_SCHEMA)
 
-    def pending(self, destinations: Collection[str]) -> tuple[Send, ...]:
+    def list_pending(self, destinations: Collection[str]) -> tuple[Send, ...]:
         """What is still to be sent to these destinations, oldest job first."""
         rows = self._db.execute("SELECT * FROM sends WHERE status = ? ORDER BY job, id", (SendStatus.PENDING,))
         return tuple(_send(row) for row in rows if row["destination"] in destinations)
 
-    def by_job(self) -> dict[int, list[Send]]:
+    def group_by_job(self) -> dict[int, list[Send]]:
         """Every send, by its job."""
         sends: dict[int, list[Send]] = {}
         for row in self._db.execute("SELECT * FROM sends ORDER BY job, id"):
             sends.setdefault(int(row["job"]), []).append(_send(row))
         return sends
 
-    def acknowledged(self, send: int) -> frozenset[str]:
+    def list_acknowledged(self, send: int) -> frozenset[str]:
         """The kinds of objects that the destination has."""
         rows = self._db.execute("SELECT kind FROM acknowledged WHERE send = ?", (send,))
         return frozenset(str(row["kind"]) for row in rows)

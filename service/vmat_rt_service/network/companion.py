@@ -49,8 +49,8 @@ class _Kept:
         """What it says; where it has ended, its pipes are closed."""
         if self.child is None:
             return []
-        alive = self.child.alive()
-        heard = self.child.messages()
+        alive = self.child.is_alive()
+        heard = self.child.read_messages()
         if not alive:
             self.child.close()
             self.child = None
@@ -65,7 +65,7 @@ class _Kept:
             return
         self.child.finish()
         deadline = time.monotonic() + _STOP_SECONDS
-        while self.child.alive() and time.monotonic() < deadline:
+        while self.child.is_alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         self.child.kill()
         self.child.close()

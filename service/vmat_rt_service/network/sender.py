@@ -150,7 +150,7 @@ class Dispatcher:
 
     def step(self) -> float | None:
         """Make one attempt if any is due. Seconds until the next is due; None when nothing is left to send."""
-        pending = self._ledger.pending(self._destinations)
+        pending = self._ledger.list_pending(self._destinations)
         if not pending:
             return None
         due = {send: self._find_due(send) for send in pending}
@@ -162,7 +162,7 @@ class Dispatcher:
 
     def find_untried(self, tried: Collection[int]) -> Send | None:
         """The first pending send that is not among those tried."""
-        return next((send for send in self._ledger.pending(self._destinations) if send.id not in tried), None)
+        return next((send for send in self._ledger.list_pending(self._destinations) if send.id not in tried), None)
 
     def attempt(self, send: Send) -> None:
         """Send what the destination does not have yet, and note how that went."""
@@ -210,13 +210,13 @@ class Dispatcher:
 
     def _collect_objects(self, send: Send) -> list[tuple[Kind, Path]]:
         """What of the result is wanted there and not yet acknowledged. Raises RefusedError: it is not what was made."""
-        job = self._journal.job(send.job)
+        job = self._journal.find_job(send.job)
         folder = find_result_folder(self._outbox, job) if job is not None else None
         record = read_record(folder) if folder is not None else None
         if folder is None or record is None:
             raise RefusedError("the result is no longer in the outbox")
         wanted = self._destinations[send.destination].send
-        there = self._ledger.acknowledged(send.id)
+        there = self._ledger.list_acknowledged(send.id)
         objects = [(kind, folder / name) for kind, name, _ in ORDER if kind in wanted and name in record.files]
         try:
             changed = any(hash_file(path) != record.files[path.name] for _, path in objects)

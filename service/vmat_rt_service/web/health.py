@@ -51,7 +51,7 @@ class Pulse:
         """How long a scan has been due; 0 while it is not."""
         return max(0.0, self._clock() - self._scan_due)
 
-    def up_seconds(self) -> float:
+    def measure_up_seconds(self) -> float:
         """Since the service started."""
         return self._clock() - self._started
 
@@ -108,7 +108,7 @@ def examine_health(config: ServiceConfig, pulse: Pulse) -> Health:
         Check("inbox", config.inbox.is_dir(), "the inbox is there" if config.inbox.is_dir() else "the inbox is gone"),
         _check_disk(free, config.min_free_gb),
     )
-    return Health(checks, pulse.up_seconds(), pulse.scan_age_seconds(), free)
+    return Health(checks, pulse.measure_up_seconds(), pulse.scan_age_seconds(), free)
 
 
 def _check_recent(name: str, sentence: str, age_seconds: float, patience_seconds: float) -> Check:
@@ -120,7 +120,7 @@ def _check_recent(name: str, sentence: str, age_seconds: float, patience_seconds
 def _check_journal(path: Path) -> Check:
     try:
         with reading(path) as journal:
-            count = sum(journal.counts().values())
+            count = sum(journal.count_jobs().values())
     except sqlite3.Error as error:
         return Check("journal", False, f"the journal cannot be read ({type(error).__name__})")
     return Check("journal", True, f"the journal holds {count} jobs")

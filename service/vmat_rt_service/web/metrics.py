@@ -27,7 +27,7 @@ class ServiceCollector(Collector):
         yield from _measure_health(examine_health(self._config, self._pulse))
         with reading(self._config.journal) as journal:
             yield from _measure_jobs(journal)
-            yield _measure_durations(journal.durations())
+            yield _measure_durations(journal.count_durations())
             yield _measure_sends(journal)
 
     def describe(self) -> list[Metric]:
@@ -57,14 +57,14 @@ def _measure_health(health: Health) -> Iterator[Metric]:
 
 
 def _measure_jobs(journal: Readings) -> Iterator[Metric]:
-    counts = journal.counts()
+    counts = journal.count_jobs()
     jobs = GaugeMetricFamily("vmat_rt_jobs", "Jobs by state.", labels=["state"])
     for state, count in counts.items():
         jobs.add_metric([str(state)], count)
     yield jobs
     queue = counts[State.READY]
     yield GaugeMetricFamily("vmat_rt_queue_length", "Complete studies that wait for a worker.", value=queue)
-    changes = journal.changes()
+    changes = journal.count_changes()
     yield CounterMetricFamily("vmat_rt_job_attempts", "Runs that were begun.", value=changes[State.RUNNING])
     ended = CounterMetricFamily("vmat_rt_jobs_ended", "Jobs that came to an end, by state.", labels=["state"])
     for state in (State.DONE, State.REFUSED, State.FAILED):
@@ -84,6 +84,6 @@ def _measure_durations(durations: Durations) -> Metric:
 
 def _measure_sends(journal: Readings) -> Metric:
     sends = GaugeMetricFamily("vmat_rt_sends", "Results to send, by status.", labels=["destination", "status"])
-    for (destination, status), count in journal.sends().items():
+    for (destination, status), count in journal.count_sends().items():
         sends.add_metric([destination, status], count)
     return sends

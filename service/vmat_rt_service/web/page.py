@@ -87,7 +87,7 @@ class Pages:
     def status(self) -> Html:
         """The whole service at a look. Raises sqlite3.Error when the journal cannot be read."""
         with reading(self._config.journal) as journal:
-            counts = journal.counts()
+            counts = journal.count_jobs()
             seconds = journal.read_latest_seconds(_BARS)
             values = {
                 "counts": counts,
@@ -95,7 +95,7 @@ class Pages:
                 "waiting": _list_jobs(journal, counts, "latest", State.RECEIVING, State.QUARANTINED),
                 "stopped": _list_jobs(journal, counts, "latest", State.REFUSED, State.FAILED),
                 "done": (done := _list_jobs(journal, counts, "latest", State.DONE)),
-                "sent": {job.id: journal.sent(job.id) for job in done.rows},
+                "sent": {job.id: journal.list_sent(job.id) for job in done.rows},
                 "seconds": seconds,
                 "bars": bars(seconds),
             }
@@ -104,11 +104,11 @@ class Pages:
     def job(self, number: int) -> Html | None:
         """One job with its history; None where there is none. Raises sqlite3.Error."""
         with reading(self._config.journal) as journal:
-            job = journal.job(number)
+            job = journal.find_job(number)
             if job is None:
                 return None
-            files, total_bytes = journal.inputs(number)
-            steps, sent = journal.steps(number), journal.sent(number)
+            files, total_bytes = journal.count_inputs(number)
+            steps, sent = journal.list_steps(number), journal.list_sent(number)
         return self._render("job.html", job=job, steps=steps, sent=sent, files=files, total_bytes=total_bytes)
 
     def notice(self, title: str, text: str) -> Html:
@@ -134,9 +134,9 @@ class Pages:
 def _list_jobs(journal: Readings, counts: dict[State, int], order: str, *states: State) -> Listing:
     """Each state in turn, so that a long queue never hides what runs."""
     if order == "oldest":
-        rows = tuple(row for state in states for row in journal.oldest(_MOST_OPEN, state))
+        rows = tuple(row for state in states for row in journal.list_oldest(_MOST_OPEN, state))
     else:
-        rows = journal.latest(_MOST_ENDED, *states)
+        rows = journal.list_latest(_MOST_ENDED, *states)
     return Listing(rows, sum(counts[state] for state in states))
 
 

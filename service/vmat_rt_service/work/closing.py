@@ -32,7 +32,7 @@ def complete(config: ServiceConfig, journal: Journal, job: Job, record: Record, 
     if fresh or not _is_audited(config, job):
         audit.append(
             config, journal, "done", job=job.id, key=record.key, content_hash=record.content_hash,
-            inputs=journal.inputs(job.id), model=record.model, versions=record.versions, results=record.files,
+            inputs=journal.list_inputs(job.id), model=record.model, versions=record.versions, results=record.files,
             configuration=config.sha256(), protocol=config.protocol is not None,
         )  # fmt: skip
     outcome = JobOutcome(
@@ -58,7 +58,7 @@ def give_up(
     publish_refusal(config.outbox, job.key, state, errors, identity)
     codes = ", ".join(dict.fromkeys(problem.code for problem in errors))
     audit.append(config, journal, str(state), job=job.id, key=job.key, content_hash=job.content_hash,
-                 inputs=journal.inputs(job.id), codes=codes)  # fmt: skip
+                 inputs=journal.list_inputs(job.id), codes=codes)  # fmt: skip
     ended = journal.finish(job.id, JobOutcome(state, codes, f"see refused/{job.key}/reason.html"))
     _clean_up(config, job)
     event(str(state), job=job.id, key=job.key, code=codes, attempt=job.attempts)

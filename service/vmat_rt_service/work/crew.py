@@ -65,7 +65,7 @@ class Crew:
         ended = [self._hear_member(member, now) for member in self._members]
         for member in self._members:
             self._watch(member, now)
-        dead = [member for member in self._members if not member.child.alive()]
+        dead = [member for member in self._members if not member.child.is_alive()]
         for member in dead:
             # What it said last may have come between hearing and dying.
             self._hear_member(member, now)
@@ -91,7 +91,7 @@ class Crew:
 
     def _hear_member(self, member: _Member, now: float) -> bool:
         ended = False
-        for message in member.child.messages():
+        for message in member.child.read_messages():
             member.since = now
             member.job = message.get("started")
             ended = ended or "ended" in message
@@ -108,7 +108,7 @@ class Crew:
             if quiet > self._config.worker_idle_seconds:
                 member.child.finish()
             return
-        memory = member.child.memory_bytes()
+        memory = member.child.measure_memory_bytes()
         limit = self._config.job_timeout_seconds
         if memory > self._config.job_memory_gb * 1e9:
             member.ended_for = describe_memory_problem(self._config)
@@ -123,13 +123,13 @@ class Crew:
     def _settle(self) -> None:
         while self._unsettled:
             dead = self._unsettled[0]
-            for job in self._journal.running(dead.name):
+            for job in self._journal.list_running(dead.name):
                 settle(self._config, self._journal, job, dead)
             self._unsettled.pop(0)
 
     def _set_to_work(self, now: float) -> None:
-        ready = self._journal.counts()[State.READY]
-        idle = [member for member in self._members if not member.busy and member.child.alive()]
+        ready = self._journal.count_jobs()[State.READY]
+        idle = [member for member in self._members if not member.busy and member.child.is_alive()]
         if not ready or not has_enough_space(self._config):
             return
         busy = sum(member.busy for member in self._members)

@@ -47,7 +47,7 @@ class Replay:
 def replay(config: ServiceConfig, number: int) -> Replay:
     """Compute a done job again. Raises ConfigError (no such job, other model), InputError (INPUTS_GONE)."""
     journal = Journal(config.journal)
-    job = journal.job(number)
+    job = journal.find_job(number)
     if job is None or job.state is not State.DONE:
         raise ConfigError(f"job {number} is not done" if job else f"there is no job {number}")
     entry = next((e for e in audit.entries(config.audit) if e["event"] == "done" and e["job"] == number), None)
@@ -56,7 +56,7 @@ def replay(config: ServiceConfig, number: int) -> Replay:
     with tempfile.TemporaryDirectory(prefix="vmat-rt-replay-") as folder:
         inputs = Path(folder) / "inputs"
         inputs.mkdir()
-        _gather(config, journal.inputs(number), inputs)
+        _gather(config, journal.list_inputs(number), inputs)
         replayed = _compute_dose_sha256(config, inputs, Path(folder) / "out", entry)
     now = audit.versions()
     changed = tuple(name for name, version in entry["versions"].items() if now.get(name) != version)

@@ -45,7 +45,7 @@ def test_files_in_any_order_make_one_job_that_is_done_once(site: Site, tmp_path:
     (job,) = site.jobs()
     assert job.state is State.DONE
     assert [path.name for path in site.results()] == [job.key]
-    assert len(site.journal.inputs(job.id)) == 13
+    assert len(site.journal.list_inputs(job.id)) == 13
     assert not list(site.config.staging.iterdir())
 
 

@@ -37,7 +37,7 @@ def test_a_node_that_dies_is_started_again_and_ends_with_the_service(tmp_path: P
         wait_for(lambda: echoes(port))
         assert listener.child is not None
         os.kill(listener.child.pid, signal.SIGKILL)
-        wait_for(lambda: listener.child is not None and not listener.child.alive())
+        wait_for(lambda: listener.child is not None and not listener.child.is_alive())
         assert not echoes(port)
         begun = time.monotonic()
         listener.step(begun)
@@ -65,7 +65,7 @@ def test_a_service_that_is_killed_sends_after_the_restart(site: Site, tmp_path: 
     write_study(site.inbox, seed="send")
     service = site.watch()
     ledger = Ledger(site.config.journal)
-    wait_for(lambda: any(send.attempts for (send,) in ledger.by_job().values()))
+    wait_for(lambda: any(send.attempts for (send,) in ledger.group_by_job().values()))
     service.send_signal(signal.SIGKILL)
     service.wait(PATIENCE_SECONDS)
     with storescp(tmp_path / "pacs", port) as log:
