@@ -97,7 +97,7 @@ class Supervisor:
     def _begin(self, journal: Journal) -> None:
         """Undo what a killed service left half done."""
         self.config.save()
-        audit.started(self.config, journal)
+        audit.note_start(self.config, journal)
         for job in journal.list_jobs(State.RUNNING):
             closing.recover(self.config, journal, job, counted=False)
         kept = [job.content_hash for job in journal.list_jobs(State.READY) if job.content_hash]

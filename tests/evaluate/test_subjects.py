@@ -13,7 +13,7 @@ from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
-from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, choose_subjects, unseen
+from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, choose_subjects, list_unseen
 
 
 def subjects(
@@ -139,7 +139,7 @@ def test_the_spread_of_a_run_is_told_by_cases_that_it_has_not_seen(cohort: Cohor
     others = splits.cases("validation", 7)
     seen = set(others) & set(splits.cases("train", 42))
     assert seen
-    assert unseen(model, others, cohort) == [key for key in others if key not in seen]
+    assert list_unseen(model, others, cohort) == [key for key in others if key not in seen]
 
 
 def test_a_model_of_another_site_is_refused(cohort: Cohort) -> None:

@@ -48,7 +48,7 @@ def test_a_kill_at_any_instant_leaves_one_whole_result(site: Site, instant: str)
     (job,) = site.jobs()
     assert (job.state, job.attempts) == (State.DONE, 1)
     assert [path.name for path in site.results()] == [job.key]
-    done = [entry for entry in audit.entries(site.config.audit) if entry["event"] == "done"]
+    done = [entry for entry in audit.read_entries(site.config.audit) if entry["event"] == "done"]
     assert [entry["content_hash"] for entry in done] == [job.content_hash]
     assert audit.verify(site.config.audit, audit.read_head(site.journal)).fault == ""
     assert not list((site.outbox / ".publishing").glob("*"))

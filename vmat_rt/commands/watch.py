@@ -39,7 +39,7 @@ def command(
     """
     from vmat_rt_service.config import load_config
     from vmat_rt_service.logs import start_logging
-    from vmat_rt_service.network.companion import network
+    from vmat_rt_service.network.companion import make_companions
     from vmat_rt_service.supervisor import serve
     from vmat_rt_service.web.health import Pulse
     from vmat_rt_service.web.server import StatusServer
@@ -53,6 +53,6 @@ def command(
     start_logging()
     pulse = Pulse()
     page = [StatusServer(config, pulse)] if config.web.enabled and not once else []
-    if not serve(config, once, [*page, *network(config, once)], pulse):
+    if not serve(config, once, [*page, *make_companions(config, once)], pulse):
         click.echo("Work is left: the disk of the outbox or the state folder is full.", err=True)
         sys.exit(_WORK_LEFT)

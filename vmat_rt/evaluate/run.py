@@ -16,8 +16,8 @@ from vmat_rt.evaluate.clinical import compare_with_clinical
 from vmat_rt.evaluate.cluster import run_on_dask
 from vmat_rt.evaluate.folder import CASES, SPREAD, EvaluationFolder
 from vmat_rt.evaluate.measures import METRICS
-from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, choose_subjects, unseen
-from vmat_rt.evaluate.work import CaseOutcome, EvaluationTask, evaluate_task, failed
+from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, choose_subjects, list_unseen
+from vmat_rt.evaluate.work import CaseOutcome, EvaluationTask, evaluate_task, make_failed
 from vmat_rt.metrics.statistics.paired import FEW_CASES, NARROW
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, EvaluatedCohort
 from vmat_rt.system.processes import Finished, run_tasks
@@ -113,7 +113,7 @@ def _spread_tasks(
     for subject in subjects:
         if subject.role == "model":
             cases = [key for key in choice.find_validation(subject) if key not in subject.cases]
-            cases = unseen(subject, cases, choice.cohort)
+            cases = list_unseen(subject, cases, choice.cohort)
             tasks += _make_tasks(subject, cases, choice.cohort, plain, means)
     return tasks
 
@@ -132,7 +132,7 @@ def _settle_tasks(
     bar = tqdm(total=len(open_tasks), desc=part, unit="case", disable=None if means.progress else True)
     with bar:
         for finished in _compute_tasks(open_tasks, means):
-            outcome = finished.result() if finished.error is None else failed(finished.task, finished.error)
+            outcome = finished.result() if finished.error is None else make_failed(finished.task, finished.error)
             folder.keep(finished.task, outcome, part)
             documents[finished.task] = outcome.document
             bar.update()

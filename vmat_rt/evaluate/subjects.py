@@ -191,7 +191,7 @@ def _check_leak(subject: Subject, run: TrainingRun | None, choice: CaseChoice) -
     return replace(subject, notes=tuple(notes))
 
 
-def unseen(subject: Subject, keys: Sequence[str], cohort: Cohort) -> list[str]:
+def list_unseen(subject: Subject, keys: Sequence[str], cohort: Cohort) -> list[str]:
     """Those of the cases that the subject was not trained on, as far as it records them."""
     seen, _ = _find_seen_in_training(replace(subject, cases=tuple(keys)), TrainingRun.of(subject.bundle), cohort)
     return [key for key in keys if key not in seen]

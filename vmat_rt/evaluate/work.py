@@ -74,10 +74,10 @@ def evaluate_task(task: EvaluationTask) -> CaseOutcome:
     except Exception as error:  # the boundary of a worker: one case must not end the others
         if not isinstance(error, VmatError):
             log.exception("case %s failed", task.case)
-        return failed(task, error)
+        return make_failed(task, error)
 
 
-def failed(task: EvaluationTask, error: BaseException) -> CaseOutcome:
+def make_failed(task: EvaluationTask, error: BaseException) -> CaseOutcome:
     """The row of a case that gave no result."""
     return CaseOutcome(
         CaseDocument(

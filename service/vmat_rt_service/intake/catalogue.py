@@ -49,7 +49,7 @@ class Catalogue:
         for one in series:
             for path in self.ct_by_series[one]:
                 by_sop[self.headers[path].sop].append(path)
-        chosen = [nearest(paths, home) for paths in by_sop.values()]
+        chosen = [find_nearest(paths, home) for paths in by_sop.values()]
         return sorted(chosen, key=lambda p: (self.headers[p].series, self.headers[p].z_mm or 0.0, p))
 
     def find_damaged_beside(self, files: Iterable[str]) -> list[str]:
@@ -63,7 +63,7 @@ def find_folder_of(path: str) -> str:
     return os.path.dirname(path)  # noqa: PTH120 - paths are plain text here: there are very many
 
 
-def nearest(paths: list[str], home: str) -> str:
+def find_nearest(paths: list[str], home: str) -> str:
     """The path that shares most of its folders with `home`; among equals the first by name."""
     if len(paths) == 1:
         return paths[0]

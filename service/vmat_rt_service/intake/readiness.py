@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from vmat_rt.errors import Problem
-from vmat_rt_service.intake.catalogue import Catalogue, find_folder_of, nearest
+from vmat_rt_service.intake.catalogue import Catalogue, find_folder_of, find_nearest
 from vmat_rt_service.intake.headers import Header, References
 
 _Z_TOLERANCE_MM = 0.1
@@ -197,7 +197,7 @@ def _find_plans_and_doses(catalogue: Catalogue, path: str) -> list[str]:
     by_sop: dict[str, list[str]] = {}
     for file in (*plans, *doses):
         by_sop.setdefault(catalogue.headers[file].sop, []).append(file)
-    return [nearest(copies, path) for copies in by_sop.values()]
+    return [find_nearest(copies, path) for copies in by_sop.values()]
 
 
 def _belongs(plan: Header, structures: Header) -> bool:

@@ -37,7 +37,7 @@ class Staged:
     content_hash: str
 
 
-def content_hash(hashes: Iterable[str]) -> str:
+def hash_content(hashes: Iterable[str]) -> str:
     """The identity of a study's content: SHA-256 over its files' SHA-256, sorted."""
     return hashlib.sha256("\n".join(sorted(set(hashes))).encode()).hexdigest()
 
@@ -56,7 +56,7 @@ def stage(sources: Iterable[Source], root: Path) -> tuple[Staged, Path]:
             if sha256 in files:
                 copied.unlink()
             files[sha256] = size
-    staged = Staged(files, content_hash(files))
+    staged = Staged(files, hash_content(files))
     final = root / staged.content_hash
     if final.exists():  # the same content from elsewhere in the inbox
         shutil.rmtree(incoming)

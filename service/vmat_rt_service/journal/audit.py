@@ -58,16 +58,16 @@ def append(config: ServiceConfig, journal: Journal, event: str, **facts: Any) ->
         journal.set_meta(_HEAD, entry["hash"])
 
 
-def started(config: ServiceConfig, journal: Journal) -> None:
+def note_start(config: ServiceConfig, journal: Journal) -> None:
     """Note who runs the service, on what and how configured."""
     append(
-        config, journal, "service started", user=_find_user(), configuration=config.sha256(), versions=versions(),
+        config, journal, "service started", user=_find_user(), configuration=config.sha256(), versions=list_versions(),
         device=config.device, model=Path(config.model).name if config.model else None,
         after_success=config.after_success,
     )  # fmt: skip
 
 
-def entries(path: Path) -> list[dict[str, Any]]:
+def read_entries(path: Path) -> list[dict[str, Any]]:
     """The lines of the log that can be read."""
     parsed = []
     for line in path.read_bytes().splitlines() if path.is_file() else ():
@@ -106,7 +106,7 @@ def read_head(journal: Journal) -> str:
     return journal.meta(_HEAD)
 
 
-def versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """What computes: installed packages that can change a dose, the interpreter and the machine's kind."""
     packages = ("vmat-rt", "numpy", "scipy", "lightgbm", "torch", "SimpleITK", "pydicom", "numba")
     installed = {name: version for name in packages if (version := _find_version(name)) is not None}

@@ -125,7 +125,7 @@ class Sender(_Kept):
             self.hire(now)
 
 
-def network(config: ServiceConfig, once: bool = False) -> list[Listener | Sender]:
+def make_companions(config: ServiceConfig, once: bool = False) -> list[Listener | Sender]:
     """What the configuration asks for; with once nothing listens. Raises ConfigError for unusable certificate files."""
     companions: list[Listener | Sender] = []
     if config.listen is not None and not once:

@@ -48,7 +48,7 @@ class Door:
     shelf: Shelf
 
 
-def permitted(host: str, allowed: Iterable[str]) -> bool:
+def is_permitted(host: str, allowed: Iterable[str]) -> bool:
     """Whether an address is, or lies in, one of the addresses, networks (10.1.0.0/16) or host names."""
     address = _parse_address(host)
     return any(address in network for entry in allowed for network in _resolve_networks(entry))
@@ -81,11 +81,11 @@ class Entity(AE):
         return [
             association
             for association in super().active_associations
-            if association.requestor.primitive is not None and not over(association)
+            if association.requestor.primitive is not None and not has_ended(association)
         ]
 
 
-def over(association: Association) -> bool:
+def has_ended(association: Association) -> bool:
     """Whether it ended, as its peer sees it: its thread may live on for a moment."""
     return bool(association.is_aborted or association.is_rejected or association._sent_release)
 
@@ -116,7 +116,7 @@ class Connection(RequestHandler):
 
     def handle(self) -> None:
         hosts = self._door.hosts
-        if hosts and not permitted(str(self.client_address[0]), hosts):
+        if hosts and not is_permitted(str(self.client_address[0]), hosts):
             logs.event("host refused", logging.WARNING, code="HOST")
             self.server.shutdown_request(self.request)
             return

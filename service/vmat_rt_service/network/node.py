@@ -47,7 +47,7 @@ from vmat_rt_service.network.connections import (
     IncomingDataset,
     Server,
     find_receiver,
-    over,
+    has_ended,
 )
 from vmat_rt_service.network.received import KINDS, RefusalError, Shelf, Status
 from vmat_rt_service.network.tls import make_server_context
@@ -103,7 +103,7 @@ class Node:
         if server is None:
             return
         for association in server.active_associations:  # those that have asked for nothing yet, too
-            if not over(association):
+            if not has_ended(association):
                 association.abort()
         self._ae.shutdown()
         until = time.monotonic() + _STOP_SECONDS

@@ -55,7 +55,7 @@ def publish(folder: Path, outbox: Path, record: Record) -> str:
     raise VmatError(f"the outbox holds other results under the name {record.key}")
 
 
-def published(outbox: Path, job: Job) -> Record | None:
+def find_published(outbox: Path, job: Job) -> Record | None:
     """The record of this job's result where it lies in the outbox already."""
     if job.content_hash is None:
         return None
@@ -84,7 +84,7 @@ def read_record(folder: Path) -> Record | None:
         return None
 
 
-def hashes(folder: Path) -> dict[str, str]:
+def hash_folder(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder, by its name relative to it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
     return {os.fspath(path.relative_to(folder)): hash_file(path) for path in files}

@@ -82,7 +82,7 @@ class Pages:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self._templates.filters.update(ago=ago, duration=format_duration, moment=moment, size=format_size)
+        self._templates.filters.update(ago=format_ago, duration=format_duration, moment=format_moment, size=format_size)
 
     def status(self) -> Html:
         """The whole service at a look. Raises sqlite3.Error when the journal cannot be read."""
@@ -97,9 +97,9 @@ class Pages:
                 "done": (done := _list_jobs(journal, counts, "latest", State.DONE)),
                 "sent": {job.id: journal.list_sent(job.id) for job in done.rows},
                 "seconds": seconds,
-                "bars": bars(seconds),
+                "bars": make_bars(seconds),
             }
-        return self._render("status.html", **values, summary=summary(seconds))
+        return self._render("status.html", **values, summary=summarise(seconds))
 
     def job(self, number: int) -> Html | None:
         """One job with its history; None where there is none. Raises sqlite3.Error."""
@@ -140,7 +140,7 @@ def _list_jobs(journal: Readings, counts: dict[State, int], order: str, *states:
     return Listing(rows, sum(counts[state] for state in states))
 
 
-def bars(seconds: tuple[float, ...]) -> tuple[Bar, ...]:
+def make_bars(seconds: tuple[float, ...]) -> tuple[Bar, ...]:
     """The run times as bars that end at the plot's bottom, the longest as high as the plot."""
     longest = max(seconds, default=0.0)
     heights = [max(1.5, _PLOT_HEIGHT * value / longest) if longest > 0 else 1.5 for value in seconds]
@@ -150,7 +150,7 @@ def bars(seconds: tuple[float, ...]) -> tuple[Bar, ...]:
     )
 
 
-def summary(seconds: tuple[float, ...]) -> dict[str, str]:
+def summarise(seconds: tuple[float, ...]) -> dict[str, str]:
     """Median, the time that nine of ten stay within, and the longest; empty without runs."""
     if not seconds:
         return {}
@@ -174,13 +174,13 @@ def format_duration(seconds: float | None) -> str:
     return f"{whole} s"
 
 
-def ago(at: str, now: datetime) -> str:
+def format_ago(at: str, now: datetime) -> str:
     """How long before now; a clock that was set back gives "just now", never the future."""
     seconds = (now - datetime.fromisoformat(at)).total_seconds()
     return "just now" if seconds < 10 else f"{format_duration(seconds)} ago"
 
 
-def moment(at: str) -> str:
+def format_moment(at: str) -> str:
     """2026-11-22 14:03:20 UTC."""
     return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 

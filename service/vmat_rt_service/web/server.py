@@ -123,7 +123,7 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: the handler has logged what is our fault."""
 
-    def denied(self) -> None:
+    def count_denied(self) -> None:
         """Count a request without the token."""
         self._denied += 1
         now = time.monotonic()
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             path = "/" + url_path.lstrip("/\\")  # "//elsewhere" would lead a browser to another host
             return Answer.empty(HTTPStatus.SEE_OTHER, {"Location": path, "Set-Cookie": self._make_cookie()})
         if not access.permits(self.headers.get("Authorization", ""), self.headers.get("Cookie", "")):
-            self.server.denied()
+            self.server.count_denied()
             return routes.ask_for_token()
         return routes.answer(url_path)
 

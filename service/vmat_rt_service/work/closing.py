@@ -14,7 +14,7 @@ from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Job, JobOutcome, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.logs import event
-from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, published
+from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, find_published
 from vmat_rt_service.outbox.refusal import publish_refusal, withdraw
 
 _MOST_INTERRUPTIONS = 30
@@ -72,7 +72,7 @@ def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool, ki
     killed: by a SIGKILL that was not ours. Where other jobs ended since this one's last attempt, somebody kills workers
     whatever they do, and the attempts are counted anew; a job whose workers are killed in a row is to blame.
     """
-    record = published(config.outbox, job)
+    record = find_published(config.outbox, job)
     if record is not None:
         return complete(config, journal, job, record)
     innocent = killed and journal.have_others_finished(job.id)
@@ -87,7 +87,7 @@ def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool, ki
 def _is_audited(config: ServiceConfig, job: Job) -> bool:
     return any(
         entry.get("event") == "done" and entry.get("job") == job.id and entry.get("content_hash") == job.content_hash
-        for entry in audit.entries(config.audit)
+        for entry in audit.read_entries(config.audit)
     )
 
 

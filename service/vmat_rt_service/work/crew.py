@@ -13,7 +13,7 @@ from vmat_rt_service.disk import has_enough_space
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.logs import event
-from vmat_rt_service.outbox.publishing import published
+from vmat_rt_service.outbox.publishing import find_published
 from vmat_rt_service.work import closing
 from vmat_rt_service.work.worker import describe_memory_problem
 
@@ -149,7 +149,7 @@ class Crew:
 
 def settle(config: ServiceConfig, journal: Journal, job: Job, dead: _Dead) -> Job:
     """The job of a worker that died: failed at once where it passed a limit, else recovered."""
-    if dead.ended_for is None or published(config.outbox, job) is not None:
+    if dead.ended_for is None or find_published(config.outbox, job) is not None:
         return closing.recover(config, journal, job, counted=True, killed=dead.was_killed)
     return closing.give_up(config, journal, job, State.FAILED, [dead.ended_for])
 

@@ -50,7 +50,7 @@ def replay(config: ServiceConfig, number: int) -> Replay:
     job = journal.find_job(number)
     if job is None or job.state is not State.DONE:
         raise ConfigError(f"job {number} is not done" if job else f"there is no job {number}")
-    entry = next((e for e in audit.entries(config.audit) if e["event"] == "done" and e["job"] == number), None)
+    entry = next((e for e in audit.read_entries(config.audit) if e["event"] == "done" and e["job"] == number), None)
     if entry is None:
         raise ConfigError(f"the audit log has no line for job {number}")
     with tempfile.TemporaryDirectory(prefix="vmat-rt-replay-") as folder:
@@ -58,7 +58,7 @@ def replay(config: ServiceConfig, number: int) -> Replay:
         inputs.mkdir()
         _gather(config, journal.list_inputs(number), inputs)
         replayed = _compute_dose_sha256(config, inputs, Path(folder) / "out", entry)
-    now = audit.versions()
+    now = audit.list_versions()
     changed = tuple(name for name, version in entry["versions"].items() if now.get(name) != version)
     return Replay(number, entry["results"][_DOSE], replayed, changed)
 

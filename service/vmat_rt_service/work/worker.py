@@ -20,7 +20,7 @@ from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.lock import turn
-from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, hashes, publish, published
+from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, find_published, hash_folder, publish
 from vmat_rt_service.work import closing
 
 
@@ -45,7 +45,7 @@ class Worker:
     def run(self, job: Job) -> Job:
         """One job to its end. Returned in state ready where the outbox could not take the result."""
         config, journal = self._config, self._journal
-        record = published(config.outbox, job)
+        record = find_published(config.outbox, job)
         if record is not None:
             return closing.complete(config, journal, job, record)
         staged = config.staging / (job.content_hash or "")
@@ -83,8 +83,8 @@ class Worker:
             content_hash=job.content_hash or "",
             key=job.key,
             model={"name": model.name, "version": model.version, "sha256": model.sha256},
-            versions=audit.versions(),
-            files=hashes(made.folder),
+            versions=audit.list_versions(),
+            files=hash_folder(made.folder),
             seconds=time.perf_counter() - begun,
         )
         name = publish(made.folder, config.outbox, record)

@@ -19,7 +19,7 @@ from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.info.describe import CohortInfo, _survey_cases, describe_cohort, statistics
+from vmat_rt.curation.info.describe import CohortInfo, _survey_cases, describe_cohort, summarise_values
 from vmat_rt.curation.info.outliers import FEWEST, CaseQuantity, find_outliers
 from vmat_rt.curation.info.ranges import tabulate_ranges
 from vmat_rt.curation.info.survey import SurveyTask
@@ -78,7 +78,7 @@ def test_counts(info: CohortInfo) -> None:
 
 def test_volumes_are_those_of_the_structures_as_read(info: CohortInfo) -> None:
     whole = volume_cc(cases()[0].structures["Bladder"])
-    assert info.volumes()["Bladder"] == pytest.approx(statistics([whole] * 8), rel=1e-4)
+    assert info.volumes()["Bladder"] == pytest.approx(summarise_values([whole] * 8), rel=1e-4)
     assert info.volumes()["Rectum"]["n"] == 9
 
 
@@ -224,7 +224,7 @@ def test_near_equal_values_and_few_cases_make_no_outliers() -> None:
 
 def test_statistics_of_a_hundred_and_one() -> None:
     expected = {"n": 101, "median": 50.0, "p10": 10.0, "p90": 90.0, "lowest": 0.0, "highest": 100.0}
-    assert statistics([float(i) for i in range(101)]) == expected
+    assert summarise_values([float(i) for i in range(101)]) == expected
 
 
 def test_structures_of_volumes_only(tmp_path: Path) -> None:

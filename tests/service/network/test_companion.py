@@ -26,7 +26,7 @@ from tests.service.peers import (
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import WebConfig
 from vmat_rt_service.journal.sends import Ledger
-from vmat_rt_service.network.companion import Listener, network
+from vmat_rt_service.network.companion import Listener, make_companions
 
 
 def test_a_node_that_dies_is_started_again_and_ends_with_the_service(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ NO_PAGE = WebConfig(enabled=False)
 def test_an_unusable_certificate_is_said_at_the_start(site: Site) -> None:
     site.reconfigure(destinations=(destination(1, tls={"ca": "/nowhere/ca.pem"}),))
     with pytest.raises(ConfigError, match=r"destinations\.tls"):
-        network(site.config)
+        make_companions(site.config)
 
 
 def test_a_service_that_is_killed_sends_after_the_restart(site: Site, tmp_path: Path) -> None:

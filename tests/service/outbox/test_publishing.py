@@ -13,10 +13,10 @@ from vmat_rt_service.outbox.publishing import (
     RECORD,
     WORK_FOLDER,
     Record,
+    find_published,
     find_result_folder,
-    hashes,
+    hash_folder,
     publish,
-    published,
     read_record,
 )
 
@@ -28,7 +28,7 @@ def finished(outbox: Path, content_hash: str, text: str = "dose", key: str = "ca
     (folder / "sub").mkdir(parents=True)
     (folder / "rtdose.dcm").write_text(text)
     (folder / "sub" / "a.json").write_text("{}")
-    return folder, Record(content_hash, key, {"name": "m", "version": "1"}, {"vmat_rt": "0"}, hashes(folder), 2.5)
+    return folder, Record(content_hash, key, {"name": "m", "version": "1"}, {"vmat_rt": "0"}, hash_folder(folder), 2.5)
 
 
 def job(tmp_path: Path, content_hash: str) -> Job:
@@ -45,10 +45,10 @@ def test_a_result_gets_its_name_and_says_what_it_is(tmp_path: Path) -> None:
     }
     assert publish(folder, tmp_path, record) == "case-1"
     assert read_record(tmp_path / "case-1") == record
-    assert hashes(tmp_path / "case-1") == record.files, "the record is not among its files"
+    assert hash_folder(tmp_path / "case-1") == record.files, "the record is not among its files"
     assert not folder.exists()
     wanted = job(tmp_path, ONE)
-    assert published(tmp_path, wanted) == record
+    assert find_published(tmp_path, wanted) == record
     assert find_result_folder(tmp_path, wanted) == tmp_path / "case-1"
 
 
@@ -75,7 +75,7 @@ def test_where_both_names_are_taken_nothing_is_replaced(tmp_path: Path) -> None:
     folder, record = finished(tmp_path, ONE)
     with pytest.raises(VmatError, match="other results under the name case-1"):
         publish(folder, tmp_path, record)
-    assert published(tmp_path, job(tmp_path, ONE)) is None
+    assert find_published(tmp_path, job(tmp_path, ONE)) is None
     assert find_result_folder(tmp_path, job(tmp_path, ONE)) is None
 
 

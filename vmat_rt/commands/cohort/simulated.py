@@ -26,13 +26,13 @@ from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, needs, p
 def simulate(number: int, seed: int, uri: str, workers: int, as_json: bool) -> None:
     """Make prostate patients up: anatomy, arc, dose. SIMULATED, and said so everywhere. Goes on where it stopped."""
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.curation.intake.settings import cohort_name
+    from vmat_rt.curation.intake.settings import derive_cohort_name
     from vmat_rt.curation.simulate import make_simulated_settings, simulate_cohort
 
     if Cohort.exists(uri):
         cohort = Cohort.open(uri)
     else:
-        cohort = Cohort.create(uri, make_simulated_settings(cohort_name(uri), number, seed))
+        cohort = Cohort.create(uri, make_simulated_settings(derive_cohort_name(uri), number, seed))
     done = simulate_cohort(cohort, number, seed, workers, progress=not as_json)
     counts = {"added": len(done.added), "present": len(done.kept), "refused": len(done.refused)}
     problems = [_make_problem("PLAN_NOT_ACCEPTED", f"{key}: {why}", "Nothing.") for key, why in done.refused.items()]

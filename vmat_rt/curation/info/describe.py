@@ -89,7 +89,7 @@ class CohortInfo:
         """Statistics of each structure's volume as it was read, cc."""
         names = dict.fromkeys(name for record in self.records for name in record.volumes_cc)
         return {
-            n: statistics([r.volumes_cc[n] for r in self.records if n in r.volumes_cc])
+            n: summarise_values([r.volumes_cc[n] for r in self.records if n in r.volumes_cc])
             for n in self._order_names(names)
         }
 
@@ -101,7 +101,7 @@ class CohortInfo:
                 for metric, value in metrics.items():
                     values.setdefault(name, {}).setdefault(metric, []).append(value)
         return {
-            name: {m: {"unit": parse_metric(m).unit, **statistics(v)} for m, v in values[name].items()}
+            name: {m: {"unit": parse_metric(m).unit, **summarise_values(v)} for m, v in values[name].items()}
             for name in self._order_names(values)
         }
 
@@ -109,7 +109,8 @@ class CohortInfo:
         """Percent of each organ within the highest-dose target."""
         names = dict.fromkeys(name for survey in self.surveys for name in survey.overlaps)
         return {
-            n: statistics([s.overlaps[n] for s in self.surveys if n in s.overlaps]) for n in self._order_names(names)
+            n: summarise_values([s.overlaps[n] for s in self.surveys if n in s.overlaps])
+            for n in self._order_names(names)
         }
 
     def goals(self) -> list[dict[str, Any]]:
@@ -130,7 +131,7 @@ class CohortInfo:
         return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
 
-def statistics(values: Sequence[float]) -> dict[str, float]:
+def summarise_values(values: Sequence[float]) -> dict[str, float]:
     """Number, median, tenth and ninetieth percentile, lowest and highest."""
     low, p10, median, p90, high = np.percentile(values, (0, 10, 50, 90, 100)).tolist()
     return {"n": len(values), "median": median, "p10": p10, "p90": p90, "lowest": low, "highest": high}

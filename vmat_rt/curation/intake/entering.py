@@ -89,10 +89,10 @@ def enter(desk: Desk, arrival: StudyArrival) -> StudyOutcome:
         log.error("%s %s", entry.key, type(error).__name__)
         message = f"vmat-rt failed over this study by its own fault ({type(error).__name__})."
         problems = (Problem("INTERNAL_ERROR", message, "Please report it; the others were not touched."),)
-    return refused(entry, problems, arrival.telltale())
+    return refuse_study(entry, problems, arrival.telltale())
 
 
-def refused(entry: Entry, problems: Iterable[Problem], telltale: frozenset[str] = frozenset()) -> StudyOutcome:
+def refuse_study(entry: Entry, problems: Iterable[Problem], telltale: frozenset[str] = frozenset()) -> StudyOutcome:
     """The outcome of a study that cannot be used: its errors, without what may lead to a person."""
     errors = tuple(remove_identity(problem, telltale) for problem in problems if problem.severity == "error")
     return StudyOutcome(entry.key, "refused", tuple(dict.fromkeys(errors)))

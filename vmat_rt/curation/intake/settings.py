@@ -72,7 +72,7 @@ def create_cohort(uri: str | Path, protocol: Protocol, new: NewCohort) -> Cohort
     grid = new.grid or GRIDS.get(protocol.site)
     if grid is None:
         raise ConfigError(f"no grid is known for the site {protocol.site!r} of {protocol.name}; give one with --grid")
-    name = new.name or cohort_name(uri)
+    name = new.name or derive_cohort_name(uri)
     settings = {"name": name, "protocol": protocol.name, "grid": grid, "provenance": new.provenance}
     try:
         return Cohort.create(uri, CohortSettings.model_validate(settings))
@@ -116,7 +116,7 @@ def choose_fitting_protocol(name_sets: Iterable[Callable[[], Iterable[str]]], no
     return max((p for p in packaged if p.site == site), key=lambda protocol: len(protocol.with_role("target")))
 
 
-def cohort_name(uri: str | Path) -> str:
+def derive_cohort_name(uri: str | Path) -> str:
     """A name for a cohort from the folder or URL that it lies at."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", str(uri).rstrip("/").rpartition("/")[2]).strip("-_")[:64]
     return name or "cohort"

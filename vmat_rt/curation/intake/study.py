@@ -10,7 +10,14 @@ from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.case import Case
 from vmat_rt.cohort.checks import check_entry
 from vmat_rt.curation.intake.choose import Candidate, check_dose, find_candidates, hash_files
-from vmat_rt.curation.intake.entering import Desk, StudyArrival, StudyOutcome, enter, refused, warn_of_unknown_patient
+from vmat_rt.curation.intake.entering import (
+    Desk,
+    StudyArrival,
+    StudyOutcome,
+    enter,
+    refuse_study,
+    warn_of_unknown_patient,
+)
 from vmat_rt.curation.intake.keys import Entry, KeyFile
 from vmat_rt.curation.intake.scan import Group, is_placeholder
 from vmat_rt.dicom.files import DicomFile, Scan
@@ -42,7 +49,7 @@ def take_in(job: StudyJob) -> tuple[StudyOutcome, ...]:
         entries = link(Scan(job.group.files, (), 0))
     except InputError as refusal:
         seen = _make_seen(job.group.files[0])
-        return (refused(job.keys.register(seen), refusal.problems, _collect_telltales(job.group.files[:1])),)
+        return (refuse_study(job.keys.register(seen), refusal.problems, _collect_telltales(job.group.files[:1])),)
     return tuple(enter(desk, _receive(job, candidate)) for candidate in find_candidates(entries))
 
 
@@ -76,7 +83,7 @@ def _refuse_unreadable(job: StudyJob) -> StudyOutcome:
     """Files that cannot be read, in a folder where nobody can tell whose they are."""
     folder = job.group.problems[0][0]
     entry = job.keys.register(Entry("", place=folder))
-    return refused(entry, (problem for _, problem in job.group.problems))
+    return refuse_study(entry, (problem for _, problem in job.group.problems))
 
 
 def _collect_telltales(files: tuple[DicomFile, ...]) -> frozenset[str]:
