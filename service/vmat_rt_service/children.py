@@ -76,7 +76,7 @@ class Child:
             return 0
 
     def finish(self) -> None:
-        """Ask it to end after what it has in hand."""
+        """Ask it to end after its current job."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()

@@ -183,5 +183,5 @@ def _read_saved(path: Path) -> ServiceConfig:
     try:
         return ServiceConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        message = f"{path} is damaged ({reason(error)}); start the service once with its configuration to write it anew"
+        message = f"{path} is damaged ({reason(error)}); start the service with its configuration to write it again"
         raise ConfigError(message) from error

@@ -66,7 +66,7 @@ class Supervisor:
         self._woken = False
 
     def stop(self, *_signal: Any) -> None:
-        """Finish the job in hand, then return from `run`. Safe in a signal handler."""
+        """Finish the current job, then return from `run`. Safe in a signal handler."""
         self._stopping = True
         self._signal()
 
@@ -76,7 +76,7 @@ class Supervisor:
         self._signal()
 
     def run(self) -> bool:
-        """Serve. False where --once had to leave work undone for want of disk space.
+        """Serve. False where --once had to leave work undone because the disk is full.
 
         Raises ConfigError when another service holds the state folder or the outbox.
         """

@@ -82,7 +82,7 @@ def check_compiler() -> Iterator[Finding]:
     if os.access(nearest, os.W_OK | os.X_OK):
         yield ok("compiler", f"compiled code is kept in {folder}")
     else:
-        yield warn("compiler", f"compiled code cannot be kept in {folder}: each worker compiles anew", remedy)
+        yield warn("compiler", f"compiled code cannot be kept in {folder}: each worker compiles it again", remedy)
 
 
 def check_memory(config: ServiceConfig) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def check_memory(config: ServiceConfig) -> Iterator[Finding]:
 
 
 def total_memory_bytes() -> int:
-    """Of the machine, or of the container where that is less."""
+    """Return the memory of the machine, or of the container where that is less."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))

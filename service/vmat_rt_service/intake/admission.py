@@ -141,7 +141,7 @@ class Intake:
         return self._journal.digest("files", *(f"{p}\0{self._survey.examined[p][0]}" for p in sorted(files)))
 
     def _collect_marks(self, files: Iterable[str]) -> list[str]:
-        """By what the rest of a job's files is recognised when some of them were taken away: RTSTRUCT, CT series."""
+        """What the rest of a job's files is recognised by when some were taken away: RTSTRUCT, CT series."""
         marks = set()
         for path in files:
             version, header = self._survey.examined[path]
@@ -261,7 +261,7 @@ class Intake:
             shutil.rmtree(self._config.staging / content["content_hash"], ignore_errors=True)
 
     def _dispose_inputs(self, known: list[tuple[Ready, Job]]) -> None:
-        """Have the inputs of done jobs archived or deleted, but for those that another group still needs."""
+        """Have the inputs of done jobs archived or deleted, except those that another group still needs."""
         unfinished = {p for verdict, job in known if job.state is not State.DONE for p in verdict.files}
         for verdict, job in known:
             if job.state is not State.DONE or job.id in self._disposed:

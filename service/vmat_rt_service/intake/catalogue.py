@@ -53,7 +53,7 @@ class Catalogue:
         return sorted(chosen, key=lambda p: (self.headers[p].series, self.headers[p].z_mm or 0.0, p))
 
     def find_damaged_beside(self, files: Iterable[str]) -> list[str]:
-        """Damaged files in the folders of a group, where nothing but this group can have lost them."""
+        """Damaged files in the folders of a group, where only this group can have lost them."""
         folders = {find_folder_of(path) for path in files}
         own = {f for f in folders if len(self.patients_by_folder[f]) == 1 and self.structures_by_folder[f] <= 1}
         return [path for path in self.damaged if find_folder_of(path) in own]

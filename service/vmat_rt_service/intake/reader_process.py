@@ -50,7 +50,7 @@ class Reader:
         self._request, self._since = request, now
 
     def poll(self, now: float) -> ReaderAnswer | None:
-        """The answer to the request in hand, when there is one."""
+        """Return the answer to the current request, when there is one."""
         child, request = self._child, self._request
         if child is None:
             return None

@@ -222,7 +222,7 @@ def _find_lonely_series(catalogue: Catalogue, used: set[str]) -> list[Assessment
 
 
 def _assess_left_over(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
-    """Damaged files of no group, to be refused by name; files that may not be read, to wait for."""
+    """Damaged files without a group, to be refused by name; files that may not be read, to wait for."""
     assessments = []
     for files, readable in ((catalogue.damaged, True), (catalogue.unreadable, False)):
         by_folder: dict[str, list[str]] = {}

@@ -1,6 +1,6 @@
 """The audit log: who configured, what came in, what made what of it. Each line carries the hash of the one before.
 
-A changed, removed or inserted line breaks the chain; a tail that was cut off is told by the journal, which keeps the
+A changed, removed or inserted line breaks the chain; a tail that was cut off is seen in the journal, which keeps the
 hash of the last line.
 """
 

@@ -100,7 +100,7 @@ class Journal(Database):
         return tuple((_make_job(row), str(row["source"])) for row in rows)
 
     def list_running(self, worker: str) -> tuple[Job, ...]:
-        """What a worker has in hand."""
+        """List the jobs that a worker works on."""
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE state = 'running' AND worker = ?", (worker,))
         return tuple(_make_job(row) for row in rows)
 

@@ -60,7 +60,7 @@ class _Kept:
         return heard
 
     def stop(self) -> None:
-        """Let it end what it has in hand, for a few seconds."""
+        """Give it a few seconds to finish what it works on."""
         if self.child is None:
             return
         self.child.finish()

@@ -73,11 +73,11 @@ def _resolve_networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6
 
 
 class Entity(AE):
-    """Counts associations where pynetdicom counts connections: a peer that says nothing takes nobody's place."""
+    """Counts associations where pynetdicom counts connections: a silent peer does not use up a connection."""
 
     @property
     def active_associations(self) -> list[Association]:
-        """Those that were asked for and have not ended."""
+        """List the associations that were asked for and have not ended."""
         return [
             association
             for association in super().active_associations
@@ -188,7 +188,7 @@ class Receiver(DIMSEServiceProvider):
             self.dul.event_queue.put("Evt19")  # an invalid PDU, in the words of PS3.8 9.2
 
     def abandon(self) -> None:
-        """The association is over: nothing half received remains, nor what nobody will be told of."""
+        """The association is over: nothing half received remains, and no answer that cannot be sent."""
         if self.message is not None:
             _discard(self.message.data_set)
             self.message = None

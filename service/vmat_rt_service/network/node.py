@@ -130,7 +130,7 @@ def _answer_echo(_event: Event) -> int:
 
 
 def _answer_store(event: Event) -> int:
-    """The answer to a C-STORE. One object that cannot be kept says nothing of the next: the association lives on."""
+    """Answer a C-STORE. An object that cannot be kept does not concern the next one: the association goes on."""
     receiver = find_receiver(event.assoc)
     dataset = getattr(event.request, "DataSet", None)
     try:

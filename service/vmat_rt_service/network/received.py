@@ -122,7 +122,7 @@ class Arrival:
             self._fault = RefusalError(Status.MISMATCH, "SOP_CLASS")
 
     def write(self, data: bytes | memoryview) -> None:
-        """Add to the file. Never raises: the first fault is told by `keep`, and what follows it is dropped."""
+        """Add to the file. Never raises: the first fault is reported by `keep`, and what follows it is dropped."""
         if self._fault is not None:
             return
         self._size += len(data)

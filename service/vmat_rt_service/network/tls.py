@@ -1,4 +1,4 @@
-"""TLS contexts of the DICOM node and of the sender, without DICOM: a wrong file is told before any child runs."""
+"""TLS contexts of the DICOM node and of the sender, without DICOM: a wrong file is reported before a child runs."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Access:
         return bool(self.token) and hmac.compare_digest(offered.encode(), self.token.encode())
 
     def permits(self, authorization: str, cookies: str) -> bool:
-        """By bearer header or by cookie."""
+        """Whether a request may pass, by bearer header or by cookie."""
         if not self.token:
             return True
         scheme, _, offered = authorization.partition(" ")

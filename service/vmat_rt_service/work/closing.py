@@ -70,7 +70,7 @@ def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool, ki
 
     counted: the worker died alone, which the job may be to blame for; not where the service died as a whole.
     killed: by a SIGKILL that was not ours. Where other jobs ended since this one's last attempt, somebody kills workers
-    whatever they do, and the attempts are counted anew; a job whose workers are killed in a row is to blame.
+    whatever they do, and the attempts are counted from zero again; a job whose workers are killed in a row is to blame.
     """
     record = find_published(config.outbox, job)
     if record is not None:

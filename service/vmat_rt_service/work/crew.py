@@ -53,7 +53,7 @@ class Crew:
 
     @property
     def busy(self) -> bool:
-        """Whether any job is in hand or a dead worker's job unsettled."""
+        """Whether any worker works on a job, or a dead worker's job is unsettled."""
         return bool(self._unsettled) or any(member.busy for member in self._members)
 
     @property
@@ -78,7 +78,7 @@ class Crew:
         return any(ended) or bool(dead)
 
     def finish(self) -> None:
-        """Let every worker end after the job in hand."""
+        """Let every worker end after its current job."""
         for member in self._members:
             member.child.finish()
 

@@ -37,7 +37,7 @@ class Replay:
         return {**asdict(self), "same": self.same}
 
     def sentence(self) -> str:
-        """For a person."""
+        """Say the outcome in a sentence for a person."""
         if self.same:
             return f"Job {self.job}: the RTDOSE is the same bit for bit (SHA-256 {self.published_sha256})."
         changed = f" Since then changed: {', '.join(self.changed_versions)}." if self.changed_versions else ""

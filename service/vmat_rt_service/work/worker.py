@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> None:
         assert json.loads(line)["do"] == "work"
         try:
             worker.work(channel, children.is_told_to_end)
-        except Exception as error:  # the boundary: the supervisor settles what is in hand, as after a crash
+        except Exception as error:  # the boundary: the supervisor settles the current job, as after a crash
             logs.crash("worker failed", error, worker=name)
             raise SystemExit(1) from None
 
