@@ -33,7 +33,7 @@ def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> PredictedD
 def load_predictor(bundle: Bundle, device: str = "auto") -> Predictor:
     """The predictor of a bundle; kept in memory, so a worker loads each model once. Torch only for networks.
 
-    Raises ConfigError for a device of no such name, or one that a network cannot run on.
+    Raises ConfigError for an unknown device, or one that a network cannot run on.
     """
     require_device_name(device)
     return _load_cached(bundle.folder, bundle.identity.sha256, device)

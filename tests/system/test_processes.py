@@ -67,7 +67,7 @@ def test_tasks_are_taken_when_there_is_room_for_them() -> None:
             yield str(number)
 
     for ended, _ in enumerate(run_tasks(double, tasks(), 2, queued=1, pool=ThreadPoolExecutor), 1):
-        assert taken <= ended + 3 + 2, "three in hand; two others may have ended at the same moment"
+        assert taken <= ended + 3 + 2, "three running; two others may have ended at the same moment"
     assert taken == 12
 
 
@@ -86,7 +86,7 @@ def test_a_task_that_depends_on_another_waits_for_it() -> None:
 
 
 def test_waiting_for_nothing_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(RuntimeError, match="none is in hand"):
+    with pytest.raises(RuntimeError, match="none is running"):
         list(run_tasks(double, [None, "a"], 1, pool=ThreadPoolExecutor))
 
 

@@ -165,7 +165,7 @@ class CaseArrays:
             return np.asarray(self._opened[name][index])
 
     def read(self, start: Shape | None = None, stop: Shape | None = None) -> Patch:
-        """From voxel `start` (inclusive) to `stop` (exclusive), (z, y, x); all of it by default.
+        """Read from voxel `start` (inclusive) to `stop` (exclusive), (z, y, x); all of it by default.
 
         Raises ValueError when that is empty or reaches beyond the grid.
         """
@@ -230,7 +230,7 @@ def write_arrays(place: Place, case: Case) -> ArrayLayout:
 
 
 def hash_array(values: NDArray[Any]) -> str:
-    """Of type, shape and values, whatever the machine's byte order."""
+    """Hash type, shape and values, whatever the machine's byte order."""
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{little.dtype.str} {little.shape}".encode())
     digest.update(little.data)

@@ -85,7 +85,7 @@ def _check_coverage(targets: list[Structure], dose: Volume) -> Iterator[Problem]
 
 
 def _scale_problem(target: Structure, dvh: Dvh, case: Case) -> Problem | None:
-    """By the median: that of one beam is spread over the target, so D95 alone would tell less."""
+    """Judge by the median: that of one beam is spread over the target, so D95 alone would tell less."""
     prescribed_gy = case.targets()[str(target.name)]
     d50, d95 = dvh.value("D50%"), dvh.value("D95%")
     if d50 is None or d95 is None:
@@ -156,7 +156,10 @@ def _check_sides(case: Case) -> Iterator[Problem]:
 
 
 def _on_one_side(case: Case, x_left: float, x_right: float) -> bool:
-    """Of the body's middle and of the targets' middle both: either may be off, by an arm or a lateral target."""
+    """Whether both lie on one side of the body's middle and of the targets' middle.
+
+    Either middle alone may be off, by an arm or a lateral target.
+    """
     middles = [
         _find_box_middle_x_mm([case.body]),
         _find_box_middle_x_mm([case.structures[name] for name in case.targets()]),
@@ -175,7 +178,7 @@ def _find_box_middle_x_mm(structures: list[Structure]) -> float | None:
 
 
 def _find_middle_x_mm(structure: Structure) -> float | None:
-    """Of the centroid; holes of contours count as filled, which moves it by less than is asked here."""
+    """Return x of the centroid; holes of contours count as filled, which moves it by less than is asked here."""
     shape = structure.shape
     if isinstance(shape, Volume):
         along_x = shape.array.sum(axis=(0, 1), dtype=np.float64)

@@ -23,7 +23,7 @@ _DOSE_STEP_GY: Final = 0.01
 
 
 def hash_image(ct: Volume) -> str:
-    """Of the image: whole HU in canonical order (z, y, x), shape, and spacing to 0.01 mm.
+    """Hash the image: whole HU in canonical order (z, y, x), shape, and spacing to 0.01 mm.
 
     Another export of the image gives the same: UIDs, names and order of files, lossless compression, patient
     position, frame and origin, signedness, rescaling and padding do not matter. Lossy compression and cropping do.
@@ -33,7 +33,7 @@ def hash_image(ct: Volume) -> str:
 
 
 def hash_study(case: Case, image: str) -> str:
-    """Of what a network would learn from a case: its image (by hash), structures, prescription and dose.
+    """Hash what a network would learn from a case: its image (by hash), structures, prescription and dose.
 
     Structures count by name and volume to 0.1 cc, dose in steps of 0.01 Gy on its own grid, placed relative to the CT.
     """

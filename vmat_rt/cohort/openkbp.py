@@ -51,7 +51,7 @@ class OpenKbpPatient:
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, Any]) -> OpenKbpPatient:
-        """From a mapping with the fields' names, such as the shared reader of the compact files returns."""
+        """Make a patient from a mapping with the fields' names, as the reader of the compact files returns it."""
         return OpenKbpPatient(
             arrays["ct"],
             arrays["possible_dose_mask"],

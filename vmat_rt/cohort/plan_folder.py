@@ -21,7 +21,7 @@ class PlanFolder:
 
     @staticmethod
     def of(cohort: Place) -> PlanFolder:
-        """That of the cohort at this place; it need not exist yet."""
+        """Return the folder of the cohort at this place; it need not exist yet."""
         return PlanFolder(cohort.child(FOLDER))
 
     def has_dose(self, key: str) -> bool:
@@ -47,7 +47,7 @@ class PlanFolder:
         return {row["key"]: row["reasons"] for row in csv.DictReader(text.splitlines())}
 
     def refuse(self, key: str, reasons: str) -> None:
-        """Note one more; the file is written anew as a whole, in the order of the keys."""
+        """Note one more; the file is written again as a whole, in the order of the keys."""
         refused = {**self.refused(), key: " ".join(reasons.split())}
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")

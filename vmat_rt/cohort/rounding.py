@@ -10,7 +10,7 @@ Row = tuple[int, ...]
 
 
 def make_exact_fractions(fractions: Sequence[float]) -> tuple[Fraction, ...]:
-    """As written in decimals, and adding up to one: 0.1 is a tenth."""
+    """Make fractions as written in decimals, which add up to one: 0.1 is a tenth."""
     read = [Fraction(str(float(fraction))) for fraction in fractions]
     return tuple(fraction / sum(read) for fraction in read)
 

@@ -63,7 +63,7 @@ class Splits(Strict):
 
     @property
     def sha256(self) -> str:
-        """Of everything that the file says."""
+        """Hash everything that the file says."""
         return canonical_sha256(self.model_dump(mode="json"))
 
     def cases(self, split: Part, seed: int | None = None) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class Splits(Strict):
         return keys
 
     def write(self, cohort: Cohort) -> None:
-        """As splits.yaml of the cohort; an older one is replaced."""
+        """Write splits.yaml of the cohort; an older one is replaced."""
         document = {"sha256": self.sha256, **self.model_dump(mode="json")}
         cohort.place.write_bytes(FILE, yaml.safe_dump(document, sort_keys=False).encode())
 
@@ -208,7 +208,7 @@ def _draw_parts(
 
 
 def _draw_order(names: Iterable[str], salt: str) -> list[str]:
-    """In an order that is random but the same everywhere: by hash, so that no library's generator matters."""
+    """Order names randomly but the same everywhere: by hash, so that no library's generator matters."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{salt}\n{name}".encode()).digest())
 
 

@@ -75,13 +75,13 @@ class Cohort:
         return Cohort(place, _read_head(place, str(uri)).settings())
 
     def keys(self) -> tuple[str, ...]:
-        """Of the cases that are complete, sorted."""
+        """List the keys of the cases that are complete, sorted."""
         return tuple(
             name.removesuffix(_SUFFIX) for name in self._cases.find_folders_with(RECORD) if name.endswith(_SUFFIX)
         )
 
     def records(self) -> tuple[CaseRecord, ...]:
-        """In the order of their keys. Raises InputError (CASE_DAMAGED)."""
+        """Read all records in the order of their keys. Raises InputError (CASE_DAMAGED)."""
         return tuple(self.record(key) for key in self.keys())
 
     def record(self, key: str) -> CaseRecord:
@@ -140,7 +140,7 @@ class Cohort:
         return _make_case(record, arrays.layout, whole)
 
     def arrays(self, key: str) -> CaseArrays:
-        """To read parts of. Raises ConfigError when there is no such case, InputError (CASE_DAMAGED)."""
+        """Open a case's arrays. Raises ConfigError when there is no such case, InputError (CASE_DAMAGED)."""
         if not self._find_folder(key).exists(RECORD):
             raise ConfigError(f"the cohort {self.settings.name} has no case {key}")
         return CaseArrays(self._find_folder(key), key)
@@ -150,12 +150,13 @@ class Cohort:
         return self.arrays(key).read(start, stop)
 
     def sha256(self, keys: tuple[str, ...] | None = None) -> str:
-        """Of the contents of these cases, or of all; those with a damaged record as cohort.yaml lists them."""
+        """Hash the contents of these cases, or of all; those with a damaged record as cohort.yaml lists them."""
         return canonical_sha256({key: self.content(key) for key in (self.keys() if keys is None else keys)})
 
     def content(self, key: str) -> str:
-        """The content hash of a case, for whoever meets damage when it is read: where its record is damaged, the hash
-        that cohort.yaml lists, or an empty one. Raises ConfigError when there is no such case.
+        """Return a case's content hash; where its record is damaged, the hash that cohort.yaml lists, or an empty one.
+
+        Raises ConfigError when there is no such case.
         """
         try:
             return self.record(key).content_sha256
@@ -210,12 +211,12 @@ class Cohort:
 
 
 def canonical_sha256(value: Any) -> str:
-    """Of a JSON value, whatever the order of its keys."""
+    """Hash a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def hash_content(record: CaseRecord, layout: ArrayLayout) -> str:
-    """Of a case: its record, its grid and, through their hashes, its arrays."""
+    """Hash a case: its record, its grid and, through their hashes, its arrays."""
     fields = record.model_dump(mode="json", exclude={"content_sha256"})
     return canonical_sha256({"record": fields, "layout": layout.model_dump(mode="json")})
 

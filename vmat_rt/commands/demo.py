@@ -42,7 +42,7 @@ def command(folder: Path, device: str, as_json: bool) -> None:
 
 
 def copy_files(source: Path, target: Path) -> None:
-    """Every file below source, writable by whoever runs this, however it was installed."""
+    """Every file below source, writable by the user who runs this, however it was installed."""
     for path in sorted(source.rglob("*")):
         if path.is_file():
             copy = target / path.relative_to(source)

@@ -17,7 +17,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--cohort", metavar="DIR|URL", help="The cohort that was evaluated: CT and reference dose for pictures.")
 @click.option("--run", "runs", multiple=True, type=_FOLDER, help="A training run: its curves and settings. Repeat it.")
 @click.option("--model", metavar="NAME", help="The model that pictures show. Default: the one with the lowest MAE.")
-@click.option("--device", default="auto", metavar="auto|cpu|cuda[:n]", help="Where doses are predicted anew.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:n]", help="Where doses are predicted again.")
 @json_option
 @guard
 def command(

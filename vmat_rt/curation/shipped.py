@@ -48,7 +48,7 @@ class ShippedCase(Strict):
 
 
 class ShippedCohort(Strict):
-    """The content of cohort.yaml. versions: of the programs that it was made with, for whoever finds a difference."""
+    """The content of cohort.yaml. versions: of the programs that it was made with, to explain a difference."""
 
     schema_version: Literal[1] = 1
     settings: CohortSettings

@@ -50,7 +50,7 @@ LIMITS = (
 
 
 def make_simulated_settings(name: str, n: int, seed: int) -> CohortSettings:
-    """Of a cohort for `simulate_cohort`; single-level cases follow prostate_70_28 within it."""
+    """Make the settings of a cohort for `simulate_cohort`; single-level cases follow prostate_70_28 within it."""
     provenance = Provenance(
         data="simulated male pelves and arcs of vmat_rt.phantom; no patient",
         licence="Apache-2.0, as vmat-rt",
@@ -137,7 +137,7 @@ def take_first_accepted(
     n: int,
     known: Callable[[int], PlanOutcome | None] = lambda _: None,
 ) -> Iterator[PlanOutcome]:
-    """Outcomes as they come, of the indices up to the one whose plan is the n-th to be accepted, and of no other.
+    """Yield outcomes as they come, only of the indices up to the one whose plan is the n-th to be accepted.
 
     simulated: begins the indices that it takes, and gives their outcomes; None among them stands for an index that may
     begin only when the outcome of an earlier one is given. known: the outcome of an index that needs no simulation.

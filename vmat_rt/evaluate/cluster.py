@@ -1,4 +1,4 @@
-"""Tasks over a Dask cluster, whoever runs it. Workers need this version of vmat-rt and the same paths or URLs."""
+"""Tasks over a Dask cluster that others run. Workers need this version of vmat-rt and the same paths or URLs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAIT_SECONDS = 60.0
 def run_on_dask(
     work: Callable[[Task], Result], tasks: Sequence[Task], address: str, wait_seconds: float = WAIT_SECONDS
 ) -> Iterator[Finished[Task, Result]]:
-    """As run_tasks, over the workers of the scheduler at `address` (tcp://host:8786).
+    """Do as run_tasks, over the workers of the scheduler at `address` (tcp://host:8786).
 
     A task that Dask gives up because workers died over it is tried again alone when all others are done. Raises
     ConfigError when no scheduler answers, it has no workers, or they run another version of vmat-rt.

@@ -152,7 +152,7 @@ def _measure_gamma(reference: Volume, dose: Volume, body: FloatArray, targets: F
 
 
 def _compute_dvhs(case: Case, structures: Mapping[str, Structure], protocol: Protocol, dose: Volume) -> dict[str, Dvh]:
-    """By TG-263 name."""
+    """Compute DVHs by TG-263 name."""
     metrics = (*STRUCTURE_METRICS, *protocol.goal_metrics())
     by_name: dict[str, Dvh] = {}
     doses_gy = case.prescription.dose_gy
@@ -201,7 +201,7 @@ def find_gap(result: StructureResult, metric: str) -> float | None:
 
 
 def _measure_asymmetries(results: list[StructureResult]) -> dict[str, float | None]:
-    """Of each pair of structures, named without its side."""
+    """Measure each pair of structures, named without its side."""
     by_name = {result.name: result for result in results}
     values: dict[str, float | None] = {}
     for name, left in by_name.items():

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _NO_COHORT = (
     "No cohort was given, so there is no CT to draw on: name it with --cohort. Doses are shown as evaluated where "
-    "vmat-rt evaluate was run with --save-dose; otherwise they are predicted anew, for which the model must be at hand "
+    "vmat-rt evaluate was run with --save-dose; otherwise they are predicted again, for which the model must be there "
     "(--run, or installed)."
 )
 
@@ -106,7 +106,7 @@ def _count_sizes(cohort: Cohort) -> dict[str, dict[str, int]]:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where exemplary doses come from: saved beside their results, else predicted anew by the very same model."""
+    """Where exemplary doses come from: saved beside their results, else predicted again by the same model."""
 
     cohort: Cohort
     model: Model
@@ -114,7 +114,7 @@ class _Source:
     device: str
 
     def exemplars(self, choices: Sequence[Choice]) -> tuple[tuple[Exemplar, ...], list[str]]:
-        """Those that can be shown, and a sentence for each that cannot."""
+        """Collect those that can be shown, and a sentence for each that cannot."""
         found, reasons = [], []
         for choice in choices:
             try:

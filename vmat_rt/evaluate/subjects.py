@@ -115,7 +115,7 @@ class CaseChoice:
             return ()
 
     def _choose_seed(self, seed: int | None) -> int | None:
-        """As training takes it: where there is one split only, every seed means that one, unless it is asked for."""
+        """Choose the seed as training does: with one split only, every seed means that one, unless it is asked for."""
         assert self._splits is not None
         return None if len(self._splits.seeds) == 1 and self.seed is None else seed
 
@@ -192,7 +192,7 @@ def _check_leak(subject: Subject, run: TrainingRun | None, choice: CaseChoice) -
 
 
 def list_unseen(subject: Subject, keys: Sequence[str], cohort: Cohort) -> list[str]:
-    """Those of the cases that the subject was not trained on, as far as it records them."""
+    """List the cases that the subject was not trained on, as far as it records them."""
     seen, _ = _find_seen_in_training(replace(subject, cases=tuple(keys)), TrainingRun.of(subject.bundle), cohort)
     return [key for key in keys if key not in seen]
 

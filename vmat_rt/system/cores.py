@@ -51,7 +51,7 @@ def read_cgroup_cores(own: Path, root: Path) -> float | None:
 
 
 def _read_quota_v2(folder: Path) -> float | None:
-    """Of a file such as "150000 100000": microseconds of processor time in each period, or "max 100000"."""
+    """Read a file such as "150000 100000": microseconds of processor time in each period, or "max 100000"."""
     try:
         quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
         return None if quota == "max" else int(quota) / int(period)

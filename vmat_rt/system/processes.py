@@ -21,7 +21,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TRIES_ALONE = 2
-"""A task in hand when a process died may be innocent, and later have bad luck of its own: two deaths alone convince."""
+"""A task that ran when a process died may be innocent, and have bad luck of its own later: two deaths convince."""
 
 ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -82,11 +82,11 @@ def run_tasks(
     """Do every task in one of `workers` processes, and yield each as it ends.
 
     `work` and the tasks must pickle, and `work` must bear to be done twice over a task: when a process dies nobody
-    knows which of the tasks in hand it was at, so each of them is done again in a process of its own. One that dies
+    knows which of the running tasks it was at, so each of them is done again in a process of its own. One that dies
     there TRIES_ALONE times is the guilty one; it ends with WorkerDiedError, and the others go on.
 
-    Tasks are taken from the iterator when there is room for them: `workers` in hand, and `queued` behind these. None
-    among them means that the next task depends on the end of one in hand: the iterator is asked again after that.
+    Tasks are taken from the iterator when there is room for them: `workers` running, and `queued` behind these. None
+    among them means that the next task depends on the end of a running one: the iterator is asked again after that.
     pool: makes the executor, by default `start_one_thread_workers`.
     """
     line = _Line(iter(tasks))
@@ -97,7 +97,7 @@ def run_tasks(
 
 
 def run_here(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Finished[Task, Result]]:
-    """As run_tasks, one task after another in this process. A task that ends it ends everything."""
+    """Do as run_tasks, one task after another in this process. A task that ends it ends everything."""
     for number, task in enumerate(tasks):
         yield _make_finished(_Numbered(number, task), partial(work, task))
 
@@ -174,7 +174,7 @@ def _work_until_a_death(
                     suspects.append(task)
             if not in_hand:
                 if not suspects and not line.empty:
-                    raise RuntimeError("the tasks wait for the end of one, and none is in hand")
+                    raise RuntimeError("the tasks wait for the end of one, and none is running")
                 return suspects
             for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
                 task = in_hand.pop(future)
@@ -202,5 +202,5 @@ def _run_in_own_process(work: Callable[[Task], Result], task: _Numbered[Task]) -
 def _make_finished(task: _Numbered[Task], result: Callable[[], Result]) -> Finished[Task, Result]:
     try:
         return Finished(task.number, task.task, result())
-    except Exception as error:  # told to whoever asked for the task; the others go on
+    except Exception as error:  # reported to the caller that asked for the task; the others go on
         return Finished(task.number, task.task, error=error)

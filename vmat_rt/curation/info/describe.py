@@ -94,7 +94,7 @@ class CohortInfo:
         }
 
     def dvh(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """By structure and metric: the metric's unit and its statistics over the cases that have it."""
+        """Return by structure and metric: the metric's unit and its statistics over the cases that have it."""
         values: dict[str, dict[str, list[float]]] = {}
         for survey in self.surveys:
             for name, metrics in survey.metrics.items():
@@ -126,7 +126,7 @@ class CohortInfo:
         ]
 
     def _order_names(self, names: Iterable[str]) -> list[str]:
-        """In the order of the cohort's protocol; what it does not know comes last."""
+        """Put names in the order of the cohort's protocol; those it does not know come last."""
         order = {spec.name: i for i, spec in enumerate(load_protocol(self.settings.protocol).structures)}
         return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
@@ -168,7 +168,7 @@ def _make_tasks(cohort: Cohort, records: Sequence[CaseRecord], with_tiles: bool)
 
 
 def _survey_cases(tasks: Sequence[SurveyTask], workers: int, progress: bool) -> tuple[CaseSurvey, ...]:
-    """In the order of the tasks. A case over which its worker died is one that could not be read."""
+    """Survey cases in the order of the tasks. A case over which its worker died is one that could not be read."""
     surveys = []
     with tqdm(total=len(tasks), unit="case", disable=None if progress else True) as bar:
         for case in yield_in_order(run_tasks(survey_case, tasks, workers, queued=workers)):
@@ -211,7 +211,7 @@ def write_figures(info: CohortInfo, folder: Path) -> tuple[Path, ...]:
 
 
 def _choose_colours(protocol: Protocol) -> dict[str, str]:
-    """By TG-263 name, without the body."""
+    """Choose colours by TG-263 name, without the body."""
     structures = [Structure(s.name, s.name, None) for r in ("target", "oar") for s in protocol.with_role(r)]
     return structure_colours(structures, protocol)
 

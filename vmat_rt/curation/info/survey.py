@@ -47,13 +47,13 @@ class CaseSurvey:
 
     @classmethod
     def unread(cls, key: str, problem: Problem) -> CaseSurvey:
-        """Of a case of which nothing is known but what is wrong with it."""
+        """Make the survey of a case of which only the problem is known."""
         return cls(key, {}, {}, {}, {}, 0.0, None, problem)
 
 
 @dataclass(frozen=True)
 class SurveyTask:
-    """For a worker. levels: points of a DVH curve. with_tile: draw the picture too."""
+    """A task for a worker. levels: points of a DVH curve. with_tile: draw the picture too."""
 
     cohort_uri: str
     key: str
@@ -62,7 +62,7 @@ class SurveyTask:
 
 
 def survey_case(task: SurveyTask) -> CaseSurvey:
-    """Read and examine one case; a damaged one is told of, not raised."""
+    """Read and examine one case; a damaged one is reported in the result, not raised."""
     cohort = Cohort.open(task.cohort_uri)
     try:
         record, case = cohort.record(task.key), cohort.read(task.key)
@@ -100,7 +100,7 @@ def choose_metrics(name: str, case: Case, protocol: Protocol) -> tuple[str, ...]
 
 
 def _compute_dvhs(case: Case, protocol: Protocol) -> dict[str, Dvh]:
-    """By TG-263 name; of the body too, as goals may ask for its hot spot."""
+    """Compute the DVHs by TG-263 name; of the body too, as goals may ask for its hot spot."""
     if case.reference_dose is None:
         return {}
     structures = {**case.structures, case.body.name or "External": case.body}

@@ -46,7 +46,7 @@ def _find_structures(entry: StudyFiles) -> tuple[DicomFile, ...]:
 
 
 def _choose_series(entries: Sequence[StudyFiles]) -> StudyFiles:
-    """Of entries that share a structure set, the one whose CT it refers to."""
+    """Choose, of entries that share a structure set, the one whose CT it refers to."""
     first = entries[0]
     if len(entries) == 1 or first.structures is None:
         return first
@@ -62,7 +62,7 @@ def _choose_series(entries: Sequence[StudyFiles]) -> StudyFiles:
 
 
 def hash_files(files: StudyFiles) -> str:
-    """Of what the study is read from, to know it again without reading its pixels.
+    """Hash what the study is read from, to know it again without reading its pixels.
 
     The structure set counts byte for byte (names are corrected in place), CT slices, and plans and doses that share
     its study or frame, by SOPInstanceUID and size.

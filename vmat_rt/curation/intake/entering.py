@@ -111,8 +111,8 @@ def _store(desk: Desk, entry: Entry, source: Source, case: Case, problems: tuple
     """
     image = hash_image(case.ct)
     entry = replace(entry, image_sha256=image, study_sha256=hash_study(case, image))
-    anew = entry.key in desk.stored
-    if not anew:
+    is_replaced = entry.key in desk.stored
+    if not is_replaced:
         claim = desk.keys.claim(entry, desk.stored)
         entry = claim.entry
         if claim.repeats:
@@ -125,15 +125,15 @@ def _store(desk: Desk, entry: Entry, source: Source, case: Case, problems: tuple
         provenance={"vmat_rt": version("vmat-rt")},
     )
     record = describe(case, origin, tuple(problem.code for problem in problems))
-    desk.cohort.add(case, record, replace=anew)
-    if anew:
+    desk.cohort.add(case, record, replace=is_replaced)
+    if is_replaced:
         desk.keys.claim(entry, desk.stored)
     return StudyOutcome(entry.key, "added", tuple(remove_identity(problem) for problem in problems))
 
 
 def _warn_of_change() -> Problem:
     message = "The study is in the cohort already, but its files have changed since."
-    return Problem("STUDY_CHANGED", message, "Add it anew with --replace.")
+    return Problem("STUDY_CHANGED", message, "Add it again with --replace.")
 
 
 def _describe_repetition(key: str) -> Problem:

@@ -75,11 +75,11 @@ class KeyFile:
 
     @staticmethod
     def beside(cohort_folder: Path) -> Path:
-        """Where it lies when nobody says otherwise."""
+        """Return where it lies unless --keys names another file."""
         return cohort_folder.with_name(f"{cohort_folder.name}.keys.csv")
 
     def entries(self) -> dict[str, Entry]:
-        """By key, in the order in which they came. Raises ConfigError when the file is not a key file."""
+        """Read the entries by key, in the order they came. Raises ConfigError when the file is not a key file."""
         try:
             return _parse_lines(self.path.read_bytes(), self.path)
         except FileNotFoundError:
@@ -87,7 +87,7 @@ class KeyFile:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """For the one run that may add by this key file; tidies it up before and after.
+        """Hold the key file for the one run that may add by it; tidies it up before and after.
 
         Raises ConfigError when another run is at it, or when it cannot be written.
         """

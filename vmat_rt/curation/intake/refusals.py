@@ -45,7 +45,7 @@ def remove_identity(problem: Problem, values: Iterable[str] = ()) -> Problem:
 
 
 def read_refusals(cohort: Place) -> dict[str, Refusal]:
-    """By key, as the cohort's refused.csv has them; empty where there is none."""
+    """Read the refusals by key, as the cohort's refused.csv has them; empty where there is none."""
     try:
         text = cohort.read_bytes(FILE).decode("utf-8")
     except FileNotFoundError:

@@ -84,7 +84,7 @@ def run_intake(
 
 
 def _hides_bar(options: IntakeOptions) -> bool | None:
-    """For tqdm: None hides the bar where there is no terminal."""
+    """Say for tqdm whether the bar is hidden; None hides it where there is no terminal."""
     return None if options.progress else True
 
 

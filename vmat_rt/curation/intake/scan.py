@@ -39,7 +39,7 @@ class Group:
     """Files of one patient, as they name him, none of which belongs to a file of another group.
 
     problems: what could not be read, each with the folder that it lies in. A group without files holds those of a
-    folder in which nobody can tell whose they were.
+    folder in which it is unknown to which patient they belonged.
     """
 
     files: tuple[DicomFile, ...]
@@ -47,7 +47,7 @@ class Group:
 
 
 def is_placeholder(patient_id: str) -> bool:
-    """Whether a PatientID names nobody: empty, a word such as ANONYMOUS, or nothing but zeros, X and punctuation."""
+    """Whether a PatientID does not name a patient: empty, a word such as ANONYMOUS, or only zeros, X, punctuation."""
     folded = "".join(character for character in patient_id.casefold() if character.isalnum())
     return folded in _PLACEHOLDERS or not folded.strip("0x")
 

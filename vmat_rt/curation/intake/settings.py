@@ -81,7 +81,7 @@ def create_cohort(uri: str | Path, protocol: Protocol, new: NewCohort) -> Cohort
 
 
 def choose_protocols(cohort_protocol: str, given: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
-    """Those that cases of a cohort may follow: what the user names, else the packaged ones of its protocol's site.
+    """Choose the protocols that cases may follow: what the user names, else the packaged ones of its protocol's site.
 
     Raises ConfigError when those given are of another site, or none is known.
     """

@@ -80,7 +80,7 @@ def _read(job: StudyJob, candidate: Candidate) -> tuple[Case, tuple[Problem, ...
 
 
 def _refuse_unreadable(job: StudyJob) -> StudyOutcome:
-    """Files that cannot be read, in a folder where nobody can tell whose they are."""
+    """Files that cannot be read, in a folder where it is unknown to which patient they belong."""
     folder = job.group.problems[0][0]
     entry = job.keys.register(Entry("", place=folder))
     return refuse_study(entry, (problem for _, problem in job.group.problems))
