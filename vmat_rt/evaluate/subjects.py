@@ -132,7 +132,7 @@ def choose_subjects(models: Sequence[str], choice: CaseChoice, with_baseline: bo
     chosen = [_make_subject(model, choice) for model in models]
     # A bundle without a seed beside runs: on the cases that the runs are evaluated on.
     of_runs = {key for _, subject in chosen if subject.seed for key in subject.cases}
-    _require_one_recipe_a_name(chosen)
+    _require_one_recipe_per_name(chosen)
     subjects = []
     for run, subject in chosen:
         if not subject.cases:
@@ -159,7 +159,7 @@ def _make_subject(text: str, choice: CaseChoice) -> tuple[TrainingRun | None, Su
     return run, Subject(name, str(run.seed), "model", bundle, choice.keys(run), recipe_sha256=run.recipe_sha256)
 
 
-def _require_one_recipe_a_name(chosen: Sequence[tuple[TrainingRun | None, Subject]]) -> None:
+def _require_one_recipe_per_name(chosen: Sequence[tuple[TrainingRun | None, Subject]]) -> None:
     """Runs of one name are averaged as seeds of one model."""
     recipes: dict[str, str] = {}
     for run, subject in chosen:
