@@ -25,8 +25,8 @@ import numpy as np
 from lossless_codecs import Side, Steps, sides
 
 from vmat_rt.case import Volume
-from vmat_rt.cohort.dose_code import in_steps, pack_dose, unpack_dose
-from vmat_rt.cohort.openkbp import OpenKbpPatient, case_from_openkbp
+from vmat_rt.cohort.dose_code import pack_dose, round_to_steps, unpack_dose
+from vmat_rt.cohort.openkbp import OpenKbpPatient, make_openkbp_case
 
 ROOT = Path(__file__).resolve().parent.parent
 DOSES = ROOT / "sample_data" / "prostate_cohort" / "doses"
@@ -55,7 +55,7 @@ class CodeTable:
 def measure(doses: Iterable[Volume], others: list[Side]) -> CodeTable:
     table = CodeTable()
     for dose in doses:
-        steps = np.ascontiguousarray(in_steps(dose, 0.01).astype(np.uint16))
+        steps = np.ascontiguousarray(round_to_steps(dose, 0.01).astype(np.uint16))
         table.doses += 1
         table.voxels += int(np.count_nonzero(steps))
         # What others leave out, ours does too: here is nothing but the dose on its own grid.
@@ -70,7 +70,7 @@ def _pack(dose: Volume, _: Steps) -> bytes:
 
 
 def _unpack(packed: bytes, _: tuple[int, ...]) -> Steps:
-    steps: Steps = in_steps(unpack_dose(packed, FRAME), 0.01).astype(np.uint16)
+    steps: Steps = round_to_steps(unpack_dose(packed, FRAME), 0.01).astype(np.uint16)
     return steps
 
 
@@ -95,7 +95,7 @@ def read_openkbp_doses(folder: Path, count: int) -> Iterator[Volume]:
     sys.path.insert(0, str(folder))
     reader = importlib.import_module("read_openkbp")
     for path in sorted((folder / "validation").glob("*.npz.xz"))[:count]:
-        case = case_from_openkbp(OpenKbpPatient.from_arrays(reader.read_patient(path)), path.name)
+        case = make_openkbp_case(OpenKbpPatient.from_arrays(reader.read_patient(path)), path.name)
         assert case.reference_dose is not None
         yield case.reference_dose
 

@@ -32,7 +32,7 @@ from tests.service.model import tiny_bundle
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.states import State
-from vmat_rt_service.outbox.publishing import hashes, read_record
+from vmat_rt_service.outbox.publishing import hash_folder, read_record
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Checker(threading.Thread):
                 if path.name not in self.seen:
                     self.seen[path.name] = time.monotonic()
                     record = read_record(path)
-                    self.partial += record is None or hashes(path) != record.files
+                    self.partial += record is None or hash_folder(path) != record.files
 
 
 def make_site(root: Path, workers: int) -> Site:
@@ -154,15 +154,17 @@ def count_faults(site: Site, studies: int, checker: Checker) -> dict[str, int]:
     journal = Journal(site.outbox / ".vmat-rt" / "journal.sqlite")
     records = [read_record(path) for path in site.results()]
     contents = Counter(record.content_hash for record in records if record is not None)
-    done = {job.content_hash for job in journal.jobs(State.DONE)}
-    lines = audit.entries(site.outbox / ".vmat-rt" / "audit.jsonl")
+    done = {job.content_hash for job in journal.list_jobs(State.DONE)}
+    lines = audit.read_entries(site.outbox / ".vmat-rt" / "audit.jsonl")
     audited = Counter(line["content_hash"] for line in lines if line["event"] == "done")
-    broken = audit.verify(site.outbox / ".vmat-rt" / "audit.jsonl", audit.head_of(journal)).fault
+    broken = audit.verify(site.outbox / ".vmat-rt" / "audit.jsonl", audit.read_head(journal)).fault
     return {
         "lost": studies - len(contents),
         "partial": checker.partial,
         "duplicated": sum(contents.values()) - len(contents),
-        "not done in the journal": len(set(contents) ^ done) + len(journal.jobs()) - len(journal.jobs(State.DONE)),
+        "not done in the journal": len(set(contents) ^ done)
+        + len(journal.list_jobs())
+        - len(journal.list_jobs(State.DONE)),
         "audited other than once": sum(n != 1 for n in audited.values()) + len(set(contents) ^ set(audited)),
         "audit chain broken": int(bool(broken)),
     }

@@ -26,7 +26,7 @@ import numpy as np
 from vmat_rt.bundle import GridRule
 from vmat_rt.case import Case, Volume
 from vmat_rt.cohort.arrays import Patch
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.geometry.distance import signed_distance_mm
@@ -66,7 +66,7 @@ def build(folder: Path, count: int) -> Cohort:
     for index in range(count):
         case = add_dose(simulate_patient(5, index).case)
         key = f"c{index}"
-        cohort.add(case, describe(case, Origin(key=key, patient=key, source="simulated")))
+        cohort.add(case, describe(case, CaseOrigin(key=key, patient=key, source="simulated")))
         whole = cohort.arrays(key).read()
         arrays = {"ct": whole.hu, "structures": whole.levels, "dose": whole.steps}
         np.savez_compressed(folder / f"{key}.npz", **arrays)

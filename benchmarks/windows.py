@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vmat_rt.bundle import find_bundle, prior_bundle
+from vmat_rt.bundle import find_bundle, find_prior_bundle
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.geometry.rasterize import structure_fraction
@@ -56,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     cohort = Cohort.open(options.cohort)
     bundle = find_bundle(cohort.settings.protocol, options.model)
-    prior, loaded = prior_bundle(bundle), unpack_network(bundle)
+    prior, loaded = find_prior_bundle(bundle), unpack_network(bundle)
     settings = loaded.settings
     whole = Plan.of(settings, loaded.channels)
     patch, overlap = REFERENCE_WINDOW // settings.coarsen, REFERENCE_OVERLAP // settings.coarsen

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.cohort.openkbp import OpenKbpPatient, case_from_openkbp
+from vmat_rt.cohort.openkbp import OpenKbpPatient, make_openkbp_case
 from vmat_rt.curation.shipped import read_shipped
 from vmat_rt.curation.simulate import treated
 from vmat_rt.dicom.write.export import ExportOptions, export_case
@@ -38,7 +38,7 @@ def head_neck_case(openkbp: Path) -> Case:
     """The OpenKBP patient with an outline that a clinic would draw."""
     reader = _module(openkbp / "read_openkbp.py")
     arrays = reader.read_patient(str(openkbp / "validation" / f"pt_{PATIENT}.npz.xz"))
-    case = case_from_openkbp(OpenKbpPatient.from_arrays(arrays), f"openkbp-{PATIENT}")
+    case = make_openkbp_case(OpenKbpPatient.from_arrays(arrays), f"openkbp-{PATIENT}")
     body = Structure("External", "External", Volume(case.ct.grid, _outline(case).astype(np.float32)))
     return _without_empty_slices(replace(case, structures={**case.structures, "External": body}, body=body))
 

@@ -14,7 +14,7 @@ from vmat_rt.bundle import (
     Manifest,
     TrainingSummary,
     find_bundle,
-    installed_bundles,
+    list_installed_bundles,
     load_bundle,
     write_bundle,
 )
@@ -81,7 +81,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
         find_bundle("head_neck_70", str(tmp_path))
 
 
-def _installed(monkeypatch: pytest.MonkeyPatch, root: Path, *manifests: Manifest) -> None:
+def _install(monkeypatch: pytest.MonkeyPatch, root: Path, *manifests: Manifest) -> None:
     """Bundles as the package would hold them, in a folder of our own."""
     for manifest in manifests:
         write_bundle(root / "bundles" / manifest.name, manifest, {})
@@ -94,7 +94,7 @@ def test_a_bundle_serves_the_other_protocols_it_was_trained_for(
     sib = _manifest().model_copy(
         update={"name": "sib", "protocol": "prostate_sib_70_56", "also": ("prostate_70_28",), "default": True}
     )
-    _installed(monkeypatch, tmp_path, _manifest(), sib)
+    _install(monkeypatch, tmp_path, _manifest(), sib)
     assert find_bundle("prostate_sib_70_56").manifest.name == "sib"
     assert find_bundle("prostate_70_28").manifest.name == "sib"
     assert find_bundle("prostate_70_28").identity.protocol_name == "prostate_sib_70_56, prostate_70_28"
@@ -109,7 +109,7 @@ def test_a_bundle_named_after_the_protocol_goes_before_one_that_serves_it_as_wel
         update={"name": "a_both", "protocol": "prostate_sib_70_56", "also": ("prostate_70_28",), "default": True}
     )
     own = _manifest().model_copy(update={"name": "b_own", "protocol": "prostate_70_28", "default": True})
-    _installed(monkeypatch, tmp_path, both, own)
+    _install(monkeypatch, tmp_path, both, own)
     assert find_bundle("prostate_70_28").manifest.name == "b_own"
     assert find_bundle("prostate_sib_70_56").manifest.name == "a_both"
 
@@ -131,7 +131,7 @@ def test_regression_a_bundle_for_one_protocol_keeps_the_identity_it_had_before_a
 
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "_installed", lambda package: package != "torch")
+    monkeypatch.setattr(extras, "_is_installed", lambda package: package != "torch")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_network_that_runs_here_says_nothing() -> None:
 
 @pytest.mark.usefixtures("no_torch")
 def test_without_torch_a_network_asked_for_by_name_or_folder_is_refused() -> None:
-    folder = next(b.folder for b in installed_bundles() if b.manifest.name == "prostate")
+    folder = next(b.folder for b in list_installed_bundles() if b.manifest.name == "prostate")
     for model in ("prostate", str(folder)):
         with pytest.raises(
             MissingExtraError, match=r"The network prostate needs torch: pip install 'vmat-rt\[network\]'"
@@ -172,7 +172,7 @@ def test_without_torch_a_protocol_that_has_a_network_only_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only = _manifest().model_copy(update={"name": "only", "kind": "network", "default": True})
-    _installed(monkeypatch, tmp_path, only)
+    _install(monkeypatch, tmp_path, only)
     with pytest.raises(MissingExtraError, match="the network only"):
         find_bundle("head_neck_70")
 

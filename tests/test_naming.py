@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.naming import agreed_names, alias_table, fold, map_names, propose_aliases
+from vmat_rt.naming import alias_table, find_agreed_names, fold, map_names, propose_aliases
 from vmat_rt.protocol import StructureSpec, load_protocol
 
 SIB = load_protocol("prostate_sib_70_56")
@@ -101,5 +101,5 @@ def test_names_on_which_protocols_agree() -> None:
     spec = StructureSpec(name="Parotid_L", role="oar", aliases=("par li", "gland"))
     other = StructureSpec(name="Parotid_R", role="oar", aliases=("gland",))
     first, second = (load_protocol("head_neck_70").model_copy(update={"structures": (one,)}) for one in (spec, other))
-    found = agreed_names(["PAR-LI", "Gland", "parotid r", "heart"], [first, second])
+    found = find_agreed_names(["PAR-LI", "Gland", "parotid r", "heart"], [first, second])
     assert found == {"PAR-LI": "Parotid_L", "parotid r": "Parotid_R"}

@@ -10,7 +10,7 @@ import torch
 
 from tests.baseline.patients import patient, small_grid
 from tests.nn.cases import CHANNELS, GRID, make_case, manifest
-from vmat_rt.bundle import Bundle, find_bundle, load_bundle, prior_bundle
+from vmat_rt.bundle import Bundle, find_bundle, find_prior_bundle, load_bundle
 from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError
 from vmat_rt.geometry.gridded import gridded
@@ -44,7 +44,7 @@ def test_a_geometric_model_has_no_prior() -> None:
 
 
 def test_a_network_gives_the_dose_that_it_corrected_beside_its_own(correcting: Bundle) -> None:
-    case, prior = make_case(), prior_bundle(correcting)
+    case, prior = make_case(), find_prior_bundle(correcting)
     assert prior is not None
     predicted = predict_dose(case, correcting, "cpu")
     assert predicted.prior is not None

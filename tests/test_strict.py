@@ -8,7 +8,17 @@ import pytest
 from pydantic import Field, ValidationError, field_validator
 
 from vmat_rt.errors import ConfigError
-from vmat_rt.strict import Strict, YamlError, checked, keys_of, load_mapping, load_yaml, mistakes, read_text, reason
+from vmat_rt.strict import (
+    Strict,
+    YamlError,
+    checked,
+    collect_keys,
+    load_mapping,
+    load_yaml,
+    mistakes,
+    read_text,
+    reason,
+)
 
 
 class Inner(Strict):
@@ -79,7 +89,7 @@ def test_damaged_json_is_not_repeated() -> None:
 
 
 def test_keys_are_known_at_any_depth() -> None:
-    assert keys_of(Outer) == {"name", "inner", "numbers", "width", "word"}
+    assert collect_keys(Outer) == {"name", "inner", "numbers", "width", "word"}
 
 
 def test_reasons_are_one_line() -> None:

@@ -32,8 +32,8 @@ from vmat_rt.baseline.fit import FitSettings, Fitted, fit
 from vmat_rt.baseline.scene import FeatureSettings, choose_features
 from vmat_rt.bundle import GridRule, Manifest, TrainingSummary, training_cases, write_bundle
 from vmat_rt.case import Case
-from vmat_rt.cohort.duplicates import image_sha256
-from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, case_from_openkbp, to_openkbp_axes
+from vmat_rt.cohort.duplicates import hash_image
+from vmat_rt.cohort.openkbp import PROTOCOL, OpenKbpPatient, make_openkbp_case, to_openkbp_axes
 from vmat_rt.curation.intake.openkbp import PROVENANCE
 from vmat_rt.learned import learned_from
 from vmat_rt.protocol import load_protocol
@@ -62,7 +62,7 @@ class Scores:
 
 def read_cases(reader: ModuleType, root: Path, split: str) -> Iterator[Case]:
     for number, path in reader.list_patients(str(root), split):
-        yield case_from_openkbp(OpenKbpPatient.from_arrays(reader.read_patient(path)), f"{split} {number}")
+        yield make_openkbp_case(OpenKbpPatient.from_arrays(reader.read_patient(path)), f"{split} {number}")
 
 
 def score(reader: ModuleType, scorer: ModuleType, root: Path, predictor: GeometricPredictor) -> Scores:
@@ -70,7 +70,7 @@ def score(reader: ModuleType, scorer: ModuleType, root: Path, predictor: Geometr
     results, feature_seconds, predict_seconds = [], [], []
     for number, path in reader.list_patients(str(root), "validation"):
         arrays = reader.read_patient(path)
-        case = case_from_openkbp(OpenKbpPatient.from_arrays(arrays), str(number))
+        case = make_openkbp_case(OpenKbpPatient.from_arrays(arrays), str(number))
         started = time.perf_counter()
         compute_features(case, case.ct.grid, predictor.settings)
         between = time.perf_counter()
@@ -108,7 +108,7 @@ def read_peak_gb() -> float:
 def hash_images(reader: ModuleType, root: Path) -> dict[str, str]:
     """Hash of each training patient's CT, by which a cohort's case is known whatever its key."""
     found = read_cases(reader, root, "train")
-    return {case.key.replace("train ", "pt_"): image_sha256(case.ct) for case in found}
+    return {case.key.replace("train ", "pt_"): hash_image(case.ct) for case in found}
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vmat_rt.cohort.split import given_split
+from vmat_rt.cohort.split import make_given_split
 from vmat_rt.curation.intake.openkbp import add_openkbp_cases, open_openkbp_cohort
 
 SPLITS = ("train", "validation")
@@ -46,7 +46,7 @@ def main() -> None:
     summary = add_openkbp_cases(read_patients(reader, options.openkbp), cohort, options.workers, progress=True)
     present = set(cohort.keys())
     parts = [[key for key in list_keys(reader, options.openkbp, split) if key in present] for split in SPLITS]
-    splits = given_split(cohort, options.seeds, *parts)
+    splits = make_given_split(cohort, options.seeds, *parts)
     splits.write(cohort)
     refused = sum(outcome.state == "refused" for outcome in summary.outcomes)
     print(f"{len(present)} patients, {refused} refused, split {splits.sha256[:12]}")

@@ -64,7 +64,7 @@ def predict(
     Raises InputError when the study is refused or `out` cannot be written, ConfigError for a wrong argument,
     ModelError when the model is damaged or gives no dose.
     """
-    choice = StudyChoice(structures_uid, series_uid, _protocol(protocol), prescription_gy or {}, fractions)
+    choice = StudyChoice(structures_uid, series_uid, _load_protocol(protocol), prescription_gy or {}, fractions)
     folder = None if out is None else Path(out)
     named = None if model is None else os.fspath(model)
     if not isinstance(study, Case):
@@ -101,15 +101,15 @@ def dvh(
     Keys are TG-263 names, or the ROI's own name where it has none. Raises InputError when structures or dose cannot be
     used or lie in different frames of reference, ConfigError for a wrong argument.
     """
-    wanted = _metrics(metrics)
-    choice = StudyChoice(structures_uid, None, _protocol(protocol), prescription_gy or {}, fractions)
+    wanted = _parse_metrics(metrics)
+    choice = StudyChoice(structures_uid, None, _load_protocol(protocol), prescription_gy or {}, fractions)
     if isinstance(structures, Mapping):
         (volume,) = place_together((dose,), spacing_mm)
-        return _dvh_of_masks(structures, volume, wanted, choice)
+        return _review_masks(structures, volume, wanted, choice)
     if spacing_mm is not None:
         raise ConfigError("spacing_mm is for masks; a study and a Case have grids of their own")
     if isinstance(structures, Case):
-        return _dvh_of_case(structures, place(read_any_dose(dose), structures.ct.grid), wanted, choice)
+        return _review_case(structures, place(read_any_dose(dose), structures.ct.grid), wanted, choice)
     return review_study(Path(structures), read_for_study(dose), wanted, choice, all_rois=all_rois)
 
 
@@ -143,7 +143,7 @@ def gamma(
     return gamma_of_doses(first, second, criteria, device)
 
 
-def _dvh_of_case(case: Case, dose: Volume, metrics: tuple[Metric, ...], choice: StudyChoice) -> DoseReview:
+def _review_case(case: Case, dose: Volume, metrics: tuple[Metric, ...], choice: StudyChoice) -> DoseReview:
     if dose.grid.frame_uid != case.ct.grid.frame_uid:
         raise InputError(dose_frames("The dose lies in another frame of reference than the case."))
     protocol = choice.protocol or load_protocol(case.protocol_name)
@@ -152,7 +152,7 @@ def _dvh_of_case(case: Case, dose: Volume, metrics: tuple[Metric, ...], choice: 
     return review_dose(mapped, dose, metrics, prescription.dose_gy, protocol, prescription)
 
 
-def _dvh_of_masks(
+def _review_masks(
     masks: Mapping[str, ArrayLike], dose: Volume, metrics: tuple[Metric, ...], choice: StudyChoice
 ) -> DoseReview:
     structures = [Structure(name, name, _mask(name, mask, dose.grid)) for name, mask in masks.items()]
@@ -171,11 +171,11 @@ def _mask(name: str, mask: ArrayLike, grid: Grid) -> Volume:
     return Volume(grid, fraction)
 
 
-def _metrics(metrics: str | Iterable[str | Metric]) -> tuple[Metric, ...]:
+def _parse_metrics(metrics: str | Iterable[str | Metric]) -> tuple[Metric, ...]:
     if isinstance(metrics, str):
         return parse_metrics(metrics)
     return tuple(dict.fromkeys(m if isinstance(m, Metric) else parse_metric(m) for m in metrics))
 
 
-def _protocol(protocol: FolderOrFile | None) -> Protocol | None:
+def _load_protocol(protocol: FolderOrFile | None) -> Protocol | None:
     return None if protocol is None else load_protocol(os.fspath(protocol))

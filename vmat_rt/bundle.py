@@ -19,7 +19,7 @@ from vmat_rt.case import ModelIdentity
 from vmat_rt.errors import ConfigError, InputError, ModelError, Problem, warning
 from vmat_rt.learned import Learned
 from vmat_rt.strict import Strict, reason
-from vmat_rt.system.extras import listed, missing, pip_line, require
+from vmat_rt.system.extras import format_pip_line, join_names, missing, require
 
 MANIFEST = "bundle.json"
 RUN_BUNDLE = "bundle"
@@ -158,7 +158,7 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(folder, manifest)
 
 
-def inner_bundle(bundle: Bundle, name: str) -> Bundle:
+def find_inner_bundle(bundle: Bundle, name: str) -> Bundle:
     """The bundle that another one needs: a folder `name` in it, covered by its hashes, or an installed bundle's name.
 
     Raises ModelError when it is missing or not the one that was packed.
@@ -167,35 +167,35 @@ def inner_bundle(bundle: Bundle, name: str) -> Bundle:
     if listed in bundle.manifest.files:
         bundle.read_bytes(listed)
         return load_bundle(bundle.folder / name)
-    for installed in installed_bundles():
+    for installed in list_installed_bundles():
         if installed.manifest.name == name:
             return installed
     raise ModelError(f"bundle {bundle.manifest.name} needs the bundle {name}, which is neither in it nor installed")
 
 
-def installed_bundles() -> tuple[Bundle, ...]:
+def list_installed_bundles() -> tuple[Bundle, ...]:
     """The bundles that ship with the package, by name."""
     root = Path(str(resources.files("vmat_rt"))) / "bundles"
     return tuple(load_bundle(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}")))
 
 
-def prior_bundle(bundle: Bundle) -> Bundle | None:
-    """The bundle whose dose a network is shown; None for a model that needs none. Raises as inner_bundle."""
+def find_prior_bundle(bundle: Bundle) -> Bundle | None:
+    """The bundle whose dose a network is shown; None for a model that needs none. Raises as find_inner_bundle."""
     name = bundle.manifest.settings.get("prior")
-    return None if name is None or "prior" not in bundle.manifest.inputs else inner_bundle(bundle, name)
+    return None if name is None or "prior" not in bundle.manifest.inputs else find_inner_bundle(bundle, name)
 
 
-def baseline_bundle(bundle: Bundle, protocols: Iterable[str]) -> Bundle | None:
+def find_baseline_bundle(bundle: Bundle, protocols: Iterable[str]) -> Bundle | None:
     """The geometric bundle to stand beside a network: the one that it corrects, or the installed one of the protocols.
 
     None for a geometric bundle, and where none is installed. One that is named after a protocol goes before others.
     """
     if bundle.manifest.kind == "geometric":
         return None
-    if (prior := prior_bundle(bundle)) is not None:
+    if (prior := find_prior_bundle(bundle)) is not None:
         return prior
     wanted = set(protocols)
-    geometric = [other for other in installed_bundles() if other.manifest.kind == "geometric"]
+    geometric = [other for other in list_installed_bundles() if other.manifest.kind == "geometric"]
     serving = [other for other in geometric if wanted & set(other.manifest.protocols)]
     return min(serving, key=lambda b: [name in wanted for name in b.manifest.protocols].index(True), default=None)
 
@@ -208,9 +208,9 @@ def find_bundle(protocol_name: str, model: str | None = None) -> Bundle:
     neither, MissingExtraError when it is a network that cannot run here, InputError (NO_BUNDLE) when the protocol has
     no default.
     """
-    installed = installed_bundles()
+    installed = list_installed_bundles()
     if model is not None:
-        return _named(model, installed)
+        return _find_named(model, installed)
     defaults = [b for b in installed if b.manifest.default and protocol_name in b.manifest.protocols]
     if not defaults:
         raise InputError(
@@ -221,19 +221,19 @@ def find_bundle(protocol_name: str, model: str | None = None) -> Bundle:
             )
         )
     best = min(defaults, key=lambda bundle: _rank(bundle, protocol_name))
-    return best if runs_here(best) else _stand_in(best, defaults, protocol_name)
+    return best if can_run_here(best) else _stand_in(best, defaults, protocol_name)
 
 
-def runs_here(bundle: Bundle) -> bool:
+def can_run_here(bundle: Bundle) -> bool:
     """Whether what its kind needs is installed."""
     return bundle.manifest.kind == "geometric" or not missing("network")
 
 
-def _named(model: str, installed: Iterable[Bundle]) -> Bundle:
+def _find_named(model: str, installed: Iterable[Bundle]) -> Bundle:
     found = next((bundle for bundle in installed if bundle.manifest.name == model), None)
     if found is None and not Path(model).is_dir():
         known = ", ".join(bundle.manifest.name for bundle in installed)
-        raise ConfigError(f"no model is called {model}, and it is no folder; installed are {known}")
+        raise ConfigError(f"no model is called {model}, and it is not a folder; installed are {known}")
     chosen = found or load_bundle(Path(model))
     if chosen.manifest.kind == "network":
         require("network", what=f"The network {chosen.manifest.name}")
@@ -252,7 +252,7 @@ def _stand_in(network: Bundle, defaults: Iterable[Bundle], protocol_name: str) -
     chosen = min(geometric, key=lambda bundle: _rank(bundle, protocol_name))
     message = (
         f"The geometric model {chosen.manifest.name} predicted this dose: the network {network.manifest.name} needs "
-        f"{listed(missing('network'))}, not installed here."
+        f"{join_names(missing('network'))}, not installed here."
     )
-    problem = warning("NETWORK_NOT_INSTALLED", message, f"Run {pip_line('network')} for the network's dose.")
+    problem = warning("NETWORK_NOT_INSTALLED", message, f"Run {format_pip_line('network')} for the network's dose.")
     return replace(chosen, problems=(problem,))

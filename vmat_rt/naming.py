@@ -68,7 +68,7 @@ def map_names(roi_names: Iterable[str], protocol: Protocol) -> NameMap:
     return NameMap(names, problems)
 
 
-def agreed_names(roi_names: Iterable[str], protocols: Iterable[Protocol]) -> dict[str, str]:
+def find_agreed_names(roi_names: Iterable[str], protocols: Iterable[Protocol]) -> dict[str, str]:
     """ROI name -> TG-263 name, for the ROIs that one protocol or more knows and that all of those call the same."""
     tables = [alias_table(protocol) for protocol in protocols]
     known = {name: {table[fold(name)] for table in tables if fold(name) in table} for name in roi_names}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vmat_rt.bundle import Bundle, load_bundle, prior_bundle
+from vmat_rt.bundle import Bundle, find_prior_bundle, load_bundle
 from vmat_rt.case import Case, Volume
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import model_grid
@@ -33,14 +33,14 @@ def predict_dose(case: Case, bundle: Bundle, device: str = "auto") -> PredictedD
 def load_predictor(bundle: Bundle, device: str = "auto") -> Predictor:
     """The predictor of a bundle; kept in memory, so a worker loads each model once. Torch only for networks.
 
-    Raises ConfigError for a device of no such name, or one that a network cannot run on.
+    Raises ConfigError for an unknown device, or one that a network cannot run on.
     """
     require_device_name(device)
-    return _loaded(bundle.folder, bundle.identity.sha256, device)
+    return _load_cached(bundle.folder, bundle.identity.sha256, device)
 
 
 @functools.lru_cache(maxsize=64)  # nine runs with priors are 18, and an evaluation goes round them case by case
-def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
+def _load_cached(folder: Path, _sha256: str, device: str) -> Predictor:
     """_sha256 is part of the key: a bundle that changed under its path is loaded again."""
     bundle = load_bundle(folder)
     if bundle.manifest.kind == "geometric":
@@ -50,7 +50,7 @@ def _loaded(folder: Path, _sha256: str, device: str) -> Predictor:
     require("network", what=f"The network {bundle.manifest.name}")
     from vmat_rt.nn.infer import NetworkPredictor
 
-    prior = prior_bundle(bundle)
+    prior = find_prior_bundle(bundle)
     return NetworkPredictor(bundle, device, prior=None if prior is None else load_predictor(prior, device))
 
 

@@ -29,7 +29,7 @@ class StructureSpec(Strict):
     @model_validator(mode="after")
     def _only_targets_are_prescribed(self) -> StructureSpec:
         if self.dose_gy is not None and self.role != "target":
-            raise ValueError(f"{self.name} is no target, so it cannot have dose_gy")
+            raise ValueError(f"{self.name} is not a target, so it cannot have dose_gy")
         return self
 
 
@@ -129,7 +129,7 @@ def load_protocol(name_or_path: str | Path) -> Protocol:
     """A packaged protocol by name, or a site's own YAML by path. Raises ConfigError that says what is wrong."""
     document = _read_yaml(name_or_path)
     if "extends" in document:
-        document = _extended(document, name_or_path)
+        document = _extend_document(document, name_or_path)
     return checked(Protocol, document, f"protocol {name_or_path}")
 
 
@@ -148,7 +148,7 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
     return load_mapping(text, f"protocol {name_or_path}")
 
 
-def _extended(document: dict[str, Any], named: str | Path, below: tuple[str, ...] = ()) -> dict[str, Any]:
+def _extend_document(document: dict[str, Any], named: str | Path, below: tuple[str, ...] = ()) -> dict[str, Any]:
     """The parent's document with this one's keys on top; `aliases` are added to the parent's structures."""
     parent_name = document["extends"]
     if not isinstance(parent_name, str):
@@ -157,7 +157,7 @@ def _extended(document: dict[str, Any], named: str | Path, below: tuple[str, ...
         raise ConfigError(f"protocol {named}: extends leads back to {parent_name}")
     parent = _read_yaml(parent_name)
     if "extends" in parent:
-        parent = _extended(parent, parent_name, (*below, parent_name))
+        parent = _extend_document(parent, parent_name, (*below, parent_name))
     more_aliases = document.get("aliases") or {}
     if not isinstance(more_aliases, dict) or not all(isinstance(names, list) for names in more_aliases.values()):
         raise ConfigError(f"protocol {named}: aliases are a list of ROI names per structure, such as Bladder: [Blase]")

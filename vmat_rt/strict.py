@@ -50,8 +50,8 @@ def load_yaml(text: str | bytes) -> Any:
         return yaml.load(text, _EachKeyOnce)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        place = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
-        raise YamlError(f"{error.problem or error.context}{place}") from error
+        position = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
+        raise YamlError(f"{error.problem or error.context}{position}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise YamlError(" ".join(str(error).split())) from error
     except RecursionError as error:
@@ -70,7 +70,7 @@ def load_mapping(text: str | bytes, what: str) -> dict[str, Any]:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise ConfigError(f"{what} must be a mapping of keys to values, not {_shown(document)}")
+        raise ConfigError(f"{what} must be a mapping of keys to values, not {_shorten_value(document)}")
     return {str(key): value for key, value in document.items()}
 
 
@@ -80,10 +80,10 @@ def checked(schema: type[Schema], document: Any, what: str, advice: str = "") ->
         return schema.model_validate(document)
     except ValidationError as error:
         more = f"; {advice}" if advice else ""
-        raise ConfigError(f"{what}: {mistakes(error, keys_of(schema))}{more}") from error
+        raise ConfigError(f"{what}: {mistakes(error, collect_keys(schema))}{more}") from error
 
 
-def keys_of(schema: type[BaseModel]) -> set[str]:
+def collect_keys(schema: type[BaseModel]) -> set[str]:
     """Names of all keys of a schema, at any depth."""
     described = schema.model_json_schema()
     parts = (described, *described.get("$defs", {}).values())
@@ -97,7 +97,7 @@ def mistakes(error: ValidationError, known: Iterable[str] = ()) -> str:
     """
     names = tuple(known)
     details = error.errors(include_url=False)
-    clauses = [_mistake(one, names) for one in details[:_MOST]]
+    clauses = [_describe_mistake(one, names) for one in details[:_MOST]]
     if len(details) > _MOST:
         clauses.append(f"and {len(details) - _MOST} more")
     return "; ".join(clauses)
@@ -110,22 +110,22 @@ def reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _mistake(details: ErrorDetails, known: tuple[str, ...]) -> str:
-    place = ".".join(map(str, details["loc"]))
+def _describe_mistake(details: ErrorDetails, known: tuple[str, ...]) -> str:
+    key = ".".join(map(str, details["loc"]))
     kind = details["type"]
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(details["loc"][-1]), known, n=1)
-        return f"there is no key {place}" + (f" (did you mean {near[0]}?)" if near else "")
+        return f"there is no key {key}" + (f" (did you mean {near[0]}?)" if near else "")
     if kind == "missing":
-        return f"the key {place} is missing"
-    said = details["msg"].removeprefix("Value error, ")
+        return f"the key {key} is missing"
+    sentence = details["msg"].removeprefix("Value error, ")
     given = details["input"]
     if kind not in _WITHOUT_VALUE and isinstance(given, str | int | float | bool):
-        said = f"{said[:1].lower()}{said[1:]}, not {_shown(given)}"
-    return f"{place}: {said}" if place else said
+        sentence = f"{sentence[:1].lower()}{sentence[1:]}, not {_shorten_value(given)}"
+    return f"{key}: {sentence}" if key else sentence
 
 
-def _shown(value: object) -> str:
+def _shorten_value(value: object) -> str:
     """A value in a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -36,7 +36,7 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self._process.poll() is None
 
     @property
@@ -54,7 +54,7 @@ class Child:
             return False
         return True
 
-    def messages(self) -> list[dict[str, Any]]:
+    def read_messages(self) -> list[dict[str, Any]]:
         """What has arrived since the last call; half a line of a child that died is dropped."""
         while True:
             try:
@@ -67,7 +67,7 @@ class Child:
         *lines, self._rest = self._rest.split(b"\n")
         return [json.loads(line) for line in lines if line]
 
-    def memory_bytes(self) -> int:
+    def measure_memory_bytes(self) -> int:
         """Resident memory, 0 when it is gone."""
         try:
             with open(f"/proc/{self.pid}/statm", encoding="ascii") as stream:  # noqa: PTH123
@@ -76,7 +76,7 @@ class Child:
             return 0
 
     def finish(self) -> None:
-        """Ask it to end after what it has in hand."""
+        """Ask it to end after its current job."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
@@ -104,7 +104,7 @@ def begin(arguments: list[str]) -> list[str]:
     return rest
 
 
-def told_to_end() -> bool:
+def is_told_to_end() -> bool:
     """Whether the parent closed the pipe; it sends nothing else while a child is busy."""
     return bool(select.select([sys.stdin], [], [], 0)[0])
 

@@ -172,17 +172,17 @@ def _anchor_certificates(node: Any, base: Path) -> None:
         tls.update({key: base / value for key, value in tls.items() if isinstance(value, str)})
 
 
-def saved_config(state: Path) -> ServiceConfig:
+def read_saved_config(state: Path) -> ServiceConfig:
     """The configuration that the service of this state folder last ran with. Raises ConfigError when there is none."""
     for folder in (state, state / STATE_FOLDER):
         if (folder / EFFECTIVE).is_file():
-            return _saved(folder / EFFECTIVE)
+            return _read_saved(folder / EFFECTIVE)
     raise ConfigError(f"{state} is not the state folder of a service: it has no {EFFECTIVE}")
 
 
-def _saved(path: Path) -> ServiceConfig:
+def _read_saved(path: Path) -> ServiceConfig:
     try:
         return ServiceConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        message = f"{path} is damaged ({reason(error)}); start the service once with its configuration to write it anew"
+        message = f"{path} is damaged ({reason(error)}); start the service with its configuration to write it again"
         raise ConfigError(message) from error

@@ -12,6 +12,6 @@ def free_bytes(config: ServiceConfig) -> int:
     return min(shutil.disk_usage(folder).free for folder in (config.outbox, config.state))
 
 
-def enough_space(config: ServiceConfig, needed_bytes: int = 0) -> bool:
+def has_enough_space(config: ServiceConfig, needed_bytes: int = 0) -> bool:
     """Whether min_free_gb would still be free after writing needed_bytes."""
     return free_bytes(config) - needed_bytes >= config.min_free_gb * 1e9

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 
-def sha256_of(path: str | Path) -> str:
+def hash_file(path: str | Path) -> str:
     """SHA-256 of a file, read in blocks."""
     with open(path, "rb") as stream:  # noqa: PTH123
         return hashlib.file_digest(stream, "sha256").hexdigest()

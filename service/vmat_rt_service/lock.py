@@ -30,7 +30,7 @@ class Lock:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + patience_seconds
-        while not self._taken():
+        while not self._try_taking():
             if time.monotonic() >= deadline:
                 self.release()
                 raise ConfigError(
@@ -45,7 +45,7 @@ class Lock:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    def _taken(self) -> bool:
+    def _try_taking(self) -> bool:
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

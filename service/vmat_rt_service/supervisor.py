@@ -66,7 +66,7 @@ class Supervisor:
         self._woken = False
 
     def stop(self, *_signal: Any) -> None:
-        """Finish the job in hand, then return from `run`. Safe in a signal handler."""
+        """Finish the current job, then return from `run`. Safe in a signal handler."""
         self._stopping = True
         self._signal()
 
@@ -76,17 +76,17 @@ class Supervisor:
         self._signal()
 
     def run(self) -> bool:
-        """Serve. False where --once had to leave work undone for want of disk space.
+        """Serve. False where --once had to leave work undone because the disk is full.
 
         Raises ConfigError when another service holds the state folder or the outbox.
         """
-        with _locked(self.config) as locks:
+        with _lock_folders(self.config) as locks:
             journal = Journal(self.config.journal)
             reader = Reader(journal.meta("key"), locks)
             crew = Crew(self.config, journal, locks)
             try:
                 self._begin(journal)
-                return self._loop(journal, Intake(self.config, journal, reader, self._once), reader, crew)
+                return self._run_loop(journal, Intake(self.config, journal, reader, self._once), reader, crew)
             finally:
                 for companion in self._companions:
                     companion.stop()
@@ -97,10 +97,10 @@ class Supervisor:
     def _begin(self, journal: Journal) -> None:
         """Undo what a killed service left half done."""
         self.config.save()
-        audit.started(self.config, journal)
-        for job in journal.jobs(State.RUNNING):
+        audit.note_start(self.config, journal)
+        for job in journal.list_jobs(State.RUNNING):
             closing.recover(self.config, journal, job, counted=False)
-        kept = [job.content_hash for job in journal.jobs(State.READY) if job.content_hash]
+        kept = [job.content_hash for job in journal.list_jobs(State.READY) if job.content_hash]
         sweep(self.config.staging, kept)
         sweep(self.config.outbox / WORK_FOLDER)
         refusal.sweep(self.config.outbox)
@@ -108,8 +108,8 @@ class Supervisor:
             companion.start()
         logs.event("service started", count=len(kept))
 
-    def _loop(self, journal: Journal, intake: Intake, reader: Reader, crew: Crew) -> bool:
-        with _watching(self.config, self.wake):
+    def _run_loop(self, journal: Journal, intake: Intake, reader: Reader, crew: Crew) -> bool:
+        with _watch_files(self.config, self.wake):
             while True:
                 now = self._clock()
                 if self._woken:
@@ -120,7 +120,7 @@ class Supervisor:
                     logs.event("service stopped")
                     return True
                 if self._once and not crew.busy:
-                    if intake.settled and not journal.counts()[State.READY] and not self._companions_busy():
+                    if intake.settled and not journal.count_jobs()[State.READY] and not self._has_busy_companions():
                         _tell_counts(journal)
                         return True
                     if intake.blocked or crew.blocked:
@@ -128,7 +128,7 @@ class Supervisor:
                         return False
                 self._wait(pause, reader, crew)
 
-    def _companions_busy(self) -> bool:
+    def _has_busy_companions(self) -> bool:
         return any(companion.busy for companion in self._companions)
 
     def _step(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> float:
@@ -138,7 +138,7 @@ class Supervisor:
             companion.step(now)
         if not calm:
             return _TROUBLE_SECONDS
-        busy = crew.busy or self._companions_busy()
+        busy = crew.busy or self._has_busy_companions()
         return min(intake.due(now), _BUSY_STEP_SECONDS if busy else self.config.scan_seconds)
 
     def _work(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> bool:
@@ -174,7 +174,7 @@ class Supervisor:
 
 
 def _tell_counts(journal: Journal) -> None:
-    counts = journal.counts()
+    counts = journal.count_jobs()
     logs.event(
         "finished",
         done=counts[State.DONE],
@@ -195,7 +195,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def _locked(config: ServiceConfig) -> Iterator[tuple[int, ...]]:
+def _lock_folders(config: ServiceConfig) -> Iterator[tuple[int, ...]]:
     """The folders made, and both locks taken; children keep them while they live."""
     if not config.inbox.is_dir():
         raise ConfigError(f"there is no inbox {config.inbox}")
@@ -221,7 +221,7 @@ def _make(folder: os.PathLike[str]) -> None:
 
 
 @contextlib.contextmanager
-def _watching(config: ServiceConfig, wake: Callable[[], None]) -> Iterator[None]:
+def _watch_files(config: ServiceConfig, wake: Callable[[], None]) -> Iterator[None]:
     """Let file events wake the scan where they can be trusted at all; without them it polls."""
     observer = None
     if config.polling == "never" or (config.polling == "auto" and not on_network(config.inbox)):

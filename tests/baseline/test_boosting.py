@@ -203,7 +203,7 @@ class TestShippedBundle:
 
     def test_regression_two_validation_patients_by_the_shared_scorer(self, shipped: Bundle) -> None:
         """2.42 and 2.07 Gy when the bundle was fitted; a change of features without a new fit shows here."""
-        from vmat_rt.cohort.openkbp import OpenKbpPatient, case_from_openkbp, to_openkbp_axes
+        from vmat_rt.cohort.openkbp import OpenKbpPatient, make_openkbp_case, to_openkbp_axes
 
         root = shared_folder("openkbp")
         sys.path.insert(0, str(root))
@@ -216,7 +216,7 @@ class TestShippedBundle:
         results = []
         for number in (201, 229):
             arrays = read_patient(root / "validation" / f"pt_{number}.npz.xz")
-            case = case_from_openkbp(OpenKbpPatient.from_arrays(arrays), str(number))
+            case = make_openkbp_case(OpenKbpPatient.from_arrays(arrays), str(number))
             results.append(score_patient(to_openkbp_axes(predictor.predict(case, case.ct.grid).dose.array), arrays))
         dose_score, dvh_score = combine(results)
         assert dose_score < 2.5

@@ -8,7 +8,7 @@ import numpy as np
 
 from vmat_rt.bundle import GridRule
 from vmat_rt.case import Case, ContourPlane, Contours, Prescription, Structure, Volume
-from vmat_rt.cohort.record import CaseRecord, Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, CaseRecord, describe
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import warning
@@ -78,7 +78,7 @@ def pelvis(shift_mm: float = 0.0, with_external: bool = True) -> Case:
 
 
 def record_of(case: Case, key: str = "c0001", patient: str = "p0001") -> CaseRecord:
-    return describe(case, Origin(key=key, patient=patient, source="dicom", provenance={"version": "0.1.0"}))
+    return describe(case, CaseOrigin(key=key, patient=patient, source="dicom", provenance={"version": "0.1.0"}))
 
 
 def small_cohort(folder: Path | str, keys: tuple[str, ...] = ("c0001",)) -> Cohort:

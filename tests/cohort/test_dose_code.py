@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from tests.external import shared_folder
 from vmat_rt.case import Volume
-from vmat_rt.cohort.dose_code import MOST_STEPS, in_steps, pack_dose, unpack_dose
+from vmat_rt.cohort.dose_code import MOST_STEPS, pack_dose, round_to_steps, unpack_dose
 from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.grid import Grid
 
@@ -45,7 +45,7 @@ def arc_dose() -> Volume:
 def test_any_array_comes_back_to_the_last_step(array: np.ndarray, step_gy: float) -> None:
     volume = on_grid(array)
     back = unpack_dose(pack_dose(volume, step_gy), FRAME)
-    assert np.array_equal(in_steps(back, step_gy), in_steps(volume, step_gy))
+    assert np.array_equal(round_to_steps(back, step_gy), round_to_steps(volume, step_gy))
     assert back.array.dtype == np.float32
     assert back.array.flags.c_contiguous
     assert np.abs(back.array.astype(float) - array).max() <= step_gy / 2 + 1e-5
@@ -74,8 +74,8 @@ def test_the_most_steps_that_are_taken_come_back() -> None:
     volume = on_grid(np.array([MOST_STEPS, -MOST_STEPS, MOST_STEPS - 1], float).reshape(1, 1, 3).astype(np.float32))
     scaled = Volume(volume.grid, volume.array * np.float32(0.01))
     assert (
-        in_steps(unpack_dose(pack_dose(scaled), FRAME), 0.01).ravel().tolist()
-        == in_steps(scaled, 0.01).ravel().tolist()
+        round_to_steps(unpack_dose(pack_dose(scaled), FRAME), 0.01).ravel().tolist()
+        == round_to_steps(scaled, 0.01).ravel().tolist()
     )
 
 
@@ -94,7 +94,7 @@ def test_a_step_that_is_none_is_refused(step_gy: float) -> None:
 def test_a_smooth_dose_is_small_and_nothing_outside_the_body_costs_much() -> None:
     dose = arc_dose()
     packed = pack_dose(dose)
-    inside = np.count_nonzero(in_steps(dose, 0.01))
+    inside = np.count_nonzero(round_to_steps(dose, 0.01))
     assert 8 * len(packed) / inside < 5.5
     wider = on_grid(np.pad(dose.array, 20))
     assert wider.array.size > 5 * dose.array.size
@@ -174,14 +174,14 @@ def test_openkbp_doses_come_back_exactly(patient: str, share_of_xz: float) -> No
     """A clinical dose stored in hundredths of a gray is the same float for float; of pt_143 there are 8115 voxels."""
     dose = openkbp_dose(shared_folder("openkbp"), patient)
     packed = pack_dose(dose)
-    assert np.array_equal(in_steps(unpack_dose(packed, FRAME), 0.01), in_steps(dose, 0.01))
-    raw = lzma.compress(in_steps(dose, 0.01).astype("<i2").tobytes(), preset=9)
+    assert np.array_equal(round_to_steps(unpack_dose(packed, FRAME), 0.01), round_to_steps(dose, 0.01))
+    raw = lzma.compress(round_to_steps(dose, 0.01).astype("<i2").tobytes(), preset=9)
     assert len(packed) < share_of_xz * len(raw)
 
 
 def openkbp_dose(root: Path, patient: str) -> Volume:
-    from vmat_rt.cohort.openkbp import case_from_openkbp, read_csv_patient
+    from vmat_rt.cohort.openkbp import make_openkbp_case, read_csv_patient
 
-    case = case_from_openkbp(read_csv_patient(root / "csv_sample" / patient), "sample")
+    case = make_openkbp_case(read_csv_patient(root / "csv_sample" / patient), "sample")
     assert case.reference_dose is not None
     return case.reference_dose

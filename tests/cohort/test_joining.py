@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmat_rt.cohort.joining import joined
+from vmat_rt.cohort.joining import join_links
 
 
 def test_a_chain_joins_its_ends() -> None:
     links = [("c", "x"), ("b", "x"), ("b", "y"), ("a", "y"), ("d", "z")]
-    assert joined(links) == {"a": "a", "b": "a", "c": "a", "d": "d"}
-    assert joined([]) == {}
+    assert join_links(links) == {"a": "a", "b": "a", "c": "a", "d": "d"}
+    assert join_links([]) == {}
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("uvwxyz"))))
@@ -31,4 +31,4 @@ def test_it_is_the_connected_components_in_any_order(links: list[tuple[str, str]
             if merged:
                 break
     truth = {m: min(n for n in g if n[0] != "!") for g in groups for m in g if m[0] != "!"}
-    assert joined(links) == truth == joined(links[::-1])
+    assert join_links(links) == truth == join_links(links[::-1])

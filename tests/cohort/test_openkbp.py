@@ -11,7 +11,7 @@ import pytest
 
 from tests.external import shared_folder
 from vmat_rt.cohort import openkbp
-from vmat_rt.cohort.openkbp import OpenKbpPatient, case_from_openkbp, read_csv_patient, to_openkbp_axes, to_patient_axes
+from vmat_rt.cohort.openkbp import OpenKbpPatient, make_openkbp_case, read_csv_patient, to_openkbp_axes, to_patient_axes
 from vmat_rt.errors import InputError
 from vmat_rt.protocol import load_protocol
 
@@ -55,7 +55,7 @@ def test_axes_there_and_back() -> None:
 
 
 def test_every_structure_keeps_its_place_and_gets_its_name() -> None:
-    case = case_from_openkbp(synthetic(), "a")
+    case = make_openkbp_case(synthetic(), "a")
     assert case.ct.grid.spacing_mm == (2.5, 3.5, 3.9)
     assert set(case.structures) == {*openkbp.NAMES.values(), "External"}
     for i, ours in enumerate(openkbp.NAMES.values()):
@@ -75,7 +75,7 @@ def test_hounsfield_units_are_shifted_and_metal_is_clipped() -> None:
     ct = synthetic().ct.copy()
     ct[60, 60, 60] = 32743
     ct[61, 61, 61] = 1046
-    array = to_openkbp_axes(case_from_openkbp(synthetic(ct=ct), "a").ct.array)
+    array = to_openkbp_axes(make_openkbp_case(synthetic(ct=ct), "a").ct.array)
     assert (array[0, 0, 0], array[60, 60, 60], array[61, 61, 61]) == (-1000, 3095, 46)
 
 
@@ -83,11 +83,11 @@ def test_only_contoured_targets_are_prescribed() -> None:
     masks = dict(synthetic().masks)
     del masks["PTV63"]
     masks["PTV56"] = np.zeros(openkbp.SHAPE, bool)
-    case = case_from_openkbp(synthetic(masks=masks), "a")
+    case = make_openkbp_case(synthetic(masks=masks), "a")
     assert dict(case.prescription.dose_gy) == {"PTV_7000": 70.0}
     assert "PTV_5600" not in case.structures
     with pytest.raises(InputError, match="NO_TARGET"):
-        case_from_openkbp(synthetic(masks={}), "a")
+        make_openkbp_case(synthetic(masks={}), "a")
 
 
 def test_the_outline_comes_from_ct_and_the_body_from_the_mask() -> None:
@@ -98,7 +98,7 @@ def test_the_outline_comes_from_ct_and_the_body_from_the_mask() -> None:
     ct[20:80, 20:100, 10:110] = 1000
     possible[95:97, 10:120, 10:110] = True
     ct[95:97, 10:120, 10:110] = 900
-    case = case_from_openkbp(synthetic(ct=ct, possible_dose_mask=possible), "a")
+    case = make_openkbp_case(synthetic(ct=ct, possible_dose_mask=possible), "a")
     found = to_openkbp_axes(case.structures["External"].shape.array) > 0  # type: ignore[union-attr]
     np.testing.assert_array_equal(to_openkbp_axes(case.body.shape.array) > 0, possible)  # type: ignore[union-attr]
     assert not found[81:].any()
@@ -107,7 +107,7 @@ def test_the_outline_comes_from_ct_and_the_body_from_the_mask() -> None:
 
 def test_a_real_patient_lies_the_right_way_up() -> None:
     """Brainstem above larynx, mandible before cord, left parotid at larger x: the anatomy knows its axes."""
-    case = case_from_openkbp(OpenKbpPatient.from_arrays(compact("validation", 201)), "a")
+    case = make_openkbp_case(OpenKbpPatient.from_arrays(compact("validation", 201)), "a")
 
     def centre(name: str) -> np.ndarray:
         return np.argwhere(case.structures[name].shape.array).mean(axis=0)  # type: ignore[union-attr]
@@ -156,7 +156,7 @@ def test_a_small_csv_patient(tmp_path: Path) -> None:
     assert not patient.masks["Larynx"].any()
     assert patient.ct[0, 0, 6] == 1010
     with pytest.raises(InputError, match="NO_BODY"):
-        case_from_openkbp(patient, "a")
+        make_openkbp_case(patient, "a")
 
 
 @pytest.mark.parametrize(

@@ -35,16 +35,16 @@ def test_only_folders_with_the_mark_count_and_none_that_is_being_written(place: 
     for name in ("b", "a", ".hidden"):
         place.child(name).write_bytes("mark", b"")
     place.child("c").write_bytes("other", b"")
-    assert place.folders_with("mark") == ("a", "b")
+    assert place.find_folders_with("mark") == ("a", "b")
 
 
 def test_a_published_folder_appears_whole(place: Place) -> None:
     place.write_bytes("beside", b"")
     with place.published("case", "mark", replace=False) as folder:
         folder.write_bytes("data", b"1")
-        assert place.folders_with("mark") == ()
+        assert place.find_folders_with("mark") == ()
         folder.write_bytes("mark", b"")
-    assert place.folders_with("mark") == ("case",)
+    assert place.find_folders_with("mark") == ("case",)
     assert place.read_bytes("case/data") == b"1"
 
 

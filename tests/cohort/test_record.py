@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from tests.cohort.cases import CENTRE, FRAME, IDENTITY, SETTINGS, ellipse, pelvis, record_of
 from vmat_rt.case import Case, ContourPlane, Contours, Prescription, Structure
-from vmat_rt.cohort.record import CaseRecord, Origin, describe, prescription_source
+from vmat_rt.cohort.record import CaseOrigin, CaseRecord, describe, prescription_source
 from vmat_rt.cohort.settings import Provenance
 
 
-def origin(**changes: Any) -> Origin:
-    return Origin(**{"key": "c1", "patient": "p1", "source": "dicom", **changes})
+def origin(**changes: Any) -> CaseOrigin:
+    return CaseOrigin(**{"key": "c1", "patient": "p1", "source": "dicom", **changes})
 
 
 def test_a_record_holds_what_the_case_says() -> None:

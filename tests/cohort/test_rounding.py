@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmat_rt.cohort.rounding import allocate, exact_fractions, largest_remainder
+from vmat_rt.cohort.rounding import allocate, make_exact_fractions, round_by_largest_remainder
 
 
 def test_decimals_are_read_as_written_and_add_up_to_one() -> None:
-    assert exact_fractions((0.7, 0.1, 0.2)) == (Fraction(7, 10), Fraction(1, 10), Fraction(1, 5))
-    assert exact_fractions((2, 1, 1)) == (Fraction(1, 2), Fraction(1, 4), Fraction(1, 4))
+    assert make_exact_fractions((0.7, 0.1, 0.2)) == (Fraction(7, 10), Fraction(1, 10), Fraction(1, 5))
+    assert make_exact_fractions((2, 1, 1)) == (Fraction(1, 2), Fraction(1, 4), Fraction(1, 4))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_decimals_are_read_as_written_and_add_up_to_one() -> None:
     ],
 )
 def test_largest_remainders_by_hand(total: int, fractions: tuple[float, ...], sizes: tuple[int, ...]) -> None:
-    assert largest_remainder(total, exact_fractions(fractions)) == sizes
+    assert round_by_largest_remainder(total, make_exact_fractions(fractions)) == sizes
 
 
 @given(
@@ -38,10 +38,10 @@ def test_largest_remainders_by_hand(total: int, fractions: tuple[float, ...], si
 )
 def test_rows_columns_and_every_cell_hold(strata: list[int], fractions: tuple[float, ...]) -> None:
     """Cox's controlled rounding: with enough patients every cell is its exact share rounded down or up."""
-    exact = exact_fractions(fractions)
+    exact = make_exact_fractions(fractions)
     table = allocate(strata, exact)
     assert [sum(row) for row in table] == strata
-    assert tuple(map(sum, zip(*table, strict=True))) == largest_remainder(sum(strata), exact)
+    assert tuple(map(sum, zip(*table, strict=True))) == round_by_largest_remainder(sum(strata), exact)
     for size, row in zip(strata, table, strict=True):
         for share, cell in zip(exact, row, strict=True):
             assert math.floor(size * share) <= cell <= math.ceil(size * share)

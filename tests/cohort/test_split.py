@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.cohort.cases import pelvis, record_of, small_cohort
 from tests.external import REPOSITORY
 from vmat_rt.cohort.record import CaseRecord
-from vmat_rt.cohort.rounding import allocate, exact_fractions, largest_remainder
-from vmat_rt.cohort.split import FILE, PARTS, Splits, given_split, split_cohort, stratify
+from vmat_rt.cohort.rounding import allocate, make_exact_fractions, round_by_largest_remainder
+from vmat_rt.cohort.split import FILE, PARTS, Splits, make_given_split, split_cohort, stratify
 from vmat_rt.errors import ConfigError
 
 
@@ -195,11 +195,11 @@ def test_outliers_do_not_count_as_patients_to_split() -> None:
 
 def test_largest_remainders() -> None:
     """Worked by hand: 10.5, 5.25, 5.25 of 21; a tie goes to the first."""
-    assert largest_remainder(21, exact_fractions((0.5, 0.25, 0.25))) == (11, 5, 5)
-    assert largest_remainder(95, exact_fractions((0.8, 0.1, 0.1))) == (76, 10, 9)
-    assert largest_remainder(5, exact_fractions((0.8, 0.1, 0.1))) == (3, 1, 1)
-    assert largest_remainder(2, exact_fractions((0.8, 0.1, 0.1))) == (1, 1, 0)
-    assert exact_fractions((1 / 3, 1 / 3, 1 / 3)) == exact_fractions((1, 1, 1))
+    assert round_by_largest_remainder(21, make_exact_fractions((0.5, 0.25, 0.25))) == (11, 5, 5)
+    assert round_by_largest_remainder(95, make_exact_fractions((0.8, 0.1, 0.1))) == (76, 10, 9)
+    assert round_by_largest_remainder(5, make_exact_fractions((0.8, 0.1, 0.1))) == (3, 1, 1)
+    assert round_by_largest_remainder(2, make_exact_fractions((0.8, 0.1, 0.1))) == (1, 1, 0)
+    assert make_exact_fractions((1 / 3, 1 / 3, 1 / 3)) == make_exact_fractions((1, 1, 1))
 
 
 @settings(max_examples=200, deadline=None)
@@ -207,10 +207,10 @@ def test_largest_remainders() -> None:
     strata=st.lists(st.integers(1, 40), min_size=1, max_size=12), cut=st.tuples(st.integers(5, 45), st.integers(5, 45))
 )
 def test_tables_add_up_both_ways(strata: list[int], cut: tuple[int, int]) -> None:
-    fractions = exact_fractions(((100 - sum(cut)) / 100, cut[0] / 100, cut[1] / 100))
+    fractions = make_exact_fractions(((100 - sum(cut)) / 100, cut[0] / 100, cut[1] / 100))
     table = allocate(strata, fractions)
     assert [sum(row) for row in table] == strata
-    assert tuple(map(sum, zip(*table, strict=True))) == largest_remainder(sum(strata), fractions)
+    assert tuple(map(sum, zip(*table, strict=True))) == round_by_largest_remainder(sum(strata), fractions)
     if sum(strata) * min(fractions) >= 1:
         for size, row in zip(strata, table, strict=True):
             assert all(abs(cell - size * fraction) <= 1 for cell, fraction in zip(row, fractions, strict=True))
@@ -274,14 +274,14 @@ def test_a_given_split_is_kept_for_every_seed(tmp_path: Path) -> None:
     keys = [f"c{n:04d}" for n in range(5)]
     for key in keys:
         cohort.add(pelvis(), record_of(pelvis(), key, patient=f"p-{key}"))
-    given_split(cohort, (1, 2), keys[:3], keys[3:]).write(cohort)
+    make_given_split(cohort, (1, 2), keys[:3], keys[3:]).write(cohort)
     assert Splits.read(cohort).cases("validation", 2) == tuple(keys[3:])
     assert Splits.read(cohort).cases("train", 1) == tuple(keys[:3])
     with pytest.raises(ConfigError, match="every case"):
-        given_split(cohort, (1,), keys[:2], keys[3:])
+        make_given_split(cohort, (1,), keys[:2], keys[3:])
 
 
 def test_a_given_split_may_not_part_a_patients_cases(tmp_path: Path) -> None:
     cohort = small_cohort(tmp_path / "cohort", ("c0001", "c0002"))
     with pytest.raises(ConfigError, match="two parts"):
-        given_split(cohort, (1,), ["c0001"], ["c0002"])
+        make_given_split(cohort, (1,), ["c0001"], ["c0002"])

@@ -21,7 +21,7 @@ from vmat_rt.baseline.scene import FeatureSettings
 from vmat_rt.bundle import GridRule
 from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.cohort.arrays import LONGEST_CHUNK
-from vmat_rt.cohort.openkbp import OpenKbpPatient, case_from_openkbp
+from vmat_rt.cohort.openkbp import OpenKbpPatient, make_openkbp_case
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import InputError
 from vmat_rt.geometry.gridded import gridded
@@ -143,7 +143,7 @@ def test_an_openkbp_patient_loses_nothing(tmp_path: Path) -> None:
     ct = np.where(body, random.integers(900, 1300, body.shape), 0)
     dose = np.where(body, np.round(random.random(body.shape) * 75, 2), 0).astype(np.float32)
     patient = OpenKbpPatient(ct, body, {"PTV70": target}, (3.9, 3.9, 2.5), dose)
-    case = case_from_openkbp(patient, "pt_1")
+    case = make_openkbp_case(patient, "pt_1")
     rule = GridRule(kind="ct_blocks", shape=(128, 128, 128), spacing_mm=(2.5, 3.9, 3.9))
     cohort = Cohort.create(tmp_path / "c", SETTINGS.model_copy(update={"protocol": "head_neck_70", "grid": rule}))
     cohort.add(case, record_of(case))

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from tests.cohort.cases import pelvis
 from tests.curation.intake.clinic import as_beam, study
 from vmat_rt.cli import main
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 
@@ -95,7 +95,7 @@ def many(tmp_path: Path) -> Path:
     for number in range(12):
         image = f"{max(number, 1):064x}"
         cohort.add(
-            case, describe(case, Origin(key=f"k{number}", patient=f"p{number}", source="dicom", image_sha256=image))
+            case, describe(case, CaseOrigin(key=f"k{number}", patient=f"p{number}", source="dicom", image_sha256=image))
         )
     cohort.reindex()
     return tmp_path / "many"

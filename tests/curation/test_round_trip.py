@@ -15,7 +15,7 @@ import pytest
 from tests.dicom import judges
 from vmat_rt.bundle import GridRule
 from vmat_rt.case import Case, Contours, Structure, Volume
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.export import export_stored
@@ -63,7 +63,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     export_case(case, root / "before", ExportOptions(simulated=True))
     cohort = Cohort.create(root / "cohort", SETTINGS)
     added = loaded(root / "before")
-    cohort.add(added, describe(added, Origin(key="k1", patient="p1", source="simulated")))
+    cohort.add(added, describe(added, CaseOrigin(key="k1", patient="p1", source="simulated")))
     export_stored(cohort, "k1", root / "after")
     return root / "before", root / "after"
 

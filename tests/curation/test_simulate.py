@@ -27,15 +27,15 @@ from vmat_rt.cohort.dose_code import unpack_dose
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.plan_folder import PlanFolder
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.shipped import _restored, _Task, pack_cohort, read_shipped, restore_cohort
+from vmat_rt.curation.shipped import _restore_cases, _RestoreTask, pack_cohort, read_shipped, restore_cohort
 from vmat_rt.curation.simulate import (
     MOST_REFUSED_IN_A_ROW,
-    Outcome,
-    Task,
-    first_accepted,
+    PlanOutcome,
+    SimulationTask,
+    make_simulated_settings,
     simulate_case,
     simulate_cohort,
-    simulated_settings,
+    take_first_accepted,
 )
 from vmat_rt.errors import ConfigError, InputError, Problem, VmatError
 from vmat_rt.geometry.gridded import gridded
@@ -45,9 +45,9 @@ from vmat_rt.phantom.planning.acceptance import Bound, PlanMeasures
 from vmat_rt.system.processes import run_tasks
 
 
-def verdict(index: int, accepted: bool, seconds: float = 0.0) -> Outcome:
+def verdict(index: int, accepted: bool, seconds: float = 0.0) -> PlanOutcome:
     time.sleep(seconds)
-    return Outcome(str(index), "" if accepted else "too hot")
+    return PlanOutcome(str(index), "" if accepted else "too hot")
 
 
 @given(
@@ -63,22 +63,22 @@ def test_the_cohort_is_the_first_accepted_whatever_ends_first(
     verdicts = [*verdicts, *([True] * n)]
     begun: list[int] = []
 
-    def simulate(index: int) -> Outcome:
+    def simulate(index: int) -> PlanOutcome:
         return verdict(index, verdicts[index], milliseconds[index % len(milliseconds)] / 1000)
 
-    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+    def simulated(indices: Iterator[int | None]) -> Iterator[PlanOutcome]:
         noted = (index if index is None else begun.append(index) or index for index in indices)
         return (done.result() for done in run_tasks(simulate, noted, at_once, pool=ThreadPoolExecutor))
 
-    outcomes = list(first_accepted(simulated, n))
+    outcomes = list(take_first_accepted(simulated, n))
     expected = [index for index, accepted in enumerate(verdicts) if accepted][:n]
     assert sorted(int(outcome.key) for outcome in outcomes if not outcome.refused) == expected
     assert begun == list(range(expected[-1] + 1)), "no index beyond the last accepted one is begun"
     assert len(outcomes) == len(begun)
 
 
-def at_once(accepted: Callable[[int], bool]) -> Callable[[Iterator[int | None]], Iterator[Outcome]]:
-    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+def at_once(accepted: Callable[[int], bool]) -> Callable[[Iterator[int | None]], Iterator[PlanOutcome]]:
+    def simulated(indices: Iterator[int | None]) -> Iterator[PlanOutcome]:
         return (verdict(index, accepted(index)) for index in indices if index is not None)
 
     return simulated
@@ -86,33 +86,33 @@ def at_once(accepted: Callable[[int], bool]) -> Callable[[Iterator[int | None]],
 
 def test_a_planner_that_accepts_nothing_does_not_run_for_ever() -> None:
     with pytest.raises(VmatError, match=f"{MOST_REFUSED_IN_A_ROW} plans .* too hot"):
-        list(first_accepted(at_once(lambda _: False), 3))
+        list(take_first_accepted(at_once(lambda _: False), 3))
 
 
 def test_refusals_between_acceptances_are_no_reason_to_stop() -> None:
-    outcomes = list(first_accepted(at_once(lambda index: index % 10 == 9), 5))
+    outcomes = list(take_first_accepted(at_once(lambda index: index % 10 == 9), 5))
     assert len(outcomes) == 50
 
 
 def test_known_outcomes_are_counted_in_their_place_and_not_simulated_again() -> None:
     begun: list[int] = []
 
-    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+    def simulated(indices: Iterator[int | None]) -> Iterator[PlanOutcome]:
         for index in indices:
             if index is not None:
                 begun.append(index)
                 yield verdict(index, True)
 
     known = {0: verdict(0, False), 2: verdict(2, True), 3: verdict(3, False)}
-    outcomes = list(first_accepted(simulated, 3, known.get))
+    outcomes = list(take_first_accepted(simulated, 3, known.get))
     assert begun == [1, 4]
     assert sorted(int(outcome.key) for outcome in outcomes) == [0, 1, 2, 3, 4]
     begun.clear()
-    assert list(first_accepted(simulated, 1, {0: verdict(0, True)}.get)) == [verdict(0, True)]
+    assert list(take_first_accepted(simulated, 1, {0: verdict(0, True)}.get)) == [verdict(0, True)]
     assert begun == []
     refused = {index: verdict(index, False) for index in range(MOST_REFUSED_IN_A_ROW)}
     with pytest.raises(VmatError, match="too hot"):
-        list(first_accepted(simulated, 1, refused.get))
+        list(take_first_accepted(simulated, 1, refused.get))
 
 
 def test_what_a_worker_refuses_comes_whole_through_its_pipe() -> None:
@@ -151,7 +151,7 @@ if __name__ == "__main__":
 
 def empty(folder: Path) -> Cohort:
     """A cohort where an earlier run refused index 0."""
-    cohort = Cohort.create(folder, simulated_settings("simulated", 2, SEED))
+    cohort = Cohort.create(folder, make_simulated_settings("simulated", 2, SEED))
     PlanFolder.of(cohort.place).refuse(f"sim-{SEED}-0000", "PTV_7000 D95 is 60.00 Gy, less than 66.5 Gy.")
     return cohort
 
@@ -214,7 +214,7 @@ def test_a_plan_outside_the_bounds_is_refused_with_its_numbers(tmp_path: Path, m
     cohort = empty(tmp_path / "cohort")
     bounds = (Bound("PTV_7000 D95", "ptv_7000_d95_gy", "Gy", 75.0, None),)
     monkeypatch.setattr("vmat_rt.phantom.planning.acceptance.PLAN_BOUNDS", bounds)
-    outcome = simulate_case(Task(cohort.place.root, PlanFolder.of(cohort.place), SEED, 1))
+    outcome = simulate_case(SimulationTask(cohort.place.root, PlanFolder.of(cohort.place), SEED, 1))
     assert "less than 75.0 Gy" in outcome.refused
     assert cohort.keys() == ()
     assert not PlanFolder.of(cohort.place).has_dose(f"sim-{SEED}-0001")
@@ -277,8 +277,8 @@ def test_a_cohort_without_its_packed_doses_cannot_be_shipped(simulated: Cohort, 
 
 def test_a_case_that_kills_its_worker_is_one_of_the_problems(tmp_path: Path) -> None:
     case = read_shipped(SHIPPED).cases[0]
-    lost = _Task(tmp_path, "nowhere", case)  # its packed dose is not there
-    outcomes = [p for _, p in _restored([lost, _Task(tmp_path, Deadly(), case)], workers=2, progress=False)]  # type: ignore[arg-type]
+    lost = _RestoreTask(tmp_path, "nowhere", case)  # its packed dose is not there
+    outcomes = [p for _, p in _restore_cases([lost, _RestoreTask(tmp_path, Deadly(), case)], workers=2, progress=False)]  # type: ignore[arg-type]
     assert sorted(problem.code for problem in outcomes if problem) == ["RESTORED_DIFFERS", "WORKER_DIED"]
     assert all(case.record.key in problem.message for problem in outcomes if problem)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.evaluate.documents import document
-from vmat_rt.evaluate.aggregate import aggregate, result_rows
+from vmat_rt.evaluate.aggregate import aggregate, make_result_rows
 from vmat_rt.report.evaluation_schema import CaseDocument, MetricSummary, ModelAggregate
 
 
@@ -63,7 +63,7 @@ def test_failed_cases_and_absent_values_are_no_zeros() -> None:
     assert isinstance(found, MetricSummary)
     assert (found.mean, found.n) == (3.0, 2)
     assert (model.n_cases, model.n_failed) == (2, 1)
-    lost = [(row.metric, row.value) for row in result_rows(documents) if row.case == "c"]
+    lost = [(row.metric, row.value) for row in make_result_rows(documents) if row.case == "c"]
     assert lost == [("mae_gy", None), ("failed", 1.0)]
 
 

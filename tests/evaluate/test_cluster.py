@@ -32,7 +32,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 def loads() -> int:
     """How many models this process has loaded; run on a worker."""
-    return prediction._loaded.cache_info().misses
+    return prediction._load_cached.cache_info().misses
 
 
 def documents(out: Path) -> dict[str, CaseDocument]:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vmat_rt.bundle import load_bundle, prior_bundle
+from vmat_rt.bundle import find_prior_bundle, load_bundle
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.evaluate.priors import LastDose, predicted_gy
+from vmat_rt.evaluate.priors import LastDose, predict_gy
 from vmat_rt.prediction import load_predictor
 
 
 def test_the_last_dose_is_remembered_and_no_other(cohort: Cohort, run: Path) -> None:
-    trees = prior_bundle(load_bundle(run))
+    trees = find_prior_bundle(load_bundle(run))
     assert trees is not None
     first, second = (cohort.read(key) for key in cohort.keys()[:2])
     last = LastDose()
@@ -32,4 +32,4 @@ def test_a_network_gives_what_it_gives_alone(cohort: Cohort, run: Path) -> None:
     case = cohort.read(cohort.keys()[0])
     alone = load_predictor(bundle, "cpu").predict(case, case.ct.grid).dose.array
     for _ in range(2):
-        assert np.array_equal(predicted_gy(bundle, case, case.ct.grid, "it", "cpu").dose_gy, alone)
+        assert np.array_equal(predict_gy(bundle, case, case.ct.grid, "it", "cpu").dose_gy, alone)

@@ -9,17 +9,17 @@ import pytest
 from tests.evaluate.models import pack_run, pack_tiny
 from tests.train.cohorts import SETTINGS, patient
 from vmat_rt.bundle import Bundle
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
-from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for, unseen
+from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, choose_subjects, list_unseen
 
 
 def subjects(
     cohort: Cohort, *models: object, split: SplitName = "test", seed: int | None = None, baseline: bool = False
 ) -> tuple[Subject, ...]:
-    return subjects_for([str(model) for model in models], CaseChoice(cohort, split, seed), with_baseline=baseline)
+    return choose_subjects([str(model) for model in models], CaseChoice(cohort, split, seed), with_baseline=baseline)
 
 
 def pack(folder: Path, cohort: Cohort, seed: int) -> Path:
@@ -64,7 +64,7 @@ def test_a_run_that_does_not_say_what_it_saw_is_refused(cohort: Cohort, tmp_path
 def test_a_bundle_remembers_its_cases_by_key_and_by_image(cohort: Cohort, tmp_path: Path) -> None:
     pictured = Cohort.create(tmp_path / "pictured", SETTINGS)
     case = patient(0)
-    pictured.add(case, describe(case, Origin(key="other", patient="p", source="simulated", image_sha256="a" * 64)))
+    pictured.add(case, describe(case, CaseOrigin(key="other", patient="p", source="simulated", image_sha256="a" * 64)))
     with pytest.raises(ConfigError, match="other"):
         subjects(pictured, pack_tiny(tmp_path / "1", trained_on={"x": "a" * 64}).folder, split="all")
     with pytest.raises(ConfigError, match="other"):
@@ -79,7 +79,7 @@ def test_another_patient_under_the_key_of_a_training_case_is_no_training_case(tm
     """OpenKBP's keys are pt-1, pt-2 and so on, in every folder that follows its format."""
     pictured = Cohort.create(tmp_path / "pictured", SETTINGS)
     case = patient(0)
-    pictured.add(case, describe(case, Origin(key="pt-1", patient="p", source="simulated", image_sha256="a" * 64)))
+    pictured.add(case, describe(case, CaseOrigin(key="pt-1", patient="p", source="simulated", image_sha256="a" * 64)))
     (found,) = subjects(pictured, pack_tiny(tmp_path / "1", trained_on={"pt-1": "b" * 64}).folder, split="all")
     assert found.cases == ("pt-1",)
     assert found.notes == ()
@@ -139,7 +139,7 @@ def test_the_spread_of_a_run_is_told_by_cases_that_it_has_not_seen(cohort: Cohor
     others = splits.cases("validation", 7)
     seen = set(others) & set(splits.cases("train", 42))
     assert seen
-    assert unseen(model, others, cohort) == [key for key in others if key not in seen]
+    assert list_unseen(model, others, cohort) == [key for key in others if key not in seen]
 
 
 def test_a_model_of_another_site_is_refused(cohort: Cohort) -> None:
@@ -160,7 +160,7 @@ def test_a_cohort_without_splits_is_taken_whole_or_not_at_all(bundle: Bundle, tm
     with pytest.raises(ConfigError, match="has no cases"):
         subjects(bare, bundle.folder, split="all")
     case = patient(0)
-    bare.add(case, describe(case, Origin(key="one", patient="p", source="simulated")))
+    bare.add(case, describe(case, CaseOrigin(key="one", patient="p", source="simulated")))
     assert subjects(bare, bundle.folder, split="all")[0].cases == ("one",)
     with pytest.raises(ConfigError, match="cohort split"):
         subjects(bare, bundle.folder)

@@ -13,7 +13,7 @@ import pytest
 from tests.cohort.cases import CENTRE, CT_GRID, DOSE_GRID, FRAME, pelvis
 from vmat_rt.case import Case, ContourPlane, Contours, Prescription, Structure, Volume
 from vmat_rt.gate.codes import CHECKS
-from vmat_rt.gate.examine import entry_problems
+from vmat_rt.gate.examine import check_entry
 from vmat_rt.gate.usual_volumes import USUAL_VOLUMES
 from vmat_rt.grid import Grid
 from vmat_rt.protocol import load_protocol, packaged_protocols
@@ -29,7 +29,7 @@ def with_dose(gy: float, grid: Grid = DOSE_GRID, **changes: object) -> Case:
 
 def codes(case: Case, site: str = "nowhere") -> dict[str, str]:
     """Code -> severity."""
-    return {problem.code: problem.severity for problem in entry_problems(case, site)}
+    return {problem.code: problem.severity for problem in check_entry(case, site)}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_target_outside_the_dose_grid_is_refused_with_its_share() -> None:
     grid = Grid(
         (40, *DOSE_GRID.shape[1:]), (2.0, *DOSE_GRID.spacing_mm[1:]), (low + 1, *DOSE_GRID.origin_mm[1:]), FRAME
     )
-    (problem,) = [p for p in entry_problems(with_dose(70.0, grid), "nowhere") if p.severity == "error"]
+    (problem,) = [p for p in check_entry(with_dose(70.0, grid), "nowhere") if p.severity == "error"]
     assert problem.code == "TARGET_NOT_COVERED"
     assert problem.message.startswith(f"{100 / 15:.1f} % of PTV_7000")
 
@@ -130,11 +130,11 @@ def mirrored(shape: Contours | Volume) -> Contours | Volume:
 
 def test_volumes_far_outside_the_usual_are_noted() -> None:
     """Bladder: 19 x 27 mm half axes over 42 mm are 67.7 cc. Rectum: 14 x 16 mm over 89 mm are 62.6 cc. Body: 2.4 l."""
-    found = [p for p in entry_problems(with_dose(70.0), "prostate") if p.code == "VOLUME_UNUSUAL"]
+    found = [p for p in check_entry(with_dose(70.0), "prostate") if p.code == "VOLUME_UNUSUAL"]
     assert [p.message.split()[0] for p in found] == ["External"]
     case = with_dose(70.0)
     small = {**case.structures, "Bladder": replace(case.structures["PTV_7000"], name="Bladder", shape=disc(0, False))}
-    found = [p for p in entry_problems(replace(case, structures=small), "prostate") if p.code == "VOLUME_UNUSUAL"]
+    found = [p for p in check_entry(replace(case, structures=small), "prostate") if p.code == "VOLUME_UNUSUAL"]
     assert {p.message.split(";")[0] for p in found} >= {"Bladder measures 4.05 cc"}
 
 

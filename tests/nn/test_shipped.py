@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from vmat_rt.bundle import TRAINING_CASES, Bundle, find_bundle, installed_bundles
+from vmat_rt.bundle import TRAINING_CASES, Bundle, find_bundle, list_installed_bundles
 from vmat_rt.case import Volume
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import read_study
@@ -21,7 +21,7 @@ from vmat_rt.protocol import load_protocol
 from vmat_rt.train.package import CARD
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_data"
-NETWORKS = [bundle for bundle in installed_bundles() if bundle.manifest.kind == "network"]
+NETWORKS = [bundle for bundle in list_installed_bundles() if bundle.manifest.kind == "network"]
 
 # Sample study of each network, its protocol, and the largest mean error in the body and D95% gap of a target, Gy.
 SAMPLE = {

@@ -20,7 +20,7 @@ from vmat_rt_service.config import ServiceConfig, load_config
 from vmat_rt_service.intake.admission import Intake
 from vmat_rt_service.intake.reader_process import Reader
 from vmat_rt_service.journal.jobs import Job, Journal
-from vmat_rt_service.outbox.publishing import hashes, read_record
+from vmat_rt_service.outbox.publishing import hash_folder, read_record
 from vmat_rt_service.work.worker import Worker
 
 QUICK = {"stable_seconds": 0.2, "scan_seconds": 0.5, "min_free_gb": 0.0, "web": {"enabled": False}}
@@ -82,10 +82,10 @@ class Site:
         return [json.loads(line) for line in channel.getvalue().splitlines()]
 
     def jobs(self) -> list[Job]:
-        return list(self.journal.jobs())
+        return list(self.journal.list_jobs())
 
     def states(self) -> list[str]:
-        return [str(job.state) for job in self.journal.jobs()]
+        return [str(job.state) for job in self.journal.list_jobs()]
 
     def results(self) -> list[Path]:
         """The visible result folders; each must be whole."""
@@ -93,7 +93,7 @@ class Site:
         for folder in found:
             record = read_record(folder)
             assert record is not None
-            assert hashes(folder) == record.files
+            assert hash_folder(folder) == record.files
         return found
 
     def watch(self, *options: str, **popen: Any) -> subprocess.Popen[bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from vmat_rt.errors import Problem
 from vmat_rt_service.config import ServiceConfig, load_config
-from vmat_rt_service.journal.jobs import Job, Journal, Outcome
+from vmat_rt_service.journal.jobs import Job, JobOutcome, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.outbox.refusal import publish_refusal
 from vmat_rt_service.web.health import Pulse
@@ -72,15 +72,15 @@ def fill(config: ServiceConfig, journal: Journal) -> dict[State, Job]:
     """One job or more in every state, their results and reasons in the outbox; the last of each."""
     jobs: dict[State, Job] = {}
     for number, seconds in enumerate(SECONDS):
-        job = run(journal, f"case-done{number}", Outcome(State.DONE, model="tiny 1", seconds=seconds), ("TPS",))
+        job = run(journal, f"case-done{number}", JobOutcome(State.DONE, model="tiny 1", seconds=seconds), ("TPS",))
         (config.outbox / job.key).mkdir(parents=True)
         (config.outbox / job.key / "report.html").write_text(REPORT)
         (config.outbox / job.key / "rtdose.dcm").write_bytes(b"dose")
         jobs[State.DONE] = job
-    jobs[State.REFUSED] = run(journal, "case-refused", Outcome(State.REFUSED, "CT_GAP", "see its reason"))
+    jobs[State.REFUSED] = run(journal, "case-refused", JobOutcome(State.REFUSED, "CT_GAP", "see its reason"))
     gap = Problem("CT_GAP", "CT slices 41 and 43 are 6 mm apart, the others 3 mm.", "Export the complete series.")
     publish_refusal(config.outbox, "case-refused", State.REFUSED, [gap])
-    jobs[State.FAILED] = run(journal, "case-failed", Outcome(State.FAILED, "TIMEOUT", "took too long"))
+    jobs[State.FAILED] = run(journal, "case-failed", JobOutcome(State.FAILED, "TIMEOUT", "took too long"))
     jobs[State.RUNNING] = run(journal, "case-running", None)
     jobs[State.READY] = ready(journal, "case-ready")
     sentence = "waiting for 3 of 120 CT slices (z = 10, 12.5, 15 mm)"
@@ -95,7 +95,7 @@ def ready(journal: Journal, key: str) -> Job:
     return journal.admit(job.id, key, {f"sha-{key}": 1000}, f"hash-{key}", [f"signature-{key}"])
 
 
-def run(journal: Journal, key: str, outcome: Outcome | None, destinations: tuple[str, ...] = ()) -> Job:
+def run(journal: Journal, key: str, outcome: JobOutcome | None, destinations: tuple[str, ...] = ()) -> Job:
     ready(journal, key)
     job = journal.claim("worker")
     assert job is not None

@@ -49,41 +49,41 @@ def child(module: str) -> Iterator[Child]:
 
 def answers(child: Child, count: int) -> list[dict[str, object]]:
     got: list[dict[str, object]] = []
-    wait_for(lambda: got.extend(child.messages()) or len(got) >= count)
+    wait_for(lambda: got.extend(child.read_messages()) or len(got) >= count)
     return got
 
 
 def test_messages_go_and_come_in_order(child: Child) -> None:
-    assert child.messages() == []
+    assert child.read_messages() == []
     sent = [{"number": n, "text": "ü" * n} for n in range(60)]
     for message in sent:
         assert child.send(message)
     assert answers(child, 60) == [{"got": message, "own": ["one", "two"]} for message in sent]
-    assert child.alive()
-    assert child.memory_bytes() == pytest.approx(psutil.Process(child.pid).memory_info().rss, rel=0.2)
+    assert child.is_alive()
+    assert child.measure_memory_bytes() == pytest.approx(psutil.Process(child.pid).memory_info().rss, rel=0.2)
 
 
 def test_a_child_that_is_told_to_finish_ends_by_itself(child: Child) -> None:
     child.send({"last": 1})
     child.finish()
-    wait_for(lambda: not child.alive())
+    wait_for(lambda: not child.is_alive())
     assert not child.was_killed
-    assert [message["got"] for message in child.messages()] == [{"last": 1}]
+    assert [message["got"] for message in child.read_messages()] == [{"last": 1}]
     assert not child.send({"too": "late"})
-    assert child.memory_bytes() == 0
+    assert child.measure_memory_bytes() == 0
 
 
 def test_half_a_line_of_a_child_that_died_is_dropped(child: Child) -> None:
     child.send({"whole": 1})
     child.send({"do": "half"})
-    wait_for(lambda: not child.alive())
-    assert [message["got"] for message in child.messages()] == [{"whole": 1}]
+    wait_for(lambda: not child.is_alive())
+    assert [message["got"] for message in child.read_messages()] == [{"whole": 1}]
     assert not child.was_killed
 
 
 def test_a_killed_child_is_known_as_such(child: Child) -> None:
     os.kill(child.pid, signal.SIGKILL)
-    wait_for(lambda: not child.alive())
+    wait_for(lambda: not child.is_alive())
     assert child.was_killed
 
 
@@ -100,7 +100,7 @@ def test_a_child_dies_with_its_parent(module: str) -> None:
     program = (
         "import os, sys, time\nfrom vmat_rt_service.children import Child\n"
         f"child = Child('{module}', [])\nchild.send({{}})\n"
-        "while not child.messages():\n    time.sleep(0.01)\n"
+        "while not child.read_messages():\n    time.sleep(0.01)\n"
         "print(child.pid, flush=True)\ntime.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as parent:

@@ -23,7 +23,7 @@ from tests.patience import PATIENCE_SECONDS, wait_for
 from tests.service.conftest import Site
 from tests.service.killed_worker import INSTANTS
 from vmat_rt_service.journal import audit
-from vmat_rt_service.journal.jobs import Outcome
+from vmat_rt_service.journal.jobs import JobOutcome
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.work import closing
 
@@ -41,16 +41,16 @@ def test_a_kill_at_any_instant_leaves_one_whole_result(site: Site, instant: str)
     site.take_in()
     run_to_the_kill(site, instant)
     site.results()  # whole already, if there at all
-    site.journal.counts()
-    for job in site.journal.running("doomed"):
+    site.journal.count_jobs()
+    for job in site.journal.list_running("doomed"):
         closing.recover(site.config, site.journal, job, counted=False)
     site.work()
     (job,) = site.jobs()
     assert (job.state, job.attempts) == (State.DONE, 1)
     assert [path.name for path in site.results()] == [job.key]
-    done = [entry for entry in audit.entries(site.config.audit) if entry["event"] == "done"]
+    done = [entry for entry in audit.read_entries(site.config.audit) if entry["event"] == "done"]
     assert [entry["content_hash"] for entry in done] == [job.content_hash]
-    assert audit.verify(site.config.audit, audit.head_of(site.journal)).fault == ""
+    assert audit.verify(site.config.audit, audit.read_head(site.journal)).fault == ""
     assert not list((site.outbox / ".publishing").glob("*"))
 
 
@@ -59,7 +59,7 @@ def test_three_dead_workers_fail_a_job_and_the_reason_is_published(site: Site) -
     site.take_in()
     for _ in range(3):
         run_to_the_kill(site, "claimed")
-        (job,) = site.journal.running("doomed")
+        (job,) = site.journal.list_running("doomed")
         closing.recover(site.config, site.journal, job, counted=True)
     (job,) = site.jobs()
     assert (job.state, job.attempts, job.reason_code) == (State.FAILED, 3, "WORKER_DIED")
@@ -74,7 +74,7 @@ def test_kills_that_strike_whatever_runs_are_not_held_against_a_job(site: Site) 
     victim = site.jobs()[0].id
     for _ in range(3):
         assert site.journal.claim("doomed")
-        (job,) = site.journal.running("doomed")
+        (job,) = site.journal.list_running("doomed")
         assert job.id == victim
         back = closing.recover(site.config, site.journal, job, counted=True, killed=True)
         assert back.state is State.READY
@@ -83,7 +83,7 @@ def test_kills_that_strike_whatever_runs_are_not_held_against_a_job(site: Site) 
             db.execute("UPDATE jobs SET state = 'waiting aside' WHERE id = ?", (victim,))
         other = site.journal.claim("lucky")
         assert other is not None
-        site.journal.finish(other.id, Outcome(State.DONE))
+        site.journal.finish(other.id, JobOutcome(State.DONE))
         with site.journal.transaction() as db:
             db.execute("UPDATE jobs SET state = 'ready', attempts = attempts - 1 WHERE id = ?", (victim,))
     assert site.jobs()[0].attempts == 1

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from vmat_rt_service.files import sha256_of, write_json
+from vmat_rt_service.files import hash_file, write_json
 
 
 @pytest.mark.parametrize("size", [0, 1, 3_000_001])
 def test_the_hash_is_that_of_the_content(tmp_path: Path, size: int) -> None:
     content = bytes(n % 251 for n in range(size))
     (tmp_path / "a").write_bytes(content)
-    assert sha256_of(tmp_path / "a") == sha256_of(str(tmp_path / "a")) == hashlib.sha256(content).hexdigest()
+    assert hash_file(tmp_path / "a") == hash_file(str(tmp_path / "a")) == hashlib.sha256(content).hexdigest()
 
 
 def test_a_document_comes_back_and_equal_ones_are_equal_bytes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vmat_rt.system.cores import cgroup_cores, usable_cores
+from vmat_rt.system.cores import read_cgroup_cores, usable_cores
 
 
 def test_there_is_at_least_one_and_no_more_than_the_machine_has() -> None:
@@ -38,7 +38,7 @@ def test_a_quota_of_the_second_version_is_read(tmp_path: Path, text: str, cores:
     own = tmp_path / "cgroup"
     own.write_text("0::/\n", encoding="utf-8")
     quota_v2(tmp_path / "fs", text)
-    assert cgroup_cores(own, tmp_path / "fs") == cores
+    assert read_cgroup_cores(own, tmp_path / "fs") == cores
 
 
 def test_the_lowest_quota_of_all_enclosing_groups_counts(tmp_path: Path) -> None:
@@ -47,16 +47,16 @@ def test_the_lowest_quota_of_all_enclosing_groups_counts(tmp_path: Path) -> None
     quota_v2(root, "max 100000")
     quota_v2(root / "pod", "200000 100000")
     quota_v2(root / "pod" / "container", "800000 100000")
-    assert cgroup_cores(own, root) == 2.0
+    assert read_cgroup_cores(own, root) == 2.0
     quota_v2(tmp_path, "100000 100000")
-    assert cgroup_cores(own, root) == 2.0, "what lies above the mount is no group"
+    assert read_cgroup_cores(own, root) == 2.0, "what lies above the mount is no group"
 
 
 def test_a_group_that_is_named_from_outside_the_container_is_found_at_the_root(tmp_path: Path) -> None:
     own = tmp_path / "cgroup"
     own.write_text("0::/system.slice/docker-1234.scope\n", encoding="utf-8")
     quota_v2(tmp_path / "fs", "50000 100000")
-    assert cgroup_cores(own, tmp_path / "fs") == 0.5
+    assert read_cgroup_cores(own, tmp_path / "fs") == 0.5
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("250000", 2.5), ("-1", None)])
@@ -66,13 +66,13 @@ def test_a_quota_of_the_first_version_is_read(tmp_path: Path, quota: str, cores:
     group.mkdir(parents=True)
     (group / "cpu.cfs_quota_us").write_text(quota, encoding="ascii")
     (group / "cpu.cfs_period_us").write_text("100000", encoding="ascii")
-    assert cgroup_cores(own, tmp_path / "fs") == cores
+    assert read_cgroup_cores(own, tmp_path / "fs") == cores
 
 
 def test_without_control_groups_there_is_no_quota(tmp_path: Path) -> None:
-    assert cgroup_cores(tmp_path / "absent", tmp_path) is None
+    assert read_cgroup_cores(tmp_path / "absent", tmp_path) is None
 
 
 def test_a_part_of_a_core_counts_as_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmat_rt.system.cores.cgroup_cores", lambda _own, _root: 0.3)
+    monkeypatch.setattr("vmat_rt.system.cores.read_cgroup_cores", lambda _own, _root: 0.3)
     assert usable_cores() == 1

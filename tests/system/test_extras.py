@@ -170,7 +170,7 @@ def test_a_failed_import_is_told_by_the_smallest_extra() -> None:
 
 def test_require_names_what_is_missing_and_survives_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
     extras.require("network", "train")
-    monkeypatch.setattr(extras, "_installed", lambda package: package != "torch")
+    monkeypatch.setattr(extras, "_is_installed", lambda package: package != "torch")
     with pytest.raises(ConfigError) as raised:
         extras.require("network")
     assert str(raised.value) == "This needs torch: pip install 'vmat-rt[network]'"

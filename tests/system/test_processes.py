@@ -17,7 +17,7 @@ import pytest
 from tests.patience import wait_for
 from tests.system.workers import double, doubled, slow_start, threads_of_worker
 from vmat_rt.errors import InputError
-from vmat_rt.system.processes import ONE_THREAD, WorkerDiedError, in_order, run_here, run_tasks
+from vmat_rt.system.processes import ONE_THREAD, WorkerDiedError, run_here, run_tasks, yield_in_order
 
 
 def test_every_task_is_done_once() -> None:
@@ -67,7 +67,7 @@ def test_tasks_are_taken_when_there_is_room_for_them() -> None:
             yield str(number)
 
     for ended, _ in enumerate(run_tasks(double, tasks(), 2, queued=1, pool=ThreadPoolExecutor), 1):
-        assert taken <= ended + 3 + 2, "three in hand; two others may have ended at the same moment"
+        assert taken <= ended + 3 + 2, "three running; two others may have ended at the same moment"
     assert taken == 12
 
 
@@ -86,7 +86,7 @@ def test_a_task_that_depends_on_another_waits_for_it() -> None:
 
 
 def test_waiting_for_nothing_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(RuntimeError, match="none is in hand"):
+    with pytest.raises(RuntimeError, match="none is running"):
         list(run_tasks(double, [None, "a"], 1, pool=ThreadPoolExecutor))
 
 
@@ -101,7 +101,7 @@ def test_a_fault_of_the_tasks_is_not_swallowed() -> None:
 
 def test_results_come_in_the_order_of_the_tasks_where_asked() -> None:
     done = run_tasks(slow_start, range(8), 4, queued=4, pool=ThreadPoolExecutor)
-    assert [one.result() for one in in_order(done)] == list(range(8))
+    assert [one.result() for one in yield_in_order(done)] == list(range(8))
 
 
 def test_work_here_gives_the_same_values() -> None:

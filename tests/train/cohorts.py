@@ -10,7 +10,7 @@ import numpy as np
 from tests.nn.cases import CENTRE_MM, CT_GRID, FRAME, GRID, ball, box, make_case
 from vmat_rt.bundle import GridRule
 from vmat_rt.case import Case, Volume
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.split import split_cohort
 from vmat_rt.cohort.store import Cohort
@@ -65,7 +65,7 @@ def make_cohort(folder: Path, train: int = 4, validation: int = 2) -> Cohort:
     cohort = Cohort.create(folder, SETTINGS)
     for number in range(train + validation + 1):
         case = patient(number)
-        origin = Origin(key=case.key, patient=f"person-{number}", source="simulated")
+        origin = CaseOrigin(key=case.key, patient=f"person-{number}", source="simulated")
         cohort.add(case, describe(case, origin))
     split(cohort, train, validation)
     return cohort

@@ -16,7 +16,7 @@ import torch
 from tests.system.workers import Deadly
 from tests.train.cohorts import SETTINGS, make_cohort, patient, split, tiny_recipe
 from vmat_rt.case import Case, Volume
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.split import Splits, split_cohort
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.dicom.load import load_case
@@ -75,7 +75,7 @@ def test_what_the_network_sees_is_the_same_through_dicom_and_through_the_store(t
     for number in range(3):
         export_case(patient(number), tmp_path / f"study_{number}")
         case = load_case(read_study(tmp_path / f"study_{number}"), PROTOCOL)
-        cohort.add(case, describe(case, Origin(key=f"case-{number}", patient=f"p-{number}", source="dicom")))
+        cohort.add(case, describe(case, CaseOrigin(key=f"case-{number}", patient=f"p-{number}", source="dicom")))
     split_cohort(cohort.records(), seeds=(1,), fractions=(0.34, 0.33, 0.33)).write(cohort)
     recipe = tiny_recipe(coarsen=coarsen, epochs=1, channels={"extra": ["beam:beam_any", "beam:beam_chord"]})
     material = gather(recipe, cohort, 1, tmp_path / "cache")
@@ -225,7 +225,9 @@ def test_only_what_changed_is_encoded_again(tmp_path: Path) -> None:
     key = gather(tiny_recipe(), cohort, 42, tmp_path / "cache").train[0]
     number = int(key.removeprefix("tiny-"))
     bigger = replace(patient(number + 10), key=key)
-    cohort.add(bigger, describe(bigger, Origin(key=key, patient=f"person-{number}", source="simulated")), replace=True)
+    cohort.add(
+        bigger, describe(bigger, CaseOrigin(key=key, patient=f"person-{number}", source="simulated")), replace=True
+    )
     split_cohort(cohort.records(), seeds=(42,), fractions=(0.5, 0.25, 0.25)).write(cohort)
     gather(tiny_recipe(), cohort, 42, tmp_path / "cache")
     assert len(list(folder.glob("*/array.npy"))) > 3

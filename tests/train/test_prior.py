@@ -10,7 +10,7 @@ import pytest
 from tests.train.cohorts import make_cohort, patient
 from vmat_rt.baseline.boosting import GeometricPredictor
 from vmat_rt.bundle import load_bundle
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
@@ -54,7 +54,7 @@ def test_no_patient_is_in_two_folds(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "cohort")
     for number in range(4):
         case = patient(20 + number)
-        cohort.add(case, describe(case, Origin(key=case.key, patient=f"person-{number}", source="simulated")))
+        cohort.add(case, describe(case, CaseOrigin(key=case.key, patient=f"person-{number}", source="simulated")))
     people = {f"person-{n}" for n in range(4)}
     keys = tuple(record.key for record in cohort.records() if record.patient in people)
     folds = fold_of(cohort, keys, SETTINGS)

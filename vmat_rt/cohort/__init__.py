@@ -1,1 +1,1 @@
-"""Cases from stores that are no DICOM study."""
+"""Cases from stores that are not a DICOM study."""

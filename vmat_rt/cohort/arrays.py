@@ -46,7 +46,7 @@ _UNITS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-class Layout(Strict):
+class ArrayLayout(Strict):
     """What stands in the attributes of a case's zarr group. names are those of the planes of `structures`.
 
     body is the plane that holds the body: a structure's, or one more at the end. sha256 by array, of its values.
@@ -128,9 +128,9 @@ class CaseArrays:
     def __init__(self, place: Place, key: str) -> None:
         self.key = key
         self._store = _Whole(place.store(read_only=True))
-        with damage_named(key, "the description of its arrays"):
+        with name_damage(key, "the description of its arrays"):
             group = zarr.open_group(self._store, mode="r", zarr_format=3, use_consolidated=False)
-            self.layout = Layout.model_validate_json(json.dumps(group.attrs[_LAYOUT]))
+            self.layout = ArrayLayout.model_validate_json(json.dumps(group.attrs[_LAYOUT]))
         self._opened: dict[str, zarr.Array[Any]] = {}
 
     @cached_property
@@ -159,13 +159,13 @@ class CaseArrays:
 
     def raw(self, name: str, index: tuple[Any, ...]) -> NDArray[Any]:
         """The integers of "ct", "structures" or "dose" as they are stored."""
-        with damage_named(self.key, f"the array {name}"):
+        with name_damage(self.key, f"the array {name}"):
             if name not in self._opened:
                 self._opened[name] = zarr.open_array(self._store, path=name, mode="r", zarr_format=3)
             return np.asarray(self._opened[name][index])
 
     def read(self, start: Shape | None = None, stop: Shape | None = None) -> Patch:
-        """From voxel `start` (inclusive) to `stop` (exclusive), (z, y, x); all of it by default.
+        """Read from voxel `start` (inclusive) to `stop` (exclusive), (z, y, x); all of it by default.
 
         Raises ValueError when that is empty or reaches beyond the grid.
         """
@@ -184,32 +184,32 @@ class CaseArrays:
 
     def changed(self, whole: Patch) -> tuple[str, ...]:
         """The arrays of this case, read whole, whose values are not those that were written."""
-        found = {name: array_sha256(values) for name, values in _arrays_of(whole).items()}
-        return tuple(name for name, sha256 in self.layout.sha256.items() if found.get(name) != sha256)
+        hashes = {name: hash_array(values) for name, values in _collect_arrays(whole).items()}
+        return tuple(name for name, sha256 in self.layout.sha256.items() if hashes.get(name) != sha256)
 
 
 class _Whole(WrapperStore[Store]):
     """A store in which an absent chunk is an error: zarr would take it for zeros."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        found = await self._store.get(key, prototype, byte_range)
-        if found is None and "/c/" in key:
+        chunk = await self._store.get(key, prototype, byte_range)
+        if chunk is None and "/c/" in key:
             raise FileNotFoundError("a chunk is absent")
-        return found
+        return chunk
 
 
-def write_arrays(place: Place, case: Case) -> Layout:
+def write_arrays(place: Place, case: Case) -> ArrayLayout:
     """Write a case that lies on its grid with storable values (geometry.gridded). Says what was written."""
-    whole = _whole(case)
-    arrays = _arrays_of(whole)
-    layout = Layout(
+    whole = _make_patch(case)
+    arrays = _collect_arrays(whole)
+    layout = ArrayLayout(
         shape=whole.grid.shape,
         spacing_mm=whole.grid.spacing_mm,
         origin_mm=whole.grid.origin_mm,
         names=whole.names,
         body=whole.body_plane,
         body_name=case.body.name or "External",
-        sha256={name: array_sha256(values) for name, values in arrays.items()},
+        sha256={name: hash_array(values) for name, values in arrays.items()},
     )
     group = zarr.create_group(
         place.store(read_only=False), zarr_format=3, attributes={_LAYOUT: layout.model_dump(mode="json")}
@@ -229,8 +229,8 @@ def write_arrays(place: Place, case: Case) -> Layout:
     return layout
 
 
-def array_sha256(values: NDArray[Any]) -> str:
-    """Of type, shape and values, whatever the machine's byte order."""
+def hash_array(values: NDArray[Any]) -> str:
+    """Hash type, shape and values, whatever the machine's byte order."""
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{little.dtype.str} {little.shape}".encode())
     digest.update(little.data)
@@ -238,7 +238,7 @@ def array_sha256(values: NDArray[Any]) -> str:
 
 
 @contextlib.contextmanager
-def damage_named(key: str, what: str) -> Iterator[None]:
+def name_damage(key: str, what: str) -> Iterator[None]:
     """Turn what zarr, its codecs and pydantic raise for damaged files into InputError (CASE_DAMAGED)."""
     try:
         yield
@@ -249,33 +249,33 @@ def damage_named(key: str, what: str) -> Iterator[None]:
         ) from error
 
 
-def _whole(case: Case) -> Patch:
-    planes = {name: _levels_of(s.shape) for name, s in case.structures.items() if isinstance(s.shape, Volume)}
+def _make_patch(case: Case) -> Patch:
+    planes = {name: _choose_levels(s.shape) for name, s in case.structures.items() if isinstance(s.shape, Volume)}
     names = tuple(planes)
     stack = list(planes.values())
-    body = _levels_of(case.body.shape)
+    body = _choose_levels(case.body.shape)
     same = [i for i, name in enumerate(names) if name == case.body.name and np.array_equal(planes[name], body)]
     dose = case.reference_dose
     return Patch(
         grid=case.ct.grid,
         hu=case.ct.array.astype(np.int16),
         levels=np.stack(stack if same else [*stack, body]),
-        steps=None if dose is None else _smallest(count_dose_steps(dose.array)),
+        steps=None if dose is None else _shrink_type(count_dose_steps(dose.array)),
         names=names,
         body_plane=same[0] if same else len(names),
     )
 
 
-def _arrays_of(whole: Patch) -> dict[str, NDArray[Any]]:
+def _collect_arrays(whole: Patch) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {"ct": whole.hu, "structures": whole.levels}
     return arrays if whole.steps is None else {**arrays, "dose": whole.steps}
 
 
-def _levels_of(shape: Any) -> NDArray[np.uint8]:
+def _choose_levels(shape: Any) -> NDArray[np.uint8]:
     assert isinstance(shape, Volume)
     levels: NDArray[np.uint8] = np.rint(shape.array * np.float32(LEVELS)).astype(np.uint8)
     return levels
 
 
-def _smallest(steps: NDArray[np.float64]) -> NDArray[np.unsignedinteger[Any]]:
+def _shrink_type(steps: NDArray[np.float64]) -> NDArray[np.unsignedinteger[Any]]:
     return steps.astype(np.uint16 if steps.max() <= np.iinfo(np.uint16).max else np.uint32)

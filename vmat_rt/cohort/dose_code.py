@@ -40,7 +40,7 @@ class _Header(Strict):
     origin_mm: tuple[float, float, float]
 
 
-def in_steps(volume: Volume, step_gy: float) -> NDArray[np.int64]:
+def round_to_steps(volume: Volume, step_gy: float) -> NDArray[np.int64]:
     """The dose in whole steps, rounded to the nearest (ties to even). Raises ConfigError where that cannot be told."""
     if not np.isfinite(step_gy) or step_gy <= 0:
         raise ConfigError(f"a dose cannot be packed in steps of {step_gy} Gy")
@@ -58,13 +58,13 @@ def pack_dose(volume: Volume, step_gy: float = 0.01) -> bytes:
     Raises ConfigError when a value is not finite or has more than MOST_STEPS steps.
     """
     grid = volume.grid
-    rest = in_steps(volume, step_gy).astype(np.int32)
+    rest = round_to_steps(volume, step_gy).astype(np.int32)
     for axis in _AXES:
         rest = np.diff(rest, axis=axis, prepend=np.int32(0))
     header = _Header(
         version=VERSION, step_gy=step_gy, shape=grid.shape, spacing_mm=grid.spacing_mm, origin_mm=grid.origin_mm
     )
-    content = header.model_dump_json().encode("ascii") + b"\n" + _planes(rest)
+    content = header.model_dump_json().encode("ascii") + b"\n" + _split_planes(rest)
     return lzma.compress(content, check=lzma.CHECK_SHA256, preset=6 | lzma.PRESET_EXTREME)
 
 
@@ -74,51 +74,51 @@ def unpack_dose(data: bytes, frame_uid: str) -> Volume:
     float32 Gy, the nearest to the number of steps times the step. Raises InputError (DOSE_CODE_DAMAGED) when the bytes
     are not those that were packed.
     """
-    header, planes = _opened(data)
+    header, planes = _open_packed(data)
     try:
         grid = Grid(header.shape, header.spacing_mm, header.origin_mm, frame_uid)
         if min(header.shape) < 1 or len(planes) != 4 * math.prod(header.shape):
             raise ValueError(f"{len(planes)} bytes for a grid of {header.shape}")
     except (ValueError, GeometryError) as error:
-        raise _damaged(f"cannot be decoded ({error})") from error
-    steps = _from_planes(planes).reshape(header.shape)
+        raise _report_damage(f"cannot be decoded ({error})") from error
+    steps = _join_planes(planes).reshape(header.shape)
     for axis in reversed(_AXES):
         steps = np.cumsum(steps, axis=axis, dtype=np.int32)
     return Volume(grid, (steps * header.step_gy).astype(np.float32))
 
 
-def _planes(values: NDArray[np.int32]) -> bytes:
+def _split_planes(values: NDArray[np.int32]) -> bytes:
     """The values zig-zag coded (0, -1, 1, -2, ... -> 0, 1, 2, 3, ...), lowest bytes first."""
     folded = ((values << 1) ^ (values >> 31)).astype("<i4")
     return folded.view(np.uint8).reshape(-1, 4).T.tobytes()
 
 
-def _from_planes(planes: bytes) -> NDArray[np.int32]:
+def _join_planes(planes: bytes) -> NDArray[np.int32]:
     folded = np.ascontiguousarray(np.frombuffer(planes, np.uint8).reshape(4, -1).T).view("<u4")
     return (folded >> 1).astype(np.int32) ^ -(folded & 1).astype(np.int32)
 
 
-def _opened(data: bytes) -> tuple[_Header, bytes]:
+def _open_packed(data: bytes) -> tuple[_Header, bytes]:
     """Header and planes, once the checksum agrees."""
     if data.startswith(_START_OF_VERSION_1):
-        raise _damaged(f"are of version 1; this program reads version {VERSION}")
+        raise _report_damage(f"are of version 1; this program reads version {VERSION}")
     stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
     try:
         text, _, planes = stream.decompress(data).partition(b"\n")
     except lzma.LZMAError as error:
-        raise _damaged(f"are not the {len(data)} bytes that were packed ({error})") from error
+        raise _report_damage(f"are not the {len(data)} bytes that were packed ({error})") from error
     if not stream.eof or stream.unused_data:
-        raise _damaged(f"are not the {len(data)} bytes that were packed (they end too soon or too late)")
+        raise _report_damage(f"are not the {len(data)} bytes that were packed (they end too soon or too late)")
     try:
         document: Any = json.loads(text)
         version = document.get("version") if isinstance(document, dict) else None
         if version != VERSION:
-            raise _damaged(f"are of version {version}; this program reads version {VERSION}")
+            raise _report_damage(f"are of version {version}; this program reads version {VERSION}")
         return _Header.model_validate(document), planes
     except (ValueError, ValidationError) as error:
-        raise _damaged(f"have a header that cannot be read ({reason(error)})") from error
+        raise _report_damage(f"have a header that cannot be read ({reason(error)})") from error
 
 
-def _damaged(what: str) -> InputError:
-    remedy = "Take the file again from where it was packed."
+def _report_damage(what: str) -> InputError:
+    remedy = "Copy the file again from where it was packed."
     return InputError(Problem("DOSE_CODE_DAMAGED", f"The bytes of a packed dose {what}.", remedy))

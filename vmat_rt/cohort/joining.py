@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def joined(links: Iterable[tuple[str, str]]) -> dict[str, str]:
+def join_links(links: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Member -> the one that stands for all who share evidence with it, also through a chain of others.
 
     links are (member, evidence): for patients an image's hash, or whatever else two of them do not share. The first

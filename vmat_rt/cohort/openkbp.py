@@ -51,7 +51,7 @@ class OpenKbpPatient:
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, Any]) -> OpenKbpPatient:
-        """From a mapping with the fields' names, such as the shared reader of the compact files returns."""
+        """Make a patient from a mapping with the fields' names, as the reader of the compact files returns it."""
         return OpenKbpPatient(
             arrays["ct"],
             arrays["possible_dose_mask"],
@@ -71,7 +71,7 @@ def to_openkbp_axes(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(array[::-1].transpose(1, 2, 0))
 
 
-def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
+def make_openkbp_case(patient: OpenKbpPatient, key: str) -> Case:
     """The patient as a Case of protocol head_neck_70; the angles are the protocol's.
 
     body holds the voxels that can carry dose, OpenKBP's possible_dose_mask: for some patients about the outline, for
@@ -86,7 +86,7 @@ def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
     for theirs, ours in NAMES.items():
         mask = patient.masks.get(theirs)
         if mask is not None and mask.any():
-            structures[ours] = _structure(grid, theirs, ours, to_patient_axes(mask))
+            structures[ours] = _make_structure(grid, theirs, ours, to_patient_axes(mask))
     prescribed = {name: dose for name, dose in DOSE_GY.items() if name in structures}
     if not prescribed:
         raise InputError(Problem("NO_TARGET", "None of PTV56, PTV63 and PTV70 has a voxel.", "Leave the patient out."))
@@ -96,20 +96,21 @@ def case_from_openkbp(patient: OpenKbpPatient, key: str) -> Case:
         key=key,
         ct=Volume(grid, ct),
         structures=structures,
-        body=_structure(grid, "possible_dose_mask", "External", possible),
+        body=_make_structure(grid, "possible_dose_mask", "External", possible),
         prescription=Prescription(prescribed, FRACTIONS, "OpenKBP"),
         protocol_name=PROTOCOL,
         reference_dose=dose,
     )
 
 
-def _structure(grid: Grid, roi_name: str, name: str, mask: NDArray[np.bool_]) -> Structure:
+def _make_structure(grid: Grid, roi_name: str, name: str, mask: NDArray[np.bool_]) -> Structure:
     fraction: FloatArray = mask.astype(np.float32)
     return Structure(roi_name, name, Volume(grid, fraction))
 
 
 def read_csv_patient(folder: Path) -> OpenKbpPatient:
-    """A patient folder in OpenKBP's published layout: one CSV a volume, of flat C-order indices; masks have no values.
+    """Read a patient folder in OpenKBP's published layout: one CSV file per volume, of flat C-order indices; masks have
+    no values.
 
     ct.csv, possible_dose_mask.csv and voxel_dimensions.csv must be there; dose.csv is read when it is. Raises
     InputError that names the files that are missing, or the one with indices outside the grid.
@@ -137,7 +138,7 @@ def read_csv_patient(folder: Path) -> OpenKbpPatient:
 def _read_values(path: Path) -> NDArray[np.float64]:
     table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
     out = np.zeros(SHAPE)
-    out.ravel()[_checked(path, table[:, 0])] = table[:, 1]
+    out.ravel()[_check_indices(path, table[:, 0])] = table[:, 1]
     return out
 
 
@@ -146,13 +147,13 @@ def _read_mask(path: Path) -> NDArray[np.bool_]:
     lines = path.read_text(encoding="utf-8").splitlines()[1:]
     indices = np.array([float(line.partition(",")[0]) for line in lines if line.strip()])
     out = np.zeros(SHAPE, bool)
-    out.ravel()[_checked(path, indices)] = True
+    out.ravel()[_check_indices(path, indices)] = True
     return out
 
 
-def _checked(path: Path, indices: NDArray[np.float64]) -> NDArray[np.intp]:
+def _check_indices(path: Path, indices: NDArray[np.float64]) -> NDArray[np.intp]:
     whole = indices.astype(np.intp)
     if np.any(whole != indices) or np.any(whole < 0) or np.any(whole >= np.prod(SHAPE)):
-        message = f"{path.name} holds indices that are no voxels of a grid of {SHAPE[0]} x {SHAPE[1]} x {SHAPE[2]}."
+        message = f"{path.name} holds indices that are not voxels of a grid of {SHAPE[0]} x {SHAPE[1]} x {SHAPE[2]}."
         raise InputError(Problem("OPENKBP_FILE", message, "Copy the file again from the published data."))
     return whole

@@ -75,14 +75,14 @@ class Place:
             Path(temporary).unlink(missing_ok=True)
         flush(path.parent)
 
-    def folders_with(self, name: str) -> tuple[str, ...]:
+    def find_folders_with(self, name: str) -> tuple[str, ...]:
         """Names of the folders right below that hold a file `name`, sorted; hidden ones (being written) left out."""
         if self.is_local:
-            found = [path.parent.name for path in self._folder.glob(f"*/{name}")]
+            names = [path.parent.name for path in self._folder.glob(f"*/{name}")]
         else:
             self.fs.invalidate_cache()
-            found = [path.rsplit("/", 2)[-2] for path in self.fs.glob(f"{self.root}/*/{name}")]
-        return tuple(sorted(folder for folder in found if not folder.startswith(".")))
+            names = [path.rsplit("/", 2)[-2] for path in self.fs.glob(f"{self.root}/*/{name}")]
+        return tuple(sorted(folder for folder in names if not folder.startswith(".")))
 
     @contextlib.contextmanager
     def published(self, name: str, mark: str, replace: bool) -> Iterator[Place]:

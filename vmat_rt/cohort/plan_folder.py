@@ -21,22 +21,22 @@ class PlanFolder:
 
     @staticmethod
     def of(cohort: Place) -> PlanFolder:
-        """That of the cohort at this place; it need not exist yet."""
+        """Return the folder of the cohort at this place; it need not exist yet."""
         return PlanFolder(cohort.child(FOLDER))
 
     def has_dose(self, key: str) -> bool:
-        return self.place.exists(_dose(key))
+        return self.place.exists(_name_dose(key))
 
     def read_dose(self, key: str) -> bytes:
         """The packed dose of a case. Raises ConfigError when it is not there."""
         try:
-            return self.place.read_bytes(_dose(key))
+            return self.place.read_bytes(_name_dose(key))
         except FileNotFoundError:
             message = f"the packed dose of case {key} is not in {self.place.root}: was it simulated into this cohort?"
             raise ConfigError(message) from None
 
     def write_dose(self, key: str, packed: bytes) -> None:
-        self.place.write_bytes(_dose(key), packed)
+        self.place.write_bytes(_name_dose(key), packed)
 
     def refused(self) -> dict[str, str]:
         """Key -> reasons of every plan that was refused."""
@@ -47,7 +47,7 @@ class PlanFolder:
         return {row["key"]: row["reasons"] for row in csv.DictReader(text.splitlines())}
 
     def refuse(self, key: str, reasons: str) -> None:
-        """Note one more; the file is written anew as a whole, in the order of the keys."""
+        """Note one more; the file is written again as a whole, in the order of the keys."""
         refused = {**self.refused(), key: " ".join(reasons.split())}
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
@@ -56,5 +56,5 @@ class PlanFolder:
         self.place.write_bytes(REFUSED, text.getvalue().encode("utf-8"))
 
 
-def _dose(key: str) -> str:
+def _name_dose(key: str) -> str:
     return f"{key}.dose"

@@ -31,7 +31,7 @@ _SOURCES: Final[dict[str, PrescriptionSource]] = {
 }
 
 
-class Origin(Strict):
+class CaseOrigin(Strict):
     """What the case itself does not know of where it comes from.
 
     patient is shared by all cases of one person, under a name that means nothing outside the cohort. flags say what is
@@ -104,14 +104,14 @@ class CaseRecord(Strict):
         )
 
 
-def describe(case: Case, origin: Origin, codes: tuple[str, ...] = ()) -> CaseRecord:
+def describe(case: Case, origin: CaseOrigin, codes: tuple[str, ...] = ()) -> CaseRecord:
     """The record of a case as it was read, before it is put on a cohort's grid.
 
     codes are those of entry checks; the case's own warnings are added. Raises pydantic's ValidationError (a ValueError)
     when something would carry identity.
     """
     doses = set(case.targets().values())
-    found = (*(problem.code for problem in case.problems), *codes)
+    all_codes = (*(problem.code for problem in case.problems), *codes)
     z_mm, step_mm = case.ct.grid.origin_mm[0], case.ct.grid.spacing_mm[0]
     return CaseRecord(
         key=origin.key,
@@ -121,9 +121,9 @@ def describe(case: Case, origin: Origin, codes: tuple[str, ...] = ()) -> CaseRec
         plan_type="sib" if len(doses) > 1 else "single_level",
         nodal=_reaches_nodes(case) if origin.nodal is None else origin.nodal,
         flags=tuple(dict.fromkeys(origin.flags)),
-        problems=tuple(dict.fromkeys(found)),
+        problems=tuple(dict.fromkeys(all_codes)),
         image_sha256=origin.image_sha256,
-        volumes_cc=_volumes_cc(case),
+        volumes_cc=_measure_volumes_cc(case),
         provenance=origin.provenance,
         gantry_angles_deg=case.gantry_angles_deg,
         prescription=dict(case.prescription.dose_gy),
@@ -141,7 +141,7 @@ def prescription_source(text: str) -> PrescriptionSource:
     return _SOURCES[words.pop()] if len(words) == 1 else "mixed"
 
 
-def _volumes_cc(case: Case) -> dict[str, float]:
+def _measure_volumes_cc(case: Case) -> dict[str, float]:
     structures = {case.body.name or "External": case.body, **case.structures}
     return {name: round(volume_cc(s), 3) for name, s in structures.items() if s.shape is not None}
 

@@ -9,13 +9,13 @@ from fractions import Fraction
 Row = tuple[int, ...]
 
 
-def exact_fractions(fractions: Sequence[float]) -> tuple[Fraction, ...]:
-    """As written in decimals, and adding up to one: 0.1 is a tenth."""
+def make_exact_fractions(fractions: Sequence[float]) -> tuple[Fraction, ...]:
+    """Make fractions as written in decimals, which add up to one: 0.1 is a tenth."""
     read = [Fraction(str(float(fraction))) for fraction in fractions]
     return tuple(fraction / sum(read) for fraction in read)
 
 
-def largest_remainder(total: int, fractions: Sequence[Fraction]) -> Row:
+def round_by_largest_remainder(total: int, fractions: Sequence[Fraction]) -> Row:
     """Shares of `total` by fraction, each within one of its fraction (Hamilton's method; of equal ones the first).
 
     Every part with a fraction above zero gets one at least, taken from the largest, as far as there are that many.
@@ -43,15 +43,17 @@ def allocate(strata: Sequence[int], fractions: Sequence[Fraction]) -> tuple[Row,
     narrow = [[(math.floor(share), math.ceil(share)) for share in row] for row in shares]
     relaxed = [[(max(0, low - 1), high + 1) for low, high in row] for row in narrow]
     wide = [[(0, size) for _ in fractions] for size in strata]
-    columns = largest_remainder(sum(strata), fractions)
+    columns = round_by_largest_remainder(sum(strata), fractions)
     for bounds in (narrow, relaxed, wide):
-        table = _table(strata, columns, bounds)
+        table = _fill_table(strata, columns, bounds)
         if table is not None:
             return table
     raise AssertionError("a table without bounds always exists")
 
 
-def _table(rows: Sequence[int], columns: Row, bounds: Sequence[Sequence[tuple[int, int]]]) -> tuple[Row, ...] | None:
+def _fill_table(
+    rows: Sequence[int], columns: Row, bounds: Sequence[Sequence[tuple[int, int]]]
+) -> tuple[Row, ...] | None:
     """Whole numbers within the bounds that add up to rows and columns; None when there are none.
 
     From the lower bounds up, one at a time along an alternating path: a row that lacks one gives it to a column that
@@ -60,7 +62,7 @@ def _table(rows: Sequence[int], columns: Row, bounds: Sequence[Sequence[tuple[in
     cells = [[low for low, _ in row] for row in bounds]
     while any(sum(row) < size for row, size in zip(cells, rows, strict=True)):
         row = next(i for i, size in enumerate(rows) if sum(cells[i]) < size)
-        path = _path(row, cells, columns, bounds)
+        path = _find_path(row, cells, columns, bounds)
         if path is None:
             return None
         for sign, i, part in path:
@@ -69,7 +71,7 @@ def _table(rows: Sequence[int], columns: Row, bounds: Sequence[Sequence[tuple[in
     return tuple(map(tuple, cells)) if sums == (tuple(rows), tuple(columns)) else None
 
 
-def _path(
+def _find_path(
     row: int, cells: list[list[int]], columns: Row, bounds: Sequence[Sequence[tuple[int, int]]]
 ) -> list[tuple[int, int, int]] | None:
     """The shortest chain of (+1 or -1, row, column) from a row that lacks one to a column that does; breadth first."""

@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from vmat_rt.cohort.record import CaseRecord, Sha256
-from vmat_rt.cohort.rounding import allocate, exact_fractions
+from vmat_rt.cohort.rounding import allocate, make_exact_fractions
 from vmat_rt.cohort.settings import Key
 from vmat_rt.cohort.store import Cohort, canonical_sha256
 from vmat_rt.errors import ConfigError
@@ -63,7 +63,7 @@ class Splits(Strict):
 
     @property
     def sha256(self) -> str:
-        """Of everything that the file says."""
+        """Hash everything that the file says."""
         return canonical_sha256(self.model_dump(mode="json"))
 
     def cases(self, split: Part, seed: int | None = None) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class Splits(Strict):
         return keys
 
     def write(self, cohort: Cohort) -> None:
-        """As splits.yaml of the cohort; an older one is replaced."""
+        """Write splits.yaml of the cohort; an older one is replaced."""
         document = {"sha256": self.sha256, **self.model_dump(mode="json")}
         cohort.place.write_bytes(FILE, yaml.safe_dump(document, sort_keys=False).encode())
 
@@ -99,14 +99,14 @@ class Splits(Strict):
             ) from error
         if splits.sha256 != written:
             raise ConfigError(f"{FILE} was changed after it was written (SHA-256 differs); split again")
-        absent = sorted(set(splits._keys()) - set(cohort.keys()))
+        absent = sorted(set(splits._collect_keys()) - set(cohort.keys()))
         if absent:
             raise ConfigError(f"{FILE} lists cases that the cohort lacks: {', '.join(absent)}; split again")
-        if cohort.sha256(splits._keys()) != splits.cohort_sha256:
+        if cohort.sha256(splits._collect_keys()) != splits.cohort_sha256:
             raise ConfigError(f"cases were replaced since {FILE} was written; split again")
         return splits
 
-    def _keys(self) -> tuple[str, ...]:
+    def _collect_keys(self) -> tuple[str, ...]:
         one = next(iter(self.seeds.values()))
         return tuple(sorted((*one.train, *one.validation, *one.test, *self.outliers)))
 
@@ -124,7 +124,7 @@ def split_cohort(
     that was asked for gets one at least). Raises ConfigError for fractions that do not add up to 1, repeated seeds or
     fewer patients than parts.
     """
-    parameters = _parameters(seeds, fractions, locked, outliers_apart)
+    parameters = _make_parameters(seeds, fractions, locked, outliers_apart)
     records = sorted(records, key=lambda record: record.key)
     patients: dict[str, list[CaseRecord]] = {}
     for record in records:
@@ -132,18 +132,18 @@ def split_cohort(
     apart = {name for name, own in patients.items() if outliers_apart and any(OUTLIERS & {*r.flags} for r in own)}
     parts = sum(fraction > 0 for fraction in parameters.fractions)
     if len(patients) - len(apart) < parts:
-        found = f"there are {len(patients)}, of whom {len(apart)} are outliers kept apart"
-        raise ConfigError(f"{parts} parts need as many patients; {found}")
+        count = f"there are {len(patients)}, of whom {len(apart)} are outliers kept apart"
+        raise ConfigError(f"{parts} parts need as many patients; {count}")
     strata = stratify({name: own for name, own in patients.items() if name not in apart})
     return Splits(
         parameters=parameters,
         cohort_sha256=canonical_sha256({record.key: record.content_sha256 for record in records}),
         outliers=tuple(record.key for record in records if record.patient in apart),
-        seeds={seed: _parts(strata, parameters, seed, patients) for seed in parameters.seeds},
+        seeds={seed: _draw_parts(strata, parameters, seed, patients) for seed in parameters.seeds},
     )
 
 
-def given_split(
+def make_given_split(
     cohort: Cohort, seeds: Sequence[int], train: Sequence[str], validation: Sequence[str], test: Sequence[str] = ()
 ) -> Splits:
     """The split that others published: the same parts for every seed.
@@ -161,7 +161,7 @@ def given_split(
     shares = (len(train) / len(listed), len(validation) / len(listed), len(test) / len(listed))
     parts = Parts(train=tuple(sorted(train)), validation=tuple(sorted(validation)), test=tuple(sorted(test)))
     return Splits(
-        parameters=_parameters(seeds, shares, locked=True, outliers_apart=False),
+        parameters=_make_parameters(seeds, shares, locked=True, outliers_apart=False),
         cohort_sha256=cohort.sha256(tuple(sorted(listed))),
         outliers=(),
         seeds=dict.fromkeys(seeds, parts),
@@ -186,7 +186,7 @@ def stratify(patients: Mapping[str, Sequence[CaseRecord]]) -> dict[str, tuple[st
     return strata
 
 
-def _parts(
+def _draw_parts(
     strata: Mapping[str, Sequence[str]],
     parameters: SplitParameters,
     seed: int,
@@ -194,12 +194,12 @@ def _parts(
 ) -> Parts:
     """One seed's parts. Which strata round up is drawn as well; with a locked test set, once for all seeds."""
     salt = "locked" if parameters.locked else str(seed)
-    names = _drawn(strata, salt)
-    table = allocate([len(strata[name]) for name in names], exact_fractions(parameters.fractions))
+    names = _draw_order(strata, salt)
+    table = allocate([len(strata[name]) for name in names], make_exact_fractions(parameters.fractions))
     members: dict[str, list[str]] = {part: [] for part in PARTS}
     for name, (_, validation, test) in zip(names, table, strict=True):
-        order = _drawn(strata[name], f"test {salt} {name}")
-        rest = _drawn(order[test:], f"train {seed} {name}")
+        order = _draw_order(strata[name], f"test {salt} {name}")
+        rest = _draw_order(order[test:], f"train {seed} {name}")
         members["test"] += order[:test]
         members["validation"] += rest[:validation]
         members["train"] += rest[validation:]
@@ -207,12 +207,12 @@ def _parts(
     return Parts(train=tuple(keys["train"]), validation=tuple(keys["validation"]), test=tuple(keys["test"]))
 
 
-def _drawn(names: Iterable[str], salt: str) -> list[str]:
-    """In an order that is random but the same everywhere: by hash, so that no library's generator matters."""
+def _draw_order(names: Iterable[str], salt: str) -> list[str]:
+    """Order names randomly but the same everywhere: by hash, so that no library's generator matters."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{salt}\n{name}".encode()).digest())
 
 
-def _parameters(seeds: Sequence[int], fractions: Fraction3, locked: bool, outliers_apart: bool) -> SplitParameters:
+def _make_parameters(seeds: Sequence[int], fractions: Fraction3, locked: bool, outliers_apart: bool) -> SplitParameters:
     if len(set(seeds)) != len(seeds):
         raise ConfigError(f"a seed stands twice in {', '.join(map(str, seeds))}")
     if len(fractions) != len(PARTS) or abs(sum(fractions) - 1) > 1e-6:

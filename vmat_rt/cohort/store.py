@@ -19,7 +19,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.cohort.arrays import CaseArrays, Layout, Patch, damage_named, write_arrays
+from vmat_rt.cohort.arrays import ArrayLayout, CaseArrays, Patch, name_damage, write_arrays
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.settings import SCHEMA_VERSION, CohortSettings
@@ -65,7 +65,7 @@ class Cohort:
         place = Place.at(uri)
         if place.exists(HEAD):
             raise ConfigError(f"{uri} is a cohort already; open it, or give another folder")
-        place.write_bytes(HEAD, _yaml(settings, {}))
+        place.write_bytes(HEAD, _encode_yaml(settings, {}))
         return Cohort(place, settings)
 
     @staticmethod
@@ -75,20 +75,22 @@ class Cohort:
         return Cohort(place, _read_head(place, str(uri)).settings())
 
     def keys(self) -> tuple[str, ...]:
-        """Of the cases that are complete, sorted."""
-        return tuple(name.removesuffix(_SUFFIX) for name in self._cases.folders_with(RECORD) if name.endswith(_SUFFIX))
+        """List the keys of the cases that are complete, sorted."""
+        return tuple(
+            name.removesuffix(_SUFFIX) for name in self._cases.find_folders_with(RECORD) if name.endswith(_SUFFIX)
+        )
 
     def records(self) -> tuple[CaseRecord, ...]:
-        """In the order of their keys. Raises InputError (CASE_DAMAGED)."""
+        """Read all records in the order of their keys. Raises InputError (CASE_DAMAGED)."""
         return tuple(self.record(key) for key in self.keys())
 
     def record(self, key: str) -> CaseRecord:
         """Raises ConfigError when there is no such case, InputError (CASE_DAMAGED)."""
         try:
-            content = self._folder(key).read_bytes(RECORD)
+            content = self._find_folder(key).read_bytes(RECORD)
         except FileNotFoundError:
             raise ConfigError(f"the cohort {self.settings.name} has no case {key}") from None
-        with damage_named(key, "its record"):
+        with name_damage(key, "its record"):
             return CaseRecord.model_validate_json(content)
 
     def add(self, case: Case, record: CaseRecord, replace: bool = False) -> CaseRecord:
@@ -97,18 +99,18 @@ class Cohort:
         Raises ConfigError when the key is taken and not to be replaced, InputError when the case cannot be used on
         this grid (NO_TARGET, NO_BODY, STRUCTURE_CUT_OFF, VALUES_NOT_FINITE) or the disk is full.
         """
-        if not replace and self._folder(record.key).exists(RECORD):
-            raise ConfigError(_taken(record.key))
-        placed, codes = self._placed(case)
-        found = dict.fromkeys((*record.problems, *codes))
-        record = record.model_copy(update={"problems": tuple(found)})
+        if not replace and self._find_folder(record.key).exists(RECORD):
+            raise ConfigError(_describe_taken(record.key))
+        placed, codes = self._lay_on_grid(case)
+        problem_codes = dict.fromkeys((*record.problems, *codes))
+        record = record.model_copy(update={"problems": tuple(problem_codes)})
         try:
             with self._cases.published(record.key + _SUFFIX, RECORD, replace) as place:
                 layout = write_arrays(place, placed)
-                record = record.model_copy(update={"content_sha256": content_sha256(record, layout)})
+                record = record.model_copy(update={"content_sha256": hash_content(record, layout)})
                 place.write_bytes(RECORD, record.model_dump_json(indent=1).encode())
         except FileExistsError:
-            raise ConfigError(_taken(record.key)) from None
+            raise ConfigError(_describe_taken(record.key)) from None
         return record
 
     def amend(self, key: str, patient: str, codes: tuple[str, ...] = ()) -> CaseRecord:
@@ -119,9 +121,9 @@ class Cohort:
         old = self.record(key)
         problems = tuple(dict.fromkeys((*old.problems, *codes)))
         new = CaseRecord.model_validate({**old.model_dump(), "patient": patient, "problems": problems})
-        new = new.model_copy(update={"content_sha256": content_sha256(new, self.arrays(key).layout)})
+        new = new.model_copy(update={"content_sha256": hash_content(new, self.arrays(key).layout)})
         if new != old:
-            self._folder(key).write_bytes(RECORD, new.model_dump_json(indent=1).encode())
+            self._find_folder(key).write_bytes(RECORD, new.model_dump_json(indent=1).encode())
         return new
 
     def read(self, key: str) -> Case:
@@ -134,26 +136,27 @@ class Cohort:
         whole = arrays.read()
         changed = arrays.changed(whole)
         if changed:
-            raise InputError(_changed(key, changed))
-        return _case(record, arrays.layout, whole)
+            raise InputError(_describe_change(key, changed))
+        return _make_case(record, arrays.layout, whole)
 
     def arrays(self, key: str) -> CaseArrays:
-        """To read parts of. Raises ConfigError when there is no such case, InputError (CASE_DAMAGED)."""
-        if not self._folder(key).exists(RECORD):
+        """Open a case's arrays. Raises ConfigError when there is no such case, InputError (CASE_DAMAGED)."""
+        if not self._find_folder(key).exists(RECORD):
             raise ConfigError(f"the cohort {self.settings.name} has no case {key}")
-        return CaseArrays(self._folder(key), key)
+        return CaseArrays(self._find_folder(key), key)
 
     def read_patch(self, key: str, start: Shape, stop: Shape) -> Patch:
         """Voxels from `start` (inclusive) to `stop` (exclusive), (z, y, x). Only damage to chunks read is noticed."""
         return self.arrays(key).read(start, stop)
 
     def sha256(self, keys: tuple[str, ...] | None = None) -> str:
-        """Of the contents of these cases, or of all; those with a damaged record as cohort.yaml lists them."""
+        """Hash the contents of these cases, or of all; those with a damaged record as cohort.yaml lists them."""
         return canonical_sha256({key: self.content(key) for key in (self.keys() if keys is None else keys)})
 
     def content(self, key: str) -> str:
-        """The content hash of a case, for whoever meets damage when it is read: where its record is damaged, the hash
-        that cohort.yaml lists, or an empty one. Raises ConfigError when there is no such case.
+        """Return a case's content hash; where its record is damaged, the hash that cohort.yaml lists, or an empty one.
+
+        Raises ConfigError when there is no such case.
         """
         try:
             return self.record(key).content_sha256
@@ -164,7 +167,7 @@ class Cohort:
         """List every case's content hash in cohort.yaml, as the end of a batch of adding. Key -> hash."""
         with self.place.locked():
             cases = {record.key: record.content_sha256 for record in self.records()}
-            self.place.write_bytes(HEAD, _yaml(self.settings, cases))
+            self.place.write_bytes(HEAD, _encode_yaml(self.settings, cases))
         return cases
 
     def check(self) -> tuple[Problem, ...]:
@@ -172,7 +175,7 @@ class Cohort:
         keys, listed = self.keys(), _read_head(self.place, self.place.root).cases
         problems = [problem for key in keys for problem in self._check(key, listed)]
         absent = sorted(listed.keys() - set(keys))
-        return (*problems, *(_unlike(key, "is listed in cohort.yaml but absent") for key in absent))
+        return (*problems, *(_describe_unlike(key, "is listed in cohort.yaml but absent") for key in absent))
 
     def _check(self, key: str, listed: dict[str, str]) -> list[Problem]:
         try:
@@ -180,18 +183,18 @@ class Cohort:
             changed = arrays.changed(arrays.read())
         except InputError as damage:
             return list(damage.problems)
-        if record.key != key or content_sha256(record, arrays.layout) != record.content_sha256:
+        if record.key != key or hash_content(record, arrays.layout) != record.content_sha256:
             changed = (*changed, "record")
-        problems = [_changed(key, changed)] if changed else []
+        problems = [_describe_change(key, changed)] if changed else []
         if listed.get(key) != record.content_sha256:
             how = "is not listed in cohort.yaml" if key not in listed else "is not the one that cohort.yaml lists"
-            problems.append(_unlike(key, how))
+            problems.append(_describe_unlike(key, how))
         return problems
 
-    def _folder(self, key: str) -> Place:
+    def _find_folder(self, key: str) -> Place:
         return self._cases.child(key + _SUFFIX)
 
-    def _placed(self, case: Case) -> tuple[Case, tuple[str, ...]]:
+    def _lay_on_grid(self, case: Case) -> tuple[Case, tuple[str, ...]]:
         """The case on the cohort's grid, and the codes of warnings about what the grid cuts off."""
         grid = model_grid(self.settings.grid, case)
         problems = check_cut_off(case, grid)
@@ -208,17 +211,17 @@ class Cohort:
 
 
 def canonical_sha256(value: Any) -> str:
-    """Of a JSON value, whatever the order of its keys."""
+    """Hash a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def content_sha256(record: CaseRecord, layout: Layout) -> str:
-    """Of a case: its record, its grid and, through their hashes, its arrays."""
-    said = record.model_dump(mode="json", exclude={"content_sha256"})
-    return canonical_sha256({"record": said, "layout": layout.model_dump(mode="json")})
+def hash_content(record: CaseRecord, layout: ArrayLayout) -> str:
+    """Hash a case: its record, its grid and, through their hashes, its arrays."""
+    fields = record.model_dump(mode="json", exclude={"content_sha256"})
+    return canonical_sha256({"record": fields, "layout": layout.model_dump(mode="json")})
 
 
-def _case(record: CaseRecord, layout: Layout, whole: Patch) -> Case:
+def _make_case(record: CaseRecord, layout: ArrayLayout, whole: Patch) -> Case:
     grid = whole.grid
     structures = {name: Structure(name, name, Volume(grid, whole.fraction(name))) for name in whole.names}
     if layout.body < len(whole.names):
@@ -239,7 +242,7 @@ def _case(record: CaseRecord, layout: Layout, whole: Patch) -> Case:
     )
 
 
-def _yaml(settings: CohortSettings, cases: dict[str, str]) -> bytes:
+def _encode_yaml(settings: CohortSettings, cases: dict[str, str]) -> bytes:
     head = {**settings.model_dump(mode="json"), "cases": cases}
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True).encode()
 
@@ -268,14 +271,14 @@ def _read_head(place: Place, named: str) -> _Head:
         raise ConfigError(f"{named}: {HEAD} is not that of a cohort: {reason(error)}") from error
 
 
-def _taken(key: str) -> str:
+def _describe_taken(key: str) -> str:
     return f"the cohort has a case {key} already; ask to replace it, or give another key"
 
 
-def _changed(key: str, what: tuple[str, ...]) -> Problem:
+def _describe_change(key: str, what: tuple[str, ...]) -> Problem:
     message = f"Case {key} of the cohort is not what was written: {', '.join(what)}."
     return Problem("CASE_CHANGED", message, "Restore its folder from a copy, or add it again.")
 
 
-def _unlike(key: str, how: str) -> Problem:
+def _describe_unlike(key: str, how: str) -> Problem:
     return Problem("CASE_UNLISTED", f"Case {key} {how}.", "Run `Cohort.reindex` if that is as it should be.")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
-from vmat_rt.commands.jobs import journal_of, state_option
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
+from vmat_rt.commands.jobs import open_journal, state_option
 
 _BROKEN = 4
 
@@ -21,16 +21,16 @@ def command() -> None:
 @command.command(epilog="Example: vmat-rt audit verify --state OUTBOX/.vmat-rt")
 @state_option
 @json_option
-@guarded
+@guard
 def verify(state: Path | None, as_json: bool) -> None:
     """Check that no line was changed, removed or added by another hand. Exit code 4 where one was."""
     from vmat_rt_service.journal import audit
 
-    journal = journal_of(state)
-    found = audit.verify(journal.path.with_name("audit.jsonl"), audit.head_of(journal))
+    journal = open_journal(state)
+    verdict = audit.verify(journal.path.with_name("audit.jsonl"), audit.read_head(journal))
     if as_json:
-        print_json({"schema_version": SCHEMA_VERSION, "lines": found.lines, "fault": found.fault})
+        print_json({"schema_version": SCHEMA_VERSION, "lines": verdict.lines, "fault": verdict.fault})
     else:
-        click.echo(f"{found.lines} lines hold" + (f"; {found.fault}." if found.fault else "."))
-    if found.fault:
+        click.echo(f"{verdict.lines} lines hold" + (f"; {verdict.fault}." if verdict.fault else "."))
+    if verdict.fault:
         sys.exit(_BROKEN)

@@ -39,7 +39,7 @@ deidentified_option = click.option(
 )
 
 
-def prescription_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def add_prescription_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --prescription NAME=GY (repeatable) and --fractions N; the command gets a dict and an int or None."""
     function = click.option("--fractions", type=click.IntRange(1, 200), help="Number of fractions.")(function)
     return click.option(
@@ -64,7 +64,7 @@ def _parse_prescription(_context: click.Context, _option: click.Parameter, value
     return doses
 
 
-def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+def guard(function: Callable[..., Any]) -> Callable[..., Any]:
     """Turn exceptions into a sentence on stderr, a JSON document when --json is given, and the exit code."""
 
     @functools.wraps(function)
@@ -74,7 +74,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except VmatError as error:
-            _refuse(_problems_of(error), error.exit_code, as_json)
+            _refuse(_collect_problems(error), error.exit_code, as_json)
         except click.ClickException:
             raise
         except KeyboardInterrupt:
@@ -84,7 +84,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             _refuse([problem], STOPPED, as_json)
         except Exception as error:  # the boundary: what is not a VmatError is our own fault
             if isinstance(error, ModuleNotFoundError) and (absent := as_missing_extra(error)) is not None:
-                _refuse(_problems_of(absent), absent.exit_code, as_json)
+                _refuse(_collect_problems(absent), absent.exit_code, as_json)
             from vmat_rt.strict import reason
 
             logging.getLogger("vmat_rt").exception("internal error")
@@ -100,7 +100,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def needs(*extras: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Refuse the command in a sentence where an extra that it needs is not installed; stands below `guarded`."""
+    """Refuse the command in a sentence where an extra that it needs is not installed; stands below `guard`."""
 
     def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -126,7 +126,7 @@ def allow_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def _problems_of(error: VmatError) -> list[dict[str, str]]:
+def _collect_problems(error: VmatError) -> list[dict[str, str]]:
     if isinstance(error, InputError):
         return [problem.as_dict() for problem in error.problems]
     if isinstance(error, MissingExtraError):
@@ -142,8 +142,8 @@ def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> Ne
     headings = {2: "Error", 3: "Refused", STOPPED: "Ended"}
     for problem in problems:
         heading = "Not installed" if problem["code"] == "EXTRA_MISSING" else headings.get(exit_code, "Failed")
-        said = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
-        click.echo(f"{heading}: {said} {problem['remedy']} [{problem['code']}]", err=True)
+        sentence = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
+        click.echo(f"{heading}: {sentence} {problem['remedy']} [{problem['code']}]", err=True)
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "exit_code": exit_code, "problems": problems})
     sys.exit(exit_code)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
 
 
 @click.command(epilog="Example: vmat-rt compare baseline/results.csv combined/results.csv --json")
 @click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @json_option
-@guarded
+@guard
 def command(results: tuple[Path, ...], as_json: bool) -> None:
     """Compare evaluation results: mean +- SD over cases, bootstrap intervals, paired tests with Holm correction.
 

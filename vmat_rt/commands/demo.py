@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guarded, json_option, print_json
+from vmat_rt.commands.common import guard, json_option, print_json
 from vmat_rt.commands.predict import device_option
 
 _STUDY = "study"
@@ -17,7 +17,7 @@ _OUT = "out"
 @click.argument("folder", default="demo", metavar="[FOLDER]", type=click.Path(file_okay=False, path_type=Path))
 @device_option
 @json_option
-@guarded
+@guard
 def command(folder: Path, device: str, as_json: bool) -> None:
     """Predict a sample study that comes with vmat-rt, and say where the report is. Nothing is fetched.
 
@@ -42,7 +42,7 @@ def command(folder: Path, device: str, as_json: bool) -> None:
 
 
 def copy_files(source: Path, target: Path) -> None:
-    """Every file below source, writable by whoever runs this, however it was installed."""
+    """Every file below source, writable by the user who runs this, however it was installed."""
     for path in sorted(source.rglob("*")):
         if path.is_file():
             copy = target / path.relative_to(source)

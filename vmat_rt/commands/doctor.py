@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
 
 if TYPE_CHECKING:
     from vmat_rt_service.doctor.findings import Finding
@@ -25,7 +25,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
     help="The service's YAML file. Without it only the machine, the protocols and the models are looked at.",
 )
 @json_option
-@guarded
+@guard
 def command(config_file: Path | None, as_json: bool) -> None:
     """Check this machine and a service's configuration, with a remedy for whatever is wrong.
 
@@ -34,14 +34,14 @@ def command(config_file: Path | None, as_json: bool) -> None:
     """
     from vmat_rt_service.config import load_config
     from vmat_rt_service.doctor.examination import examine, examine_machine
-    from vmat_rt_service.doctor.findings import worst
+    from vmat_rt_service.doctor.findings import find_worst
 
     found: list[Finding] = []
     for finding in examine(load_config(config_file)) if config_file else examine_machine():
         found.append(finding)
         if not as_json:
             _print(finding)
-    status = worst(found)
+    status = find_worst(found)
     if as_json:
         checks = [finding.as_dict() for finding in found]
         print_json({"schema_version": SCHEMA_VERSION, "status": status, "checks": checks})

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from vmat_rt.commands.common import (
+    add_prescription_options,
     deidentified_option,
-    guarded,
+    guard,
     json_option,
-    prescription_options,
     print_json,
     protocol_option,
     structures_option,
@@ -33,9 +33,9 @@ DEFAULT_METRICS = "D99%,D98%,D95%,D50%,D2%,D1%,D0.03cc,Dmin,Dmean,Dmax"
 @protocol_option
 @structures_option
 @deidentified_option
-@prescription_options
+@add_prescription_options
 @json_option
-@guarded
+@guard
 def command(
     study_dir: Path,
     dose: Path,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmat_rt.commands.common import guarded, json_option, needs, print_json
+from vmat_rt.commands.common import guard, json_option, needs, print_json
 from vmat_rt.commands.predict import device_option
 from vmat_rt.system.cores import usable_cores
 
@@ -52,7 +52,7 @@ _SHOWN = (
 @click.option("--baseline/--no-baseline", default=True, show_default=True, help="The geometric baseline beside models.")
 @device_option
 @json_option
-@guarded
+@guard
 @needs("cohort")
 def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **options: Any) -> None:
     """Evaluate models on a cohort's cases, against clinical dose and the geometric baseline.
@@ -61,7 +61,7 @@ def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **optio
     Runs of one name with several seeds are pooled. A model is never tested on a case that it was trained on.
     """
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.evaluate.run import Means, Question, evaluate, plans_against_prediction
+    from vmat_rt.evaluate.run import Means, Question, describe_plans_against_prediction, evaluate
     from vmat_rt.system.extras import require
 
     if options["scheduler"]:
@@ -80,23 +80,23 @@ def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **optio
     if as_json:
         print_json(document.model_dump(mode="json"))
         return
-    click.echo(_table(document))
+    click.echo(_format_table(document))
     for note in document.notes:
         click.echo(f"Note: {note}")
     if question.clinical:
-        click.echo(f"Plans against prediction: {plans_against_prediction(out)}")
+        click.echo(f"Plans against prediction: {describe_plans_against_prediction(out)}")
     click.echo(f"results in {out}")
 
 
-def _table(document: AggregateDocument) -> str:
-    """A line a model and metric: mean, SD over cases, 95 % interval of the mean."""
+def _format_table(document: AggregateDocument) -> str:
+    """Format one line per model and metric: mean, SD over cases, 95 % interval of the mean."""
     lines = []
     for name, model in document.models.items():
         failed = f", {model.n_failed} failed" if model.n_failed else ""
         lines.append(f"{name} ({model.role}): {model.n_cases} cases{failed}")
         for metric in (shown for shown in _SHOWN if shown in model.metrics):
-            found = model.metrics[metric]
-            parts = found if isinstance(found, dict) else {"": found}
+            summary = model.metrics[metric]
+            parts = summary if isinstance(summary, dict) else {"": summary}
             for structure, value in parts.items():
                 if value.mean is None:
                     continue

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json, protocol_option
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, protocol_option
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -34,7 +34,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda[:n]", help="Where to search.")
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Write the gamma map as a picture.")
 @json_option
-@guarded
+@guard
 def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) -> None:
     """Gamma index of the RTDOSE file EVALUATION against the RTDOSE file REFERENCE, and pass rates.
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from vmat_rt.commands.common import (
+    add_prescription_options,
     allow_option,
     deidentified_option,
-    guarded,
+    guard,
     json_option,
-    prescription_options,
     print_json,
     protocol_option,
 )
@@ -23,10 +23,10 @@ from vmat_rt.commands.common import (
 @click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @protocol_option
 @deidentified_option
-@prescription_options
+@add_prescription_options
 @allow_option
 @json_option
-@guarded
+@guard
 def command(
     study_dir: Path,
     protocol_name: str | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,15 +24,15 @@ state_option = click.option(
 )
 
 
-def journal_of(state: Path | None) -> Journal:
+def open_journal(state: Path | None) -> Journal:
     """The journal of the service that a state folder (or an outbox) belongs to."""
-    from vmat_rt_service.config import saved_config
+    from vmat_rt_service.config import read_saved_config
     from vmat_rt_service.journal.jobs import Journal
 
-    return Journal(saved_config(state or Path.cwd()).journal)
+    return Journal(read_saved_config(state or Path.cwd()).journal)
 
 
-def ledger_of(journal: Journal) -> Ledger:
+def open_ledger(journal: Journal) -> Ledger:
     """What is sent where, of the same file."""
     from vmat_rt_service.journal.sends import Ledger
 
@@ -43,20 +43,20 @@ def ledger_of(journal: Journal) -> Ledger:
 @state_option
 @json_option
 @click.pass_context
-@guarded
+@guard
 def command(context: click.Context, state: Path | None, as_json: bool) -> None:
     """List the jobs of a service: what arrives, waits, runs, is done or refused, and why."""
     context.obj = state
     if context.invoked_subcommand is not None:
         return
-    journal = journal_of(state)
-    sends = ledger_of(journal).by_job()
-    jobs = journal.jobs()
+    journal = open_journal(state)
+    sends = open_ledger(journal).group_by_job()
+    jobs = journal.list_jobs()
     if as_json:
-        found = [{**asdict(job), "sends": [asdict(send) for send in sends.get(job.id, ())]} for job in jobs]
-        print_json({"schema_version": SCHEMA_VERSION, "jobs": found})
+        documents = [{**asdict(job), "sends": [asdict(send) for send in sends.get(job.id, ())]} for job in jobs]
+        print_json({"schema_version": SCHEMA_VERSION, "jobs": documents})
         return
-    click.echo("\n".join(_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
+    click.echo("\n".join(_format_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
 
 
 @command.command(epilog="Example: vmat-rt jobs retry 12 --state OUTBOX/.vmat-rt")
@@ -64,22 +64,22 @@ def command(context: click.Context, state: Path | None, as_json: bool) -> None:
 @state_option
 @json_option
 @click.pass_context
-@guarded
+@guard
 def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -> None:
     """Run a refused or failed job again, from its files in the inbox."""
     from vmat_rt.errors import ConfigError
     from vmat_rt_service.journal.states import IllegalTransitionError
 
-    journal = journal_of(state or context.obj)
-    found = journal.job(job)
-    if found is None:
+    journal = open_journal(state or context.obj)
+    record = journal.find_job(job)
+    if record is None:
         raise ConfigError(f"there is no job {job}")
     try:
-        found = journal.retry(job)
+        record = journal.retry(job)
     except IllegalTransitionError as error:
-        raise ConfigError(f"job {job} is {found.state}: only refused and failed jobs can be run again") from error
+        raise ConfigError(f"job {job} is {record.state}: only refused and failed jobs can be run again") from error
     if as_json:
-        print_json({"schema_version": SCHEMA_VERSION, "jobs": [asdict(found)]})
+        print_json({"schema_version": SCHEMA_VERSION, "jobs": [asdict(record)]})
     else:
         click.echo(f"Job {job} runs again as soon as its files are found in the inbox.")
 
@@ -88,25 +88,25 @@ def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -
 @click.argument("job", type=int)
 @state_option
 @click.pass_context
-@guarded
+@guard
 def resend(context: click.Context, job: int, state: Path | None) -> None:
     """Send a result again to the destinations that refused it."""
     from vmat_rt.errors import ConfigError
 
-    if not ledger_of(journal_of(state or context.obj)).resend(job):
+    if not open_ledger(open_journal(state or context.obj)).resend(job):
         raise ConfigError(f"no destination has given up on job {job}")
     click.echo(f"Job {job} is sent again by the running service.")
 
 
-def _line(job: Job, sends: Sequence[Send]) -> str:
+def _format_line(job: Job, sends: Sequence[Send]) -> str:
     took = f", {job.seconds:.1f} s" if job.seconds is not None else ""
     code = f"{job.reason_code}: " if job.reason_code and str(job.state) in {"refused", "failed"} else ""
     why = f"  {code}{job.reason}" if job.reason else ""
     tries = f", attempt {job.attempts}" if job.attempts > 1 else ""
-    return f"{job.id:>5}  {job.key:<24} {job.state:<12} {job.updated[:19]}{took}{tries}{why}{_sent(sends)}"
+    return f"{job.id:>5}  {job.key:<24} {job.state:<12} {job.updated[:19]}{took}{tries}{why}{_describe_sends(sends)}"
 
 
-def _sent(sends: Sequence[Send]) -> str:
+def _describe_sends(sends: Sequence[Send]) -> str:
     """How far the result has gone; why not further, where it has not."""
     lines = ""
     for send in sends:

@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
 
 
-def _document() -> dict[str, Any]:
-    from vmat_rt.bundle import installed_bundles, runs_here
+def _list_documents() -> dict[str, Any]:
+    from vmat_rt.bundle import can_run_here, list_installed_bundles
     from vmat_rt.system.extras import missing
 
     models = []
-    for bundle in installed_bundles():
+    for bundle in list_installed_bundles():
         m = bundle.manifest
         models.append(
             {
@@ -25,7 +25,7 @@ def _document() -> dict[str, Any]:
                 "protocol": m.protocol,
                 "also": list(m.also),
                 "default": m.default,
-                "missing": [] if runs_here(bundle) else list(missing("network")),
+                "missing": [] if can_run_here(bundle) else list(missing("network")),
                 "sha256": bundle.identity.sha256,
                 "training": m.training.model_dump(mode="json"),
                 "learned": None if m.learned is None else m.learned.model_dump(mode="json"),
@@ -36,8 +36,8 @@ def _document() -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "models": models}
 
 
-def _text(model: dict[str, Any]) -> str:
-    from vmat_rt.system.extras import listed, pip_line
+def _format_model(model: dict[str, Any]) -> str:
+    from vmat_rt.system.extras import format_pip_line, join_names
 
     training = model["training"]
     protocols = ", ".join([model["protocol"], *model["also"]])
@@ -45,7 +45,7 @@ def _text(model: dict[str, Any]) -> str:
         f"{model['name']} {model['version']} ({model['kind']}) for protocol{'s' if model['also'] else ''} {protocols}"
         + (", default" if model["default"] else ""),
         *(
-            [f"  cannot run here, for want of {listed(model['missing'])}: {pip_line('network')}"]
+            [f"  cannot run here without {join_names(model['missing'])}: {format_pip_line('network')}"]
             if model["missing"]
             else []
         ),
@@ -62,11 +62,11 @@ def _text(model: dict[str, Any]) -> str:
 
 @click.command(epilog="Example: vmat-rt models --json")
 @json_option
-@guarded
+@guard
 def command(as_json: bool) -> None:
     """List the installed models, what they were trained on and their limits."""
-    document = _document()
+    document = _list_documents()
     if as_json:
         print_json(document)
     else:
-        click.echo("\n\n".join(_text(model) for model in document["models"]) or "No model is installed.")
+        click.echo("\n\n".join(_format_model(model) for model in document["models"]) or "No model is installed.")

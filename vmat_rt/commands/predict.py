@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from vmat_rt.commands.common import (
+    add_prescription_options,
     allow_option,
     deidentified_option,
-    guarded,
+    guard,
     json_option,
-    prescription_options,
     print_json,
     protocol_option,
     series_option,
@@ -26,7 +26,7 @@ _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _LONGEST_UID = 64
 
 
-def _percentages(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[float, ...]:
+def _parse_percentages(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[float, ...]:
     if not value:
         return ()
     try:
@@ -38,13 +38,13 @@ def _percentages(_context: click.Context, _option: click.Parameter, value: str |
     return levels
 
 
-def _uid(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+def _check_uid(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     if value is not None and not (len(value) <= _LONGEST_UID and _UID.fullmatch(value)):
-        raise click.BadParameter(f"{value!r} is no DICOM UID: numbers without leading zeros joined by dots")
+        raise click.BadParameter(f"{value!r} is not a DICOM UID: numbers without leading zeros joined by dots")
     return value
 
 
-def _device(_context: click.Context, _option: click.Parameter, value: str) -> str:
+def _check_device(_context: click.Context, _option: click.Parameter, value: str) -> str:
     try:
         require_device_name(value)
     except ConfigError as error:
@@ -61,7 +61,7 @@ device_option = click.option(
     default="auto",
     show_default=True,
     metavar="auto|cpu|cuda[:n]",
-    callback=_device,
+    callback=_check_device,
     help="Where a network runs.",
 )
 
@@ -79,16 +79,16 @@ device_option = click.option(
 @structures_option
 @series_option
 @deidentified_option
-@prescription_options
+@add_prescription_options
 @allow_option
 @click.option(
     "--plan", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Attach to this RTPLAN file."
 )
 @click.option(
-    "--plan-uid", metavar="UID", callback=_uid, help="Attach the dose to the RTPLAN with this SOP Instance UID."
+    "--plan-uid", metavar="UID", callback=_check_uid, help="Attach the dose to the RTPLAN with this SOP Instance UID."
 )
 @click.option("--bits", type=click.Choice(["16", "32"]), default="16", show_default=True, help="Bits of a dose voxel.")
-@click.option("--isodose", metavar="95,50", callback=_percentages, help="Also write an RTSTRUCT of these isodoses (%).")
+@click.option("--isodose", metavar="95,50", callback=_parse_percentages, help="Also write an RTSTRUCT of these (%).")
 @click.option(
     "--allow-outside",
     is_flag=True,
@@ -105,7 +105,7 @@ device_option = click.option(
 )
 @device_option
 @json_option
-@guarded
+@guard
 def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Predict the dose of one study: RTDOSE, companion RTPLAN and report.
 

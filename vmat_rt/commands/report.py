@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -17,9 +17,9 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--cohort", metavar="DIR|URL", help="The cohort that was evaluated: CT and reference dose for pictures.")
 @click.option("--run", "runs", multiple=True, type=_FOLDER, help="A training run: its curves and settings. Repeat it.")
 @click.option("--model", metavar="NAME", help="The model that pictures show. Default: the one with the lowest MAE.")
-@click.option("--device", default="auto", metavar="auto|cpu|cuda[:n]", help="Where doses are predicted anew.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:n]", help="Where doses are predicted again.")
 @json_option
-@guarded
+@guard
 def command(
     evaluations: tuple[Path, ...],
     out: Path,

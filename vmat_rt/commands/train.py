@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guarded, json_option, needs, print_json
+from vmat_rt.commands.common import guard, json_option, needs, print_json
 
 
 @click.command(
@@ -23,7 +23,7 @@ from vmat_rt.commands.common import guarded, json_option, needs, print_json
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="GPUs, or CPU processes.")
 @click.option("--resume", is_flag=True, help="Go on with the run in OUT, exactly where its last checkpoint stands.")
 @json_option
-@guarded
+@guard
 @needs("train")
 def command(
     recipe: str,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guarded, needs
+from vmat_rt.commands.common import guard, needs
 
 _WORK_LEFT = 4
 
@@ -22,7 +22,7 @@ _WORK_LEFT = 4
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Default: OUTBOX/.vmat-rt.")
 @click.option("--listen", "port", type=click.IntRange(0, 65535), help="Receive studies over DICOM on this port.")
 @click.option("--ae", "ae_title", help="AE title of the DICOM node. Default: VMATRT.")
-@guarded
+@guard
 @needs("service")
 def command(
     inbox: Path | None,
@@ -39,7 +39,7 @@ def command(
     """
     from vmat_rt_service.config import load_config
     from vmat_rt_service.logs import start_logging
-    from vmat_rt_service.network.companion import network
+    from vmat_rt_service.network.companion import make_companions
     from vmat_rt_service.supervisor import serve
     from vmat_rt_service.web.health import Pulse
     from vmat_rt_service.web.server import StatusServer
@@ -53,6 +53,6 @@ def command(
     start_logging()
     pulse = Pulse()
     page = [StatusServer(config, pulse)] if config.web.enabled and not once else []
-    if not serve(config, once, [*page, *network(config, once)], pulse):
+    if not serve(config, once, [*page, *make_companions(config, once)], pulse):
         click.echo("Work is left: the disk of the outbox or the state folder is full.", err=True)
         sys.exit(_WORK_LEFT)

@@ -36,7 +36,7 @@ def export_stored(cohort: Cohort, key: str, folder: Path) -> None:
         raise ConfigError(f"{folder} is not empty; give a new folder for the study")
     case = _as_scanned(cohort.read(key), record.ct_slices)
     with published_folder(folder) as temporary:
-        export_case(case, temporary, _options(record, cohort.settings.name))
+        export_case(case, temporary, _choose_options(record, cohort.settings.name))
 
 
 def _as_scanned(case: Case, slices: CtSlices | None) -> Case:
@@ -45,7 +45,7 @@ def _as_scanned(case: Case, slices: CtSlices | None) -> Case:
     return reslice(case, slices.first_mm + slices.step_mm * np.arange(slices.count, dtype=np.float64))
 
 
-def _options(record: CaseRecord, cohort_name: str) -> ExportOptions:
+def _choose_options(record: CaseRecord, cohort_name: str) -> ExportOptions:
     simulated = record.source == "simulated"
     return ExportOptions(
         patient_name=None if simulated else "vmat-rt^cohort",

@@ -26,7 +26,7 @@ from vmat_rt.cohort.plan_folder import PlanFolder
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.settings import CohortSettings
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.simulate import treated
+from vmat_rt.curation.simulate import treat_patient
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
 from vmat_rt.phantom.anatomy.patient import hash_anatomy, simulate_patient
 from vmat_rt.strict import Strict, YamlError, load_yaml, reason
@@ -48,7 +48,7 @@ class ShippedCase(Strict):
 
 
 class ShippedCohort(Strict):
-    """The content of cohort.yaml. versions: of the programs that it was made with, for whoever finds a difference."""
+    """The content of cohort.yaml. versions: of the programs that it was made with, to explain a difference."""
 
     schema_version: Literal[1] = 1
     settings: CohortSettings
@@ -69,7 +69,7 @@ class RestoreSummary:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _RestoreTask:
     folder: Path
     cohort_uri: str
     case: ShippedCase
@@ -102,7 +102,7 @@ def read_shipped(folder: Path) -> ShippedCohort:
     """The description of a shipped cohort. Raises ConfigError when there is none or it cannot be read."""
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise ConfigError(f"{folder} is no shipped cohort: it has no {DESCRIPTION}")
+        raise ConfigError(f"{folder} is not a shipped cohort: it has no {DESCRIPTION}")
     try:
         return ShippedCohort.model_validate(load_yaml(path.read_bytes()))
     except (OSError, YamlError, ValidationError) as error:
@@ -121,21 +121,21 @@ def restore_cohort(folder: Path, cohort: Cohort, workers: int = 2, progress: boo
     shipped = read_shipped(folder)
     if (cohort.settings.grid, cohort.settings.protocol) != (shipped.settings.grid, shipped.settings.protocol):
         raise ConfigError("the cohort has another grid or protocol than the one that was shipped: create it from that")
-    present = {record.key: _without_content(record) for record in cohort.records()}
-    kept = tuple(c.record.key for c in shipped.cases if present.get(c.record.key) == _without_content(c.record))
-    tasks = [_Task(folder, cohort.place.root, case) for case in shipped.cases if case.record.key not in kept]
-    problems = {key: problem for key, problem in _restored(tasks, workers, progress) if problem is not None}
+    present = {record.key: _remove_content(record) for record in cohort.records()}
+    kept = tuple(c.record.key for c in shipped.cases if present.get(c.record.key) == _remove_content(c.record))
+    tasks = [_RestoreTask(folder, cohort.place.root, case) for case in shipped.cases if case.record.key not in kept]
+    problems = {key: problem for key, problem in _restore_cases(tasks, workers, progress) if problem is not None}
     cohort.reindex()
     refused = {key for key, problem in problems.items() if problem.severity == "error"}
     restored = tuple(task.case.record.key for task in tasks if task.case.record.key not in refused)
     return RestoreSummary(restored, kept, problems)
 
 
-def _without_content(record: CaseRecord) -> CaseRecord:
+def _remove_content(record: CaseRecord) -> CaseRecord:
     return record.model_copy(update={"content_sha256": ""})
 
 
-def _restored(tasks: list[_Task], workers: int, progress: bool) -> Iterator[tuple[str, Problem | None]]:
+def _restore_cases(tasks: list[_RestoreTask], workers: int, progress: bool) -> Iterator[tuple[str, Problem | None]]:
     """Key and problem of each task, as they come."""
     with tqdm(total=len(tasks), unit="case", disable=None if progress else True) as bar:
         for case in run_tasks(restore_case, tasks, workers):
@@ -150,27 +150,27 @@ def _restored(tasks: list[_Task], workers: int, progress: bool) -> Iterator[tupl
             yield key, problem
 
 
-def restore_case(task: _Task) -> tuple[float, Problem | None]:
+def restore_case(task: _RestoreTask) -> tuple[float, Problem | None]:
     """Draw the anatomy, unpack the dose, add the case. Returns seconds and the first thing that was not as shipped."""
     started = time.perf_counter()
     problem = _restore(task)
     return time.perf_counter() - started, problem
 
 
-def _restore(task: _Task) -> Problem | None:
+def _restore(task: _RestoreTask) -> Problem | None:
     shipped = task.case.record
     seed, index = int(shipped.provenance["seed"]), int(shipped.provenance["index"])
     packed = _read(task.folder / DOSES / f"{shipped.key}.dose")
     if packed is None or hashlib.sha256(packed).hexdigest() != task.case.dose_sha256:
-        return _differs(shipped.key, "its packed dose is absent or not the file that was shipped")
+        return _describe_difference(shipped.key, "its packed dose is absent or not the file that was shipped")
     patient = simulate_patient(seed, index)
     if hash_anatomy(patient.case) != shipped.image_sha256:
-        return _differs(shipped.key, f"index {index} of seed {seed} gives another anatomy here")
+        return _describe_difference(shipped.key, f"index {index} of seed {seed} gives another anatomy here")
     try:
-        case = treated(patient, packed, shipped.gantry_angles_deg)
+        case = treat_patient(patient, packed, shipped.gantry_angles_deg)
     except InputError as refusal:
         return refusal.problems[0]
-    added = Cohort.open(task.cohort_uri).add(case, _without_content(shipped), replace=True)
+    added = Cohort.open(task.cohort_uri).add(case, _remove_content(shipped), replace=True)
     if added.content_sha256 != shipped.content_sha256:
         message = f"Case {shipped.key} has the anatomy and the dose that were shipped, but not every stored value."
         return warning("RESTORED_ROUNDED", message, "Resampling rounds otherwise on this machine; nothing is wrong.")
@@ -181,7 +181,7 @@ def _read(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _differs(key: str, what: str) -> Problem:
+def _describe_difference(key: str, what: str) -> Problem:
     return Problem(
         "RESTORED_DIFFERS",
         f"Case {key} cannot be made as it was shipped: {what}.",

@@ -21,7 +21,7 @@ from vmat_rt.bundle import GridRule
 from vmat_rt.case import Case
 from vmat_rt.cohort.dose_code import pack_dose, unpack_dose
 from vmat_rt.cohort.plan_folder import PlanFolder
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, ModelError, VmatError
@@ -32,7 +32,7 @@ from vmat_rt.system.processes import WorkerDiedError, run_tasks
 log = logging.getLogger("vmat_rt")
 
 MOST_REFUSED_IN_A_ROW = 20
-"""So many refusals one after another are no bad luck."""
+"""So many refusals in a row are not bad luck."""
 
 Number = str | int | float
 
@@ -49,8 +49,8 @@ LIMITS = (
 )
 
 
-def simulated_settings(name: str, n: int, seed: int) -> CohortSettings:
-    """Of a cohort for `simulate_cohort`; single-level cases follow prostate_70_28 within it."""
+def make_simulated_settings(name: str, n: int, seed: int) -> CohortSettings:
+    """Make the settings of a cohort for `simulate_cohort`; single-level cases follow prostate_70_28 within it."""
     provenance = Provenance(
         data="simulated male pelves and arcs of vmat_rt.phantom; no patient",
         licence="Apache-2.0, as vmat-rt",
@@ -71,7 +71,7 @@ class SimulationSummary:
 
 
 @dataclass(frozen=True)
-class Task:
+class SimulationTask:
     """One index of one population, for a worker process."""
 
     cohort_uri: str
@@ -86,7 +86,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PlanOutcome:
     """What came of a task. refused: the reasons in words, empty for a case that is in the cohort. new: in this run."""
 
     key: str
@@ -105,22 +105,22 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
     if n < 1 or workers < 1:
         raise ConfigError(f"{n} cases by {workers} processes cannot be simulated: both must be 1 or more")
     plans = PlanFolder.of(cohort.place)
-    known = _known(cohort, plans)
-    outcomes: list[Outcome] = []
+    known = _read_known(cohort, plans)
+    outcomes: list[PlanOutcome] = []
 
-    def task(index: int) -> Task:
-        return Task(cohort.place.root, plans, seed, index)
+    def task(index: int) -> SimulationTask:
+        return SimulationTask(cohort.place.root, plans, seed, index)
 
-    def simulated(indices: Iterator[int | None]) -> Iterator[Outcome]:
+    def simulated(indices: Iterator[int | None]) -> Iterator[PlanOutcome]:
         tasks = (None if index is None else task(index) for index in indices)
         for case in run_tasks(simulate_case, tasks, workers):
             if isinstance(case.error, WorkerDiedError):
                 raise case.error.of(case.task.key)
-            _note(case.result(), plans)
+            _note_outcome(case.result(), plans)
             yield case.result()
 
     with tqdm(total=n, unit="case", disable=None if progress else True) as bar:
-        for outcome in first_accepted(simulated, n, lambda index: known.get(task(index).key)):
+        for outcome in take_first_accepted(simulated, n, lambda index: known.get(task(index).key)):
             outcomes.append(outcome)
             bar.update(not outcome.refused)
     cohort.reindex()
@@ -132,12 +132,12 @@ def simulate_cohort(cohort: Cohort, n: int, seed: int, workers: int = 2, progres
     )
 
 
-def first_accepted(
-    simulated: Callable[[Iterator[int | None]], Iterator[Outcome]],
+def take_first_accepted(
+    simulated: Callable[[Iterator[int | None]], Iterator[PlanOutcome]],
     n: int,
-    known: Callable[[int], Outcome | None] = lambda _: None,
-) -> Iterator[Outcome]:
-    """Outcomes as they come, of the indices up to the one whose plan is the n-th to be accepted, and of no other.
+    known: Callable[[int], PlanOutcome | None] = lambda _: None,
+) -> Iterator[PlanOutcome]:
+    """Yield outcomes as they come, only of the indices up to the one whose plan is the n-th to be accepted.
 
     simulated: begins the indices that it takes, and gives their outcomes; None among them stands for an index that may
     begin only when the outcome of an earlier one is given. known: the outcome of an index that needs no simulation.
@@ -154,11 +154,11 @@ def first_accepted(
 class _Tally:
     """How many plans were accepted and are at work: an index may begin while n exceeds the two."""
 
-    def __init__(self, n: int, known: Callable[[int], Outcome | None]) -> None:
+    def __init__(self, n: int, known: Callable[[int], PlanOutcome | None]) -> None:
         self._n, self._known = n, known
         self._accepted = self._begun = self._refused_in_a_row = 0
         self._last_reason = ""
-        self._settled: list[Outcome] = []
+        self._settled: list[PlanOutcome] = []
 
     def indices(self) -> Iterator[int | None]:
         """Each index that is not known, None while no further may begin."""
@@ -177,12 +177,12 @@ class _Tally:
                 self.require_acceptances()
             index += 1
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, outcome: PlanOutcome) -> None:
         """One that was begun has ended."""
         self._begun -= 1
         self._count(outcome)
 
-    def settled(self) -> Iterator[Outcome]:
+    def settled(self) -> Iterator[PlanOutcome]:
         """The known outcomes that were passed since the last call."""
         while self._settled:
             yield self._settled.pop(0)
@@ -193,39 +193,39 @@ class _Tally:
             count, reason = self._refused_in_a_row, self._last_reason
             raise VmatError(f"{count} plans one after another were refused, the last because: {reason}")
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: PlanOutcome) -> None:
         self._accepted += not outcome.refused
         self._refused_in_a_row = self._refused_in_a_row + 1 if outcome.refused else 0
         self._last_reason = outcome.refused
 
 
-def _known(cohort: Cohort, plans: PlanFolder) -> dict[str, Outcome]:
+def _read_known(cohort: Cohort, plans: PlanFolder) -> dict[str, PlanOutcome]:
     """What earlier runs settled. A case whose packed dose is lost is not settled: it could not be shipped."""
-    stored = {key: "" for key in cohort.keys() if plans.has_dose(key)}  # noqa: SIM118 (a cohort is no mapping)
-    return {key: Outcome(key, reasons, new=False) for key, reasons in {**plans.refused(), **stored}.items()}
+    stored = {key: "" for key in cohort.keys() if plans.has_dose(key)}  # noqa: SIM118 (a cohort is not a mapping)
+    return {key: PlanOutcome(key, reasons, new=False) for key, reasons in {**plans.refused(), **stored}.items()}
 
 
-def _note(outcome: Outcome, plans: PlanFolder) -> None:
+def _note_outcome(outcome: PlanOutcome, plans: PlanFolder) -> None:
     log.info("%s %s %.1f s", outcome.key, "refused" if outcome.refused else "simulated", outcome.seconds)
     if outcome.refused:
         plans.refuse(outcome.key, outcome.refused)
 
 
-def simulate_case(task: Task) -> Outcome:
+def simulate_case(task: SimulationTask) -> PlanOutcome:
     """Patient, plan and, when it is accepted, the packed dose and the case in the cohort."""
     started = time.perf_counter()
     try:
-        refused = _simulated(task)
+        refused = _simulate_case(task)
     except InputError as refusal:
         if refusal.is_of_the_machine:
             raise
         refused = str(refusal)
     except ModelError as failure:  # a plan that cannot be one; the next run would find the same
         refused = str(failure)
-    return Outcome(task.key, refused, time.perf_counter() - started)
+    return PlanOutcome(task.key, refused, time.perf_counter() - started)
 
 
-def _simulated(task: Task) -> str:
+def _simulate_case(task: SimulationTask) -> str:
     """Why the plan is refused, or nothing once the case is stored."""
     patient = simulate_patient(task.seed, task.index)
     plan = plan_patient(patient, task.seed)
@@ -233,8 +233,8 @@ def _simulated(task: Task) -> str:
         return " ".join(plan.reasons) or "not accepted"
     packed = pack_dose(plan.dose)
     task.plans.write_dose(task.key, packed)
-    case = treated(patient, packed, plan.angles_deg)
-    origin = Origin(
+    case = treat_patient(patient, packed, plan.angles_deg)
+    origin = CaseOrigin(
         key=task.key,
         patient=task.key,
         source="simulated",
@@ -247,7 +247,7 @@ def _simulated(task: Task) -> str:
     return ""
 
 
-def treated(patient: Patient, packed_dose: bytes, angles_deg: tuple[float, ...]) -> Case:
+def treat_patient(patient: Patient, packed_dose: bytes, angles_deg: tuple[float, ...]) -> Case:
     """The patient with the dose as it is packed: a cohort that is restored holds the same values as this one."""
     case = patient.case
     dose = unpack_dose(packed_dose, case.ct.grid.frame_uid)

@@ -14,7 +14,7 @@ from vmat_rt.dicom.prescription.find import Given, find_prescription
 from vmat_rt.dicom.structures import StructureSet
 from vmat_rt.dicom.study import Study
 from vmat_rt.errors import InputError, Problem, raise_errors, warning
-from vmat_rt.naming import NameMap, agreed_names, map_names
+from vmat_rt.naming import NameMap, find_agreed_names, map_names
 from vmat_rt.protocol import Protocol
 
 NOTHING_GIVEN = Given()
@@ -76,7 +76,7 @@ def load_structures(study: Study, protocol: Protocol | None) -> tuple[Structure,
 
 def commonly_named(study: Study, protocols: Iterable[Protocol]) -> tuple[Structure, ...]:
     """Every ROI in file order, under the names on which all of the protocols that know it agree."""
-    names = agreed_names([roi.name for roi in study.structure_set.rois if roi.drawn], protocols)
+    names = find_agreed_names([roi.name for roi in study.structure_set.rois if roi.drawn], protocols)
     return tuple(
         replace(structure, name=names.get(structure.roi_name) if roi.drawn else None)
         for structure, roi in zip(load_structures(study, None), study.structure_set.rois, strict=True)

@@ -19,20 +19,21 @@ from vmat_rt.metrics.statistics.results_file import ResultRow
 from vmat_rt.report.evaluation_schema import CaseDocument, MetricSummary, ModelAggregate, SubjectRole
 
 
-def result_rows(documents: Sequence[CaseDocument]) -> list[ResultRow]:
-    """One row a metric and case, and `failed` for every case. A failed case has empty values for the metrics that every
-    other case of its model has: absent is not zero.
+def make_result_rows(documents: Sequence[CaseDocument]) -> list[ResultRow]:
+    """Make one row per metric and case, and `failed` for every case.
+
+    A failed case has empty values for the metrics that every other case of its model has: absent is not zero.
     """
     rows = []
     for document in documents:
-        expected = [*_common(documents, document.model), "failed"]
+        expected = [*_find_common(documents, document.model), "failed"]
         values = {**dict.fromkeys(expected), **document.metrics, "failed": float(document.status == "failed")}
         named = (document.model, document.seed, document.case)
         rows += [ResultRow(*named, metric, value) for metric, value in values.items()]
     return rows
 
 
-def _common(documents: Iterable[CaseDocument], model: str) -> list[str]:
+def _find_common(documents: Iterable[CaseDocument], model: str) -> list[str]:
     """Metrics that all finished cases of the model have, in their order."""
     done = [document.metrics for document in documents if document.model == model and document.status == "done"]
     return [name for name in done[0] if all(name in metrics for metrics in done)] if done else []
@@ -41,16 +42,17 @@ def _common(documents: Iterable[CaseDocument], model: str) -> list[str]:
 def aggregate(documents: Sequence[CaseDocument], roles: Mapping[str, SubjectRole]) -> dict[str, ModelAggregate]:
     """Each model with its seeds pooled, in the order of `roles` (model name -> role)."""
     return {
-        name: _one([document for document in documents if document.model == name], role) for name, role in roles.items()
+        name: _aggregate_model([document for document in documents if document.model == name], role)
+        for name, role in roles.items()
     }
 
 
-def _one(documents: Sequence[CaseDocument], role: SubjectRole) -> ModelAggregate:
+def _aggregate_model(documents: Sequence[CaseDocument], role: SubjectRole) -> ModelAggregate:
     done = [document for document in documents if document.status == "done"]
     names = dict.fromkeys(name for document in done for name in document.metrics)
     metrics: dict[str, MetricSummary | dict[str, MetricSummary]] = {}
     for name in names:
-        summary = _summary({(d.seed, d.case): d.metrics[name] for d in done if name in d.metrics})
+        summary = _summarise({(d.seed, d.case): d.metrics[name] for d in done if name in d.metrics})
         metric, _, structure = name.partition(":")
         if structure:
             by_structure = metrics.setdefault(metric, {})
@@ -58,7 +60,7 @@ def _one(documents: Sequence[CaseDocument], role: SubjectRole) -> ModelAggregate
             by_structure[structure] = summary
         else:
             metrics[metric] = summary
-    pooled = _pooled_dvh_score(done)
+    pooled = _pool_dvh_score(done)
     if pooled is not None:
         metrics[POOLED] = pooled
     return ModelAggregate(
@@ -70,18 +72,18 @@ def _one(documents: Sequence[CaseDocument], role: SubjectRole) -> ModelAggregate
     )
 
 
-def _summary(values: Values) -> MetricSummary:
-    found = summarize(values)
+def _summarise(values: Values) -> MetricSummary:
+    summary = summarize(values)
     by_seed = {
         seed: summarize({key: value for key, value in values.items() if key[0] == seed}).mean
         for seed in sorted({seed for seed, _ in values if seed}, key=int)
     }
     return MetricSummary(
-        mean=found.mean, sd=found.sd, ci95=found.ci95, n=found.n_cases, seed_sd=found.seed_sd, by_seed=by_seed
+        mean=summary.mean, sd=summary.sd, ci95=summary.ci95, n=summary.n_cases, seed_sd=summary.seed_sd, by_seed=by_seed
     )
 
 
-def _pooled_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
+def _pool_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
     """OpenKBP's DVH score: the mean of all entries of a seed, then over seeds. sd: over patients, of their own means.
 
     The interval draws patients, with all their entries of all seeds. None where no case is OpenKBP's.
@@ -98,7 +100,7 @@ def _pooled_dvh_score(done: Sequence[CaseDocument]) -> MetricSummary | None:
     return MetricSummary(
         mean=float(np.mean(list(means.values()))),
         sd=float(np.std(list(patients.values()), ddof=1)) if len(patients) > 1 else None,
-        ci95=_pooled_ci95(entries, list(patients)),
+        ci95=_pool_ci95(entries, list(patients)),
         n=len(patients),
         seed_sd=compute_seed_sd(shared),
         by_seed={seed: mean for seed, mean in means.items() if seed},
@@ -112,7 +114,7 @@ def _mean_of(entries: Mapping[tuple[str, str], Sequence[float]], seed: str, case
     )
 
 
-def _pooled_ci95(
+def _pool_ci95(
     entries: Mapping[tuple[str, str], Sequence[float]], patients: Sequence[str]
 ) -> tuple[float, float] | None:
     """Bootstrap interval of the same mean, over a seed's entries and then over seeds; None for one patient."""
@@ -122,7 +124,7 @@ def _pooled_ci95(
     means = []
     for seed in sorted({seed for seed, _ in entries}):
         own = [entries.get((seed, patient), ()) for patient in patients]
-        sums, counts = np.array([sum(found) for found in own]), np.array([len(found) for found in own])
+        sums, counts = np.array([sum(values) for values in own]), np.array([len(values) for values in own])
         total = counts[drawn].sum(axis=1)
         # A draw may hold none of the patients of a seed that saw few.
         means.append(np.divide(sums[drawn].sum(axis=1), total, out=np.full(RESAMPLES, np.nan), where=total > 0))

@@ -49,7 +49,7 @@ class Pair:
         return difference if self.worse == "higher" else -difference
 
 
-def pairs_of(document: CaseDocument) -> list[Pair]:
+def collect_pairs(document: CaseDocument) -> list[Pair]:
     """Targets: coverage and hot spot; organs: mean and near-maximum dose; the metrics of the protocol's goals."""
     pairs: list[Pair] = []
     for structure in document.structures:
@@ -69,7 +69,7 @@ def pairs_of(document: CaseDocument) -> list[Pair]:
     return list(found.values())
 
 
-def against_clinical(
+def compare_with_clinical(
     evaluated: Sequence[CaseDocument], spread: Mapping[str, Sequence[CaseDocument]], threshold_z: float = THRESHOLD_Z
 ) -> AgainstClinicalDocument:
     """Rank the evaluated cases' findings of all models by z. spread: label -> documents of the cases that tell its own
@@ -80,11 +80,11 @@ def against_clinical(
     sources: dict[str, str] = {}
     for label in dict.fromkeys(document.label for document in evaluated):
         own = [document for document in evaluated if document.label == label and document.status == "done"]
-        told = [document for document in spread.get(label, ()) if document.status == "done"]
-        sources[label] = FROM_VALIDATION if len(told) >= FEWEST else FROM_OTHERS
+        validated = [document for document in spread.get(label, ()) if document.status == "done"]
+        sources[label] = FROM_VALIDATION if len(validated) >= FEWEST else FROM_OTHERS
         for document in own:
-            others = told if len(told) >= FEWEST else [other for other in own if other.case != document.case]
-            judged = [_finding(document, pair, _excesses(others, pair)) for pair in pairs_of(document)]
+            others = validated if len(validated) >= FEWEST else [other for other in own if other.case != document.case]
+            judged = [_find_excess(document, pair, _collect_excesses(others, pair)) for pair in collect_pairs(document)]
             compared += sum(finding is not None for finding in judged)
             passed += sum(finding is None for finding in judged)
             findings += [finding for finding in judged if finding is not None and finding.z > threshold_z]
@@ -98,11 +98,11 @@ def against_clinical(
     )
 
 
-def _excesses(documents: Iterable[CaseDocument], wanted: Pair) -> list[float]:
-    return [pair.excess for document in documents for pair in pairs_of(document) if pair.name == wanted.name]
+def _collect_excesses(documents: Iterable[CaseDocument], wanted: Pair) -> list[float]:
+    return [pair.excess for document in documents for pair in collect_pairs(document) if pair.name == wanted.name]
 
 
-def _finding(document: CaseDocument, pair: Pair, excesses: Sequence[float]) -> PlanFinding | None:
+def _find_excess(document: CaseDocument, pair: Pair, excesses: Sequence[float]) -> PlanFinding | None:
     """None where too few cases tell the spread, or they all agree to the last digit (no spread to measure by)."""
     if len(excesses) < FEWEST:
         return None

@@ -1,4 +1,4 @@
-"""Tasks over a Dask cluster, whoever runs it. Workers need this version of vmat-rt and the same paths or URLs."""
+"""Tasks over a Dask cluster that others run. Workers need this version of vmat-rt and the same paths or URLs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from vmat_rt import __version__
 from vmat_rt.errors import ConfigError
-from vmat_rt.system.processes import Finished, tried_alone
+from vmat_rt.system.processes import Finished, try_alone
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -20,7 +20,7 @@ WAIT_SECONDS = 60.0
 def run_on_dask(
     work: Callable[[Task], Result], tasks: Sequence[Task], address: str, wait_seconds: float = WAIT_SECONDS
 ) -> Iterator[Finished[Task, Result]]:
-    """As run_tasks, over the workers of the scheduler at `address` (tcp://host:8786).
+    """Do as run_tasks, over the workers of the scheduler at `address` (tcp://host:8786).
 
     A task that Dask gives up because workers died over it is tried again alone when all others are done. Raises
     ConfigError when no scheduler answers, it has no workers, or they run another version of vmat-rt.
@@ -37,21 +37,21 @@ def run_on_dask(
         futures = {client.submit(work, task, pure=False): (number, task) for number, task in enumerate(tasks)}
         for future in as_completed(list(futures), loop=client.loop):  # type: ignore[no-untyped-call]
             number, task = futures.pop(future)
-            finished = _finished(future, number, task)
+            finished = _wait_for(future, number, task)
             future.release()
             if finished is None:
                 suspects.append((number, task))
             else:
                 yield finished
         for number, task in suspects:
-            yield tried_alone(partial(_tried, client, work, number, task), number, task)
+            yield try_alone(partial(_try_task, client, work, number, task), number, task)
 
 
-def _tried(client: Any, work: Callable[[Task], Result], number: int, task: Task) -> Finished[Task, Result] | None:
-    return _finished(client.submit(work, task, pure=False), number, task)
+def _try_task(client: Any, work: Callable[[Task], Result], number: int, task: Task) -> Finished[Task, Result] | None:
+    return _wait_for(client.submit(work, task, pure=False), number, task)
 
 
-def _finished(future: Any, number: int, task: Task) -> Finished[Task, Any] | None:
+def _wait_for(future: Any, number: int, task: Task) -> Finished[Task, Any] | None:
     """What the task returned or raised, or None when Dask gave it up because workers died over it."""
     from distributed.scheduler import KilledWorker
 
@@ -67,7 +67,7 @@ def _require_workers(client: Any, address: str, wait_seconds: float) -> None:
     except TimeoutError as error:
         raise ConfigError(f"the Dask scheduler at {address} has no workers") from error
     try:
-        versions = set(client.run(installed_version).values())
+        versions = set(client.run(find_installed_version).values())
     except ModuleNotFoundError as error:
         raise ConfigError(f"the Dask workers at {address} cannot import vmat-rt: {error}") from error
     if versions != {__version__}:
@@ -75,6 +75,6 @@ def _require_workers(client: Any, address: str, wait_seconds: float) -> None:
         raise ConfigError(f"the Dask workers at {address} run vmat-rt {others}, this is {__version__}")
 
 
-def installed_version() -> str:
+def find_installed_version() -> str:
     """The version of vmat-rt where this is called: on a worker."""
     return __version__

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from vmat_rt.case import Volume
-from vmat_rt.evaluate.work import Outcome, Task
+from vmat_rt.evaluate.work import CaseOutcome, EvaluationTask
 from vmat_rt.metrics.statistics.results_file import ResultRow, write_results
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, PlanFinding
 from vmat_rt.system.publish import refuse_foreign, require_writable
@@ -42,25 +42,26 @@ class EvaluationFolder:
         require_writable(self.root)
         refuse_foreign(self.root, (self.aggregate.name, CASES), "an evaluation")
 
-    def kept(self, task: Task, part: str = CASES) -> CaseDocument | None:
+    def kept(self, task: EvaluationTask, part: str = CASES) -> CaseDocument | None:
         """The finished result of an earlier evaluation of the same model, case content and measures, or None."""
-        path = self._case(task, part)
+        path = self._find_case_file(task, part)
         try:
-            found = CaseDocument.model_validate_json(path.read_text(encoding="utf-8"))
+            document = CaseDocument.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError, UnicodeDecodeError):
             return None
         same = (
-            found.status == "done"
-            and (found.model_sha256, found.case, found.case_sha256) == (task.model_sha256, task.case, task.case_sha256)
-            and (found.label, found.model, found.seed) == (task.label, task.model, task.seed)
-            and found.measured_by == task.measured_by
+            document.status == "done"
+            and (document.model_sha256, document.case, document.case_sha256)
+            == (task.model_sha256, task.case, task.case_sha256)
+            and (document.label, document.model, document.seed) == (task.label, task.model, task.seed)
+            and document.measured_by == task.measured_by
             and (not task.save_dose or path.with_suffix(".npz").is_file())
         )
-        return found if same else None
+        return document if same else None
 
-    def keep(self, task: Task, outcome: Outcome, part: str = CASES) -> None:
+    def keep(self, task: EvaluationTask, outcome: CaseOutcome, part: str = CASES) -> None:
         """Write what came of a task: the dose first, so that a result with a document is complete."""
-        path = self._case(task, part)
+        path = self._find_case_file(task, part)
         path.parent.mkdir(parents=True, exist_ok=True)
         if outcome.dose is not None:
             _write_dose(path.with_suffix(".npz"), outcome.dose)
@@ -75,7 +76,7 @@ class EvaluationFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         for old in (self.against_clinical, self.against_clinical.with_suffix(".csv")):
             old.unlink(missing_ok=True)
-        temporary = _beside(self.results)
+        temporary = _name_beside(self.results)
         write_results(temporary, rows)
         temporary.replace(self.results)
         failures = [
@@ -94,12 +95,12 @@ class EvaluationFolder:
         rows = [tuple(getattr(finding, name) for name in names) for finding in document.findings]
         _write_csv(self.against_clinical.with_suffix(".csv"), names, rows)
 
-    def _case(self, task: Task, part: str) -> Path:
+    def _find_case_file(self, task: EvaluationTask, part: str) -> Path:
         return self.root / part / task.label / f"{task.case}.json"
 
 
 def _write_dose(path: Path, dose: Volume) -> None:
-    temporary = _beside(path)
+    temporary = _name_beside(path)
     with temporary.open("wb") as handle:
         np.savez_compressed(
             handle,
@@ -111,13 +112,13 @@ def _write_dose(path: Path, dose: Volume) -> None:
 
 
 def _write_json(path: Path, document: BaseModel) -> None:
-    temporary = _beside(path)
+    temporary = _name_beside(path)
     temporary.write_text(document.model_dump_json(indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    temporary = _beside(path)
+    temporary = _name_beside(path)
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -125,5 +126,5 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
     temporary.replace(path)
 
 
-def _beside(path: Path) -> Path:
+def _name_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}")

@@ -74,20 +74,20 @@ def measure(case: Case, dose: Volume, protocol: Protocol, *, with_gamma: bool, o
     """Compare `dose` (Gy, on the grid of the case's reference dose) with the reference dose.
 
     openkbp: the body is OpenKBP's mask of possible dose, so that its scores can be given. Raises InputError when the
-    case has no reference dose (NO_REFERENCE_DOSE) or one of the doses is none, GeometryError when grids differ.
+    case has no reference dose (NO_REFERENCE_DOSE) or one of the doses is not a dose, GeometryError when grids differ.
     """
-    reference = reference_of(case)
-    structures = _examined(case, protocol)
+    reference = find_reference(case)
+    structures = _choose_structures(case, protocol)
     body = structure_fraction(case.body, dose.grid)
-    targets = _union([case.structures[name] for name in case.targets()], dose)
-    metrics = _voxel_errors(reference, dose, body, targets)
+    targets = _unite([case.structures[name] for name in case.targets()], dose)
+    metrics = _measure_voxel_errors(reference, dose, body, targets)
     if with_gamma:
-        metrics |= _gamma(reference, dose, body, targets)
-    dvhs = _BothDvhs(*(_dvhs(case, structures, protocol, volume) for volume in (dose, reference)))
-    results = [_compared(structure, case, protocol, dvhs) for structure in structures.values()]
-    goals = _goals(case, protocol, dvhs)
-    scores = _openkbp(case, dose, protocol) if openkbp else None
-    metrics |= _gaps(results) | _asymmetries(results) | _goal_shares(goals)
+        metrics |= _measure_gamma(reference, dose, body, targets)
+    dvhs = _BothDvhs(*(_compute_dvhs(case, structures, protocol, volume) for volume in (dose, reference)))
+    results = [_compare_structure(structure, case, protocol, dvhs) for structure in structures.values()]
+    goals = _judge_goals(case, protocol, dvhs)
+    scores = _make_openkbp_entry(case, dose, protocol) if openkbp else None
+    metrics |= _measure_gaps(results) | _measure_asymmetries(results) | _count_goal_shares(goals)
     if scores is not None:
         metrics["openkbp_dose_score"] = scores.dose_error_gy
         entries = list(scores.dvh_errors_gy.values())
@@ -103,7 +103,7 @@ class _BothDvhs:
     reference: dict[str, Dvh]
 
 
-def reference_of(case: Case) -> Volume:
+def find_reference(case: Case) -> Volume:
     """The case's reference dose. Raises InputError (NO_REFERENCE_DOSE, REFERENCE_DOSE_EMPTY)."""
     if case.reference_dose is None:
         message = "The case has no reference dose, so there is nothing to compare a prediction with."
@@ -112,14 +112,14 @@ def reference_of(case: Case) -> Volume:
     return case.reference_dose
 
 
-def _examined(case: Case, protocol: Protocol) -> dict[str, Structure]:
+def _choose_structures(case: Case, protocol: Protocol) -> dict[str, Structure]:
     """The protocol's targets and organs that the case has, in the protocol's order."""
     known = (*protocol.with_role("target"), *protocol.with_role("oar"))
     present = {spec.name: case.structures[spec.name] for spec in known if spec.name in case.structures}
     return {name: structure for name, structure in present.items() if structure.shape is not None}
 
 
-def _union(structures: list[Structure], dose: Volume) -> FloatArray:
+def _unite(structures: list[Structure], dose: Volume) -> FloatArray:
     """Largest fraction of any of them in each voxel (z, y, x)."""
     union = np.zeros(dose.grid.shape, np.float32)
     for structure in structures:
@@ -127,7 +127,9 @@ def _union(structures: list[Structure], dose: Volume) -> FloatArray:
     return union
 
 
-def _voxel_errors(reference: Volume, dose: Volume, body: FloatArray, targets: FloatArray) -> dict[str, float | None]:
+def _measure_voxel_errors(
+    reference: Volume, dose: Volume, body: FloatArray, targets: FloatArray
+) -> dict[str, float | None]:
     over_body = compute_dose_error(reference, dose, body)
     over_targets = compute_dose_error(reference, dose, targets)
     outside = compute_dose_error(reference, dose, np.maximum(body - targets, 0))
@@ -140,7 +142,7 @@ def _voxel_errors(reference: Volume, dose: Volume, body: FloatArray, targets: Fl
     }
 
 
-def _gamma(reference: Volume, dose: Volume, body: FloatArray, targets: FloatArray) -> dict[str, float | None]:
+def _measure_gamma(reference: Volume, dose: Volume, body: FloatArray, targets: FloatArray) -> dict[str, float | None]:
     result = gamma(reference, dose, CRITERIA.dose_percent, CRITERIA.distance_mm, CRITERIA.lower_cutoff_percent)
     rates = compute_region_pass_rates(result, {"body": body, "targets": targets})
     return {
@@ -149,20 +151,20 @@ def _gamma(reference: Volume, dose: Volume, body: FloatArray, targets: FloatArra
     }
 
 
-def _dvhs(case: Case, structures: Mapping[str, Structure], protocol: Protocol, dose: Volume) -> dict[str, Dvh]:
-    """By TG-263 name."""
+def _compute_dvhs(case: Case, structures: Mapping[str, Structure], protocol: Protocol, dose: Volume) -> dict[str, Dvh]:
+    """Compute DVHs by TG-263 name."""
     metrics = (*STRUCTURE_METRICS, *protocol.goal_metrics())
-    found: dict[str, Dvh] = {}
+    by_name: dict[str, Dvh] = {}
     doses_gy = case.prescription.dose_gy
     of_targets = {name: structures[name] for name in case.targets() if name in structures}
     others = {name: structure for name, structure in structures.items() if name not in of_targets}
     for group, wanted in ((of_targets, (*metrics, "HI", "CI")), (others, metrics)):
         dvhs = compute_dvhs(group.values(), dose, metrics=wanted, prescription_gy=doses_gy)
-        found |= dict(zip(group, dvhs.values(), strict=True))
-    return {name: found[name] for name in structures}
+        by_name |= dict(zip(group, dvhs.values(), strict=True))
+    return {name: by_name[name] for name in structures}
 
 
-def _compared(structure: Structure, case: Case, protocol: Protocol, dvhs: _BothDvhs) -> StructureResult:
+def _compare_structure(structure: Structure, case: Case, protocol: Protocol, dvhs: _BothDvhs) -> StructureResult:
     name = structure.name or structure.roi_name
     predicted, reference = dvhs.predicted[name], dvhs.reference[name]
     target = name in case.targets()
@@ -178,58 +180,58 @@ def _compared(structure: Structure, case: Case, protocol: Protocol, dvhs: _BothD
     )
 
 
-def _gaps(results: list[StructureResult]) -> dict[str, float | None]:
+def _measure_gaps(results: list[StructureResult]) -> dict[str, float | None]:
     gaps: dict[str, float | None] = {}
     for result in results:
         if result.prescription_gy is not None:
-            gap = gap_of(result, "D95%")
+            gap = find_gap(result, "D95%")
             gaps[f"d95_gap_gy:{result.name}"] = gap
             gaps[f"d95_abs_gap_gy:{result.name}"] = None if gap is None else abs(gap)
-            gaps[f"homogeneity_gap:{result.name}"] = gap_of(result, "HI")
-            gaps[f"conformity_gap:{result.name}"] = gap_of(result, "CI")
-        gaps[f"mean_gap_gy:{result.name}"] = gap_of(result, "Dmean")
-        gaps[f"near_max_gap_gy:{result.name}"] = gap_of(result, "D0.03cc")
+            gaps[f"homogeneity_gap:{result.name}"] = find_gap(result, "HI")
+            gaps[f"conformity_gap:{result.name}"] = find_gap(result, "CI")
+        gaps[f"mean_gap_gy:{result.name}"] = find_gap(result, "Dmean")
+        gaps[f"near_max_gap_gy:{result.name}"] = find_gap(result, "D0.03cc")
     return gaps
 
 
-def gap_of(result: StructureResult, metric: str) -> float | None:
+def find_gap(result: StructureResult, metric: str) -> float | None:
     """Predicted minus reference, or None where either has none."""
     predicted, reference = result.predicted.get(metric), result.reference.get(metric)
     return None if predicted is None or reference is None else predicted - reference
 
 
-def _asymmetries(results: list[StructureResult]) -> dict[str, float | None]:
-    """Of each pair of structures, named without its side."""
+def _measure_asymmetries(results: list[StructureResult]) -> dict[str, float | None]:
+    """Measure each pair of structures, named without its side."""
     by_name = {result.name: result for result in results}
-    found: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     for name, left in by_name.items():
         right = by_name.get(_SIDE.sub("R", name))
         if right is None or right is left:
             continue
         pair = re.sub(r"_L(?=_|$)", "", name)
-        predicted = _difference(left.predicted["Dmean"], right.predicted["Dmean"])
-        reference = _difference(left.reference["Dmean"], right.reference["Dmean"])
-        found[f"asymmetry_gy:{pair}"] = predicted
-        found[f"asymmetry_reference_gy:{pair}"] = reference
-        found[f"asymmetry_gap_gy:{pair}"] = _difference(predicted, reference)
-    return found
+        predicted = _subtract(left.predicted["Dmean"], right.predicted["Dmean"])
+        reference = _subtract(left.reference["Dmean"], right.reference["Dmean"])
+        values[f"asymmetry_gy:{pair}"] = predicted
+        values[f"asymmetry_reference_gy:{pair}"] = reference
+        values[f"asymmetry_gap_gy:{pair}"] = _subtract(predicted, reference)
+    return values
 
 
-def _difference(one: float | None, other: float | None) -> float | None:
+def _subtract(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
 
 
-def _goals(case: Case, protocol: Protocol, dvhs: _BothDvhs) -> list[GoalOutcome]:
+def _judge_goals(case: Case, protocol: Protocol, dvhs: _BothDvhs) -> list[GoalOutcome]:
     predicted = check_goal_sets(protocol, dvhs.predicted.values(), case.prescription)
     reference = check_goal_sets(protocol, dvhs.reference.values(), case.prescription)
     return [
-        _goal(name, mine, theirs)
+        _judge_goal(name, mine, theirs)
         for name in predicted
         for mine, theirs in zip(predicted[name], reference[name], strict=True)
     ]
 
 
-def _goal(goal_set: str, predicted: GoalResult, reference: GoalResult) -> GoalOutcome:
+def _judge_goal(goal_set: str, predicted: GoalResult, reference: GoalResult) -> GoalOutcome:
     judged = {predicted.status, reference.status} <= {"met", "missed"}
     return GoalOutcome(
         goal_set=goal_set,
@@ -246,7 +248,7 @@ def _goal(goal_set: str, predicted: GoalResult, reference: GoalResult) -> GoalOu
     )
 
 
-def _goal_shares(goals: list[GoalOutcome]) -> dict[str, float | None]:
+def _count_goal_shares(goals: list[GoalOutcome]) -> dict[str, float | None]:
     judged = [goal for goal in goals if goal.agrees is not None]
     if not judged:
         return {"goals_agreement_percent": None, "goals_met_percent": None, "goals_met_reference_percent": None}
@@ -258,8 +260,8 @@ def _goal_shares(goals: list[GoalOutcome]) -> dict[str, float | None]:
     return {name: 100 * sum(found) / len(judged) for name, found in shares.items()}
 
 
-def _openkbp(case: Case, dose: Volume, protocol: Protocol) -> OpenKbpEntry:
-    reference, grid = reference_of(case), dose.grid
+def _make_openkbp_entry(case: Case, dose: Volume, protocol: Protocol) -> OpenKbpEntry:
+    reference, grid = find_reference(case), dose.grid
 
     def masks(role: str) -> dict[str, NDArray[np.bool_]]:
         names = [spec.name for spec in protocol.with_role(role) if spec.name in case.structures]

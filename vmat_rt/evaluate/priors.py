@@ -6,7 +6,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from vmat_rt.bundle import Bundle, prior_bundle
+from vmat_rt.bundle import Bundle, find_prior_bundle
 from vmat_rt.case import Case, FloatArray
 from vmat_rt.grid import Grid
 from vmat_rt.prediction import load_predictor
@@ -43,11 +43,11 @@ class LastDose:
 _LAST = LastDose()
 
 
-def predicted_gy(bundle: Bundle, case: Case, grid: Grid, content: str, device: str) -> Predicted:
+def predict_gy(bundle: Bundle, case: Case, grid: Grid, content: str, device: str) -> Predicted:
     """Any bundle's dose of a case; geometric ones, alone or as a network's prior, are predicted once in a row."""
     if bundle.manifest.kind == "geometric":
         return _LAST.predict(bundle, case, grid, content, device)
-    prior = prior_bundle(bundle)
+    prior = find_prior_bundle(bundle)
     known = None if prior is None else _LAST.predict(prior, case, grid, content, device)
     predicted = load_predictor(bundle, device).predict(case, grid, None if known is None else known.dose_gy)
     return Predicted(predicted.dose.array, 0.0 if known is None else known.spared_s)

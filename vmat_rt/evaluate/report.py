@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _NO_COHORT = (
     "No cohort was given, so there is no CT to draw on: name it with --cohort. Doses are shown as evaluated where "
-    "vmat-rt evaluate was run with --save-dose; otherwise they are predicted anew, for which the model must be at hand "
+    "vmat-rt evaluate was run with --save-dose; otherwise they are predicted again, for which the model must be there "
     "(--run, or installed)."
 )
 
@@ -48,8 +48,8 @@ class Asked:
 def report_evaluations(asked: Asked, out: Path) -> list[Path]:
     """Write report.html and figures/ as the folder `out`; an older report there is replaced as a whole.
 
-    Raises InputError for folders that are no evaluations or runs, ConfigError for a model or cohort that is not there,
-    or when `out` holds something that is no report.
+    Raises InputError for folders that are not evaluations or runs, ConfigError for a model or cohort that is not there,
+    or when `out` holds something that is not a report.
     """
     _refuse_other_folder(out)
     material = gather(asked)
@@ -67,7 +67,7 @@ def _refuse_other_folder(out: Path) -> None:
 def gather(asked: Asked) -> ReportMaterial:
     """Everything that the page is made of. Errors as in report_evaluations."""
     pooled = pool(read_evaluations(asked.evaluations))
-    focus = _focus(pooled, asked.model)
+    focus = _choose_focus(pooled, asked.model)
     runs = tuple(sorted(map(read_run, asked.runs), key=lambda run: (run.name, order_seeds(run.seed))))
     bundles = collect_bundles(runs)
     exemplars: tuple[Exemplar, ...] = ()
@@ -79,13 +79,13 @@ def gather(asked: Asked) -> ReportMaterial:
         from vmat_rt.cohort.store import Cohort
 
         cohort = Cohort.open(asked.cohort)
-        splits = _sizes(cohort)
+        splits = _count_sizes(cohort)
         source = _Source(cohort, focus, bundles, asked.device)
         exemplars, reasons = source.exemplars(choose(focus))
     return ReportMaterial(pooled, focus, runs, bundles, splits, exemplars, " ".join(reasons))
 
 
-def _focus(pooled: Pooled, name: str | None) -> Model:
+def _choose_focus(pooled: Pooled, name: str | None) -> Model:
     try:
         return pooled.focus(name)
     except KeyError:
@@ -93,7 +93,7 @@ def _focus(pooled: Pooled, name: str | None) -> Model:
         raise ConfigError(f"no evaluated model is called {name}; there are {known}") from None
 
 
-def _sizes(cohort: Cohort) -> dict[str, dict[str, int]]:
+def _count_sizes(cohort: Cohort) -> dict[str, dict[str, int]]:
     """Number of cases by seed and part; empty for a cohort without splits."""
     from vmat_rt.cohort.split import Part, Splits
 
@@ -106,7 +106,7 @@ def _sizes(cohort: Cohort) -> dict[str, dict[str, int]]:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where exemplary doses come from: saved beside their results, else predicted anew by the very same model."""
+    """Where exemplary doses come from: saved beside their results, else predicted again by the same model."""
 
     cohort: Cohort
     model: Model
@@ -114,18 +114,18 @@ class _Source:
     device: str
 
     def exemplars(self, choices: Sequence[Choice]) -> tuple[tuple[Exemplar, ...], list[str]]:
-        """Those that can be shown, and a sentence for each that cannot."""
+        """Collect those that can be shown, and a sentence for each that cannot."""
         found, reasons = [], []
         for choice in choices:
             try:
-                found.append(self._exemplar(choice))
+                found.append(self._make_exemplar(choice))
             except InputError as error:
-                reasons.append(_not_shown(choice, "; ".join(problem.message for problem in error.problems)))
+                reasons.append(_say_not_shown(choice, "; ".join(problem.message for problem in error.problems)))
             except VmatError as error:
-                reasons.append(_not_shown(choice, str(error)))
+                reasons.append(_say_not_shown(choice, str(error)))
         return tuple(found), reasons
 
-    def _exemplar(self, choice: Choice) -> Exemplar:
+    def _make_exemplar(self, choice: Choice) -> Exemplar:
         pair = (choice.seed, choice.case)
         document = self.model.documents.get(pair)
         if document is None:
@@ -137,10 +137,10 @@ class _Source:
             raise ConfigError("the cohort's case is not the one that was evaluated (its content differs)")
         case = self.cohort.read(choice.case)
         saved = self.model.evaluations[pair].dose_path(document)
-        dose = read_dose(saved, case) if saved.is_file() else self._predicted(case, document.model_sha256)
+        dose = read_dose(saved, case) if saved.is_file() else self._predict_dose(case, document.model_sha256)
         return Exemplar(choice, case, dose, load_protocol(record.protocol))
 
-    def _predicted(self, case: Case, sha256: str) -> Volume:
+    def _predict_dose(self, case: Case, sha256: str) -> Volume:
         bundle = self.bundles.get(sha256)
         if bundle is None:
             raise ConfigError(
@@ -152,7 +152,7 @@ class _Source:
         return on_reference_grid(case, bundle, self.cohort, self.device)[0]
 
 
-def _not_shown(choice: Choice, reason: str) -> str:
+def _say_not_shown(choice: Choice, reason: str) -> str:
     return f"The {choice.rank} case, {choice.case}, is not shown: {reason.rstrip('.')}."
 
 

@@ -11,13 +11,13 @@ from tqdm import tqdm
 
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
-from vmat_rt.evaluate.aggregate import aggregate, result_rows
-from vmat_rt.evaluate.clinical import against_clinical
+from vmat_rt.evaluate.aggregate import aggregate, make_result_rows
+from vmat_rt.evaluate.clinical import compare_with_clinical
 from vmat_rt.evaluate.cluster import run_on_dask
 from vmat_rt.evaluate.folder import CASES, SPREAD, EvaluationFolder
 from vmat_rt.evaluate.measures import METRICS
-from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, subjects_for, unseen
-from vmat_rt.evaluate.work import Outcome, Task, evaluate_task, failed
+from vmat_rt.evaluate.subjects import CaseChoice, SplitName, Subject, choose_subjects, list_unseen
+from vmat_rt.evaluate.work import CaseOutcome, EvaluationTask, evaluate_task, make_failed
 from vmat_rt.metrics.statistics.paired import FEW_CASES, NARROW
 from vmat_rt.report.evaluation_schema import AgainstClinicalDocument, AggregateDocument, CaseDocument, EvaluatedCohort
 from vmat_rt.system.processes import Finished, run_tasks
@@ -57,33 +57,35 @@ def evaluate(cohort: Cohort, question: Question, out: Path, means: Means = Means
     if means.workers < 1:
         raise ConfigError(f"{means.workers} workers cannot do anything: give 1 or more")
     choice = CaseChoice(cohort, question.split, question.seed)
-    subjects = subjects_for(question.models, choice, question.baseline)
+    subjects = choose_subjects(question.models, choice, question.baseline)
     folder = EvaluationFolder(out)
     folder.require_own()
-    tasks = [task for subject in subjects for task in _tasks(subject, subject.cases, cohort, question, means)]
-    told: list[Task] = []
+    tasks = [task for subject in subjects for task in _make_tasks(subject, subject.cases, cohort, question, means)]
+    spread_tasks: list[EvaluationTask] = []
     if question.clinical:
-        told = _spread_tasks(subjects, choice, question, means)
-    documents = _settled(folder, tasks, CASES, means)
-    document = _document(cohort, question, subjects, documents)
-    folder.write_tables(document, result_rows(documents), documents)
+        spread_tasks = _spread_tasks(subjects, choice, question, means)
+    documents = _settle_tasks(folder, tasks, CASES, means)
+    document = _make_document(cohort, question, subjects, documents)
+    folder.write_tables(document, make_result_rows(documents), documents)
     if question.clinical:
-        _write_clinical(folder, subjects, documents, _settled(folder, told, SPREAD, means))
+        _write_clinical(folder, subjects, documents, _settle_tasks(folder, spread_tasks, SPREAD, means))
     return document
 
 
-def plans_against_prediction(out: Path) -> str:
+def describe_plans_against_prediction(out: Path) -> str:
     """What `evaluate` found there of the clinical plans, in words."""
     written = EvaluationFolder(out).against_clinical.read_text(encoding="utf-8")
     return AgainstClinicalDocument.model_validate_json(written).in_words()
 
 
-def _tasks(subject: Subject, cases: Sequence[str], cohort: Cohort, question: Question, means: Means) -> Iterator[Task]:
+def _make_tasks(
+    subject: Subject, cases: Sequence[str], cohort: Cohort, question: Question, means: Means
+) -> Iterator[EvaluationTask]:
     identity = subject.identity
     # A worker's working directory may be another.
     root = str(Path(cohort.place.root).resolve()) if cohort.place.is_local else cohort.place.root
     for key in cases:
-        yield Task(
+        yield EvaluationTask(
             label=subject.label,
             model=subject.name,
             seed=subject.seed,
@@ -98,23 +100,27 @@ def _tasks(subject: Subject, cases: Sequence[str], cohort: Cohort, question: Que
         )
 
 
-def _spread_tasks(subjects: Sequence[Subject], choice: CaseChoice, question: Question, means: Means) -> list[Task]:
+def _spread_tasks(
+    subjects: Sequence[Subject], choice: CaseChoice, question: Question, means: Means
+) -> list[EvaluationTask]:
     """The validation cases of each model that it has not seen; none where the cohort has no splits or is evaluated on
     that very split.
     """
     if question.split in {"all", "validation"}:
         return []
     plain = replace(question, gamma=False, save_dose=False)
-    tasks: list[Task] = []
+    tasks: list[EvaluationTask] = []
     for subject in subjects:
         if subject.role == "model":
-            cases = [key for key in choice.validation_of(subject) if key not in subject.cases]
-            cases = unseen(subject, cases, choice.cohort)
-            tasks += _tasks(subject, cases, choice.cohort, plain, means)
+            cases = [key for key in choice.find_validation(subject) if key not in subject.cases]
+            cases = list_unseen(subject, cases, choice.cohort)
+            tasks += _make_tasks(subject, cases, choice.cohort, plain, means)
     return tasks
 
 
-def _settled(folder: EvaluationFolder, tasks: Sequence[Task], part: str, means: Means) -> list[CaseDocument]:
+def _settle_tasks(
+    folder: EvaluationFolder, tasks: Sequence[EvaluationTask], part: str, means: Means
+) -> list[CaseDocument]:
     """The document of each task, in their order: kept from before, or made now and written at once."""
     documents = {task: kept for task in tasks if (kept := folder.kept(task, part)) is not None}
     # Case by case, so that a worker that has a prior's dose can show it to the next network.
@@ -125,21 +131,21 @@ def _settled(folder: EvaluationFolder, tasks: Sequence[Task], part: str, means: 
         return [documents[task] for task in tasks]
     bar = tqdm(total=len(open_tasks), desc=part, unit="case", disable=None if means.progress else True)
     with bar:
-        for finished in _computed(open_tasks, means):
-            outcome = finished.result() if finished.error is None else failed(finished.task, finished.error)
+        for finished in _compute_tasks(open_tasks, means):
+            outcome = finished.result() if finished.error is None else make_failed(finished.task, finished.error)
             folder.keep(finished.task, outcome, part)
             documents[finished.task] = outcome.document
             bar.update()
     return [documents[task] for task in tasks]
 
 
-def _computed(tasks: Sequence[Task], means: Means) -> Iterator[Finished[Task, Outcome]]:
+def _compute_tasks(tasks: Sequence[EvaluationTask], means: Means) -> Iterator[Finished[EvaluationTask, CaseOutcome]]:
     if means.scheduler is not None:
         return run_on_dask(evaluate_task, tasks, means.scheduler)
     return run_tasks(evaluate_task, tasks, means.workers)
 
 
-def _document(
+def _make_document(
     cohort: Cohort, question: Question, subjects: Sequence[Subject], documents: Sequence[CaseDocument]
 ) -> AggregateDocument:
     settings, keys = cohort.settings, {key for subject in subjects for key in subject.cases}
@@ -160,11 +166,11 @@ def _document(
         subjects=entries,
         cases={subject.label: list(subject.cases) for subject in subjects},
         metric_definitions={name: text for name, text in METRICS.items() if name in shown},
-        notes=_notes(cohort, subjects, documents),
+        notes=_collect_notes(cohort, subjects, documents),
     )
 
 
-def _notes(cohort: Cohort, subjects: Sequence[Subject], documents: Sequence[CaseDocument]) -> list[str]:
+def _collect_notes(cohort: Cohort, subjects: Sequence[Subject], documents: Sequence[CaseDocument]) -> list[str]:
     """What stands above every table that is made of these numbers."""
     notes = []
     if cohort.settings.provenance.simulated:
@@ -188,9 +194,9 @@ def _write_clinical(
     folder: EvaluationFolder,
     subjects: Sequence[Subject],
     documents: Sequence[CaseDocument],
-    told: Sequence[CaseDocument],
+    spread_documents: Sequence[CaseDocument],
 ) -> None:
     labels = [subject.label for subject in subjects if subject.role == "model"]
-    spread = {label: [document for document in told if document.label == label] for label in labels}
+    spread = {label: [document for document in spread_documents if document.label == label] for label in labels}
     evaluated = [document for document in documents if document.label in labels]
-    folder.write_against_clinical(against_clinical(evaluated, spread))
+    folder.write_against_clinical(compare_with_clinical(evaluated, spread))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from vmat_rt.bundle import TRAINING_CASES, Bundle, baseline_bundle, find_bundle, prior_bundle
+from vmat_rt.bundle import TRAINING_CASES, Bundle, find_baseline_bundle, find_bundle, find_prior_bundle
 from vmat_rt.case import ModelIdentity
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort, canonical_sha256
@@ -58,7 +58,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """What the folder of a training run says of itself, as far as an evaluation must know it."""
 
     seed: int
@@ -67,7 +67,7 @@ class Run:
     recipe_sha256: str
 
     @staticmethod
-    def of(bundle: Bundle) -> Run | None:
+    def of(bundle: Bundle) -> TrainingRun | None:
         """The run whose folder holds this bundle, or None. Raises ConfigError when run.json is damaged."""
         path = bundle.folder.parent / "run.json"
         if not path.is_file():
@@ -76,7 +76,7 @@ class Run:
             document = json.loads(path.read_text(encoding="utf-8"))
             recipe = canonical_sha256(document.get("recipe"))
             parts = frozenset(document["train"]), frozenset(document["validation"])
-            return Run(int(document["seed"]), *parts, recipe_sha256=recipe)
+            return TrainingRun(int(document["seed"]), *parts, recipe_sha256=recipe)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path} is damaged: which cases its model was trained on is unknown ({error})"
@@ -93,34 +93,34 @@ class CaseChoice:
         self.cohort, self.split, self.seed = cohort, split, seed
         self._splits = None if split == "all" else Splits.read(cohort)
 
-    def keys(self, run: Run | None) -> tuple[str, ...]:
+    def keys(self, run: TrainingRun | None) -> tuple[str, ...]:
         """Keys, sorted. Raises ConfigError for a seed that the splits do not have, or a part that is empty."""
         if self._splits is None or self.split == "all":
             keys, what = self.cohort.keys(), "cohort"
         else:
             seed = run.seed if run is not None and self.seed is None else self.seed
-            keys, what = self._splits.cases(self.split, self._seed(seed)), f"cohort's {self.split} split"
+            keys, what = self._splits.cases(self.split, self._choose_seed(seed)), f"cohort's {self.split} split"
         if not keys:
             raise ConfigError(f"the {what} has no cases")
         return keys
 
-    def validation_of(self, subject: Subject) -> tuple[str, ...]:
+    def find_validation(self, subject: Subject) -> tuple[str, ...]:
         """The validation cases that go with a subject; none without splits, or where its seed is not among them."""
         if self._splits is None:
             return ()
         own = int(subject.seed) if subject.seed else None
         try:
-            return self._splits.cases("validation", self._seed(own if self.seed is None else self.seed))
+            return self._splits.cases("validation", self._choose_seed(own if self.seed is None else self.seed))
         except ConfigError:
             return ()
 
-    def _seed(self, seed: int | None) -> int | None:
-        """As training takes it: where there is one split only, every seed means that one, unless it is asked for."""
+    def _choose_seed(self, seed: int | None) -> int | None:
+        """Choose the seed as training does: with one split only, every seed means that one, unless it is asked for."""
         assert self._splits is not None
         return None if len(self._splits.seeds) == 1 and self.seed is None else seed
 
 
-def subjects_for(models: Sequence[str], choice: CaseChoice, with_baseline: bool) -> tuple[Subject, ...]:
+def choose_subjects(models: Sequence[str], choice: CaseChoice, with_baseline: bool) -> tuple[Subject, ...]:
     """The models in the order given, then the geometric baselines that stand beside them.
 
     Each of `models` is the name of an installed bundle, or the folder of a bundle or of a run; NAME=MODEL calls it
@@ -129,47 +129,47 @@ def subjects_for(models: Sequence[str], choice: CaseChoice, with_baseline: bool)
     """
     if not models:
         raise ConfigError("name at least one model to evaluate")
-    found = [_subject(model, choice) for model in models]
+    chosen = [_make_subject(model, choice) for model in models]
     # A bundle without a seed beside runs: on the cases that the runs are evaluated on.
-    of_runs = {key for _, subject in found if subject.seed for key in subject.cases}
-    _require_one_recipe_a_name(found)
+    of_runs = {key for _, subject in chosen if subject.seed for key in subject.cases}
+    _require_one_recipe_per_name(chosen)
     subjects = []
-    for run, subject in found:
+    for run, subject in chosen:
         if not subject.cases:
             keys = tuple(sorted(of_runs)) if of_runs and choice.seed is None else choice.keys(run)
             subject = replace(subject, cases=keys)
-        subjects.append(_without_leak(subject, run, choice))
+        subjects.append(_check_leak(subject, run, choice))
     if with_baseline:
-        subjects += _baselines(subjects, choice)
-    return _labelled(subjects)
+        subjects += _find_baselines(subjects, choice)
+    return _label_subjects(subjects)
 
 
-def _subject(text: str, choice: CaseChoice) -> tuple[Run | None, Subject]:
-    """The cases of what is no run are left open."""
+def _make_subject(text: str, choice: CaseChoice) -> tuple[TrainingRun | None, Subject]:
+    """The cases of what is not a run are left open."""
     named = None if Path(text).exists() else _NAMED.fullmatch(text)
     bundle = find_bundle(choice.cohort.settings.protocol, named[2] if named else text)
     protocol = choice.cohort.settings.protocol
     if protocol not in bundle.manifest.protocols:
         serves = ", ".join(bundle.manifest.protocols)
         raise ConfigError(f"{bundle.manifest.name} predicts for {serves}, the cohort's cases follow {protocol}")
-    run = Run.of(bundle)
+    run = TrainingRun.of(bundle)
     name = named[1] if named else bundle.manifest.name
     if run is None:
         return None, Subject(name, "", "model", bundle, ())
     return run, Subject(name, str(run.seed), "model", bundle, choice.keys(run), recipe_sha256=run.recipe_sha256)
 
 
-def _require_one_recipe_a_name(found: Sequence[tuple[Run | None, Subject]]) -> None:
+def _require_one_recipe_per_name(chosen: Sequence[tuple[TrainingRun | None, Subject]]) -> None:
     """Runs of one name are averaged as seeds of one model."""
     recipes: dict[str, str] = {}
-    for run, subject in found:
+    for run, subject in chosen:
         if run is not None and recipes.setdefault(subject.name, run.recipe_sha256) != run.recipe_sha256:
             raise ConfigError(f"runs of different recipes are called {subject.name}; tell them apart by NAME=MODEL")
 
 
-def _without_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subject:
+def _check_leak(subject: Subject, run: TrainingRun | None, choice: CaseChoice) -> Subject:
     """The subject with notes on what it may have seen. Raises ConfigError when it was trained on its cases."""
-    seen, recorded = _seen_in_training(subject, run, choice.cohort)
+    seen, recorded = _find_seen_in_training(subject, run, choice.cohort)
     notes = list(subject.notes)
     if choice.split == "train":
         notes.append("evaluated on the training split: these numbers say nothing of new patients")
@@ -191,13 +191,13 @@ def _without_leak(subject: Subject, run: Run | None, choice: CaseChoice) -> Subj
     return replace(subject, notes=tuple(notes))
 
 
-def unseen(subject: Subject, keys: Sequence[str], cohort: Cohort) -> list[str]:
-    """Those of the cases that the subject was not trained on, as far as it records them."""
-    seen, _ = _seen_in_training(replace(subject, cases=tuple(keys)), Run.of(subject.bundle), cohort)
+def list_unseen(subject: Subject, keys: Sequence[str], cohort: Cohort) -> list[str]:
+    """List the cases that the subject was not trained on, as far as it records them."""
+    seen, _ = _find_seen_in_training(replace(subject, cases=tuple(keys)), TrainingRun.of(subject.bundle), cohort)
     return [key for key in keys if key not in seen]
 
 
-def _seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
+def _find_seen_in_training(subject: Subject, run: TrainingRun | None, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
     """Its cases that are training cases too: by image, or by key where either image is unknown; whether it records
     them.
     """
@@ -209,7 +209,7 @@ def _seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tupl
     images = {image for image in listed.values() if image}
 
     def seen(key: str) -> bool:
-        image = _image(cohort, key)
+        image = _find_image(cohort, key)
         if image and image in images:
             return True
         # Another patient may have the same key in another cohort.
@@ -218,7 +218,7 @@ def _seen_in_training(subject: Subject, run: Run | None, cohort: Cohort) -> tupl
     return tuple(key for key in subject.cases if seen(key)), recorded
 
 
-def _image(cohort: Cohort, key: str) -> str:
+def _find_image(cohort: Cohort, key: str) -> str:
     """Hash of a case's image; empty where its record is damaged, so that its key must tell."""
     try:
         return cohort.record(key).image_sha256
@@ -226,14 +226,14 @@ def _image(cohort: Cohort, key: str) -> str:
         return ""
 
 
-def _baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]:
+def _find_baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]:
     """The geometric predictor beside each network: its own prior, fitted on its own training cases, or the installed
     one of the protocol. The same predictor beside several models stands once, on the cases of all of them.
     """
     beside: dict[tuple[str, str], Subject] = {}
     given = {subject.identity.sha256 for subject in subjects}
     for subject in subjects:
-        baseline = _baseline_of(subject, choice.cohort.settings.protocol)
+        baseline = _find_baseline(subject, choice.cohort.settings.protocol)
         if baseline is None or baseline.identity.sha256 in given:
             continue
         key = (baseline.identity.sha256, baseline.seed)
@@ -243,33 +243,33 @@ def _baselines(subjects: Iterable[Subject], choice: CaseChoice) -> list[Subject]
         else:
             beside[key] = baseline
     models = {subject.name for subject in subjects}
-    return _told_apart([_flagged(baseline, choice) for baseline in beside.values()], models)
+    return _tell_apart([_flag_seen(baseline, choice) for baseline in beside.values()], models)
 
 
-def _baseline_of(subject: Subject, protocol: str) -> Subject | None:
-    beside = baseline_bundle(subject.bundle, (protocol,))
+def _find_baseline(subject: Subject, protocol: str) -> Subject | None:
+    beside = find_baseline_bundle(subject.bundle, (protocol,))
     if beside is None:
         return None
     plain = Subject(beside.manifest.name, "", "baseline", beside, subject.cases)
-    if prior_bundle(subject.bundle) is None:
+    if find_prior_bundle(subject.bundle) is None:
         return plain
     inside = beside.folder.parent == subject.bundle.folder
     note = f"fitted on the training cases of {subject.name}; its dose is an input of that network"
     return replace(plain, seed=subject.seed if inside else "", notes=(note,))
 
 
-def _flagged(baseline: Subject, choice: CaseChoice) -> Subject:
+def _flag_seen(baseline: Subject, choice: CaseChoice) -> Subject:
     """With a note where it saw cases, or may have. It is not refused: it is the model beside it that counts."""
     if baseline.notes or choice.split == "train":
         return baseline
-    seen, recorded = _seen_in_training(baseline, None, choice.cohort)
+    seen, recorded = _find_seen_in_training(baseline, None, choice.cohort)
     if seen:
         count = f"{len(seen)} of these {len(baseline.cases)} cases"
         return replace(baseline, notes=(f"it was fitted on {count}: its numbers are too good",))
     return baseline if recorded else replace(baseline, notes=(_UNKNOWN_CASES,))
 
 
-def _told_apart(baselines: list[Subject], models: Set[str]) -> list[Subject]:
+def _tell_apart(baselines: list[Subject], models: Set[str]) -> list[Subject]:
     """Baselines that share name and seed, or their name with one of the models, get a number behind the name."""
     times: dict[tuple[str, str], int] = {}
     named = []
@@ -280,10 +280,10 @@ def _told_apart(baselines: list[Subject], models: Set[str]) -> list[Subject]:
     return named
 
 
-def _labelled(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
+def _label_subjects(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
     """With labels: the name, and the seed behind it where a name has several.
 
-    Raises ConfigError where a model of one name is no run: only seeds of a run may be pooled.
+    Raises ConfigError where a model of one name is not a run: only seeds of a run may be pooled.
     """
     names = [subject.name for subject in subjects]
     labelled = []

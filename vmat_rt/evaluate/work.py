@@ -16,8 +16,8 @@ from vmat_rt.bundle import Bundle, load_bundle
 from vmat_rt.case import Case, Volume
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, ModelError, Problem, VmatError, raise_errors
-from vmat_rt.evaluate.measures import measure, reference_of
-from vmat_rt.evaluate.priors import predicted_gy
+from vmat_rt.evaluate.measures import find_reference, measure
+from vmat_rt.evaluate.priors import predict_gy
 from vmat_rt.geometry.gridded import gridded
 from vmat_rt.geometry.model_grid import check_cut_off, model_grid
 from vmat_rt.geometry.rasterize import structure_fraction
@@ -36,7 +36,7 @@ _CODES: Final[dict[type[VmatError], str]] = {ModelError: "MODEL_ERROR", ConfigEr
 
 
 @dataclass(frozen=True)
-class Task:
+class EvaluationTask:
     """One case for one model. Only places and names travel to a worker, which reads cohort and bundle itself.
 
     case_sha256 is the content that the result will stand for.
@@ -60,30 +60,30 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseOutcome:
     """What came of a task; the dose only where it is to be saved."""
 
     document: CaseDocument
     dose: Volume | None = None
 
 
-def evaluate_task(task: Task) -> Outcome:
+def evaluate_task(task: EvaluationTask) -> CaseOutcome:
     """Predict, compare, and put whatever goes wrong into the result."""
     try:
-        return _evaluated(task)
+        return _evaluate_task(task)
     except Exception as error:  # the boundary of a worker: one case must not end the others
         if not isinstance(error, VmatError):
             log.exception("case %s failed", task.case)
-        return failed(task, error)
+        return make_failed(task, error)
 
 
-def failed(task: Task, error: BaseException) -> Outcome:
+def make_failed(task: EvaluationTask, error: BaseException) -> CaseOutcome:
     """The row of a case that gave no result."""
-    return Outcome(
+    return CaseOutcome(
         CaseDocument(
-            **_identity(task),
+            **_make_identity(task),
             status="failed",
-            problems=[ProblemEntry.model_validate(problem.as_dict()) for problem in _problems(error)],
+            problems=[ProblemEntry.model_validate(problem.as_dict()) for problem in _describe_problems(error)],
             metrics={},
             structures=[],
             goals=[],
@@ -94,7 +94,7 @@ def failed(task: Task, error: BaseException) -> Outcome:
     )
 
 
-def _problems(error: BaseException) -> tuple[Problem, ...]:
+def _describe_problems(error: BaseException) -> tuple[Problem, ...]:
     if isinstance(error, InputError):
         return error.problems
     code = _CODES.get(type(error), type(error).__name__) if isinstance(error, VmatError) else "INTERNAL_ERROR"
@@ -102,14 +102,14 @@ def _problems(error: BaseException) -> tuple[Problem, ...]:
     return (Problem(code, message, "Evaluate again when the cause is gone; finished cases are kept."),)
 
 
-def _evaluated(task: Task) -> Outcome:
+def _evaluate_task(task: EvaluationTask) -> CaseOutcome:
     started = time.perf_counter()
     cohort = Cohort.open(task.cohort)
     record, case = cohort.record(task.case), cohort.read(task.case)
     if record.content_sha256 != task.case_sha256:
         message = f"Case {task.case} was replaced while it was being evaluated."
         raise InputError(Problem("CASE_CHANGED", message, "Evaluate again."))
-    reference_of(case)
+    find_reference(case)
     bundle = load_bundle(task.bundle)
     if bundle.identity.sha256 != task.model_sha256:
         raise ModelError(f"the bundle {task.model} that the worker reads is not the one that was asked for")
@@ -127,7 +127,7 @@ def _evaluated(task: Task) -> Outcome:
     }
     extra = {"coverage_percent": coverage, "seconds": seconds["predict"]}
     document = CaseDocument(
-        **_identity(task),
+        **_make_identity(task),
         status="done",
         problems=[],
         metrics={**measures.metrics, **extra},
@@ -137,7 +137,7 @@ def _evaluated(task: Task) -> Outcome:
         coverage_percent=coverage,
         seconds={name: round(value, 3) for name, value in seconds.items()},
     )
-    return Outcome(document, dose if task.save_dose else None)
+    return CaseOutcome(document, dose if task.save_dose else None)
 
 
 def on_reference_grid(case: Case, bundle: Bundle, cohort: Cohort, device: str) -> tuple[Volume, float, float]:
@@ -149,7 +149,7 @@ def on_reference_grid(case: Case, bundle: Bundle, cohort: Cohort, device: str) -
     grid = case.ct.grid
     if bundle.manifest.grid == cohort.settings.grid:
         blind = gridded(replace(case, reference_dose=None), grid)
-        found = predicted_gy(bundle, blind, grid, cohort.record(case.key).content_sha256, device)
+        found = predict_gy(bundle, blind, grid, cohort.record(case.key).content_sha256, device)
         return Volume(grid, found.dose_gy), 100.0, found.spared_s
     raise_errors(check_cut_off(case, model_grid(bundle.manifest.grid, case)))
     dose = predict_dose(case, bundle, device).dose
@@ -158,7 +158,7 @@ def on_reference_grid(case: Case, bundle: Bundle, cohort: Cohort, device: str) -
     return resample(dose, grid, 0.0, "cubic"), float(100 * (body * reached).sum() / max(body.sum(), 1e-9)), 0.0
 
 
-def _identity(task: Task) -> dict[str, Any]:
+def _make_identity(task: EvaluationTask) -> dict[str, Any]:
     return {
         "label": task.label,
         "model": task.model,

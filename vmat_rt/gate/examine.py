@@ -27,7 +27,7 @@ _TOO_MANY = 5
 """So many independent doubts are no longer a patient's own peculiarity."""
 
 
-def entry_problems(case: Case, site: str, outline: bool = True) -> tuple[Problem, ...]:
+def check_entry(case: Case, site: str, outline: bool = True) -> tuple[Problem, ...]:
     """Everything that stands against a case that shall teach a model, its dose included, errors first."""
     found = [*dose_problems(case), *examine(case, site, outline=outline)]
     return tuple(sorted(found, key=lambda problem: problem.severity != "error"))

@@ -1,6 +1,7 @@
 """What structures usually measure, by disease site. Far outside means: look whether the right thing was contoured.
 
-The ranges are wide on purpose. A volume outside is no proof of an error and inside no proof of its absence.
+The ranges are wide on purpose. A volume outside them does not prove an error, and one inside does not prove that there
+is none.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ class UsualVolume:
     source: str
 
 
-def _table(source: str, **ranges_cc: tuple[float, float]) -> dict[str, UsualVolume]:
+def _make_table(source: str, **ranges_cc: tuple[float, float]) -> dict[str, UsualVolume]:
     return {name: UsualVolume(low, high, source) for name, (low, high) in ranges_cc.items()}
 
 
 USUAL_VOLUMES: Final[Mapping[str, Mapping[str, UsualVolume]]] = {
-    "prostate": _table(
+    "prostate": _make_table(
         _JUDGEMENT,
         PTV_7000=(30, 450),
         PTV_5600=(30, 2000),
@@ -45,7 +46,7 @@ USUAL_VOLUMES: Final[Mapping[str, Mapping[str, UsualVolume]]] = {
         PenileBulb=(0.5, 20),
         External=(3000, 80_000),
     ),
-    "head and neck": _table(
+    "head and neck": _make_table(
         _OPENKBP,
         PTV_7000=(29, 1400),
         PTV_6300=(2, 830),

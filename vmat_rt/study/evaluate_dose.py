@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vmat_rt.bundle import Bundle, baseline_bundle
+from vmat_rt.bundle import Bundle, find_baseline_bundle
 from vmat_rt.case import Case, ModelIdentity, Structure, Volume
 from vmat_rt.metrics.dvh.compute import compute_dvhs
 from vmat_rt.metrics.goals import check_goal_sets
@@ -28,7 +28,7 @@ class LabelledDose:
 def doses_to_report(case: Case, bundle: Bundle, predicted: PredictedDose, device: str) -> list[LabelledDose]:
     """The predicted dose first; then the geometric baseline's, which may be the prior, and the clinical one."""
     doses = [LabelledDose("predicted", predicted.dose, bundle.identity)]
-    beside = baseline_bundle(bundle, bundle.manifest.protocols)
+    beside = find_baseline_bundle(bundle, bundle.manifest.protocols)
     if beside is not None:
         baseline = predicted.prior or predict_dose(case, beside, device).dose
         doses.append(LabelledDose("geometric baseline", baseline, beside.identity))

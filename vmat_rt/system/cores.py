@@ -17,11 +17,11 @@ def usable_cores() -> int:
     Documentation/admin-guide/cgroup-v2.rst and cpu.cfs_quota_us of scheduler/sched-bwc.rst in the Linux kernel.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_cores(_OWN_CGROUPS, _CGROUPS)
+    quota = read_cgroup_cores(_OWN_CGROUPS, _CGROUPS)
     return max(1, bound if quota is None else min(bound, math.ceil(quota)))
 
 
-def cgroup_cores(own: Path, root: Path) -> float | None:
+def read_cgroup_cores(own: Path, root: Path) -> float | None:
     """The lowest CPU quota of the groups that the file `own` (/proc/self/cgroup) lists, in cores; None without one.
 
     root: where the control groups are mounted. A container often sees its own group as the root, so every folder from
@@ -35,9 +35,9 @@ def cgroup_cores(own: Path, root: Path) -> float | None:
     for line in lines:
         _, controllers, group = line.split(":", 2)
         if controllers == "":
-            mounts, read = (root, root / "unified"), _quota_v2
+            mounts, read = (root, root / "unified"), _read_quota_v2
         elif "cpu" in controllers.split(","):
-            mounts, read = (root / controllers, root / "cpu"), _quota_v1
+            mounts, read = (root / controllers, root / "cpu"), _read_quota_v1
         else:
             continue
         for mount in mounts:
@@ -50,8 +50,8 @@ def cgroup_cores(own: Path, root: Path) -> float | None:
     return min(quotas, default=None)
 
 
-def _quota_v2(folder: Path) -> float | None:
-    """Of a file such as "150000 100000": microseconds of processor time in each period, or "max 100000"."""
+def _read_quota_v2(folder: Path) -> float | None:
+    """Read a file such as "150000 100000": microseconds of processor time in each period, or "max 100000"."""
     try:
         quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
         return None if quota == "max" else int(quota) / int(period)
@@ -59,7 +59,7 @@ def _quota_v2(folder: Path) -> float | None:
         return None
 
 
-def _quota_v1(folder: Path) -> float | None:
+def _read_quota_v1(folder: Path) -> float | None:
     """cpu.cfs_quota_us over cpu.cfs_period_us; a quota of -1 is none."""
     try:
         quota = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))

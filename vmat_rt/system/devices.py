@@ -1,4 +1,4 @@
-"""The names of devices that a network may run on. What this machine has of them is told by vmat_rt.nn.device."""
+"""The names of devices that a network may run on. Which of them this machine has, vmat_rt.nn.device says."""
 
 from __future__ import annotations
 

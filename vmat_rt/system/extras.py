@@ -31,31 +31,31 @@ class MissingExtraError(ConfigError):
     @property
     def sentence(self) -> str:
         """What is missing, without a full stop."""
-        return f"{self.what} needs {listed(self.missing)}"
+        return f"{self.what} needs {join_names(self.missing)}"
 
     @property
     def command(self) -> str:
         """The line that installs it."""
-        return pip_line(self.extra)
+        return format_pip_line(self.extra)
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[tuple[str, ...], str, str]]:
         """Whole through pickle, for worker processes."""
         return type(self), (self.missing, self.extra, self.what)
 
 
-def listed(packages: tuple[str, ...]) -> str:
+def join_names(packages: tuple[str, ...]) -> str:
     """Their names as pip knows them: "torch, safetensors and zarr"."""
     names = [package.replace("_", "-") for package in packages]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def pip_line(extra: str) -> str:
+def format_pip_line(extra: str) -> str:
     return f"pip install 'vmat-rt[{extra}]'"
 
 
 def missing(extra: str) -> tuple[str, ...]:
     """Packages of the extra that are not installed; nothing is imported."""
-    return tuple(package for package in EXTRAS[extra] if not _installed(package))
+    return tuple(package for package in EXTRAS[extra] if not _is_installed(package))
 
 
 def require(*extras: str, what: str = "This") -> None:
@@ -71,7 +71,7 @@ def as_missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     return next((MissingExtraError((package,), name) for name, needs in EXTRAS.items() if package in needs), None)
 
 
-def _installed(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
     except ValueError:  # it was put into sys.modules by hand, without a spec

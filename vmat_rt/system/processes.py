@@ -21,7 +21,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TRIES_ALONE = 2
-"""A task in hand when a process died may be innocent, and later have bad luck of its own: two deaths alone convince."""
+"""A task that ran when a process died may be innocent, and have bad luck of its own later: two deaths convince."""
 
 ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -82,27 +82,27 @@ def run_tasks(
     """Do every task in one of `workers` processes, and yield each as it ends.
 
     `work` and the tasks must pickle, and `work` must bear to be done twice over a task: when a process dies nobody
-    knows which of the tasks in hand it was at, so each of them is done again in a process of its own. One that dies
+    knows which of the running tasks it was at, so each of them is done again in a process of its own. One that dies
     there TRIES_ALONE times is the guilty one; it ends with WorkerDiedError, and the others go on.
 
-    Tasks are taken from the iterator when there is room for them: `workers` in hand, and `queued` behind these. None
-    among them means that the next task depends on the end of one in hand: the iterator is asked again after that.
-    pool: makes the executor, by default `one_thread_workers`.
+    Tasks are taken from the iterator when there is room for them: `workers` running, and `queued` behind these. None
+    among them means that the next task depends on the end of a running one: the iterator is asked again after that.
+    pool: makes the executor, by default `start_one_thread_workers`.
     """
     line = _Line(iter(tasks))
-    make = one_thread_workers if pool is None else pool
+    make = start_one_thread_workers if pool is None else pool
     while not line.empty:
-        for task in (yield from _until_a_death(work, line, make(workers), workers + queued)):
-            yield tried_alone(partial(_in_own_process, work, task), task.number, task.task)
+        for task in (yield from _work_until_a_death(work, line, make(workers), workers + queued)):
+            yield try_alone(partial(_run_in_own_process, work, task), task.number, task.task)
 
 
 def run_here(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Finished[Task, Result]]:
-    """As run_tasks, one task after another in this process. A task that ends it ends everything."""
+    """Do as run_tasks, one task after another in this process. A task that ends it ends everything."""
     for number, task in enumerate(tasks):
-        yield _ended(_Numbered(number, task), partial(work, task))
+        yield _make_finished(_Numbered(number, task), partial(work, task))
 
 
-def in_order(finished: Iterable[Finished[Task, Result]]) -> Iterator[Finished[Task, Result]]:
+def yield_in_order(finished: Iterable[Finished[Task, Result]]) -> Iterator[Finished[Task, Result]]:
     """The same in the order of the tasks; what ends early is kept until its turn."""
     early: dict[int, Finished[Task, Result]] = {}
     turn = 0
@@ -114,7 +114,7 @@ def in_order(finished: Iterable[Finished[Task, Result]]) -> Iterator[Finished[Ta
 
 
 @contextlib.contextmanager
-def one_thread_workers(count: int) -> Iterator[ProcessPoolExecutor]:
+def start_one_thread_workers(count: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh (spawned) processes. They die with this one, however it dies, and at Ctrl-C at once.
 
     What a task writes must therefore be whole or absent at any moment. Leaving early cancels what has not begun and
@@ -150,7 +150,7 @@ class _Line(Generic[Task]):
         self.empty = False
 
     def next(self) -> _Numbered[Task] | None:
-        """None where there is no task now, or none at all any more (`empty`)."""
+        """Return the next task; None where there is none now, or none will come (`empty`)."""
         try:
             task = next(self._tasks)
         except StopIteration:
@@ -159,7 +159,7 @@ class _Line(Generic[Task]):
         return None if task is None else _Numbered(next(self._numbers), task)
 
 
-def _until_a_death(
+def _work_until_a_death(
     work: Callable[[Task], Result], line: _Line[Task], pool: AbstractContextManager[Executor], at_once: int
 ) -> Generator[Finished[Task, Result], None, list[_Numbered[Task]]]:
     """Yield what ends until the line is empty or a process died; returns the tasks over which it may have died."""
@@ -174,19 +174,17 @@ def _until_a_death(
                     suspects.append(task)
             if not in_hand:
                 if not suspects and not line.empty:
-                    raise RuntimeError("the tasks wait for the end of one, and none is in hand")
+                    raise RuntimeError("the tasks wait for the end of one, and none is running")
                 return suspects
             for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
                 task = in_hand.pop(future)
                 if isinstance(future.exception(), BrokenProcessPool):
                     suspects.append(task)
                 else:
-                    yield _ended(task, future.result)
+                    yield _make_finished(task, future.result)
 
 
-def tried_alone(
-    attempt: Callable[[], Finished[Task, Result] | None], number: int, task: Task
-) -> Finished[Task, Result]:
+def try_alone(attempt: Callable[[], Finished[Task, Result] | None], number: int, task: Task) -> Finished[Task, Result]:
     """What the first of TRIES_ALONE attempts gives that its process survives (None: it did not), or WorkerDiedError."""
     for _ in range(TRIES_ALONE):
         finished = attempt()
@@ -195,14 +193,14 @@ def tried_alone(
     return Finished(number, task, error=WorkerDiedError.over_a_case())
 
 
-def _in_own_process(work: Callable[[Task], Result], task: _Numbered[Task]) -> Finished[Task, Result] | None:
-    with one_thread_workers(1) as pool:
+def _run_in_own_process(work: Callable[[Task], Result], task: _Numbered[Task]) -> Finished[Task, Result] | None:
+    with start_one_thread_workers(1) as pool:
         future = pool.submit(work, task.task)
-        return None if isinstance(future.exception(), BrokenProcessPool) else _ended(task, future.result)
+        return None if isinstance(future.exception(), BrokenProcessPool) else _make_finished(task, future.result)
 
 
-def _ended(task: _Numbered[Task], result: Callable[[], Result]) -> Finished[Task, Result]:
+def _make_finished(task: _Numbered[Task], result: Callable[[], Result]) -> Finished[Task, Result]:
     try:
         return Finished(task.number, task.task, result())
-    except Exception as error:  # told to whoever asked for the task; the others go on
+    except Exception as error:  # reported to the caller that asked for the task; the others go on
         return Finished(task.number, task.task, error=error)

@@ -23,7 +23,7 @@ def published_folder(final: Path, replace: bool = True) -> Iterator[Path]:
     an unwritable place raises InputError (DISK_FULL, OUTPUT_NOT_WRITABLE). The temporary folder's name starts with a
     dot, so readers of the parent can ignore it.
     """
-    with _named_failures(final):
+    with _name_failures(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
         try:
@@ -42,7 +42,7 @@ def require_writable(folder: Path) -> None:
     """Make the folder if it is not there, and see that files can be made in it, before hours are spent on what it shall
     hold. Raises InputError as published_folder.
     """
-    with _named_failures(folder / "any"):
+    with _name_failures(folder / "any"):
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -61,7 +61,7 @@ def refuse_foreign(folder: Path, marks: Collection[str], what: str) -> None:
 
 
 @contextlib.contextmanager
-def _named_failures(final: Path) -> Iterator[None]:
+def _name_failures(final: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -107,7 +107,7 @@ def _move_in(temporary: Path, final: Path) -> None:
         temporary.rename(final)
     except OSError as error:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-            # ENOTEMPTY, not EEXIST: it is no fault of the place that `_named_failures` should name.
+            # ENOTEMPTY, not EEXIST: it is not a fault of the place that `_name_failures` should name.
             raise FileExistsError(errno.ENOTEMPTY, "there is one already", str(final)) from error
         raise
     flush(final.parent)

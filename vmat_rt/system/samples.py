@@ -16,10 +16,10 @@ _PLACES = (_PACKAGE / "samples", _PACKAGE.parent / "sample_data")
 
 def sample(name: str) -> Path:
     """The folder of a sample. Raises ConfigError, which says where it can be had, when it was not installed."""
-    found = next((place / name for place in _PLACES if (place / name).is_dir()), None)
-    if found is None:
+    folder = next((place / name for place in _PLACES if (place / name).is_dir()), None)
+    if folder is None:
         raise ConfigError(
             f"the sample {name} is not part of this installation: install the wheel of a release, or take "
             f"sample_data/{name} from https://github.com/vmat-rt/vmat-rt"
         )
-    return found
+    return folder

@@ -35,13 +35,13 @@ def fail(name: str, detail: str, remedy: str) -> Finding:
     return Finding(name, "fail", detail, remedy)
 
 
-def worst(findings: Iterable[Finding]) -> Status:
+def find_worst(findings: Iterable[Finding]) -> Status:
     """The one that counts: fail over warn over ok."""
     statuses = {finding.status for finding in findings}
     return "fail" if "fail" in statuses else "warn" if "warn" in statuses else "ok"
 
 
-def looked_at(name: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+def collect_findings(name: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     """The findings of one look. A look that itself breaks is a finding: the others still have to be made."""
     try:
         yield from look()

@@ -20,19 +20,19 @@ _COMFORT = 3.0
 
 def check_folders(config: ServiceConfig) -> Iterator[Finding]:
     """Inbox, outbox, state and archive."""
-    yield _inbox(config)
-    yield _writable("outbox", config.outbox)
-    yield _writable("state", config.state)
+    yield _check_inbox(config)
+    yield _check_writable("outbox", config.outbox)
+    yield _check_writable("state", config.state)
     if config.archive is not None:
-        yield _writable("archive", config.archive)
-    yield _same_file_system(config.outbox)
+        yield _check_writable("archive", config.archive)
+    yield _check_file_system(config.outbox)
     if on_network(config.state):
         detail = f"{config.state} lies on a network file system, where SQLite cannot be trusted"
         yield fail("state", detail, "Set `state` to a folder on a local disk.")
-    yield from _room(config)
+    yield from _check_space(config)
 
 
-def _inbox(config: ServiceConfig) -> Finding:
+def _check_inbox(config: ServiceConfig) -> Finding:
     folder = config.inbox
     if not folder.is_dir():
         return fail("inbox", f"there is no folder {folder}", "Make it, or mount the share it lies on.")
@@ -50,11 +50,11 @@ def _inbox(config: ServiceConfig) -> Finding:
     return ok("inbox", f"{folder} can be read" + (f"; looked at every {config.scan_seconds:g} s" if polled else ""))
 
 
-def _writable(name: str, folder: Path) -> Finding:
+def _check_writable(name: str, folder: Path) -> Finding:
     """Do what publishing does: write, flush, rename, in a hidden folder that is removed again."""
     remedy = "Give the service's user the right to write there."
     if not folder.is_dir():
-        return _makeable(name, folder)
+        return _check_makeable(name, folder)
     try:
         scratch = Path(tempfile.mkdtemp(prefix=".vmat-rt-doctor-", dir=folder))
     except OSError as error:
@@ -74,14 +74,14 @@ def _writable(name: str, folder: Path) -> Finding:
     return ok(name, f"{folder} takes a file, a flush and a rename")
 
 
-def _makeable(name: str, folder: Path) -> Finding:
+def _check_makeable(name: str, folder: Path) -> Finding:
     above = next(parent for parent in folder.parents if parent.is_dir())
     if os.access(above, os.W_OK | os.X_OK):
         return warn(name, f"{folder} is not there yet", "Nothing to do: the service makes it when it starts.")
     return fail(name, f"{folder} is not there and cannot be made in {above}", "Make it for the service's user.")
 
 
-def _same_file_system(outbox: Path) -> Finding:
+def _check_file_system(outbox: Path) -> Finding:
     """Results are finished in a hidden folder of the outbox and renamed: a mount in between would make that a copy."""
     if not outbox.is_dir():
         return ok("rename", "will be known when the outbox is there")
@@ -93,10 +93,10 @@ def _same_file_system(outbox: Path) -> Finding:
     return ok("rename", "the outbox is one file system: results appear in one step")
 
 
-def _room(config: ServiceConfig) -> Iterator[Finding]:
+def _check_space(config: ServiceConfig) -> Iterator[Finding]:
     for name, folder in (("outbox", config.outbox), ("state", config.state)):
-        place = next(path for path in (folder, *folder.parents) if path.is_dir())
-        free_gb = shutil.disk_usage(place).free / 1e9
+        nearest = next(path for path in (folder, *folder.parents) if path.is_dir())
+        free_gb = shutil.disk_usage(nearest).free / 1e9
         detail = f"{free_gb:.1f} GB are free for the {name}; below {config.min_free_gb:g} GB no job is started"
         if free_gb < config.min_free_gb:
             yield fail("disk", detail, "Make room, or set the folder on a larger disk.")

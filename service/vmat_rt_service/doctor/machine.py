@@ -11,7 +11,7 @@ from pathlib import Path
 
 import vmat_rt
 from vmat_rt.errors import ConfigError
-from vmat_rt.system.extras import EXTRAS, listed, missing, pip_line
+from vmat_rt.system.extras import EXTRAS, format_pip_line, join_names, missing
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
 
@@ -24,8 +24,8 @@ def check_device(name: str) -> Iterator[Finding]:
     """Whether the configured device is there and computes. Geometric models need none."""
     status = warn if name in {"auto", "cpu"} else fail
     if absent := missing("network"):
-        detail = f"{listed(absent)} not installed: geometric models work, networks do not"
-        yield status("device", detail, f"Run {pip_line('network')} for networks.")
+        detail = f"{join_names(absent)} not installed: geometric models work, networks do not"
+        yield status("device", detail, f"Run {format_pip_line('network')} for networks.")
         return
     try:
         import torch
@@ -33,7 +33,7 @@ def check_device(name: str) -> Iterator[Finding]:
         from vmat_rt.nn.device import choose_device
     except ImportError as error:
         detail = f"torch cannot be loaded ({error}); geometric models work, networks do not"
-        yield status("device", detail, f"Install it again: {pip_line('network')} --force-reinstall")
+        yield status("device", detail, f"Install it again: {format_pip_line('network')} --force-reinstall")
         return
     try:
         device = choose_device(name)
@@ -56,12 +56,16 @@ def check_extras(needed: tuple[str, ...] = ()) -> Iterator[Finding]:
     """What is installed besides the base. Only what is needed here has to be."""
     for extra in needed:
         if absent := missing(extra):
-            yield fail("extras", f"{listed(absent)} not installed: the service cannot run", f"Run {pip_line(extra)}.")
+            yield fail(
+                "extras",
+                f"{join_names(absent)} not installed: the service cannot run",
+                f"Run {format_pip_line(extra)}.",
+            )
     present = [extra for extra in EXTRAS if not missing(extra)]
     absent_too = [extra for extra in EXTRAS if extra not in present]
     detail = f"installed: {', '.join(present) or 'none'}"
     if absent_too:
-        detail += f"; not installed: {', '.join(absent_too)} ({pip_line(','.join(absent_too))})"
+        detail += f"; not installed: {', '.join(absent_too)} ({format_pip_line(','.join(absent_too))})"
     yield ok("extras", detail)
 
 
@@ -74,11 +78,11 @@ def check_compiler() -> Iterator[Finding]:
         yield fail("compiler", f"compiled code has no place to be kept: {error}", remedy)
         return
     folder = Path(str(sample.stats.cache_path))
-    place = next(p for p in (folder, *folder.parents) if p.exists())
-    if os.access(place, os.W_OK | os.X_OK):
+    nearest = next(p for p in (folder, *folder.parents) if p.exists())
+    if os.access(nearest, os.W_OK | os.X_OK):
         yield ok("compiler", f"compiled code is kept in {folder}")
     else:
-        yield warn("compiler", f"compiled code cannot be kept in {folder}: each worker compiles anew", remedy)
+        yield warn("compiler", f"compiled code cannot be kept in {folder}: each worker compiles it again", remedy)
 
 
 def check_memory(config: ServiceConfig) -> Iterator[Finding]:
@@ -94,7 +98,7 @@ def check_memory(config: ServiceConfig) -> Iterator[Finding]:
 
 
 def total_memory_bytes() -> int:
-    """Of the machine, or of the container where that is less."""
+    """Return the memory of the machine, or of the container where that is less."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
@@ -111,13 +115,13 @@ def check_clock() -> Iterator[Finding]:
     text = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     if now < installed - _CLOCK_SLACK_SECONDS:
         yield fail("clock", f"it says {text}, which is before vmat-rt was installed", remedy)
-    elif _clock_state() == _CLOCK_UNSYNCHRONISED:
+    elif _read_clock_state() == _CLOCK_UNSYNCHRONISED:
         yield warn("clock", f"it says {text} and is not synchronised with any other", remedy)
     else:
         yield ok("clock", text)
 
 
-def _clock_state() -> int:
+def _read_clock_state() -> int:
     """adjtimex(2) without changing anything: 0 to 4 synchronised, 5 not, -1 not to be told here."""
     adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
     return -1 if adjtimex is None else int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmat_rt.bundle import Bundle, find_bundle, installed_bundles, load_bundle
+from vmat_rt.bundle import Bundle, find_bundle, list_installed_bundles, load_bundle
 from vmat_rt.errors import ConfigError, VmatError
 from vmat_rt.protocol import load_protocol, packaged_protocols
 from vmat_rt.system.extras import MissingExtraError
@@ -29,12 +29,12 @@ def check_protocols(configured: str | None) -> Iterator[Finding]:
 
 def check_models(protocol: str | None, model: str | None) -> Iterator[Finding]:
     """Every model's files are those that were packed, and the protocols in use have one."""
-    bundles = {bundle.manifest.name: bundle for bundle in installed_bundles()}
+    bundles = {bundle.manifest.name: bundle for bundle in list_installed_bundles()}
     if model is not None and model not in bundles:
         chosen = load_bundle(Path(model))
         bundles[chosen.manifest.name] = chosen
     for bundle in bundles.values():
-        yield _whole(bundle)
+        yield _check_files(bundle)
     if not bundles:
         yield fail("models", "no model is installed", "Install a release with its bundles, or set `model` to a folder.")
         return
@@ -44,12 +44,12 @@ def check_models(protocol: str | None, model: str | None) -> Iterator[Finding]:
         except MissingExtraError as error:
             yield fail("models", f"{error.sentence}, not installed: every study is refused", f"Run {error.command}.")
     else:
-        yield from _protocols_served(
+        yield from _check_protocols(
             [load_protocol(protocol).name] if protocol else [*packaged_protocols()], bool(protocol)
         )
 
 
-def _whole(bundle: Bundle) -> Finding:
+def _check_files(bundle: Bundle) -> Finding:
     manifest = bundle.manifest
     try:
         size = sum(len(bundle.read_bytes(name)) for name in manifest.files)
@@ -59,7 +59,7 @@ def _whole(bundle: Bundle) -> Finding:
     return ok("models", f"{manifest.name} {manifest.version} for {served}, {size / 1e6:.1f} MB, hashes match")
 
 
-def _protocols_served(names: list[str], configured: bool) -> Iterator[Finding]:
+def _check_protocols(names: list[str], configured: bool) -> Iterator[Finding]:
     for name in names:
         try:
             yield from (warn("models", f"{name}: {p.message}", p.remedy) for p in find_bundle(name).problems)

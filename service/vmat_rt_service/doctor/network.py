@@ -11,8 +11,8 @@ from contextlib import closing
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import Destination, ListenConfig, ServiceConfig
 from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
-from vmat_rt_service.network.tls import client_context, server_context
-from vmat_rt_service.web.access import access_for
+from vmat_rt_service.network.tls import make_client_context, make_server_context
+from vmat_rt_service.web.access import make_access
 
 _SECONDS = 5.0
 _VERIFICATION = "1.2.840.10008.1.1"
@@ -21,15 +21,15 @@ _DEFAULT_TITLE = "VMATRT"
 
 def check_ports(config: ServiceConfig) -> Iterator[Finding]:
     """The page's rule of access, and whether its port and the DICOM node's are free or our own."""
-    running = service_runs(config)
+    running = is_service_running(config)
     yield ok("service", "it runs" if running else "it does not run now")
     if config.web.enabled:
-        yield _web(config, running)
+        yield _check_web(config, running)
     if config.listen is not None:
-        yield _node(config.listen, running)
+        yield _check_node(config.listen, running)
 
 
-def service_runs(config: ServiceConfig) -> bool:
+def is_service_running(config: ServiceConfig) -> bool:
     """Whether a service holds the lock of this state folder."""
     try:
         descriptor = os.open(config.state / "service.lock", os.O_RDONLY | os.O_CLOEXEC)
@@ -44,24 +44,24 @@ def service_runs(config: ServiceConfig) -> bool:
     return False
 
 
-def _web(config: ServiceConfig, running: bool) -> Finding:
+def _check_web(config: ServiceConfig, running: bool) -> Finding:
     try:
-        access_for(config.web)
+        make_access(config.web)
     except ConfigError as error:
         return fail("status page", f"{error}.", "The service does not start as it is.")
-    return _port("status page", config.web.host, config.web.port, running)
+    return _check_port("status page", config.web.host, config.web.port, running)
 
 
-def _node(listen: ListenConfig, running: bool) -> Finding:
+def _check_node(listen: ListenConfig, running: bool) -> Finding:
     try:
         if listen.tls is not None:
-            server_context(listen.tls)
+            make_server_context(listen.tls)
     except ConfigError as error:
         return fail("DICOM node", f"{error}.", "Give PEM files that the service's user may read.")
-    return _port("DICOM node", listen.host, listen.port, running)
+    return _check_port("DICOM node", listen.host, listen.port, running)
 
 
-def _port(name: str, host: str, port: int, running: bool) -> Finding:
+def _check_port(name: str, host: str, port: int, running: bool) -> Finding:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -81,22 +81,22 @@ def check_destinations(config: ServiceConfig) -> Iterator[Finding]:
     """Every destination answers a DICOM echo."""
     own_title = config.listen.ae_title if config.listen else _DEFAULT_TITLE
     for destination in config.destinations:
-        yield _destination(destination, own_title)
+        yield _check_destination(destination, own_title)
 
 
-def _destination(destination: Destination, own_title: str) -> Finding:
+def _check_destination(destination: Destination, own_title: str) -> Finding:
     name = f"destination {destination.name}"
-    place = f"{destination.host} port {destination.port}"
+    address = f"{destination.host} port {destination.port}"
     try:
         socket.create_connection((destination.host, destination.port), _SECONDS).close()
     except OSError as error:
         why = error.strerror or str(error) or type(error).__name__
         remedy = "Check host, port and firewall; results wait and are sent again."
-        return fail(name, f"{place} cannot be reached: {why}", remedy)
-    return _echo(name, place, destination, own_title)
+        return fail(name, f"{address} cannot be reached: {why}", remedy)
+    return _echo(name, address, destination, own_title)
 
 
-def _echo(name: str, place: str, destination: Destination, own_title: str) -> Finding:
+def _echo(name: str, address: str, destination: Destination, own_title: str) -> Finding:
     try:
         from pynetdicom import AE
     except ImportError:
@@ -105,18 +105,18 @@ def _echo(name: str, place: str, destination: Destination, own_title: str) -> Fi
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _SECONDS
     entity.add_requested_context(_VERIFICATION)
     try:
-        tls = (client_context(destination.tls), destination.host) if destination.tls else None
+        tls = (make_client_context(destination.tls), destination.host) if destination.tls else None
     except ConfigError as error:
         return fail(name, f"{error}.", "Give PEM files that the service's user may read.")
     association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title, tls_args=tls)
     if not association.is_established:
         reason = "rejects" if association.is_rejected else "does not accept"
-        detail = f"{place} is reached, but {destination.ae_title} {reason} an association with {own_title}"
+        detail = f"{address} is reached, but {destination.ae_title} {reason} an association with {own_title}"
         return fail(name, detail, f"Register {own_title} there, and check the called AE title {destination.ae_title}.")
     try:
         status = association.send_c_echo()
     finally:
         association.release()
     if status and status.Status == 0:
-        return ok(name, f"{destination.ae_title} at {place} answers a DICOM echo")
-    return fail(name, f"{destination.ae_title} at {place} does not answer a DICOM echo", "Check that it runs.")
+        return ok(name, f"{destination.ae_title} at {address} answers a DICOM echo")
+    return fail(name, f"{destination.ae_title} at {address} does not answer a DICOM echo", "Check that it runs.")

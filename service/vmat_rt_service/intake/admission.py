@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.disk import enough_space
-from vmat_rt_service.intake.catalogue import Catalogue, folder_of
-from vmat_rt_service.intake.reader_process import Answer, Reader
+from vmat_rt_service.disk import has_enough_space
+from vmat_rt_service.intake.catalogue import Catalogue, find_folder_of
+from vmat_rt_service.intake.reader_process import Reader, ReaderAnswer
 from vmat_rt_service.intake.readiness import Assessment, Ready, Waiting, assess
 from vmat_rt_service.intake.survey import Survey
 from vmat_rt_service.journal.jobs import Job, Journal
@@ -26,7 +26,7 @@ _ASSESS_SECONDS = 10.0
 
 @dataclass
 class _Group:
-    """One group that is no job yet: since when it is as it is, and what its row in the journal says."""
+    """One group that is not a job yet: since when it is as it is, and what its row in the journal says."""
 
     assessment: Assessment
     signature: str
@@ -82,31 +82,31 @@ class Intake:
         if self._survey.complete and not self._seen_whole:
             self._survey.stale = self._seen_whole = True  # what an earlier run waited for may be gone
         if self._survey.stale and (not self._survey.pending or now - self._assessed_at > _ASSESS_SECONDS):
-            self._assess(now)
+            self._assess_groups(now)
         if not self._survey.stale:
             self._settle(now)
         if self._disposals and not self._reader.busy:
             self._reader.submit(self._disposals.popleft(), now)
         self._survey.step(now)
 
-    def _take(self, answer: Answer, now: float) -> None:
+    def _take(self, answer: ReaderAnswer, now: float) -> None:
         if answer.request["do"] == "examine":
             self._survey.take(answer)
         elif answer.request["do"] == "stage":
-            self._staged(answer, now)
+            self._finish_staging(answer, now)
         else:
             event("inputs disposed of", job=answer.request["job"], code=answer.content.get("failed"))
             self.wake()
 
     # ---- judging
 
-    def _assess(self, now: float) -> None:
+    def _assess_groups(self, now: float) -> None:
         self._survey.stale, self._assessed_at = False, now
         headers = {path: header for path, (_, header) in self._survey.examined.items() if header.kind != "foreign"}
         known: list[tuple[Ready, Job]] = []
         groups: dict[str, _Group] = {}
         for assessment in assess(Catalogue(headers)):
-            job = self._job_of(assessment)
+            job = self._find_job(assessment)
             if job is None:
                 groups[assessment.anchor] = self._group(assessment, now)
             elif isinstance(assessment.verdict, Ready):
@@ -115,33 +115,33 @@ class Intake:
         verdicts = [group.assessment.verdict for group in groups.values()]
         self._wanted = {path for verdict in verdicts if isinstance(verdict, Ready) for path in verdict.files}
         if self._config.after_success != "keep":
-            self._dispose(known)
+            self._dispose_inputs(known)
         if self._survey.complete:
             self._forget_vanished()
 
-    def _job_of(self, assessment: Assessment) -> Job | None:
+    def _find_job(self, assessment: Assessment) -> Job | None:
         """The job that these files were taken for before, or are what was left of."""
         if isinstance(assessment.verdict, Ready):
-            return self._journal.sighted(self._signature(assessment.verdict.files))
-        jobs = (self._journal.sighted(mark) for mark in self._marks(assessment.own))
+            return self._journal.find_sighted(self._sign(assessment.verdict.files))
+        jobs = (self._journal.find_sighted(mark) for mark in self._collect_marks(assessment.own))
         return next((job for job in jobs if job is not None), None)
 
     def _group(self, assessment: Assessment, now: float) -> _Group:
         verdict = assessment.verdict
         files = verdict.files if isinstance(verdict, Ready) else assessment.own
         text = verdict.sentence if isinstance(verdict, Waiting) else ""
-        signature = f"{self._signature(files)} {text}"
+        signature = f"{self._sign(files)} {text}"
         before = self._groups.get(assessment.anchor)
         if before is not None and before.signature == signature:
             before.assessment = assessment
             return before
         return _Group(assessment, signature, now, changed=before is not None)
 
-    def _signature(self, files: Iterable[str]) -> str:
+    def _sign(self, files: Iterable[str]) -> str:
         return self._journal.digest("files", *(f"{p}\0{self._survey.examined[p][0]}" for p in sorted(files)))
 
-    def _marks(self, files: Iterable[str]) -> list[str]:
-        """By what the rest of a job's files is recognised when some of them were taken away: RTSTRUCT, CT series."""
+    def _collect_marks(self, files: Iterable[str]) -> list[str]:
+        """What the rest of a job's files is recognised by when some were taken away: RTSTRUCT, CT series."""
         marks = set()
         for path in files:
             version, header = self._survey.examined[path]
@@ -151,12 +151,12 @@ class Intake:
                 marks.add(self._journal.digest("series", header.series))
         return sorted(marks)
 
-    def _source(self, anchor: str) -> str:
+    def _digest_source(self, anchor: str) -> str:
         return self._journal.digest("source", anchor)
 
     def _forget_vanished(self) -> None:
-        present = {self._source(anchor) for anchor in self._groups}
-        for job, source in self._journal.incomplete():
+        present = {self._digest_source(anchor) for anchor in self._groups}
+        for job, source in self._journal.list_incomplete():
             if source in present:
                 continue
             if job.content_hash is None:
@@ -168,19 +168,19 @@ class Intake:
     # ---- acting
 
     def _settle(self, now: float) -> None:
-        unsettled = self._survey.unsettled_folders(now) if self._groups else set()
+        unsettled = self._survey.find_unsettled_folders(now) if self._groups else set()
         for group in self._groups.values():
             verdict = group.assessment.verdict
             if isinstance(verdict, Waiting):
                 self._wait(group, verdict, now)
-            elif now - group.since >= self._patience(verdict, unsettled):
+            elif now - group.since >= self._choose_patience(verdict, unsettled):
                 self._stage(group, verdict, now)
 
-    def _patience(self, verdict: Ready, unsettled: set[str]) -> float:
+    def _choose_patience(self, verdict: Ready, unsettled: set[str]) -> float:
         """How long a complete group is left alone: something of it may still be on its way."""
         if not verdict.certain and self._survey.pending:
             return float("inf")
-        quiet = not unsettled & {folder_of(path) for path in verdict.files}
+        quiet = not unsettled & {find_folder_of(path) for path in verdict.files}
         return 0.0 if quiet and (verdict.certain or self._once) else self._config.settle_seconds
 
     def _wait(self, group: _Group, verdict: Waiting, now: float) -> None:
@@ -188,7 +188,7 @@ class Intake:
         overdue = now - group.since >= patience
         if group.sentence == verdict.sentence and not overdue:
             return
-        job = self._row(group, verdict.code, verdict.sentence)
+        job = self._record(group, verdict.code, verdict.sentence)
         if group.changed and group.sentence != verdict.sentence and job.state is State.QUARANTINED and not overdue:
             job = self._journal.move(job.id, State.RECEIVING, "files arrived")
             withdraw(self._config.outbox, job.key)
@@ -200,36 +200,36 @@ class Intake:
             self._journal.move(job.id, State.QUARANTINED, verdict.code)
             event("quarantined", job=job.id, key=job.key, code=verdict.code)
 
-    def _row(self, group: _Group, code: str, sentence: str) -> Job:
-        source = self._source(group.assessment.anchor)
+    def _record(self, group: _Group, code: str, sentence: str) -> Job:
+        source = self._digest_source(group.assessment.anchor)
         return self._journal.receive(source, f"case-{source[:10]}", code, sentence)
 
     def _stage(self, group: _Group, verdict: Ready, now: float) -> None:
         if self._reader.busy or now < self._not_before:
             return
-        counts = self._journal.counts()
+        counts = self._journal.count_jobs()
         if counts[State.READY] + counts[State.RUNNING] >= self._config.workers + _STAGED_AHEAD:
             self._say(group, f"complete, {len(verdict.files)} files; waiting for its turn")
             return
         versions = {path: self._survey.examined[path][0] for path in verdict.files}
-        self.blocked = not enough_space(self._config, sum(version.size for version in versions.values()))
+        self.blocked = not has_enough_space(self._config, sum(version.size for version in versions.values()))
         if self.blocked:
             self._not_before = now + _BACK_OFF_SECONDS
             self._say(group, f"complete, {len(verdict.files)} files; waiting for disk space")
             event("low disk", waiting=len(self._groups))
             return
-        job = self._row(group, "COMPLETE", f"complete, {len(verdict.files)} files; being copied")
-        files = [(p, name, versions[p].size, versions[p].mtime_ns) for p, name in self._names(verdict.files)]
-        signatures = [self._signature(verdict.files), *self._marks(verdict.files)]
+        job = self._record(group, "COMPLETE", f"complete, {len(verdict.files)} files; being copied")
+        files = [(p, name, versions[p].size, versions[p].mtime_ns) for p, name in self._name_files(verdict.files)]
+        signatures = [self._sign(verdict.files), *self._collect_marks(verdict.files)]
         request = {"do": "stage", "folder": str(self._config.staging), "files": files, "job": job.id}
         self._reader.submit({**request, "signatures": signatures}, now)
 
     def _say(self, group: _Group, sentence: str) -> None:
         if group.sentence != sentence:
-            self._row(group, "COMPLETE", sentence)
+            self._record(group, "COMPLETE", sentence)
             group.sentence = sentence
 
-    def _names(self, files: Iterable[str]) -> list[tuple[str, str]]:
+    def _name_files(self, files: Iterable[str]) -> list[tuple[str, str]]:
         """Neutral names: by kind, number and z. The site's own may hold the patient's."""
         counts: dict[str, int] = {}
         named = []
@@ -240,7 +240,7 @@ class Intake:
             named.append((path, f"{header.kind}_{counts[header.kind]:04d}{z}.dcm"))
         return named
 
-    def _staged(self, answer: Answer, now: float) -> None:
+    def _finish_staging(self, answer: ReaderAnswer, now: float) -> None:
         request, content = answer.request, answer.content
         self.reconsider()
         if "failed" in content:
@@ -249,7 +249,7 @@ class Intake:
             self._not_before = now + _BACK_OFF_SECONDS
             self.wake()
             return
-        before = self._journal.job(request["job"])
+        before = self._journal.find_job(request["job"])
         if before is None or before.state not in INCOMPLETE:
             return
         facts = (content["files"], content["content_hash"])
@@ -260,8 +260,8 @@ class Intake:
         else:
             shutil.rmtree(self._config.staging / content["content_hash"], ignore_errors=True)
 
-    def _dispose(self, known: list[tuple[Ready, Job]]) -> None:
-        """Have the inputs of done jobs archived or deleted, but for those that another group still needs."""
+    def _dispose_inputs(self, known: list[tuple[Ready, Job]]) -> None:
+        """Have the inputs of done jobs archived or deleted, except those that another group still needs."""
         unfinished = {p for verdict, job in known if job.state is not State.DONE for p in verdict.files}
         for verdict, job in known:
             if job.state is not State.DONE or job.id in self._disposed:
@@ -272,6 +272,10 @@ class Intake:
                 if self._config.after_success == "archive" and self._config.archive
                 else None
             )
-            request = {"do": "dispose", "files": self._names(files), "hashes": [*self._journal.inputs(job.id)]}
+            request = {
+                "do": "dispose",
+                "files": self._name_files(files),
+                "hashes": [*self._journal.list_inputs(job.id)],
+            }
             self._disposals.append({**request, "folder": folder, "job": job.id})
             self._disposed.add(job.id)

@@ -33,9 +33,9 @@ class Catalogue:
             elif header.kind in lists:
                 lists[header.kind].append(path)
             if header.patient:
-                self.patients_by_folder[folder_of(path)].add(header.patient)
+                self.patients_by_folder[find_folder_of(path)].add(header.patient)
             if header.kind == "RTSTRUCT":
-                self.structures_by_folder[folder_of(path)] += 1
+                self.structures_by_folder[find_folder_of(path)] += 1
 
     def _add_ct(self, path: str, header: Header) -> None:
         self.ct_by_sop[header.sop].append(path)
@@ -43,29 +43,29 @@ class Catalogue:
         for frame in header.frames:
             self.series_by_frame[frame].add(header.series)
 
-    def ct_near(self, series: Iterable[str], home: str) -> list[str]:
+    def find_ct_near(self, series: Iterable[str], home: str) -> list[str]:
         """One file for each CT instance of these series: of several copies the one nearest to `home`."""
         by_sop: dict[str, list[str]] = defaultdict(list)
         for one in series:
             for path in self.ct_by_series[one]:
                 by_sop[self.headers[path].sop].append(path)
-        chosen = [nearest(paths, home) for paths in by_sop.values()]
+        chosen = [find_nearest(paths, home) for paths in by_sop.values()]
         return sorted(chosen, key=lambda p: (self.headers[p].series, self.headers[p].z_mm or 0.0, p))
 
-    def damaged_beside(self, files: Iterable[str]) -> list[str]:
-        """Damaged files in the folders of a group, where nothing but this group can have lost them."""
-        folders = {folder_of(path) for path in files}
+    def find_damaged_beside(self, files: Iterable[str]) -> list[str]:
+        """Damaged files in the folders of a group, where only this group can have lost them."""
+        folders = {find_folder_of(path) for path in files}
         own = {f for f in folders if len(self.patients_by_folder[f]) == 1 and self.structures_by_folder[f] <= 1}
-        return [path for path in self.damaged if folder_of(path) in own]
+        return [path for path in self.damaged if find_folder_of(path) in own]
 
 
-def folder_of(path: str) -> str:
+def find_folder_of(path: str) -> str:
     return os.path.dirname(path)  # noqa: PTH120 - paths are plain text here: there are very many
 
 
-def nearest(paths: list[str], home: str) -> str:
+def find_nearest(paths: list[str], home: str) -> str:
     """The path that shares most of its folders with `home`; among equals the first by name."""
     if len(paths) == 1:
         return paths[0]
-    own = folder_of(home)
-    return min(paths, key=lambda path: (-len(os.path.commonpath([folder_of(path), own])), path))
+    own = find_folder_of(home)
+    return min(paths, key=lambda path: (-len(os.path.commonpath([find_folder_of(path), own])), path))

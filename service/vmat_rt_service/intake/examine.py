@@ -18,7 +18,7 @@ from vmat_rt_service.intake.headers import DAMAGED, FOREIGN, Header, References
 Digest = Callable[[str], str]
 
 
-def digest_of(key: str) -> Digest:
+def make_digest(key: str) -> Digest:
     """A keyed digest for UIDs: short, for hundreds of thousands are held; "" stays ""."""
     secret = bytes.fromhex(key)
     return lambda uid: hashlib.blake2b(uid.encode(), digest_size=10, key=secret).hexdigest() if uid else ""
@@ -45,21 +45,21 @@ def examine(path: Path, digest: Digest) -> Header:
         source: Attributes | None = read_whole(path, "file")
     except InputError:
         source = None
-    return _header(file, source, digest)
+    return _read_header(file, source, digest)
 
 
-def _header(file: DicomFile, source: Attributes | None, digest: Digest) -> Header:
+def _read_header(file: DicomFile, source: Attributes | None, digest: Digest) -> Header:
     kind = "CT" if file.kind is Kind.ENHANCED_CT else file.kind.value
     frames = {file.frame_uid}
     z_mm, refers, references = None, "", None
     if source is not None and file.kind is Kind.CT:
-        z_mm = _z_mm(source)
+        z_mm = _read_z_mm(source)
     elif source is not None and file.kind is Kind.PLAN:
-        refers = _or_nothing(lambda: structure_set_of(source))
+        refers = _read_or_nothing(lambda: structure_set_of(source))
     elif source is not None and file.kind is Kind.DOSE:
-        refers = _or_nothing(lambda: plan_of(source))
+        refers = _read_or_nothing(lambda: plan_of(source))
     elif source is not None and file.kind is Kind.STRUCTURES:
-        references, frames = _references(source, digest)
+        references, frames = _read_references(source, digest)
     return Header(
         kind=kind,  # type: ignore[arg-type]
         whole=source is not None and (kind != "CT" or "PixelData" in source.dataset),
@@ -73,14 +73,14 @@ def _header(file: DicomFile, source: Attributes | None, digest: Digest) -> Heade
     )
 
 
-def _or_nothing(read: Callable[[], str]) -> str:
+def _read_or_nothing(read: Callable[[], str]) -> str:
     try:
         return read()
     except InputError:
         return ""
 
 
-def _z_mm(source: Attributes) -> float | None:
+def _read_z_mm(source: Attributes) -> float | None:
     try:
         position = source.numbers("ImagePositionPatient", 3)
     except InputError:
@@ -88,7 +88,7 @@ def _z_mm(source: Attributes) -> float | None:
     return None if position is None else round(float(position[2]), 2)
 
 
-def _references(source: Attributes, digest: Digest) -> tuple[References, set[str]]:
+def _read_references(source: Attributes, digest: Digest) -> tuple[References, set[str]]:
     """What can be read of them; the pipeline judges what cannot."""
     planes: set[float] = set()
     slice_z: dict[str, float] = {}
@@ -97,7 +97,7 @@ def _references(source: Attributes, digest: Digest) -> tuple[References, set[str
         frames = set(frames_of(source))
     except InputError:
         return References(), set()
-    for contour in _contours(source):
+    for contour in _read_contours(source):
         try:
             points = contour.raw_numbers("ContourData")
             if contour.text("ContourGeometricType") == "POINT" or points is None or points.size < 9:
@@ -112,14 +112,14 @@ def _references(source: Attributes, digest: Digest) -> tuple[References, set[str
     return References(images, finite, slice_z), frames
 
 
-def _contours(source: Attributes) -> list[Attributes]:
+def _read_contours(source: Attributes) -> list[Attributes]:
     try:
         return [item for roi in source.items("ROIContourSequence") for item in roi.items("ContourSequence")]
     except InputError:
         return []
 
 
-def key_of(staged: list[Path]) -> str | None:
+def find_key(staged: list[Path]) -> str | None:
     """The case key of staged files, as the pipeline will name it; None where there is no readable RTSTRUCT."""
     structures: DicomFile | None = None
     ct: DicomFile | None = None

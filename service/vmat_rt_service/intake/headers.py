@@ -47,19 +47,19 @@ FOREIGN = Header("foreign")
 DAMAGED = Header("damaged", whole=False)
 
 
-def header_from(message: dict[str, Any]) -> Header:
+def parse_header(message: dict[str, Any]) -> Header:
     """The header that `as_message` described; equal digests share one string, for there are very many."""
     references = message.pop("references")
     found = References(
-        {_one(k): tuple(map(_one, v)) for k, v in references["images"].items()},
+        {_intern(k): tuple(map(_intern, v)) for k, v in references["images"].items()},
         tuple(references["planes_mm"]),
-        {_one(k): v for k, v in references["slice_z"].items()},
+        {_intern(k): v for k, v in references["slice_z"].items()},
     ) if references else None  # fmt: skip
-    message["frames"] = tuple(map(_one, message["frames"]))
+    message["frames"] = tuple(map(_intern, message["frames"]))
     for name in ("sop", "series", "patient", "refers", "kind"):
-        message[name] = _one(message[name])
+        message[name] = _intern(message[name])
     return FOREIGN if message["kind"] == "foreign" else Header(**message, references=found)
 
 
-def _one(text: str) -> str:
+def _intern(text: str) -> str:
     return sys.intern(text)

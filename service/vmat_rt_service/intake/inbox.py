@@ -42,31 +42,31 @@ class Inbox:
 
     def scan(self, now: float) -> bool:
         """Look once. True when anything came, went or changed since the last look."""
-        found: dict[str, _Seen] = {}
+        seen: dict[str, _Seen] = {}
         changed = False
-        for path, version in self._files():
+        for path, version in self._walk_files():
             before = self._seen.get(path)
             if before is not None and before.version == version:
-                found[path] = before
+                seen[path] = before
             else:
-                found[path] = _Seen(version, now)
+                seen[path] = _Seen(version, now)
                 changed = True
-        changed = changed or len(found) != len(self._seen)
-        self._seen = found
+        changed = changed or len(seen) != len(self._seen)
+        self._seen = seen
         return changed
 
     def stable(self, now: float) -> dict[str, Version]:
         """The files that have not changed for stable_seconds."""
         return {p: s.version for p, s in self._seen.items() if now - s.since >= self._stable_seconds}
 
-    def unsettled_folders(self, now: float) -> set[str]:
+    def find_unsettled_folders(self, now: float) -> set[str]:
         """The folders in which some file still changes."""
         return {os.path.dirname(p) for p, s in self._seen.items() if now - s.since < self._stable_seconds}  # noqa: PTH120
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def _files(self) -> Iterator[tuple[str, Version]]:
+    def _walk_files(self) -> Iterator[tuple[str, Version]]:
         folders = [os.fspath(self._folder)]
         seen: set[tuple[int, int]] = set()
         while folders:
@@ -81,17 +81,17 @@ class Inbox:
             except OSError:  # gone meanwhile, or not ours to read: the next scan looks again
                 continue
             for entry in listed:
-                found = _looked_at(entry)
-                if found is None:
+                entry_or_folder = _look_at(entry)
+                if entry_or_folder is None:
                     continue
-                if isinstance(found, str):
-                    folders.append(found)
-                elif found[1] not in seen:
-                    seen.add(found[1])
-                    yield entry.path, found[0]
+                if isinstance(entry_or_folder, str):
+                    folders.append(entry_or_folder)
+                elif entry_or_folder[1] not in seen:
+                    seen.add(entry_or_folder[1])
+                    yield entry.path, entry_or_folder[0]
 
 
-def _looked_at(entry: os.DirEntry[str]) -> str | tuple[Version, tuple[int, int]] | None:
+def _look_at(entry: os.DirEntry[str]) -> str | tuple[Version, tuple[int, int]] | None:
     """A folder's path, a file's version and identity, or None for what is to be passed over."""
     if entry.name.startswith(".") or entry.name.lower().endswith(_UNFINISHED):
         return None

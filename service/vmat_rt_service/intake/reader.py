@@ -10,7 +10,7 @@ from typing import Any
 
 from vmat_rt.errors import InputError
 from vmat_rt_service import children, logs
-from vmat_rt_service.intake.examine import Digest, digest_of, examine, key_of
+from vmat_rt_service.intake.examine import Digest, examine, find_key, make_digest
 from vmat_rt_service.intake.inbox import Version
 from vmat_rt_service.intake.staging import ChangedError, Source, dispose, stage
 
@@ -32,11 +32,11 @@ def _stage(request: dict[str, Any]) -> dict[str, Any]:
         return {"failed": error.problems[0].code}
     except OSError:
         return {"failed": "UNREADABLE"}
-    key = key_of(sorted(folder.iterdir(), reverse=True)) or f"case-{staged.content_hash[:10]}"  # RTSTRUCT before CT
+    key = find_key(sorted(folder.iterdir(), reverse=True)) or f"case-{staged.content_hash[:10]}"  # RTSTRUCT before CT
     return {"files": staged.files, "content_hash": staged.content_hash, "key": key}
 
 
-def _dispose(request: dict[str, Any]) -> dict[str, Any]:
+def _dispose_files(request: dict[str, Any]) -> dict[str, Any]:
     archive = Path(request["folder"]) if request["folder"] else None
     try:
         dispose([(path, name) for path, name in request["files"]], set(request["hashes"]), archive)
@@ -47,7 +47,7 @@ def _dispose(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-_DO = {"stage": _stage, "dispose": _dispose}
+_DO = {"stage": _stage, "dispose": _dispose_files}
 
 
 def main(arguments: list[str]) -> None:
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
     channel = children.reply_channel()
     logs.silence_libraries()
     resource.setrlimit(resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))
-    digest = digest_of(json.loads(sys.stdin.readline())["key"])  # not an argument: those can be read by everyone
+    digest = make_digest(json.loads(sys.stdin.readline())["key"])  # not an argument: those can be read by everyone
     for line in sys.stdin:
         request = json.loads(line)
         try:

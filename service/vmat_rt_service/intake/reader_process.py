@@ -14,7 +14,7 @@ STAGE_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReaderAnswer:
     """What became of a request; content holds "failed" where it was not done (LOST: the reader died or hung)."""
 
     request: dict[str, Any]
@@ -49,26 +49,26 @@ class Reader:
         self._child.send(request)
         self._request, self._since = request, now
 
-    def poll(self, now: float) -> Answer | None:
-        """The answer to the request in hand, when there is one."""
+    def poll(self, now: float) -> ReaderAnswer | None:
+        """Return the answer to the current request, when there is one."""
         child, request = self._child, self._request
         if child is None:
             return None
         if request is None:
-            if now - self._since > _IDLE_SECONDS or not child.alive():
+            if now - self._since > _IDLE_SECONDS or not child.is_alive():
                 self.stop()
             return None
-        alive = child.alive()
-        answers = child.messages()
+        alive = child.is_alive()
+        answers = child.read_messages()
         if answers:
             self._request, self._since = None, now
-            return Answer(request, answers[0])
+            return ReaderAnswer(request, answers[0])
         limit = EXAMINE_SECONDS if request["do"] == "examine" else STAGE_SECONDS
         if alive and now - self._since < limit:
             return None
         event("reader lost", code="HANGS" if alive else "DIED")
         self.stop()
-        return Answer(request, {"failed": "LOST"})
+        return ReaderAnswer(request, {"failed": "LOST"})
 
     def stop(self) -> None:
         """End the process; what it was at is undone by its successor."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from vmat_rt.errors import Problem
-from vmat_rt_service.intake.catalogue import Catalogue, folder_of, nearest
+from vmat_rt_service.intake.catalogue import Catalogue, find_folder_of, find_nearest
 from vmat_rt_service.intake.headers import Header, References
 
 _Z_TOLERANCE_MM = 0.1
@@ -54,43 +54,43 @@ class Assessment:
 
 def assess(catalogue: Catalogue) -> list[Assessment]:
     """Every group of the inbox: one for each RTSTRUCT file, CT series left alone, and folder with damaged files."""
-    found: list[Assessment] = []
+    assessments: list[Assessment] = []
     used: set[str] = set()
     for path in catalogue.structures:
-        verdict = _structures_verdict(catalogue, path)
-        found.append(Assessment(path, (path,), verdict))
+        verdict = _judge_structures(catalogue, path)
+        assessments.append(Assessment(path, (path,), verdict))
         used.update(verdict.files if isinstance(verdict, Ready) else ())
-    found += _lonely_series(catalogue, used)
-    found += _left_over(catalogue, used)
-    return found
+    assessments += _find_lonely_series(catalogue, used)
+    assessments += _assess_left_over(catalogue, used)
+    return assessments
 
 
-def _structures_verdict(catalogue: Catalogue, path: str) -> Ready | Waiting:
+def _judge_structures(catalogue: Catalogue, path: str) -> Ready | Waiting:
     header = catalogue.headers[path]
     if header.references is None:
         series = {s for frame in header.frames for s in catalogue.series_by_frame.get(frame, ())}
-        return Ready((path, *catalogue.ct_near(series, path)), certain=False)
-    verdict = _by_instances(catalogue, path, header.references) or _by_planes(catalogue, path, header)
+        return Ready((path, *catalogue.find_ct_near(series, path)), certain=False)
+    verdict = _judge_by_instances(catalogue, path, header.references) or _judge_by_planes(catalogue, path, header)
     if isinstance(verdict, Ready):
         if not all(catalogue.headers[file].whole for file in verdict.files):
             verdict = Ready(verdict.files, certain=False)
-        return Ready((*verdict.files, *_plans_and_doses(catalogue, path)), verdict.certain)
-    own_series = _series_of(catalogue, header)
-    ct = catalogue.ct_near(own_series, path)
-    damaged = catalogue.damaged_beside([path, *ct])
+        return Ready((*verdict.files, *_find_plans_and_doses(catalogue, path)), verdict.certain)
+    own_series = _collect_series(catalogue, header)
+    ct = catalogue.find_ct_near(own_series, path)
+    damaged = catalogue.find_damaged_beside([path, *ct])
     if damaged:
         return Ready((path, *ct, *damaged), certain=False)
     return verdict
 
 
-def _series_of(catalogue: Catalogue, header: Header) -> set[str]:
+def _collect_series(catalogue: Catalogue, header: Header) -> set[str]:
     references = header.references or References()
     listed = {catalogue.headers[p].series for sops in references.images.values() for sop in sops
               for p in catalogue.ct_by_sop.get(sop, ())}  # fmt: skip
     return listed or {s for frame in header.frames for s in catalogue.series_by_frame.get(frame, ())}
 
 
-def _by_instances(catalogue: Catalogue, path: str, references: References) -> Ready | Waiting | None:
+def _judge_by_instances(catalogue: Catalogue, path: str, references: References) -> Ready | Waiting | None:
     """The verdict by SOP instances, None where none of those listed is here."""
     matched = [sops for sops in references.images.values() if any(sop in catalogue.ct_by_sop for sop in sops)]
     if not matched:
@@ -98,41 +98,42 @@ def _by_instances(catalogue: Catalogue, path: str, references: References) -> Re
     listed = {sop for sops in matched for sop in sops}
     present = listed & catalogue.ct_by_sop.keys()
     series = {catalogue.headers[p].series for sop in present for p in catalogue.ct_by_sop[sop]}
-    ct = catalogue.ct_near(series, path)
+    ct = catalogue.find_ct_near(series, path)
     if len(present) == len(listed):
         return Ready((path, *ct), certain=True)
     missing = listed - present
     z_mm = [references.slice_z[sop] for sop in missing if sop in references.slice_z]
     if len(z_mm) < len(missing):
-        z_mm = _gaps(_z_of(catalogue, ct), references.planes_mm, len(missing))
-    return _waiting_for(len(missing), len(listed), z_mm)
+        z_mm = _find_gaps(_collect_z(catalogue, ct), references.planes_mm, len(missing))
+    return _describe_missing(len(missing), len(listed), z_mm)
 
 
-def _by_planes(catalogue: Catalogue, path: str, header: Header) -> Ready | Waiting:
+def _judge_by_planes(catalogue: Catalogue, path: str, header: Header) -> Ready | Waiting:
     """The verdict by frame of reference and contour planes; by series where the RTSTRUCT names no frame."""
     references = header.references or References()
     series = {s for frame in header.frames for s in catalogue.series_by_frame.get(frame, ())}
     if not header.frames:
         series = {s for s in references.images if s in catalogue.ct_by_series}
     if not series:
-        return _nothing_here(catalogue, path, header, references)
-    uncovered = {s: _uncovered(catalogue.ct_near({s}, path), references.planes_mm, catalogue) for s in sorted(series)}
+        return _judge_without_ct(catalogue, path, header, references)
+    uncovered = {
+        s: _find_uncovered(catalogue.find_ct_near({s}, path), references.planes_mm, catalogue) for s in sorted(series)
+    }
     covering = [s for s, planes in uncovered.items() if not planes]
     if covering:
-        return Ready((path, *catalogue.ct_near(covering, path)), certain=False)
+        return Ready((path, *catalogue.find_ct_near(covering, path)), certain=False)
     fewest = min(uncovered.values(), key=len)
-    return _waiting_for(len(fewest), len(references.planes_mm), list(fewest))
+    return _describe_missing(len(fewest), len(references.planes_mm), list(fewest))
 
 
-def _nothing_here(catalogue: Catalogue, path: str, header: Header, references: References) -> Ready | Waiting:
+def _judge_without_ct(catalogue: Catalogue, path: str, header: Header, references: References) -> Ready | Waiting:
     listed = sum(len(sops) for sops in references.images.values())
     count = listed or len(references.planes_mm)
     if not count:  # it refers to nothing, so nothing can be missing: the pipeline says what is wrong with it
-        beside = [
-            p for p in catalogue.ct_by_series for p in catalogue.ct_by_series[p] if folder_of(p) == folder_of(path)
-        ]
+        home = find_folder_of(path)
+        beside = [p for series in catalogue.ct_by_series.values() for p in series if find_folder_of(p) == home]
         return Ready((path, *sorted(beside)), certain=False)
-    waiting = _waiting_for(count, count, list(references.planes_mm))
+    waiting = _describe_missing(count, count, list(references.planes_mm))
     same_patient = any(catalogue.headers[paths[0]].patient == header.patient for paths in catalogue.ct_by_sop.values())
     if same_patient:
         note = "; the CT of this patient that is here lies in another frame of reference"
@@ -140,44 +141,44 @@ def _nothing_here(catalogue: Catalogue, path: str, header: Header, references: R
     return waiting
 
 
-def _z_of(catalogue: Catalogue, files: Iterable[str]) -> list[float]:
+def _collect_z(catalogue: Catalogue, files: Iterable[str]) -> list[float]:
     return sorted({z for path in files if (z := catalogue.headers[path].z_mm) is not None})
 
 
-def _spacing(z_mm: Sequence[float]) -> float:
+def _measure_spacing(z_mm: Sequence[float]) -> float:
     gaps = sorted(b - a for a, b in pairwise(z_mm))
     return gaps[(len(gaps) - 1) // 2] if gaps else 0.0  # the lower one: gaps can only be too wide
 
 
-def _uncovered(ct: list[str], planes_mm: Sequence[float], catalogue: Catalogue) -> tuple[float, ...]:
+def _find_uncovered(ct: list[str], planes_mm: Sequence[float], catalogue: Catalogue) -> tuple[float, ...]:
     """The contour planes without a slice within half a slice distance; none where a file holds many slices."""
-    z_mm = _z_of(catalogue, ct)
+    z_mm = _collect_z(catalogue, ct)
     if len(z_mm) < len(ct):
         return ()
-    reach = _spacing(z_mm) / 2 + _Z_TOLERANCE_MM
+    reach = _measure_spacing(z_mm) / 2 + _Z_TOLERANCE_MM
     return tuple(plane for plane in planes_mm if min((abs(plane - z) for z in z_mm), default=1e9) > reach)
 
 
-def _gaps(z_mm: Sequence[float], planes_mm: Sequence[float], count: int) -> list[float]:
+def _find_gaps(z_mm: Sequence[float], planes_mm: Sequence[float], count: int) -> list[float]:
     """Where `count` slices are missing: holes in the series, and contour planes beyond it.
 
     The slice distance is that of the slices here; where that leaves too few places (every second slice is
     missing), that of the contour planes.
     """
-    found: set[float] = set(planes_mm)
-    for spacing in (_spacing(z_mm), _spacing(sorted(planes_mm))):
+    gaps: set[float] = set(planes_mm)
+    for spacing in (_measure_spacing(z_mm), _measure_spacing(sorted(planes_mm))):
         if len(z_mm) < 2 or spacing <= 0:
             continue
         holes = {round(low + spacing * k, 2) for low, high in pairwise(z_mm)
                  for k in range(1, min(1000, round((high - low) / spacing)))}  # fmt: skip
         beyond = {p for p in planes_mm if p < z_mm[0] - spacing / 2 or p > z_mm[-1] + spacing / 2}
-        found = holes | beyond
-        if len(found) >= count:
+        gaps = holes | beyond
+        if len(gaps) >= count:
             break
-    return sorted(found - set(z_mm))
+    return sorted(gaps - set(z_mm))
 
 
-def _waiting_for(missing: int, of: int, z_mm: list[float]) -> Waiting:
+def _describe_missing(missing: int, of: int, z_mm: list[float]) -> Waiting:
     z_mm = sorted(z_mm)
     if not z_mm or missing == of:
         where = ""
@@ -188,26 +189,26 @@ def _waiting_for(missing: int, of: int, z_mm: list[float]) -> Waiting:
     return Waiting("CT_INCOMPLETE" if missing < of else "NO_CT", f"waiting for {missing} of {of} CT slices{where}")
 
 
-def _plans_and_doses(catalogue: Catalogue, path: str) -> list[str]:
+def _find_plans_and_doses(catalogue: Catalogue, path: str) -> list[str]:
     """RTPLANs made on this RTSTRUCT or on none that they name, and the RTDOSEs of the same patient and frame."""
     header = catalogue.headers[path]
     plans = [p for p in catalogue.plans if _belongs(catalogue.headers[p], header)]
-    doses = [p for p in catalogue.doses if _same_place(catalogue.headers[p], header)]
+    doses = [p for p in catalogue.doses if _is_same_place(catalogue.headers[p], header)]
     by_sop: dict[str, list[str]] = {}
     for file in (*plans, *doses):
         by_sop.setdefault(catalogue.headers[file].sop, []).append(file)
-    return [nearest(copies, path) for copies in by_sop.values()]
+    return [find_nearest(copies, path) for copies in by_sop.values()]
 
 
 def _belongs(plan: Header, structures: Header) -> bool:
     return plan.refers == structures.sop or (not plan.refers and plan.patient == structures.patient)
 
 
-def _same_place(dose: Header, structures: Header) -> bool:
+def _is_same_place(dose: Header, structures: Header) -> bool:
     return dose.patient == structures.patient and bool(set(dose.frames) & set(structures.frames))
 
 
-def _lonely_series(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
+def _find_lonely_series(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
     """CT series that no RTSTRUCT of the inbox can be about."""
     frames = {frame for path in catalogue.structures for frame in catalogue.headers[path].frames}
     lonely = []
@@ -220,16 +221,16 @@ def _lonely_series(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
     return lonely
 
 
-def _left_over(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
-    """Damaged files of no group, to be refused by name; files that may not be read, to wait for."""
-    found = []
+def _assess_left_over(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
+    """Damaged files without a group, to be refused by name; files that may not be read, to wait for."""
+    assessments = []
     for files, readable in ((catalogue.damaged, True), (catalogue.unreadable, False)):
         by_folder: dict[str, list[str]] = {}
         for path in files:
             if path not in used:
-                by_folder.setdefault(folder_of(path), []).append(path)
+                by_folder.setdefault(find_folder_of(path), []).append(path)
         for folder, paths in sorted(by_folder.items()):
             sentence = f"{len(paths)} files of one folder may not be read; check their permissions"
             verdict = Ready(tuple(paths), certain=False) if readable else Waiting("UNREADABLE", sentence)
-            found.append(Assessment(f"{'damaged' if readable else 'unreadable'} {folder}", tuple(paths), verdict))
-    return found
+            assessments.append(Assessment(f"{'damaged' if readable else 'unreadable'} {folder}", tuple(paths), verdict))
+    return assessments

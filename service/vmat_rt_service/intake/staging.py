@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmat_rt.system.publish import flush, published_folder
-from vmat_rt_service.files import sha256_of
+from vmat_rt_service.files import hash_file
 from vmat_rt_service.intake.inbox import Version
 
 _BLOCK = 1 << 20
@@ -37,7 +37,7 @@ class Staged:
     content_hash: str
 
 
-def content_hash(hashes: Iterable[str]) -> str:
+def hash_content(hashes: Iterable[str]) -> str:
     """The identity of a study's content: SHA-256 over its files' SHA-256, sorted."""
     return hashlib.sha256("\n".join(sorted(set(hashes))).encode()).hexdigest()
 
@@ -56,7 +56,7 @@ def stage(sources: Iterable[Source], root: Path) -> tuple[Staged, Path]:
             if sha256 in files:
                 copied.unlink()
             files[sha256] = size
-    staged = Staged(files, content_hash(files))
+    staged = Staged(files, hash_content(files))
     final = root / staged.content_hash
     if final.exists():  # the same content from elsewhere in the inbox
         shutil.rmtree(incoming)
@@ -85,15 +85,15 @@ def dispose(files: Iterable[tuple[str, str]], known: set[str], archive: Path | N
 
     Nothing is unlinked before all of it lies in the archive, flushed.
     """
-    found = [(path, name) for path, name in files if sha256_of(path) in known]
+    matching = [(path, name) for path, name in files if hash_file(path) in known]
     if archive is not None and not archive.exists():
         with published_folder(archive) as temporary:
-            for path, name in found:
+            for path, name in matching:
                 shutil.copyfile(path, temporary / name)
     elif archive is not None:
-        known = known & {sha256_of(path) for path in archive.iterdir()}
-        found = [(path, name) for path, name in found if sha256_of(path) in known]
-    for path, _ in found:
+        known = known & {hash_file(path) for path in archive.iterdir()}
+        matching = [(path, name) for path, name in matching if hash_file(path) in known]
+    for path, _ in matching:
         os.unlink(path)  # noqa: PTH108
 
 

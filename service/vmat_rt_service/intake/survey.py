@@ -6,9 +6,9 @@ import time
 from collections import deque
 
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.intake.headers import DAMAGED, Header, header_from
+from vmat_rt_service.intake.headers import DAMAGED, Header, parse_header
 from vmat_rt_service.intake.inbox import Inbox, Version
-from vmat_rt_service.intake.reader_process import Answer, Reader
+from vmat_rt_service.intake.reader_process import Reader, ReaderAnswer
 
 _BATCH = 64
 _UNREADABLE_AGAIN_SECONDS = 30.0
@@ -45,8 +45,8 @@ class Survey:
         """Whether stable files wait to be examined."""
         return bool(self._queue or self._asked)
 
-    def unsettled_folders(self, now: float) -> set[str]:
-        return self._inbox.unsettled_folders(now)
+    def find_unsettled_folders(self, now: float) -> set[str]:
+        return self._inbox.find_unsettled_folders(now)
 
     def due(self, now: float) -> float:
         """Seconds until `step` has something to do."""
@@ -60,13 +60,13 @@ class Survey:
             self._asked = self._queue.popleft()
             self._reader.submit({"do": "examine", "paths": [path for path, _ in self._asked]}, now)
 
-    def take(self, answer: Answer) -> None:
+    def take(self, answer: ReaderAnswer) -> None:
         """The answer to an examination. A batch that the reader did not survive is asked again file by file."""
         asked, self._asked = self._asked, []
         if "failed" in answer.content and len(asked) > 1:
             self._queue.extendleft([one] for one in asked)
             return
-        headers = [DAMAGED] if "failed" in answer.content else [header_from(h) for h in answer.content["headers"]]
+        headers = [DAMAGED] if "failed" in answer.content else [parse_header(h) for h in answer.content["headers"]]
         self.examined.update({path: (version, h) for (path, version), h in zip(asked, headers, strict=True)})
         self.stale = True
 
@@ -81,7 +81,7 @@ class Survey:
         again = now - self._unreadable_at > _UNREADABLE_AGAIN_SECONDS
         self._unreadable_at = now if again else self._unreadable_at
         queued = {path for path, _ in self._asked}.union(path for batch in self._queue for path, _ in batch)
-        fresh = [(p, v) for p, v in stable.items() if p not in queued and self._unknown(p, v, again)]
+        fresh = [(p, v) for p, v in stable.items() if p not in queued and self._is_unknown(p, v, again)]
         self._queue.extend(fresh[i : i + _BATCH] for i in range(0, len(fresh), _BATCH))
         used = time.thread_time() - begun
         restless = len(stable) < len(self._inbox) or bool(fresh) or self.scans < 2
@@ -91,6 +91,6 @@ class Survey:
             pause = max(self._config.scan_seconds, min(used * _IDLE_SHARE, _LONGEST_PAUSE_SECONDS))
         self._next_scan = now + pause
 
-    def _unknown(self, path: str, version: Version, again: bool) -> bool:
+    def _is_unknown(self, path: str, version: Version, again: bool) -> bool:
         known = self.examined.get(path)
         return known is None or known[0] != version or (again and known[1].kind == "unreadable")

@@ -1,6 +1,6 @@
 """The audit log: who configured, what came in, what made what of it. Each line carries the hash of the one before.
 
-A changed, removed or inserted line breaks the chain; a tail that was cut off is told by the journal, which keeps the
+A changed, removed or inserted line breaks the chain; a tail that was cut off is seen in the journal, which keeps the
 hash of the last line.
 """
 
@@ -29,7 +29,7 @@ _CUT = "missing_before"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What `verify` found: how many lines hold, and what is wrong from there on (empty: nothing)."""
 
     lines: int
@@ -43,13 +43,13 @@ def append(config: ServiceConfig, journal: Journal, event: str, **facts: Any) ->
         last = _mend(stream)
         entry = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
         entry["previous"] = last
-        head = head_of(journal)
+        head = read_head(journal)
         if head and head != last and not _holds(stream, head):
             entry[_CUT] = head
         entry["hash"] = _hash(entry)
         end = stream.seek(0, os.SEEK_END)
         try:
-            stream.write(_line(entry))
+            stream.write(_encode_line(entry))
             stream.flush()
             os.fsync(stream.fileno())
         except OSError:
@@ -58,62 +58,62 @@ def append(config: ServiceConfig, journal: Journal, event: str, **facts: Any) ->
         journal.set_meta(_HEAD, entry["hash"])
 
 
-def started(config: ServiceConfig, journal: Journal) -> None:
+def note_start(config: ServiceConfig, journal: Journal) -> None:
     """Note who runs the service, on what and how configured."""
     append(
-        config, journal, "service started", user=_user(), configuration=config.sha256(), versions=versions(),
+        config, journal, "service started", user=_find_user(), configuration=config.sha256(), versions=list_versions(),
         device=config.device, model=Path(config.model).name if config.model else None,
         after_success=config.after_success,
     )  # fmt: skip
 
 
-def entries(path: Path) -> list[dict[str, Any]]:
+def read_entries(path: Path) -> list[dict[str, Any]]:
     """The lines of the log that can be read."""
-    found = []
+    parsed = []
     for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
-            found.append(json.loads(line))
+            parsed.append(json.loads(line))
         except ValueError:
             break
-    return found
+    return parsed
 
 
-def verify(path: Path, head: str = "") -> Verdict:
+def verify(path: Path, head: str = "") -> Verification:
     """Follow the chain. head: the hash of the last line as the journal knows it."""
     last, hashes = _FIRST, set()
     if not path.is_file():
-        return Verdict(0, "the audit log is missing" if head else "")
+        return Verification(0, "the audit log is missing" if head else "")
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             entry = json.loads(line)
             stated = entry.pop("hash")
         except (ValueError, KeyError, AttributeError):
-            return Verdict(number - 1, f"line {number} is damaged")
+            return Verification(number - 1, f"line {number} is damaged")
         if entry.get("previous") != last:
-            return Verdict(number - 1, f"line {number} does not follow line {number - 1}")
+            return Verification(number - 1, f"line {number} does not follow line {number - 1}")
         if _hash(entry) != stated:
-            return Verdict(number - 1, f"line {number} was changed")
+            return Verification(number - 1, f"line {number} was changed")
         if _CUT in entry:
-            return Verdict(number - 1, f"lines before line {number} are missing")
+            return Verification(number - 1, f"lines before line {number} are missing")
         last = stated
         hashes.add(stated)
     if head and head not in hashes:
-        return Verdict(len(hashes), f"lines after line {len(hashes)} are missing")
-    return Verdict(len(hashes))
+        return Verification(len(hashes), f"lines after line {len(hashes)} are missing")
+    return Verification(len(hashes))
 
 
-def head_of(journal: Journal) -> str:
+def read_head(journal: Journal) -> str:
     return journal.meta(_HEAD)
 
 
-def versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """What computes: installed packages that can change a dose, the interpreter and the machine's kind."""
     packages = ("vmat-rt", "numpy", "scipy", "lightgbm", "torch", "SimpleITK", "pydicom", "numba")
-    found = {name: version for name in packages if (version := _version(name)) is not None}
-    return {**found, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    installed = {name: version for name in packages if (version := _find_version(name)) is not None}
+    return {**installed, "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
 
 
-def _version(package: str) -> str | None:
+def _find_version(package: str) -> str | None:
     """None for what an installation without networks leaves out."""
     try:
         return metadata.version(package)
@@ -146,11 +146,11 @@ def _hash(entry: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
 
 
-def _line(entry: dict[str, Any]) -> bytes:
+def _encode_line(entry: dict[str, Any]) -> bytes:
     return json.dumps(entry, sort_keys=True).encode() + b"\n"
 
 
-def _user() -> str:
+def _find_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):

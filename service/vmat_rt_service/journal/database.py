@@ -68,7 +68,7 @@ class Database:
             raise
 
     def digest(self, *parts: object) -> str:
-        """A keyed digest: recognises the same parts again, tells nobody what they were."""
+        """A keyed digest: it recognises the same parts again and does not show what they were."""
         text = "\0".join(str(part) for part in parts).encode("utf-8", "surrogateescape")
         return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:32]
 

@@ -38,7 +38,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a run ended. code and reason are ours; texts about the study's content belong into the outbox, not here."""
 
     state: State
@@ -54,36 +54,36 @@ class Journal(Database):
 
     # ---- reading
 
-    def jobs(self, *states: State) -> tuple[Job, ...]:
+    def list_jobs(self, *states: State) -> tuple[Job, ...]:
         """The jobs in these states, or all, oldest first."""
         where = f"WHERE state IN ({', '.join('?' * len(states))})" if states else ""
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs {where} ORDER BY id", [str(s) for s in states])
-        return tuple(_job(row) for row in rows)
+        return tuple(_make_job(row) for row in rows)
 
-    def job(self, number: int) -> Job | None:
+    def find_job(self, number: int) -> Job | None:
         row = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (number,)).fetchone()
-        return _job(row) if row else None
+        return _make_job(row) if row else None
 
-    def counts(self) -> dict[State, int]:
+    def count_jobs(self) -> dict[State, int]:
         """How many jobs stand in each state."""
         found = {
             State(r["state"]): int(r["n"]) for r in self._db.execute("SELECT state, count(*) n FROM jobs GROUP BY 1")
         }
         return {state: found.get(state, 0) for state in State}
 
-    def inputs(self, job: int) -> dict[str, int]:
+    def list_inputs(self, job: int) -> dict[str, int]:
         """SHA-256 -> size of the files that a job was made of."""
         rows = self._db.execute("SELECT sha256, size FROM inputs WHERE job = ?", (job,))
         return {str(row["sha256"]): int(row["size"]) for row in rows}
 
-    def transitions(self, job: int) -> tuple[tuple[str, str], ...]:
+    def list_transitions(self, job: int) -> tuple[tuple[str, str], ...]:
         rows = self._db.execute("SELECT old, new FROM transitions WHERE job = ? ORDER BY id", (job,))
         return tuple((str(row["old"]), str(row["new"])) for row in rows)
 
-    def sighted(self, signature: str) -> Job | None:
+    def find_sighted(self, signature: str) -> Job | None:
         """The job that these very files were taken for before."""
         row = self._db.execute("SELECT job FROM sightings WHERE signature = ?", (signature,)).fetchone()
-        return self.job(int(row["job"])) if row else None
+        return self.find_job(int(row["job"])) if row else None
 
     def retry_wanted(self) -> bool:
         """Whether `retry` was called, perhaps by another process, and the files were not yet looked for."""
@@ -92,17 +92,17 @@ class Journal(Database):
         ).fetchone()
         return row is not None
 
-    def incomplete(self) -> tuple[tuple[Job, str], ...]:
+    def list_incomplete(self) -> tuple[tuple[Job, str], ...]:
         """The incomplete jobs, each with its source."""
         rows = self._db.execute(
             f"SELECT {_COLUMNS}, source FROM jobs WHERE state IN (?, ?)", [str(state) for state in INCOMPLETE]
         ).fetchall()
-        return tuple((_job(row), str(row["source"])) for row in rows)
+        return tuple((_make_job(row), str(row["source"])) for row in rows)
 
-    def running(self, worker: str) -> tuple[Job, ...]:
-        """What a worker has in hand."""
+    def list_running(self, worker: str) -> tuple[Job, ...]:
+        """List the jobs that a worker works on."""
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE state = 'running' AND worker = ?", (worker,))
-        return tuple(_job(row) for row in rows)
+        return tuple(_make_job(row) for row in rows)
 
     # ---- the inbox side
 
@@ -115,22 +115,22 @@ class Journal(Database):
             if row is None:
                 cursor = db.execute(
                     "INSERT INTO jobs (key, source, state, created, updated) VALUES (?, ?, ?, ?, ?)",
-                    (key, source, State.RECEIVING, _now(), _now()),
+                    (key, source, State.RECEIVING, _format_now(), _format_now()),
                 )
                 number = int(cursor.lastrowid or 0)
             else:
                 number = int(row["id"])
             db.execute(
                 "UPDATE jobs SET reason_code = ?, reason = ?, updated = ? WHERE id = ? AND reason != ?",
-                (code, reason, _now(), number, reason),
+                (code, reason, _format_now(), number, reason),
             )
-            return _required(db, number)
+            return _require_job(db, number)
 
     def move(self, job: int, new: State, why: str = "") -> Job:
         """One legal change of state. Raises IllegalTransitionError."""
         with self.transaction() as db:
             _change(db, job, new, why)
-            return _required(db, job)
+            return _require_job(db, job)
 
     def forget_incomplete(self, job: int) -> None:
         """Drop an incomplete job whose files are gone or turned out to be another job's; never one that once ran."""
@@ -162,7 +162,7 @@ class Journal(Database):
                 )
                 _change(db, number, State.READY, "complete")
             db.executemany("INSERT OR REPLACE INTO sightings VALUES (?, ?)", [(s, number) for s in signatures])
-            return _required(db, number)
+            return _require_job(db, number)
 
     def retry(self, job: int) -> Job:
         """Fetch a refused or failed job's files again and run it once more. Raises IllegalTransitionError."""
@@ -173,7 +173,7 @@ class Journal(Database):
                 (job,),
             )
             db.execute("DELETE FROM sightings WHERE job = ?", (job,))
-            return _required(db, job)
+            return _require_job(db, job)
 
     # ---- the worker side
 
@@ -183,14 +183,14 @@ class Journal(Database):
             row = db.execute(
                 "UPDATE jobs SET state = ?, worker = ?, attempts = attempts + 1, updated = ? WHERE id = "
                 "(SELECT id FROM jobs WHERE state = ? ORDER BY id LIMIT 1) RETURNING id",
-                (State.RUNNING, worker, _now(), State.READY),
+                (State.RUNNING, worker, _format_now(), State.READY),
             ).fetchone()
             if row is None:
                 return None
-            _note(db, int(row["id"]), State.READY, State.RUNNING, "claimed")
-            return _required(db, int(row["id"]))
+            _note_transition(db, int(row["id"]), State.READY, State.RUNNING, "claimed")
+            return _require_job(db, int(row["id"]))
 
-    def finish(self, job: int, outcome: Outcome, destinations: Sequence[str] = ()) -> Job:
+    def finish(self, job: int, outcome: JobOutcome, destinations: Sequence[str] = ()) -> Job:
         """Close a job; where it is done, queue its sends in the same transaction."""
         with self.transaction() as db:
             _change(db, job, outcome.state, outcome.code)
@@ -200,11 +200,11 @@ class Journal(Database):
                 (outcome.code, outcome.reason, outcome.model, outcome.seconds, outcome.key, job),
             )
             if outcome.state is State.DONE:
-                rows = [(job, name, _now()) for name in destinations]
+                rows = [(job, name, _format_now()) for name in destinations]
                 db.executemany("INSERT OR IGNORE INTO sends (job, destination, next_at) VALUES (?, ?, ?)", rows)
-            return _required(db, job)
+            return _require_job(db, job)
 
-    def others_finished_meanwhile(self, job: int) -> bool:
+    def have_others_finished(self, job: int) -> bool:
         """Whether another job came to its end since this one was last given back."""
         row = self._db.execute(
             "SELECT 1 FROM transitions WHERE job != ? AND new IN ('done', 'refused') AND id > "
@@ -224,29 +224,31 @@ class Journal(Database):
             _change(db, job, State.READY, why)
             uncount = "" if counted else ", attempts = max(0, attempts - 1), interruptions = interruptions + 1"
             db.execute(f"UPDATE jobs SET worker = NULL{uncount} WHERE id = ?", (job,))
-            return _required(db, job)
+            return _require_job(db, job)
 
 
-def _job(row: sqlite3.Row) -> Job:
+def _make_job(row: sqlite3.Row) -> Job:
     values = {name: row[name] for name in _COLUMNS.split(", ")}
     return Job(**{**values, "state": State(row["state"])})
 
 
-def _required(db: sqlite3.Connection, number: int) -> Job:
-    return _job(db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (number,)).fetchone())
+def _require_job(db: sqlite3.Connection, number: int) -> Job:
+    return _make_job(db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (number,)).fetchone())
 
 
 def _change(db: sqlite3.Connection, job: int, new: State, why: str) -> None:
     row = db.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
     old = State(row["state"])
     require_legal(old, new)
-    db.execute("UPDATE jobs SET state = ?, updated = ? WHERE id = ?", (new, _now(), job))
-    _note(db, job, old, new, why)
+    db.execute("UPDATE jobs SET state = ?, updated = ? WHERE id = ?", (new, _format_now(), job))
+    _note_transition(db, job, old, new, why)
 
 
-def _note(db: sqlite3.Connection, job: int, old: State, new: State, why: str) -> None:
-    db.execute("INSERT INTO transitions (job, old, new, at, why) VALUES (?, ?, ?, ?, ?)", (job, old, new, _now(), why))
+def _note_transition(db: sqlite3.Connection, job: int, old: State, new: State, why: str) -> None:
+    db.execute(
+        "INSERT INTO transitions (job, old, new, at, why) VALUES (?, ?, ?, ?, ?)", (job, old, new, _format_now(), why)
+    )
 
 
-def _now() -> str:
+def _format_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")

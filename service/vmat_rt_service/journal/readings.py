@@ -43,40 +43,40 @@ class Readings:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    def counts(self) -> dict[State, int]:
+    def count_jobs(self) -> dict[State, int]:
         """How many jobs stand in each state."""
         found = dict(map(tuple, self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state")))
         return {state: int(found.get(str(state), 0)) for state in State}
 
-    def oldest(self, limit: int, *states: State) -> tuple[Job, ...]:
+    def list_oldest(self, limit: int, *states: State) -> tuple[Job, ...]:
         """The first jobs in these states: the order in which they are taken."""
-        return self._jobs(limit, "id", *states)
+        return self._read_jobs(limit, "id", *states)
 
-    def latest(self, limit: int, *states: State) -> tuple[Job, ...]:
+    def list_latest(self, limit: int, *states: State) -> tuple[Job, ...]:
         """The jobs in these states that changed last, newest first."""
-        return self._jobs(limit, "updated DESC, id DESC", *states)
+        return self._read_jobs(limit, "updated DESC, id DESC", *states)
 
-    def job(self, number: int) -> Job | None:
+    def find_job(self, number: int) -> Job | None:
         """One job, None where there is none."""
-        rows = self._rows("WHERE id = ?", (number,))
+        rows = self._read_rows("WHERE id = ?", (number,))
         return rows[0] if rows else None
 
     def knows(self, key: str) -> bool:
         """Whether any job has this key: nothing else in the outbox is served."""
-        found = self._db.execute("SELECT 1 FROM jobs WHERE key = ? LIMIT 1", (key,)).fetchone()
-        return found is not None
+        row = self._db.execute("SELECT 1 FROM jobs WHERE key = ? LIMIT 1", (key,)).fetchone()
+        return row is not None
 
-    def steps(self, job: int) -> tuple[Step, ...]:
+    def list_steps(self, job: int) -> tuple[Step, ...]:
         """A job's history, oldest first."""
         rows = self._db.execute("SELECT old, new, at, why FROM transitions WHERE job = ? ORDER BY id", (job,))
         return tuple(Step(*row) for row in rows)
 
-    def inputs(self, job: int) -> tuple[int, int]:
+    def count_inputs(self, job: int) -> tuple[int, int]:
         """How many files a job was made of, and their bytes."""
         row = self._db.execute("SELECT count(*), coalesce(sum(size), 0) FROM inputs WHERE job = ?", (job,)).fetchone()
         return int(row[0]), int(row[1])
 
-    def latest_seconds(self, limit: int) -> tuple[float, ...]:
+    def read_latest_seconds(self, limit: int) -> tuple[float, ...]:
         """Run times of the last jobs that were done, oldest first."""
         rows = self._db.execute(
             "SELECT seconds FROM jobs WHERE state = ? AND seconds IS NOT NULL ORDER BY updated DESC, id DESC LIMIT ?",
@@ -84,7 +84,7 @@ class Readings:
         )
         return tuple(float(row[0]) for row in rows)[::-1]
 
-    def durations(self) -> Durations:
+    def count_durations(self) -> Durations:
         """The histogram of all run times, counted by SQLite."""
         columns = ", ".join("coalesce(sum(seconds <= ?), 0)" for _ in BUCKETS_SECONDS)
         *at_most, count, total = self._db.execute(
@@ -93,26 +93,26 @@ class Readings:
         ).fetchone()
         return Durations(tuple(map(int, at_most)), int(count), float(total))
 
-    def changes(self) -> dict[State, int]:
+    def count_changes(self) -> dict[State, int]:
         """How often any job has entered each state since the journal began; never falls."""
-        found = dict(map(tuple, self._db.execute("SELECT new, count(*) FROM transitions GROUP BY new")))
-        return {state: int(found.get(str(state), 0)) for state in State}
+        counts = dict(map(tuple, self._db.execute("SELECT new, count(*) FROM transitions GROUP BY new")))
+        return {state: int(counts.get(str(state), 0)) for state in State}
 
-    def sends(self) -> dict[tuple[str, str], int]:
+    def count_sends(self) -> dict[tuple[str, str], int]:
         """(destination, status) -> how many results."""
         rows = self._db.execute("SELECT destination, status, count(*) FROM sends GROUP BY 1, 2")
         return {(str(name), str(status)): int(count) for name, status, count in rows}
 
-    def sent(self, job: int) -> tuple[tuple[str, str], ...]:
+    def list_sent(self, job: int) -> tuple[tuple[str, str], ...]:
         """How far a job's results have gone: (destination, status)."""
         rows = self._db.execute("SELECT destination, status FROM sends WHERE job = ? ORDER BY id", (job,))
         return tuple((str(name), str(status)) for name, status in rows)
 
-    def _jobs(self, limit: int, order: str, *states: State) -> tuple[Job, ...]:
+    def _read_jobs(self, limit: int, order: str, *states: State) -> tuple[Job, ...]:
         marks = ", ".join("?" * len(states))
-        return self._rows(f"WHERE state IN ({marks}) ORDER BY {order} LIMIT ?", (*map(str, states), limit))
+        return self._read_rows(f"WHERE state IN ({marks}) ORDER BY {order} LIMIT ?", (*map(str, states), limit))
 
-    def _rows(self, clause: str, values: tuple[str | int, ...]) -> tuple[Job, ...]:
+    def _read_rows(self, clause: str, values: tuple[str | int, ...]) -> tuple[Job, ...]:
         rows = self._db.execute(f"SELECT {_JOB} FROM jobs {clause}", values)
         return tuple(Job(**{**dict(row), "state": State(row["state"])}) for row in rows)
 

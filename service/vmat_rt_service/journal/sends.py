@@ -51,19 +51,19 @@ class Ledger(Database):
         with self.transaction() as db:
             db.execute(_SCHEMA)
 
-    def pending(self, destinations: Collection[str]) -> tuple[Send, ...]:
+    def list_pending(self, destinations: Collection[str]) -> tuple[Send, ...]:
         """What is still to be sent to these destinations, oldest job first."""
         rows = self._db.execute("SELECT * FROM sends WHERE status = ? ORDER BY job, id", (SendStatus.PENDING,))
         return tuple(_send(row) for row in rows if row["destination"] in destinations)
 
-    def by_job(self) -> dict[int, list[Send]]:
+    def group_by_job(self) -> dict[int, list[Send]]:
         """Every send, by its job."""
-        found: dict[int, list[Send]] = {}
+        sends: dict[int, list[Send]] = {}
         for row in self._db.execute("SELECT * FROM sends ORDER BY job, id"):
-            found.setdefault(int(row["job"]), []).append(_send(row))
-        return found
+            sends.setdefault(int(row["job"]), []).append(_send(row))
+        return sends
 
-    def acknowledged(self, send: int) -> frozenset[str]:
+    def list_acknowledged(self, send: int) -> frozenset[str]:
         """The kinds of objects that the destination has."""
         rows = self._db.execute("SELECT kind FROM acknowledged WHERE send = ?", (send,))
         return frozenset(str(row["kind"]) for row in rows)
@@ -105,7 +105,7 @@ class Ledger(Database):
             return done.rowcount
 
 
-def pending_sends(journal: Path, destinations: Collection[str]) -> frozenset[int]:
+def find_pending_sends(journal: Path, destinations: Collection[str]) -> frozenset[int]:
     """The ids of what is still to be sent; a look that locks and writes nothing. Raises sqlite3.Error."""
     with closing(sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True)) as db:
         rows = db.execute("SELECT id, destination FROM sends WHERE status = ?", (SendStatus.PENDING,))

@@ -14,8 +14,8 @@ from typing import Any
 from vmat_rt_service import logs
 from vmat_rt_service.children import Child
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.journal.sends import pending_sends
-from vmat_rt_service.network.tls import client_context, server_context
+from vmat_rt_service.journal.sends import find_pending_sends
+from vmat_rt_service.network.tls import make_client_context, make_server_context
 
 _AGAIN_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -49,8 +49,8 @@ class _Kept:
         """What it says; where it has ended, its pipes are closed."""
         if self.child is None:
             return []
-        alive = self.child.alive()
-        heard = self.child.messages()
+        alive = self.child.is_alive()
+        heard = self.child.read_messages()
         if not alive:
             self.child.close()
             self.child = None
@@ -60,12 +60,12 @@ class _Kept:
         return heard
 
     def stop(self) -> None:
-        """Let it end what it has in hand, for a few seconds."""
+        """Give it a few seconds to finish what it works on."""
         if self.child is None:
             return
         self.child.finish()
         deadline = time.monotonic() + _STOP_SECONDS
-        while self.child.alive() and time.monotonic() < deadline:
+        while self.child.is_alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         self.child.kill()
         self.child.close()
@@ -116,7 +116,7 @@ class Sender(_Kept):
     def step(self, now: float) -> None:
         self._tried.update(message["tried"] for message in self.reap(now) if "tried" in message)
         try:
-            left = pending_sends(self.config.journal, self._names)
+            left = find_pending_sends(self.config.journal, self._names)
         except sqlite3.Error as error:
             logs.crash("journal unreadable", error)
             return
@@ -125,18 +125,18 @@ class Sender(_Kept):
             self.hire(now)
 
 
-def network(config: ServiceConfig, once: bool = False) -> list[Listener | Sender]:
+def make_companions(config: ServiceConfig, once: bool = False) -> list[Listener | Sender]:
     """What the configuration asks for; with once nothing listens. Raises ConfigError for unusable certificate files."""
-    found: list[Listener | Sender] = []
+    companions: list[Listener | Sender] = []
     if config.listen is not None and not once:
         if config.listen.tls is not None:
-            server_context(config.listen.tls)
-        found.append(Listener(config))
+            make_server_context(config.listen.tls)
+        companions.append(Listener(config))
     for destination in config.destinations:
         if destination.tls is not None:
-            client_context(destination.tls)
+            make_client_context(destination.tls)
     if config.destinations:
-        found.append(Sender(config, once))
+        companions.append(Sender(config, once))
     if once and config.listen is not None:
         logs.event("not listening", logging.WARNING, code="ONCE")
-    return found
+    return companions

@@ -48,44 +48,44 @@ class Door:
     shelf: Shelf
 
 
-def permitted(host: str, allowed: Iterable[str]) -> bool:
+def is_permitted(host: str, allowed: Iterable[str]) -> bool:
     """Whether an address is, or lies in, one of the addresses, networks (10.1.0.0/16) or host names."""
-    address = _address(host)
-    return any(address in network for entry in allowed for network in _networks(entry))
+    address = _parse_address(host)
+    return any(address in network for entry in allowed for network in _resolve_networks(entry))
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(host.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
 
-def _networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+def _resolve_networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     try:
         return [ipaddress.ip_network(entry, strict=False)]
     except ValueError:
         pass
     try:
-        found = socket.getaddrinfo(entry, None, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(entry, None, type=socket.SOCK_STREAM)
     except OSError:  # a name that cannot be resolved now permits nobody
         return []
-    return [ipaddress.ip_network(_address(str(address[0]))) for *_, address in found]
+    return [ipaddress.ip_network(_parse_address(str(address[0]))) for *_, address in addresses]
 
 
 class Entity(AE):
-    """Counts associations where pynetdicom counts connections: a peer that says nothing takes nobody's place."""
+    """Counts associations where pynetdicom counts connections: a silent peer does not use up a connection."""
 
     @property
     def active_associations(self) -> list[Association]:
-        """Those that were asked for and have not ended."""
+        """List the associations that were asked for and have not ended."""
         return [
             association
             for association in super().active_associations
-            if association.requestor.primitive is not None and not over(association)
+            if association.requestor.primitive is not None and not has_ended(association)
         ]
 
 
-def over(association: Association) -> bool:
+def has_ended(association: Association) -> bool:
     """Whether it ended, as its peer sees it: its thread may live on for a moment."""
     return bool(association.is_aborted or association.is_rejected or association._sent_release)
 
@@ -116,16 +116,16 @@ class Connection(RequestHandler):
 
     def handle(self) -> None:
         hosts = self._door.hosts
-        if hosts and not permitted(str(self.client_address[0]), hosts):
+        if hosts and not is_permitted(str(self.client_address[0]), hosts):
             logs.event("host refused", logging.WARNING, code="HOST")
             self.server.shutdown_request(self.request)
             return
         self.request.settimeout(_HANDSHAKE_SECONDS)
-        if self._door.tls is not None and not self._handshake(self._door.tls):
+        if self._door.tls is not None and not self._shake_hands(self._door.tls):
             return
         super().handle()
 
-    def _handshake(self, tls: ssl.SSLContext) -> bool:
+    def _shake_hands(self, tls: ssl.SSLContext) -> bool:
         try:
             self.request = tls.wrap_socket(self.request, server_side=True)
         except OSError:
@@ -150,8 +150,8 @@ class _Socket(AssociationSocket):
             raise OSError("a PDU is too long")
         assert self.socket is not None
         deadline = time.monotonic() + NETWORK_SECONDS
-        found = bytearray(nr_bytes)
-        view, have = memoryview(found), 0
+        received = bytearray(nr_bytes)
+        view, have = memoryview(received), 0
         while have < nr_bytes:
             self.socket.settimeout(max(0.001, deadline - time.monotonic()))
             count = self.socket.recv_into(view[have:])
@@ -159,9 +159,9 @@ class _Socket(AssociationSocket):
                 break
             have += count
         view.release()
-        del found[have:]
+        del received[have:]
         self.socket.settimeout(NETWORK_SECONDS)
-        return found
+        return received
 
 
 class Receiver(DIMSEServiceProvider):
@@ -188,7 +188,7 @@ class Receiver(DIMSEServiceProvider):
             self.dul.event_queue.put("Evt19")  # an invalid PDU, in the words of PS3.8 9.2
 
     def abandon(self) -> None:
-        """The association is over: nothing half received remains, nor what nobody will be told of."""
+        """The association is over: nothing half received remains, and no answer that cannot be sent."""
         if self.message is not None:
             _discard(self.message.data_set)
             self.message = None
@@ -209,7 +209,7 @@ def _discard(dataset: object) -> None:
         dataset.arrival().discard()
 
 
-def receiver_of(association: Association) -> Receiver:
+def find_receiver(association: Association) -> Receiver:
     """What receives for an association of a `Connection`."""
     assert isinstance(association.dimse, Receiver)
     return association.dimse

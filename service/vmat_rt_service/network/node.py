@@ -46,11 +46,11 @@ from vmat_rt_service.network.connections import (
     Entity,
     IncomingDataset,
     Server,
-    over,
-    receiver_of,
+    find_receiver,
+    has_ended,
 )
 from vmat_rt_service.network.received import KINDS, RefusalError, Shelf, Status
-from vmat_rt_service.network.tls import server_context
+from vmat_rt_service.network.tls import make_server_context
 
 SYNTAXES = (
     ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless,
@@ -72,20 +72,20 @@ class Node:
         assert config.listen is not None
         self.listen: ListenConfig = config.listen
         shelf = Shelf(config.inbox, self.listen.max_object_mb * 10**6, config.min_free_gb * 1e9)
-        tls = server_context(self.listen.tls) if self.listen.tls is not None else None
+        tls = make_server_context(self.listen.tls) if self.listen.tls is not None else None
         self._door = Door(self.listen.allowed_hosts, tls, shelf)
-        self._ae = _application_entity(self.listen)
+        self._ae = _make_application_entity(self.listen)
         self._server: ThreadedAssociationServer | None = None
 
     def start(self) -> int:
         """Listen; the port, the system's choice where the configuration says 0. Raises OSError."""
         self._door.shelf.sweep()
         handlers: list[evt.EventHandlerType] = [
-            (evt.EVT_C_ECHO, _echoed),
-            (evt.EVT_C_STORE, _stored),
-            (evt.EVT_ACCEPTED, _accepted),
-            (evt.EVT_REJECTED, _rejected),
-            (evt.EVT_CONN_CLOSE, _closed),
+            (evt.EVT_C_ECHO, _answer_echo),
+            (evt.EVT_C_STORE, _answer_store),
+            (evt.EVT_ACCEPTED, _log_accepted),
+            (evt.EVT_REJECTED, _log_rejected),
+            (evt.EVT_CONN_CLOSE, _log_closed),
         ]
         self._server = server = self._ae.make_server(
             (self.listen.host, self.listen.port),
@@ -103,7 +103,7 @@ class Node:
         if server is None:
             return
         for association in server.active_associations:  # those that have asked for nothing yet, too
-            if not over(association):
+            if not has_ended(association):
                 association.abort()
         self._ae.shutdown()
         until = time.monotonic() + _STOP_SECONDS
@@ -112,7 +112,7 @@ class Node:
                 connection.join(max(0.0, until - time.monotonic()))  # it logs what was received
 
 
-def _application_entity(listen: ListenConfig) -> Entity:
+def _make_application_entity(listen: ListenConfig) -> Entity:
     ae = Entity(listen.ae_title)
     ae.maximum_pdu_size = _PDU_BYTES
     ae.maximum_associations = listen.max_associations
@@ -125,13 +125,13 @@ def _application_entity(listen: ListenConfig) -> Entity:
     return ae
 
 
-def _echoed(_event: Event) -> int:
+def _answer_echo(_event: Event) -> int:
     return Status.STORED
 
 
-def _stored(event: Event) -> int:
-    """The answer to a C-STORE. One object that cannot be kept says nothing of the next: the association lives on."""
-    receiver = receiver_of(event.assoc)
+def _answer_store(event: Event) -> int:
+    """Answer a C-STORE. An object that cannot be kept does not concern the next one: the association goes on."""
+    receiver = find_receiver(event.assoc)
     dataset = getattr(event.request, "DataSet", None)
     try:
         if not isinstance(dataset, IncomingDataset):
@@ -139,32 +139,32 @@ def _stored(event: Event) -> int:
         dataset.arrival().keep()
     except RefusalError as refusal:
         receiver.refused += 1
-        logs.event("object refused", logging.WARNING, code=refusal.code, caller=_caller(event.assoc))
+        logs.event("object refused", logging.WARNING, code=refusal.code, caller=_name_caller(event.assoc))
         return refusal.status
     receiver.stored += 1
     return Status.STORED
 
 
-def _accepted(event: Event) -> None:
+def _log_accepted(event: Event) -> None:
     """Say by name which kinds of objects a caller offers that are not taken."""
     classes = {UID(str(context.abstract_syntax)) for context in event.assoc.rejected_contexts}
     names = sorted({uid.keyword or "PRIVATE" for uid in classes})
     if names:
-        logs.event("kinds refused", count=len(classes), code=", ".join(names[:5]), caller=_caller(event.assoc))
+        logs.event("kinds refused", count=len(classes), code=", ".join(names[:5]), caller=_name_caller(event.assoc))
 
 
-def _rejected(event: Event) -> None:
-    logs.event("association refused", logging.WARNING, caller=_caller(event.assoc))
+def _log_rejected(event: Event) -> None:
+    logs.event("association refused", logging.WARNING, caller=_name_caller(event.assoc))
 
 
-def _closed(event: Event) -> None:
-    receiver = receiver_of(event.assoc)
+def _log_closed(event: Event) -> None:
+    receiver = find_receiver(event.assoc)
     receiver.close()
     if receiver.stored or receiver.refused:
-        logs.event("received", done=receiver.stored, refused=receiver.refused, caller=_caller(event.assoc))
+        logs.event("received", done=receiver.stored, refused=receiver.refused, caller=_name_caller(event.assoc))
 
 
-def _caller(association: Association) -> str:
+def _name_caller(association: Association) -> str:
     """The calling AE title; what is not spelt like one could be anything and is not logged."""
     title = (association.requestor.ae_title or "").strip()
     return title if _TITLE.fullmatch(title) else "?"

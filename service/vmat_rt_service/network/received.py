@@ -40,7 +40,7 @@ KINDS = {CTImageStorage: "CT", RTStructureSetStorage: "RS", RTPlanStorage: "RP",
 """SOP classes that are taken -> how the file names of their instances begin."""
 
 FOLDER = "received"
-"""Below the inbox; in it one folder a study, so that a study that still arrives holds up no other."""
+"""Below the inbox; it holds one folder per study, so that a study that still arrives does not hold up another."""
 
 _HIDDEN = ".receiving"
 _ABANDONED_SECONDS = 3600.0  # the network's own time limits end an object that stands still long before
@@ -122,14 +122,14 @@ class Arrival:
             self._fault = RefusalError(Status.MISMATCH, "SOP_CLASS")
 
     def write(self, data: bytes | memoryview) -> None:
-        """Add to the file. Never raises: the first fault is told by `keep`, and what follows it is dropped."""
+        """Add to the file. Never raises: the first fault is reported by `keep`, and what follows it is dropped."""
         if self._fault is not None:
             return
         self._size += len(data)
         try:
             if self._size > self._shelf.max_bytes:
                 raise RefusalError(Status.TOO_LARGE, "TOO_LARGE")
-            self._opened().write(data)
+            self._open_file().write(data)
         except RefusalError as refusal:
             self._fault = refusal
         except OSError:
@@ -144,7 +144,7 @@ class Arrival:
                 raise self._fault
             if self._file is None:
                 raise RefusalError(Status.NOT_UNDERSTOOD, "NO_DATASET")
-            return self._named(self._file)
+            return self._move_into_place(self._file)
         except OSError as error:
             logs.crash("not written", error)
             raise RefusalError(Status.OUT_OF_RESOURCES, "DISK_FULL") from error
@@ -156,34 +156,34 @@ class Arrival:
         self._fault = self._fault or RefusalError(Status.NOT_UNDERSTOOD, "DISCARDED")
         self._remove()
 
-    def _opened(self) -> BinaryIO:
+    def _open_file(self) -> BinaryIO:
         if self._file is None:
             self._shelf.hidden.mkdir(exist_ok=True)
             if shutil.disk_usage(self._shelf.hidden).free < self._shelf.min_free_bytes:
                 raise RefusalError(Status.OUT_OF_RESOURCES, "DISK_LOW")
             self._file = self._path.open("xb", buffering=_BUFFER_BYTES)
             weakref.finalize(self, self._path.unlink, missing_ok=True)  # however its connection's threads end
-            self._file.write(_file_head(self._announced))
+            self._file.write(_encode_file_head(self._announced))
             self._begin = self._file.tell()
         return self._file
 
-    def _named(self, file: BinaryIO) -> Path:
+    def _move_into_place(self, file: BinaryIO) -> Path:
         file.flush()
         os.fsync(file.fileno())
-        place = self._shelf.place(self._announced.sop_class, self._announced.sop_instance, self._study())
-        for folder in (place.parent.parent, place.parent):
+        target = self._shelf.place(self._announced.sop_class, self._announced.sop_instance, self._read_study())
+        for folder in (target.parent.parent, target.parent):
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
                 flush(folder.parent)
-        self._path.replace(place)
-        flush(place.parent)
-        return place
+        self._path.replace(target)
+        flush(target.parent)
+        return target
 
-    def _study(self) -> str:
+    def _read_study(self) -> str:
         """The study instance UID, from an object that is what was announced."""
         with self._path.open("rb") as stream:
             stream.seek(self._begin)
-            sop_class, sop_instance, study = _identity(stream, UID(self._announced.transfer_syntax))
+            sop_class, sop_instance, study = _read_identity(stream, UID(self._announced.transfer_syntax))
         if not (sop_class and sop_instance):
             raise RefusalError(Status.NOT_UNDERSTOOD, "UNREADABLE")
         if (sop_class, sop_instance) != (self._announced.sop_class, self._announced.sop_instance):
@@ -203,7 +203,7 @@ class Arrival:
         self._path.unlink(missing_ok=True)
 
 
-def _file_head(announced: Announced) -> bytes:
+def _encode_file_head(announced: Announced) -> bytes:
     """Preamble, prefix and file meta information (PS3.10 7.1)."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(announced.sop_class)
@@ -215,7 +215,7 @@ def _file_head(announced: Announced) -> bytes:
     return head.getvalue()
 
 
-def _identity(stream: BinaryIO, syntax: UID) -> tuple[str, str, str]:
+def _read_identity(stream: BinaryIO, syntax: UID) -> tuple[str, str, str]:
     """SOP class, SOP instance and study UID of an encoded dataset, of which no more is read. Raises RefusalError."""
     try:
         if syntax == DeflatedExplicitVRLittleEndian:
@@ -225,7 +225,7 @@ def _identity(stream: BinaryIO, syntax: UID) -> tuple[str, str, str]:
         dataset = read_dataset(
             stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=lambda tag, _vr, _length: tag > _STUDY_UID
         )
-        found = [str(dataset.get(word, "") or "").strip() for word in ("SOPClassUID", "SOPInstanceUID")]
-        return found[0], found[1], str(dataset.get("StudyInstanceUID", "") or "").strip()
+        uids = [str(dataset.get(word, "") or "").strip() for word in ("SOPClassUID", "SOPInstanceUID")]
+        return uids[0], uids[1], str(dataset.get("StudyInstanceUID", "") or "").strip()
     except Exception as error:  # the boundary: pydicom raises whatever the bytes lead it to
         raise RefusalError(Status.NOT_UNDERSTOOD, "UNREADABLE") from error

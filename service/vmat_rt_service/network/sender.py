@@ -32,11 +32,11 @@ from pynetdicom.association import Association
 from vmat_rt.errors import ConfigError
 from vmat_rt_service import children, logs
 from vmat_rt_service.config import Destination, Kind, ServiceConfig
-from vmat_rt_service.files import sha256_of
+from vmat_rt_service.files import hash_file
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.sends import Ledger, Send
-from vmat_rt_service.network.tls import client_context
-from vmat_rt_service.outbox.publishing import folder_of_result, read_record
+from vmat_rt_service.network.tls import make_client_context
+from vmat_rt_service.outbox.publishing import find_result_folder, read_record
 
 ORDER: tuple[tuple[Kind, str, str], ...] = (
     ("rtplan", "rtplan.dcm", RTPlanStorage),
@@ -100,7 +100,7 @@ def _associate(destination: Destination, own_title: str, classes: Collection[str
     for sop_class in sorted(set(classes)):
         entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
     try:
-        tls = (client_context(destination.tls), destination.host) if destination.tls is not None else None
+        tls = (make_client_context(destination.tls), destination.host) if destination.tls is not None else None
         association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title, tls_args=tls)
     except (OSError, ssl.SSLError, ConfigError):  # the name is unknown, or a certificate file has gone
         raise UnreachableError("its host or our certificate cannot be used") from None
@@ -150,25 +150,25 @@ class Dispatcher:
 
     def step(self) -> float | None:
         """Make one attempt if any is due. Seconds until the next is due; None when nothing is left to send."""
-        pending = self._ledger.pending(self._destinations)
+        pending = self._ledger.list_pending(self._destinations)
         if not pending:
             return None
-        due = {send: self._due(send) for send in pending}
+        due = {send: self._find_due(send) for send in pending}
         first = min(pending, key=lambda send: due[send])
         if due[first] <= self._clock():
             self.attempt(first)
             return 0.0
         return due[first] - self._clock()
 
-    def untried(self, tried: Collection[int]) -> Send | None:
+    def find_untried(self, tried: Collection[int]) -> Send | None:
         """The first pending send that is not among those tried."""
-        return next((send for send in self._ledger.pending(self._destinations) if send.id not in tried), None)
+        return next((send for send in self._ledger.list_pending(self._destinations) if send.id not in tried), None)
 
     def attempt(self, send: Send) -> None:
         """Send what the destination does not have yet, and note how that went."""
         name = send.destination
         try:
-            objects = self._objects(send)
+            objects = self._collect_objects(send)
             if objects:
                 deliver(
                     self._destinations[name],
@@ -184,18 +184,18 @@ class Dispatcher:
             logs.event("not sent", logging.WARNING, job=send.job, destination=name, seconds=round(pause, 1))
         except RefusedError as error:
             self._outages.pop(name, None)
-            self._refused(send, str(error))
+            self._note_refusal(send, str(error))
         except sqlite3.Error:  # nothing can be noted: the next sender tries again
             raise
         except Exception as error:  # the boundary: one result that cannot be sent must not hold up the others
             logs.crash("sending failed", error, job=send.job, destination=name)
-            self._refused(send, "the sender failed; see the log")
+            self._note_refusal(send, "the sender failed; see the log")
         else:
             self._outages.pop(name, None)
             self._ledger.complete(send.id)
             logs.event("sent", job=send.job, destination=name, attempt=send.attempts + 1)
 
-    def _refused(self, send: Send, detail: str) -> None:
+    def _note_refusal(self, send: Send, detail: str) -> None:
         if send.attempts + 1 >= _MOST_REFUSALS:
             self._ledger.give_up(send.id, detail)
             logs.event("given up sending", logging.ERROR, job=send.job, destination=send.destination)
@@ -205,26 +205,26 @@ class Dispatcher:
         self._ledger.postpone(send.id, detail, pause)
         logs.event("not taken", logging.WARNING, job=send.job, destination=send.destination, seconds=round(pause, 1))
 
-    def _due(self, send: Send) -> float:
+    def _find_due(self, send: Send) -> float:
         return max(self._send_due.get(send.id, 0.0), self._destination_due.get(send.destination, 0.0))
 
-    def _objects(self, send: Send) -> list[tuple[Kind, Path]]:
+    def _collect_objects(self, send: Send) -> list[tuple[Kind, Path]]:
         """What of the result is wanted there and not yet acknowledged. Raises RefusedError: it is not what was made."""
-        job = self._journal.job(send.job)
-        folder = folder_of_result(self._outbox, job) if job is not None else None
+        job = self._journal.find_job(send.job)
+        folder = find_result_folder(self._outbox, job) if job is not None else None
         record = read_record(folder) if folder is not None else None
         if folder is None or record is None:
             raise RefusedError("the result is no longer in the outbox")
         wanted = self._destinations[send.destination].send
-        there = self._ledger.acknowledged(send.id)
-        found = [(kind, folder / name) for kind, name, _ in ORDER if kind in wanted and name in record.files]
+        there = self._ledger.list_acknowledged(send.id)
+        objects = [(kind, folder / name) for kind, name, _ in ORDER if kind in wanted and name in record.files]
         try:
-            changed = any(sha256_of(path) != record.files[path.name] for _, path in found)
+            changed = any(hash_file(path) != record.files[path.name] for _, path in objects)
         except OSError:
             raise RefusedError("the result in the outbox cannot be read") from None
         if changed:
             raise RefusedError("the result in the outbox was changed")
-        return [(kind, path) for kind, path in found if kind not in there]
+        return [(kind, path) for kind, path in objects if kind not in there]
 
 
 def main(arguments: list[str]) -> None:
@@ -254,7 +254,7 @@ def _send_all(dispatcher: Dispatcher) -> None:
 
 def _try_each(dispatcher: Dispatcher, channel: Any) -> None:
     tried: set[int] = set()
-    while (send := dispatcher.untried(tried)) is not None:
+    while (send := dispatcher.find_untried(tried)) is not None:
         tried.add(send.id)
         dispatcher.attempt(send)
         children.tell(channel, {"tried": send.id})

@@ -1,4 +1,4 @@
-"""TLS contexts of the DICOM node and of the sender, without DICOM: a wrong file is told before any child runs."""
+"""TLS contexts of the DICOM node and of the sender, without DICOM: a wrong file is reported before a child runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import DestinationTls, TlsConfig
 
 
-def server_context(tls: TlsConfig) -> ssl.SSLContext:
+def make_server_context(tls: TlsConfig) -> ssl.SSLContext:
     """TLS 1.2 or later; with `ca`, only callers whose certificate it signed. Raises ConfigError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -22,7 +22,7 @@ def server_context(tls: TlsConfig) -> ssl.SSLContext:
     return context
 
 
-def client_context(tls: DestinationTls) -> ssl.SSLContext:
+def make_client_context(tls: DestinationTls) -> ssl.SSLContext:
     """TLS 1.2 or later; the peer's certificate must be signed by `ca` and name its host. Raises ConfigError."""
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)

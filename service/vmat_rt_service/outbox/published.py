@@ -23,7 +23,7 @@ def open_page(config: ServiceConfig, kind: str, key: str, name: str) -> BinaryIO
     the path is opened relative to the one before without following links.
     """
     folders, page = _PAGES.get(kind, ((), ""))
-    if not page or name != page or not _KEY.fullmatch(key) or not _known(config.journal, key):
+    if not page or name != page or not _KEY.fullmatch(key) or not _is_known(config.journal, key):
         return None
     return _open_below(config.outbox, (*folders, key), page)
 
@@ -31,14 +31,14 @@ def open_page(config: ServiceConfig, kind: str, key: str, name: str) -> BinaryIO
 def has_page(config: ServiceConfig, kind: str, key: str) -> bool:
     """Whether the page of a case the journal names is there to be linked to."""
     folders, page = _PAGES[kind]
-    found = _open_below(config.outbox, (*folders, key), page)
-    if found is None:
+    file = _open_below(config.outbox, (*folders, key), page)
+    if file is None:
         return False
-    found.close()
+    file.close()
     return True
 
 
-def _known(journal: Path, key: str) -> bool:
+def _is_known(journal: Path, key: str) -> bool:
     with reading(journal) as look:
         return look.knows(key)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from vmat_rt.errors import VmatError
 from vmat_rt.system.publish import flush
-from vmat_rt_service.files import sha256_of, write_json
+from vmat_rt_service.files import hash_file, write_json
 from vmat_rt_service.journal.jobs import Job
 
 RECORD = "job.json"
@@ -41,13 +41,13 @@ def publish(folder: Path, outbox: Path, record: Record) -> str:
     """
     write_json(folder / RECORD, record.as_dict())
     flush(folder)
-    for name in _names(record.key, record.content_hash):
+    for name in _propose_names(record.key, record.content_hash):
         try:
             folder.rename(outbox / name)
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
                 raise
-            if (found := read_record(outbox / name)) is not None and found.content_hash == record.content_hash:
+            if (other := read_record(outbox / name)) is not None and other.content_hash == record.content_hash:
                 return name
             continue
         flush(outbox)
@@ -55,20 +55,20 @@ def publish(folder: Path, outbox: Path, record: Record) -> str:
     raise VmatError(f"the outbox holds other results under the name {record.key}")
 
 
-def published(outbox: Path, job: Job) -> Record | None:
+def find_published(outbox: Path, job: Job) -> Record | None:
     """The record of this job's result where it lies in the outbox already."""
     if job.content_hash is None:
         return None
-    for name in _names(job.key, job.content_hash):
+    for name in _propose_names(job.key, job.content_hash):
         record = read_record(outbox / name)
         if record is not None and record.content_hash == job.content_hash:
             return record
     return None
 
 
-def folder_of_result(outbox: Path, job: Job) -> Path | None:
+def find_result_folder(outbox: Path, job: Job) -> Path | None:
     """Where a job's result lies."""
-    names = _names(job.key, job.content_hash or "")
+    names = _propose_names(job.key, job.content_hash or "")
     return next(
         (outbox / n for n in names if (r := read_record(outbox / n)) and r.content_hash == job.content_hash), None
     )
@@ -84,11 +84,11 @@ def read_record(folder: Path) -> Record | None:
         return None
 
 
-def hashes(folder: Path) -> dict[str, str]:
+def hash_folder(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder, by its name relative to it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
-    return {os.fspath(path.relative_to(folder)): sha256_of(path) for path in files}
+    return {os.fspath(path.relative_to(folder)): hash_file(path) for path in files}
 
 
-def _names(key: str, content_hash: str) -> tuple[str, str]:
+def _propose_names(key: str, content_hash: str) -> tuple[str, str]:
     return key, f"{key}-{content_hash[:6]}"

@@ -32,7 +32,7 @@ def publish_refusal(
     from jinja2 import Environment, PackageLoader
 
     words = sorted(identity, key=len, reverse=True)
-    listed = [{name: _without(text, words) for name, text in problem.as_dict().items()} for problem in problems]
+    listed = [{name: _remove_words(text, words) for name, text in problem.as_dict().items()} for problem in problems]
     environment = Environment(loader=PackageLoader("vmat_rt_service"), autoescape=True)
     page = environment.get_template("reason.html").render(
         heading=_HEADINGS[state], key=key, problems=listed, advice=_ADVICE[state]
@@ -53,10 +53,10 @@ def sweep(outbox: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _without(text: str, words: Sequence[str]) -> str:
+def _remove_words(text: str, words: Sequence[str]) -> str:
     for word in words:
         start = 0
-        while (found := text.lower().find(word.lower(), start)) >= 0:
-            text = text[:found] + _REMOVED + text[found + len(word) :]
-            start = found + len(_REMOVED)
+        while (position := text.lower().find(word.lower(), start)) >= 0:
+            text = text[:position] + _REMOVED + text[position + len(word) :]
+            start = position + len(_REMOVED)
     return text

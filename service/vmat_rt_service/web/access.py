@@ -37,13 +37,13 @@ class Access:
         return bool(self.token) and hmac.compare_digest(offered.encode(), self.token.encode())
 
     def permits(self, authorization: str, cookies: str) -> bool:
-        """By bearer header or by cookie."""
+        """Whether a request may pass, by bearer header or by cookie."""
         if not self.token:
             return True
         scheme, _, offered = authorization.partition(" ")
         if scheme.lower() == "bearer" and self.knows_token(offered.strip()):
             return True
-        return hmac.compare_digest(_cookie_of(cookies).encode(), self.cookie.encode())
+        return hmac.compare_digest(_find_cookie(cookies).encode(), self.cookie.encode())
 
     def addresses(self, host_header: str) -> bool:
         """Whether a request without a token was meant for this machine.
@@ -51,10 +51,10 @@ class Access:
         A web site can point its own name at 127.0.0.1 and let a visitor's browser read this page (DNS rebinding); the
         Host header then gives that name.
         """
-        return bool(self.token) or _without_port(host_header) in _LOCAL_NAMES | {self.host.lower()}
+        return bool(self.token) or _strip_port(host_header) in _LOCAL_NAMES | {self.host.lower()}
 
 
-def access_for(web: WebConfig) -> Access:
+def make_access(web: WebConfig) -> Access:
     """The access rule of a configuration. Raises ConfigError when the page would be open to others."""
     token = web.token or os.environ.get(TOKEN_VARIABLE, "")
     if not token and not is_loopback(web.host):
@@ -77,7 +77,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _cookie_of(header: str) -> str:
+def _find_cookie(header: str) -> str:
     try:
         morsel = SimpleCookie(header).get(COOKIE)
     except CookieError:
@@ -85,7 +85,7 @@ def _cookie_of(header: str) -> str:
     return morsel.value if morsel else ""
 
 
-def _without_port(host_header: str) -> str:
+def _strip_port(host_header: str) -> str:
     host = host_header.strip().lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]

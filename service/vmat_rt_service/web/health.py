@@ -51,7 +51,7 @@ class Pulse:
         """How long a scan has been due; 0 while it is not."""
         return max(0.0, self._clock() - self._scan_due)
 
-    def up_seconds(self) -> float:
+    def measure_up_seconds(self) -> float:
         """Since the service started."""
         return self._clock() - self._started
 
@@ -100,31 +100,33 @@ def examine_health(config: ServiceConfig, pulse: Pulse) -> Health:
     free = _free_bytes(config)
     patience = max(_PATIENCE_SECONDS, _PATIENCE_SCANS * config.scan_seconds)
     checks = (
-        _recent("supervisor", "the loop last came round {:.0f} s ago", pulse.age_seconds(), patience),
-        _recent("scan", "the next scan of the inbox has been due for {:.0f} s", pulse.scan_overdue_seconds(), patience),
-        _journal(config.journal),
+        _check_recent("supervisor", "the loop last came round {:.0f} s ago", pulse.age_seconds(), patience),
+        _check_recent(
+            "scan", "the next scan of the inbox has been due for {:.0f} s", pulse.scan_overdue_seconds(), patience
+        ),
+        _check_journal(config.journal),
         Check("inbox", config.inbox.is_dir(), "the inbox is there" if config.inbox.is_dir() else "the inbox is gone"),
-        _disk(free, config.min_free_gb),
+        _check_disk(free, config.min_free_gb),
     )
-    return Health(checks, pulse.up_seconds(), pulse.scan_age_seconds(), free)
+    return Health(checks, pulse.measure_up_seconds(), pulse.scan_age_seconds(), free)
 
 
-def _recent(name: str, sentence: str, age_seconds: float, patience_seconds: float) -> Check:
+def _check_recent(name: str, sentence: str, age_seconds: float, patience_seconds: float) -> Check:
     ok = age_seconds <= patience_seconds
     stuck = f"; more than {patience_seconds:.0f} s means that it is stuck"
     return Check(name, ok, sentence.format(age_seconds) + ("" if ok else stuck))
 
 
-def _journal(path: Path) -> Check:
+def _check_journal(path: Path) -> Check:
     try:
         with reading(path) as journal:
-            count = sum(journal.counts().values())
+            count = sum(journal.count_jobs().values())
     except sqlite3.Error as error:
         return Check("journal", False, f"the journal cannot be read ({type(error).__name__})")
     return Check("journal", True, f"the journal holds {count} jobs")
 
 
-def _disk(free: dict[str, int], min_free_gb: float) -> Check:
+def _check_disk(free: dict[str, int], min_free_gb: float) -> Check:
     name, least = min(free.items(), key=lambda item: item[1])
     ok = least >= min_free_gb * _GB
     low = "" if ok else f"; below {min_free_gb:g} GB no job is started"

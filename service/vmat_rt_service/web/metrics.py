@@ -24,25 +24,25 @@ class ServiceCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One look. Raises sqlite3.Error when the journal cannot be read."""
-        yield from _health_metrics(examine_health(self._config, self._pulse))
+        yield from _measure_health(examine_health(self._config, self._pulse))
         with reading(self._config.journal) as journal:
-            yield from _job_metrics(journal)
-            yield _durations(journal.durations())
-            yield _sends(journal)
+            yield from _measure_jobs(journal)
+            yield _measure_durations(journal.count_durations())
+            yield _measure_sends(journal)
 
     def describe(self) -> list[Metric]:
         """Nothing in advance: registering must not need a journal."""
         return []
 
 
-def metrics_text(config: ServiceConfig, pulse: Pulse) -> bytes:
+def format_metrics(config: ServiceConfig, pulse: Pulse) -> bytes:
     """The text exposition format. Raises sqlite3.Error when the journal cannot be read."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServiceCollector(config, pulse))
     return generate_latest(registry)
 
 
-def _health_metrics(health: Health) -> Iterator[Metric]:
+def _measure_health(health: Health) -> Iterator[Metric]:
     build = GaugeMetricFamily("vmat_rt_build", "Version that runs; the value is always 1.", labels=["version"])
     build.add_metric([__version__], 1)
     yield build
@@ -56,15 +56,15 @@ def _health_metrics(health: Health) -> Iterator[Metric]:
     yield free
 
 
-def _job_metrics(journal: Readings) -> Iterator[Metric]:
-    counts = journal.counts()
+def _measure_jobs(journal: Readings) -> Iterator[Metric]:
+    counts = journal.count_jobs()
     jobs = GaugeMetricFamily("vmat_rt_jobs", "Jobs by state.", labels=["state"])
     for state, count in counts.items():
         jobs.add_metric([str(state)], count)
     yield jobs
     queue = counts[State.READY]
     yield GaugeMetricFamily("vmat_rt_queue_length", "Complete studies that wait for a worker.", value=queue)
-    changes = journal.changes()
+    changes = journal.count_changes()
     yield CounterMetricFamily("vmat_rt_job_attempts", "Runs that were begun.", value=changes[State.RUNNING])
     ended = CounterMetricFamily("vmat_rt_jobs_ended", "Jobs that came to an end, by state.", labels=["state"])
     for state in (State.DONE, State.REFUSED, State.FAILED):
@@ -72,7 +72,7 @@ def _job_metrics(journal: Readings) -> Iterator[Metric]:
     yield ended
 
 
-def _durations(durations: Durations) -> Metric:
+def _measure_durations(durations: Durations) -> Metric:
     buckets = [(f"{bound:g}", float(n)) for bound, n in zip(BUCKETS_SECONDS, durations.at_most, strict=True)]
     return HistogramMetricFamily(
         "vmat_rt_job_duration_seconds",
@@ -82,8 +82,8 @@ def _durations(durations: Durations) -> Metric:
     )
 
 
-def _sends(journal: Readings) -> Metric:
+def _measure_sends(journal: Readings) -> Metric:
     sends = GaugeMetricFamily("vmat_rt_sends", "Results to send, by status.", labels=["destination", "status"])
-    for (destination, status), count in journal.sends().items():
+    for (destination, status), count in journal.count_sends().items():
         sends.add_metric([destination, status], count)
     return sends

@@ -82,33 +82,33 @@ class Pages:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self._templates.filters.update(ago=ago, duration=duration_text, moment=moment, size=size_text)
+        self._templates.filters.update(ago=format_ago, duration=format_duration, moment=format_moment, size=format_size)
 
     def status(self) -> Html:
         """The whole service at a look. Raises sqlite3.Error when the journal cannot be read."""
         with reading(self._config.journal) as journal:
-            counts = journal.counts()
-            seconds = journal.latest_seconds(_BARS)
+            counts = journal.count_jobs()
+            seconds = journal.read_latest_seconds(_BARS)
             values = {
                 "counts": counts,
-                "in_hand": _listing(journal, counts, "oldest", State.RUNNING, State.READY),
-                "waiting": _listing(journal, counts, "latest", State.RECEIVING, State.QUARANTINED),
-                "stopped": _listing(journal, counts, "latest", State.REFUSED, State.FAILED),
-                "done": (done := _listing(journal, counts, "latest", State.DONE)),
-                "sent": {job.id: journal.sent(job.id) for job in done.rows},
+                "in_hand": _list_jobs(journal, counts, "oldest", State.RUNNING, State.READY),
+                "waiting": _list_jobs(journal, counts, "latest", State.RECEIVING, State.QUARANTINED),
+                "stopped": _list_jobs(journal, counts, "latest", State.REFUSED, State.FAILED),
+                "done": (done := _list_jobs(journal, counts, "latest", State.DONE)),
+                "sent": {job.id: journal.list_sent(job.id) for job in done.rows},
                 "seconds": seconds,
-                "bars": bars(seconds),
+                "bars": make_bars(seconds),
             }
-        return self._render("status.html", **values, summary=summary(seconds))
+        return self._render("status.html", **values, summary=summarise(seconds))
 
     def job(self, number: int) -> Html | None:
         """One job with its history; None where there is none. Raises sqlite3.Error."""
         with reading(self._config.journal) as journal:
-            job = journal.job(number)
+            job = journal.find_job(number)
             if job is None:
                 return None
-            files, total_bytes = journal.inputs(number)
-            steps, sent = journal.steps(number), journal.sent(number)
+            files, total_bytes = journal.count_inputs(number)
+            steps, sent = journal.list_steps(number), journal.list_sent(number)
         return self._render("job.html", job=job, steps=steps, sent=sent, files=files, total_bytes=total_bytes)
 
     def notice(self, title: str, text: str) -> Html:
@@ -131,36 +131,36 @@ class Pages:
         return Html(text, nonce)
 
 
-def _listing(journal: Readings, counts: dict[State, int], order: str, *states: State) -> Listing:
+def _list_jobs(journal: Readings, counts: dict[State, int], order: str, *states: State) -> Listing:
     """Each state in turn, so that a long queue never hides what runs."""
     if order == "oldest":
-        rows = tuple(row for state in states for row in journal.oldest(_MOST_OPEN, state))
+        rows = tuple(row for state in states for row in journal.list_oldest(_MOST_OPEN, state))
     else:
-        rows = journal.latest(_MOST_ENDED, *states)
+        rows = journal.list_latest(_MOST_ENDED, *states)
     return Listing(rows, sum(counts[state] for state in states))
 
 
-def bars(seconds: tuple[float, ...]) -> tuple[Bar, ...]:
+def make_bars(seconds: tuple[float, ...]) -> tuple[Bar, ...]:
     """The run times as bars that end at the plot's bottom, the longest as high as the plot."""
     longest = max(seconds, default=0.0)
     heights = [max(1.5, _PLOT_HEIGHT * value / longest) if longest > 0 else 1.5 for value in seconds]
     return tuple(
-        Bar(i * _BAR_STEP, round(_PLOT_HEIGHT - height, 2), round(height, 2), duration_text(value))
+        Bar(i * _BAR_STEP, round(_PLOT_HEIGHT - height, 2), round(height, 2), format_duration(value))
         for i, (height, value) in enumerate(zip(heights, seconds, strict=True))
     )
 
 
-def summary(seconds: tuple[float, ...]) -> dict[str, str]:
+def summarise(seconds: tuple[float, ...]) -> dict[str, str]:
     """Median, the time that nine of ten stay within, and the longest; empty without runs."""
     if not seconds:
         return {}
     ordered = sorted(seconds)
     within = ordered[max(0, math.ceil(0.9 * len(ordered)) - 1)]
     values = {"median": median(ordered), "nine of ten within": within, "longest": ordered[-1]}
-    return {name: duration_text(value) for name, value in values.items()}
+    return {name: format_duration(value) for name, value in values.items()}
 
 
-def duration_text(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """3.2 s, 48 s, 2 min 5 s, 3 h 20 min, 4 d 2 h; a dash for None."""
     if seconds is None:
         return "–"
@@ -174,17 +174,17 @@ def duration_text(seconds: float | None) -> str:
     return f"{whole} s"
 
 
-def ago(at: str, now: datetime) -> str:
+def format_ago(at: str, now: datetime) -> str:
     """How long before now; a clock that was set back gives "just now", never the future."""
     seconds = (now - datetime.fromisoformat(at)).total_seconds()
-    return "just now" if seconds < 10 else f"{duration_text(seconds)} ago"
+    return "just now" if seconds < 10 else f"{format_duration(seconds)} ago"
 
 
-def moment(at: str) -> str:
+def format_moment(at: str) -> str:
     """2026-11-22 14:03:20 UTC."""
     return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def size_text(count: int) -> str:
+def format_size(count: int) -> str:
     """Bytes in MB or GB."""
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

@@ -23,13 +23,13 @@ def main(arguments: list[str]) -> int:
         with direct.open(request, timeout=_SECONDS):
             return 0
     except urllib.error.HTTPError as error:
-        print(_failing(error))
+        print(_name_failing(error))
     except OSError as error:
         print(f"the service does not answer: {error}")
     return 1
 
 
-def _failing(error: urllib.error.HTTPError) -> str:
+def _name_failing(error: urllib.error.HTTPError) -> str:
     try:
         checks = json.load(error)["checks"]
     except (ValueError, KeyError):

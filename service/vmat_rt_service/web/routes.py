@@ -13,7 +13,7 @@ from typing import BinaryIO
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.outbox.published import open_page
 from vmat_rt_service.web.health import Pulse, examine_health
-from vmat_rt_service.web.metrics import metrics_text
+from vmat_rt_service.web.metrics import format_metrics
 from vmat_rt_service.web.page import Html, Pages
 
 HTML = "text/html; charset=utf-8"
@@ -73,35 +73,35 @@ class Routes:
             case [""]:
                 return Answer.page(self._pages.status())
             case ["healthz"]:
-                return self._health()
+                return self._answer_health()
             case ["metrics"]:
-                return Answer.of(metrics_text(self._config, self._pulse), _METRICS)
+                return Answer.of(format_metrics(self._config, self._pulse), _METRICS)
             case ["jobs", number] if number.isascii() and number.isdigit() and len(number) < 16:
                 html = self._pages.job(int(number))
-                return Answer.page(html) if html else self._absent()
+                return Answer.page(html) if html else self._answer_absent()
             case [("reports" | "refused") as kind, key, name]:
-                return self._published(kind, key, name)
+                return self._answer_file(kind, key, name)
             case _:
-                return self._absent()
+                return self._answer_absent()
 
-    def token_needed(self) -> Answer:
+    def ask_for_token(self) -> Answer:
         """What a reader without the token gets; it tells nothing of the service."""
         text = "This page needs its token: open it once with ?token=..., or send the header Authorization: Bearer ..."
         answer = Answer.plain(HTTPStatus.UNAUTHORIZED, text)
         return answer.with_headers({"WWW-Authenticate": 'Bearer realm="vmat-rt"'})
 
-    def _health(self) -> Answer:
+    def _answer_health(self) -> Answer:
         health = examine_health(self._config, self._pulse)
         content = json.dumps(health.as_dict(), indent=2, allow_nan=False).encode() + b"\n"
         return Answer.of(content, "application/json", HTTPStatus.OK if health.ok else HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def _published(self, kind: str, key: str, name: str) -> Answer:
+    def _answer_file(self, kind: str, key: str, name: str) -> Answer:
         file = open_page(self._config, kind, key, name)
         if file is None:
-            return self._absent()
+            return self._answer_absent()
         length = str(os.fstat(file.fileno()).st_size)
         return Answer(HTTPStatus.OK, file, {"Content-Type": HTML, "Content-Length": length}, _REPORT)
 
-    def _absent(self) -> Answer:
+    def _answer_absent(self) -> Answer:
         html = self._pages.notice("Not here", "There is no such page; a result may have been moved away since.")
         return Answer.page(html, HTTPStatus.NOT_FOUND)

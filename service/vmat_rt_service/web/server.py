@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 from vmat_rt_service import logs
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.web.access import COOKIE, Access, access_for
+from vmat_rt_service.web.access import COOKIE, Access, make_access
 from vmat_rt_service.web.health import Pulse
 from vmat_rt_service.web.page import Pages
 from vmat_rt_service.web.routes import Answer, Routes
@@ -53,7 +53,7 @@ class StatusServer:
 
     def __init__(self, config: ServiceConfig, pulse: Pulse) -> None:
         self._web = config.web
-        self._access = access_for(config.web)
+        self._access = make_access(config.web)
         self._routes = Routes(config, pulse, Pages(config, pulse))
         self._server: _Server | None = None
         self._next_try = float("-inf")
@@ -123,7 +123,7 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: the handler has logged what is our fault."""
 
-    def denied(self) -> None:
+    def count_denied(self) -> None:
         """Count a request without the token."""
         self._denied += 1
         now = time.monotonic()
@@ -160,13 +160,13 @@ class _Handler(BaseHTTPRequestHandler):
         offered = parse_qs(query).get("token", [""])[0]
         if access.knows_token(offered):
             path = "/" + url_path.lstrip("/\\")  # "//elsewhere" would lead a browser to another host
-            return Answer.empty(HTTPStatus.SEE_OTHER, {"Location": path, "Set-Cookie": self._cookie()})
+            return Answer.empty(HTTPStatus.SEE_OTHER, {"Location": path, "Set-Cookie": self._make_cookie()})
         if not access.permits(self.headers.get("Authorization", ""), self.headers.get("Cookie", "")):
-            self.server.denied()
-            return routes.token_needed()
+            self.server.count_denied()
+            return routes.ask_for_token()
         return routes.answer(url_path)
 
-    def _cookie(self) -> str:
+    def _make_cookie(self) -> str:
         return f"{COOKIE}={self.server.access.cookie}; HttpOnly; SameSite=Lax; Path=/; Max-Age={_COOKIE_SECONDS}"
 
     def _send(self, answer: Answer) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from vmat_rt.errors import Problem
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal import audit
-from vmat_rt_service.journal.jobs import Job, Journal, Outcome
+from vmat_rt_service.journal.jobs import Job, JobOutcome, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.logs import event
-from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, published
+from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, find_published
 from vmat_rt_service.outbox.refusal import publish_refusal, withdraw
 
 _MOST_INTERRUPTIONS = 30
@@ -29,13 +29,13 @@ CRASHED = Problem(
 
 def complete(config: ServiceConfig, journal: Journal, job: Job, record: Record, fresh: bool = False) -> Job:
     """A job whose result lies in the outbox is done. fresh: it was published just now, so no audit line tells of it."""
-    if fresh or not _audited(config, job):
+    if fresh or not _is_audited(config, job):
         audit.append(
             config, journal, "done", job=job.id, key=record.key, content_hash=record.content_hash,
-            inputs=journal.inputs(job.id), model=record.model, versions=record.versions, results=record.files,
+            inputs=journal.list_inputs(job.id), model=record.model, versions=record.versions, results=record.files,
             configuration=config.sha256(), protocol=config.protocol is not None,
         )  # fmt: skip
-    outcome = Outcome(
+    outcome = JobOutcome(
         State.DONE, model=f"{record.model['name']} {record.model['version']}", seconds=record.seconds, key=record.key
     )
     done = journal.finish(job.id, outcome, [destination.name for destination in config.destinations])
@@ -58,8 +58,8 @@ def give_up(
     publish_refusal(config.outbox, job.key, state, errors, identity)
     codes = ", ".join(dict.fromkeys(problem.code for problem in errors))
     audit.append(config, journal, str(state), job=job.id, key=job.key, content_hash=job.content_hash,
-                 inputs=journal.inputs(job.id), codes=codes)  # fmt: skip
-    ended = journal.finish(job.id, Outcome(state, codes, f"see refused/{job.key}/reason.html"))
+                 inputs=journal.list_inputs(job.id), codes=codes)  # fmt: skip
+    ended = journal.finish(job.id, JobOutcome(state, codes, f"see refused/{job.key}/reason.html"))
     _clean_up(config, job)
     event(str(state), job=job.id, key=job.key, code=codes, attempt=job.attempts)
     return ended
@@ -70,12 +70,12 @@ def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool, ki
 
     counted: the worker died alone, which the job may be to blame for; not where the service died as a whole.
     killed: by a SIGKILL that was not ours. Where other jobs ended since this one's last attempt, somebody kills workers
-    whatever they do, and the attempts are counted anew; a job whose workers are killed in a row is to blame.
+    whatever they do, and the attempts are counted from zero again; a job whose workers are killed in a row is to blame.
     """
-    record = published(config.outbox, job)
+    record = find_published(config.outbox, job)
     if record is not None:
         return complete(config, journal, job, record)
-    innocent = killed and journal.others_finished_meanwhile(job.id)
+    innocent = killed and journal.have_others_finished(job.id)
     if innocent:
         journal.count_anew(job.id)
     if (counted and not innocent and job.attempts >= config.max_attempts) or job.interruptions >= _MOST_INTERRUPTIONS:
@@ -84,10 +84,10 @@ def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool, ki
     return journal.give_back(job.id, "worker died" if counted else "service died", counted)
 
 
-def _audited(config: ServiceConfig, job: Job) -> bool:
+def _is_audited(config: ServiceConfig, job: Job) -> bool:
     return any(
         entry.get("event") == "done" and entry.get("job") == job.id and entry.get("content_hash") == job.content_hash
-        for entry in audit.entries(config.audit)
+        for entry in audit.read_entries(config.audit)
     )
 
 

@@ -15,12 +15,12 @@ from typing import Any
 from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
 from vmat_rt_service import children, logs
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.disk import enough_space
+from vmat_rt_service.disk import has_enough_space
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.lock import turn
-from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, hashes, publish, published
+from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, find_published, hash_folder, publish
 from vmat_rt_service.work import closing
 
 
@@ -33,7 +33,7 @@ class Worker:
     def work(self, channel: Any, ended: Callable[[], bool] = lambda: False) -> None:
         """Claim and run jobs until there is none, no room for results, or `ended`; the parent hears of each."""
         blocked = False
-        while not blocked and not ended() and enough_space(self._config):
+        while not blocked and not ended() and has_enough_space(self._config):
             job = self._journal.claim(self._name)
             if job is None:
                 break
@@ -45,24 +45,24 @@ class Worker:
     def run(self, job: Job) -> Job:
         """One job to its end. Returned in state ready where the outbox could not take the result."""
         config, journal = self._config, self._journal
-        record = published(config.outbox, job)
+        record = find_published(config.outbox, job)
         if record is not None:
             return closing.complete(config, journal, job, record)
         staged = config.staging / (job.content_hash or "")
         try:
-            return closing.complete(config, journal, job, self._predicted(job, staged), fresh=True)
+            return closing.complete(config, journal, job, self._predict_job(job, staged), fresh=True)
         except InputError as error:
             if error.is_of_the_machine:
                 logs.event("no room for results", job=job.id, key=job.key, code=error.problems[0].code)
                 return journal.give_back(job.id, "no room for results", counted=False)
-            return closing.give_up(config, journal, job, State.REFUSED, error.problems, _identity(staged))
+            return closing.give_up(config, journal, job, State.REFUSED, error.problems, _collect_identity(staged))
         except MemoryError:
-            return closing.give_up(config, journal, job, State.REFUSED, [memory_problem(config)])
+            return closing.give_up(config, journal, job, State.REFUSED, [describe_memory_problem(config)])
         except (ConfigError, ModelError) as error:
             logs.crash("not configured", error, job=job.id)
-            return closing.give_up(config, journal, job, State.FAILED, [_settings_problem(error)])
+            return closing.give_up(config, journal, job, State.FAILED, [_describe_settings_problem(error)])
 
-    def _predicted(self, job: Job, staged: Path) -> Record:
+    def _predict_job(self, job: Job, staged: Path) -> Record:
         """Predict into a hidden folder beside the results, then publish by one rename."""
         from vmat_rt.protocol import load_protocol
         from vmat_rt.study.choice import StudyChoice
@@ -75,7 +75,7 @@ class Worker:
         work = config.outbox / WORK_FOLDER / str(job.id)
         shutil.rmtree(work, ignore_errors=True)
         begun = time.perf_counter()
-        with device_turn(config):
+        with take_device_turn(config):
             made = predict_study(
                 staged,
                 work,
@@ -91,8 +91,8 @@ class Worker:
             content_hash=job.content_hash or "",
             key=job.key,
             model={"name": model.name, "version": model.version, "sha256": model.sha256},
-            versions=audit.versions(),
-            files=hashes(made.folder),
+            versions=audit.list_versions(),
+            files=hash_folder(made.folder),
             seconds=time.perf_counter() - begun,
         )
         name = publish(made.folder, config.outbox, record)
@@ -100,7 +100,7 @@ class Worker:
         return Record(**{**record.__dict__, "key": name})
 
 
-def device_turn(config: ServiceConfig) -> AbstractContextManager[None]:
+def take_device_turn(config: ServiceConfig) -> AbstractContextManager[None]:
     """Workers take turns at a GPU; on the CPU they need not."""
     if not uses_gpu(config):
         return nullcontext()
@@ -112,7 +112,7 @@ def uses_gpu(config: ServiceConfig) -> bool:
     return config.device.startswith("cuda") or (config.device == "auto" and Path("/dev/nvidiactl").exists())
 
 
-def memory_problem(config: ServiceConfig) -> Problem:
+def describe_memory_problem(config: ServiceConfig) -> Problem:
     return Problem(
         "MEMORY_LIMIT",
         f"The study needs more than the {config.job_memory_gb:g} GB of memory that a job may use.",
@@ -120,12 +120,12 @@ def memory_problem(config: ServiceConfig) -> Problem:
     )
 
 
-def _settings_problem(error: Exception) -> Problem:
+def _describe_settings_problem(error: Exception) -> Problem:
     message = "The service's protocol, model or device cannot be used."
     return Problem(type(error).__name__.upper(), message, f"Check the service's configuration: {error}")
 
 
-def _identity(staged: Path) -> frozenset[str]:
+def _collect_identity(staged: Path) -> frozenset[str]:
     from vmat_rt.dicom.identity import identifying_values
 
     return frozenset(word for path in staged.iterdir() for word in identifying_values(path))
@@ -150,8 +150,8 @@ def main(arguments: list[str]) -> None:
     for line in sys.stdin:
         assert json.loads(line)["do"] == "work"
         try:
-            worker.work(channel, children.told_to_end)
-        except Exception as error:  # the boundary: the supervisor settles what is in hand, as after a crash
+            worker.work(channel, children.is_told_to_end)
+        except Exception as error:  # the boundary: the supervisor settles the current job, as after a crash
             logs.crash("worker failed", error, worker=name)
             raise SystemExit(1) from None
 

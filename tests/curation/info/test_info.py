@@ -16,13 +16,13 @@ import pytest
 from tests.cohort.cases import SETTINGS, ellipse, pelvis
 from tests.system.workers import Deadly
 from vmat_rt.case import Case, Structure, Volume
-from vmat_rt.cohort.record import Origin, describe
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.settings import Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.info.describe import CohortInfo, _surveys, cohort_info, statistics
-from vmat_rt.curation.info.outliers import FEWEST, Quantity, find_outliers
-from vmat_rt.curation.info.ranges import clinical_ranges
-from vmat_rt.curation.info.survey import Task
+from vmat_rt.curation.info.describe import CohortInfo, _survey_cases, describe_cohort, summarise_values
+from vmat_rt.curation.info.outliers import FEWEST, CaseQuantity, find_outliers
+from vmat_rt.curation.info.ranges import tabulate_ranges
+from vmat_rt.curation.info.survey import SurveyTask
 from vmat_rt.curation.info.text import as_text
 from vmat_rt.curation.intake.refusals import Refusal, write_refusals
 from vmat_rt.errors import ConfigError, Problem
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cohort = Cohort.create(root / "cohort", SETTINGS.model_copy(update={"provenance": real}))
     for i, case in enumerate(cases()):
         flags = ("hip_prosthesis",) if i == 3 else ()
-        origin = Origin(key=f"c{i}", patient=f"p{i // 2}", source="dicom", flags=flags, nodal=i == 2)
+        origin = CaseOrigin(key=f"c{i}", patient=f"p{i // 2}", source="dicom", flags=flags, nodal=i == 2)
         cohort.add(case, describe(case, origin, codes=("VOLUME_UNUSUAL",) if i < 2 else ()))
     no_dose, twice = Problem("NO_DOSE", "m", "r"), Problem("DOSE_SCALE", "m", "r")
     write_refusals(cohort.place, {"k1": Refusal("k1", (no_dose,)), "k2": Refusal("k2", (no_dose, twice))})
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def info(folder: Path) -> CohortInfo:
-    return cohort_info(Cohort.open(folder / "cohort"), folder / "out", workers=2, progress=False)
+    return describe_cohort(Cohort.open(folder / "cohort"), folder / "out", workers=2, progress=False)
 
 
 def test_counts(info: CohortInfo) -> None:
@@ -78,7 +78,7 @@ def test_counts(info: CohortInfo) -> None:
 
 def test_volumes_are_those_of_the_structures_as_read(info: CohortInfo) -> None:
     whole = volume_cc(cases()[0].structures["Bladder"])
-    assert info.volumes()["Bladder"] == pytest.approx(statistics([whole] * 8), rel=1e-4)
+    assert info.volumes()["Bladder"] == pytest.approx(summarise_values([whole] * 8), rel=1e-4)
     assert info.volumes()["Rectum"]["n"] == 9
 
 
@@ -137,11 +137,11 @@ def test_pictures_and_text(info: CohortInfo, folder: Path) -> None:
 def test_clinical_ranges_take_the_hotter_femoral_head() -> None:
     protocol = load_protocol("prostate_sib_70_56")
     heads = [{"Femur_Head_L": {"Dmax": 20.0 + i}, "Femur_Head_R": {"Dmax": 40.0 - i}} for i in range(5)]
-    (row,) = clinical_ranges(heads, protocol)
+    (row,) = tabulate_ranges(heads, protocol)
     assert (row.quantity, row.median, row.within) == ("Femoral head maximum", 38.0, True)
-    (cold,) = clinical_ranges([{"Femur_Head_L": {"Dmax": 2.0}}], protocol)
+    (cold,) = tabulate_ranges([{"Femur_Head_L": {"Dmax": 2.0}}], protocol)
     assert not cold.within
-    assert clinical_ranges(heads, load_protocol("head_neck_70")) == ()
+    assert tabulate_ranges(heads, load_protocol("head_neck_70")) == ()
 
 
 def test_clinical_ranges_say_what_lies_outside(info: CohortInfo) -> None:
@@ -158,10 +158,10 @@ def test_a_damaged_case_is_told_of_and_a_simulated_cohort_says_so(tmp_path: Path
     cohort = Cohort.create(tmp_path / "c", SETTINGS)
     for key in ("a", "b"):
         case = pelvis()
-        cohort.add(case, describe(case, Origin(key=key, patient=key, source="simulated")))
+        cohort.add(case, describe(case, CaseOrigin(key=key, patient=key, source="simulated")))
     chunk = next(path for path in (tmp_path / "c" / "cases" / "a.zarr" / "ct" / "c").rglob("*") if path.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-9])
-    found = cohort_info(cohort, None, workers=1, progress=False)
+    found = describe_cohort(cohort, None, workers=1, progress=False)
     assert found.counts["damaged"] == 1
     assert [problem["code"] for problem in found.document()["problems"]] == ["CASE_DAMAGED"]
     assert found.dvh()["PTV_7000"]["D95%"]["n"] == 1
@@ -171,8 +171,8 @@ def test_a_damaged_case_is_told_of_and_a_simulated_cohort_says_so(tmp_path: Path
 
 def test_a_case_that_kills_its_worker_is_one_that_could_not_be_read(folder: Path) -> None:
     uri = str(folder / "cohort")
-    tasks = [Task(uri, "c0", 10, False), Task(Deadly(), "c1", 10, False), Task(uri, "c2", 10, False)]  # type: ignore[arg-type]
-    surveys = _surveys(tasks, workers=2, progress=False)
+    tasks = [SurveyTask(uri, "c0", 10, False), SurveyTask(Deadly(), "c1", 10, False), SurveyTask(uri, "c2", 10, False)]  # type: ignore[arg-type]
+    surveys = _survey_cases(tasks, workers=2, progress=False)
     assert [survey.key for survey in surveys] == ["c0", "c1", "c2"]
     assert [survey.problem and survey.problem.code for survey in surveys] == [None, "WORKER_DIED", None]
     assert surveys[1].problem is not None
@@ -182,20 +182,20 @@ def test_a_case_that_kills_its_worker_is_one_that_could_not_be_read(folder: Path
 
 def test_a_case_without_dose_and_an_empty_cohort(tmp_path: Path) -> None:
     cohort = Cohort.create(tmp_path / "c", SETTINGS)
-    assert cohort_info(cohort, tmp_path / "none", progress=False).counts["cases"] == 0
+    assert describe_cohort(cohort, tmp_path / "none", progress=False).counts["cases"] == 0
     assert list((tmp_path / "none").iterdir()) == []
     case = replace(pelvis(), reference_dose=None)
-    cohort.add(case, describe(case, Origin(key="a", patient="a", source="dicom")))
-    found = cohort_info(cohort, tmp_path / "out", progress=False)
+    cohort.add(case, describe(case, CaseOrigin(key="a", patient="a", source="dicom")))
+    found = describe_cohort(cohort, tmp_path / "out", progress=False)
     assert found.counts["with_dose"] == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["contact_sheet_1.png"]
     assert json.loads(json.dumps(found.document()))["dvh"] == {}
     with pytest.raises(ConfigError):
-        cohort_info(cohort, None, workers=0)
+        describe_cohort(cohort, None, workers=0)
 
 
-def quantity(values: list[float], scale: str = "linear", least: float = 0.01) -> Quantity:
-    return Quantity("x", "cc", scale, least, {f"k{i}": v for i, v in enumerate(values)})  # type: ignore[arg-type]
+def quantity(values: list[float], scale: str = "linear", least: float = 0.01) -> CaseQuantity:
+    return CaseQuantity("x", "cc", scale, least, {f"k{i}": v for i, v in enumerate(values)})  # type: ignore[arg-type]
 
 
 def test_modified_z_scores_in_closed_form() -> None:
@@ -224,7 +224,7 @@ def test_near_equal_values_and_few_cases_make_no_outliers() -> None:
 
 def test_statistics_of_a_hundred_and_one() -> None:
     expected = {"n": 101, "median": 50.0, "p10": 10.0, "p90": 90.0, "lowest": 0.0, "highest": 100.0}
-    assert statistics([float(i) for i in range(101)]) == expected
+    assert summarise_values([float(i) for i in range(101)]) == expected
 
 
 def test_structures_of_volumes_only(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_structures_of_volumes_only(tmp_path: Path) -> None:
     bulb = Structure("b", "PenileBulb", Volume(case.ct.grid, mask))
     cohort = Cohort.create(tmp_path / "c", SETTINGS)
     for key, one in (("a", case), ("b", replace(case, structures={**case.structures, "PenileBulb": bulb}))):
-        cohort.add(one, describe(one, Origin(key=key, patient=key, source="dicom")))
-    found = cohort_info(cohort, None, progress=False)
+        cohort.add(one, describe(one, CaseOrigin(key=key, patient=key, source="dicom")))
+    found = describe_cohort(cohort, None, progress=False)
     assert found.volumes()["PenileBulb"]["n"] == 1
     assert found.dvh()["PenileBulb"]["Dmean"]["n"] == 1

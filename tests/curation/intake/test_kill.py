@@ -18,12 +18,12 @@ from tests.curation.intake.clinic import added, states, study
 from tests.patience import wait_for
 from tests.system.workers import Deadly
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.intake.dicom import _entry_of
+from vmat_rt.curation.intake.dicom import _make_entry
 from vmat_rt.curation.intake.keys import KeyFile
-from vmat_rt.curation.intake.run import _outcomes
+from vmat_rt.curation.intake.run import _collect_outcomes
 from vmat_rt.curation.intake.scan import FolderIndex
-from vmat_rt.curation.intake.settings import protocols_of
-from vmat_rt.curation.intake.study import Job, take_in
+from vmat_rt.curation.intake.settings import choose_protocols
+from vmat_rt.curation.intake.study import StudyJob, take_in
 from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.system.processes import run_tasks
 
@@ -68,7 +68,7 @@ def test_a_line_that_was_cut_off_is_no_entry(tmp_path: Path) -> None:
 
 def test_a_second_run_with_the_same_keys_is_refused(tmp_path: Path) -> None:
     study(tmp_path / "in", "P1")
-    with KeyFile(tmp_path / "c.keys.csv").in_use(), pytest.raises(ConfigError, match="another run"):
+    with KeyFile(tmp_path / "c.keys.csv").hold(), pytest.raises(ConfigError, match="another run"):
         added(tmp_path / "in", tmp_path / "c")
     assert states(added(tmp_path / "in", tmp_path / "c")) == [("added",)]
 
@@ -79,16 +79,17 @@ def test_a_study_that_kills_its_worker_is_refused_and_the_others_go_on(tmp_path:
     added(tmp_path / "in" / "s0", tmp_path / "c")
     keys = KeyFile(tmp_path / "k.csv")
     cohort = Cohort.open(tmp_path / "c")
-    with FolderIndex() as index, keys.in_use():
+    with FolderIndex() as index, keys.hold():
         index.fill(tmp_path / "in", workers=2, progress=False)
         first, second = index.groups()
-        protocols = protocols_of(cohort.settings.protocol, ())
+        protocols = choose_protocols(cohort.settings.protocol, ())
         jobs = [
-            Job(first, cohort.place.root, keys, Deadly()),  # type: ignore[arg-type]
-            Job(second, cohort.place.root, keys, protocols),
+            StudyJob(first, cohort.place.root, keys, Deadly()),  # type: ignore[arg-type]
+            StudyJob(second, cohort.place.root, keys, protocols),
         ]
         with tqdm(disable=True) as bar:
-            outcomes = list(_outcomes(run_tasks(take_in, jobs, 2, queued=2), keys, _entry_of, bar))
+            done = run_tasks(take_in, iter(jobs), 2, queued=2)
+            outcomes = list(_collect_outcomes(done, keys, _make_entry, bar))
     assert sorted(outcome.state for outcome in outcomes) == ["added", "refused"]
     (refused,) = (outcome for outcome in outcomes if outcome.state == "refused")
     assert [problem.code for problem in refused.problems] == ["WORKER_DIED"]

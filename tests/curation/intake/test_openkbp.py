@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.external import shared_folder
-from vmat_rt.cohort.openkbp import case_from_openkbp, read_csv_patient
+from vmat_rt.cohort.openkbp import make_openkbp_case, read_csv_patient
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.openkbp import add_openkbp, add_openkbp_cases, open_openkbp_cohort
 from vmat_rt.errors import ConfigError, InputError
@@ -30,7 +30,7 @@ def test_the_samples_are_added_as_they_are(samples: Path, tmp_path: Path) -> Non
     assert summary.refused == {"NO_DOSE": 1}
     cohort = Cohort.open(tmp_path / "c")
     stored = cohort.read("pt_143")
-    whole = case_from_openkbp(read_csv_patient(samples / "pt_143"), "pt_143")
+    whole = make_openkbp_case(read_csv_patient(samples / "pt_143"), "pt_143")
     assert stored.reference_dose is not None
     assert whole.reference_dose is not None
     assert float(np.abs(stored.reference_dose.array - whole.reference_dose.array).max()) <= 0.001 + 1e-6

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vmat_rt.cohort.place import Place
-from vmat_rt.curation.intake.refusals import Refusal, read_refusals, without_identity, write_refusals
+from vmat_rt.curation.intake.refusals import Refusal, read_refusals, remove_identity, write_refusals
 from vmat_rt.errors import Problem
 
 
@@ -23,7 +23,7 @@ from vmat_rt.errors import Problem
     ],
 )
 def test_names_uids_and_paths_are_hidden(sentence: str, kept: str) -> None:
-    assert without_identity(Problem("X_Y", sentence, sentence), ["Smith"]) == Problem("X_Y", kept, kept)
+    assert remove_identity(Problem("X_Y", sentence, sentence), ["Smith"]) == Problem("X_Y", kept, kept)
 
 
 def test_the_file_says_again_what_was_written(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vmat_rt import __version__
-from vmat_rt.evaluate.aggregate import aggregate, result_rows
+from vmat_rt.evaluate.aggregate import aggregate, make_result_rows
 from vmat_rt.evaluate.folder import EvaluationFolder
 from vmat_rt.evaluate.measures import METRICS
-from vmat_rt.evaluate.work import Outcome, Task
+from vmat_rt.evaluate.work import CaseOutcome, EvaluationTask
 from vmat_rt.report.evaluation_schema import (
     AggregateDocument,
     CaseDocument,
@@ -105,7 +105,7 @@ def write_evaluation(
         for label, found in first.items()
     ]
     for found in documents:
-        folder.keep(_task(found), Outcome(found))
+        folder.keep(_task(found), CaseOutcome(found))
     cohort = EvaluatedCohort(
         name="pelvis",
         protocol="prostate_sib_70_56",
@@ -123,12 +123,14 @@ def write_evaluation(
         metric_definitions={name: METRICS[name] for name in ("mae_gy", "failed")},
         notes=["All patients and plans of this cohort are simulated."] if simulated else [],
     )
-    folder.write_tables(tables, result_rows(documents), documents)
+    folder.write_tables(tables, make_result_rows(documents), documents)
     return root
 
 
-def _task(found: CaseDocument) -> Task:
-    return Task(found.label, found.model, found.seed, Path(), found.model_sha256, "", found.case, found.case_sha256)
+def _task(found: CaseDocument) -> EvaluationTask:
+    return EvaluationTask(
+        found.label, found.model, found.seed, Path(), found.model_sha256, "", found.case, found.case_sha256
+    )
 
 
 def write_run(root: Path, name: str, seed: int, epochs: int = 3) -> Path:

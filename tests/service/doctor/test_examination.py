@@ -26,14 +26,14 @@ from pynetdicom.sop_class import Verification
 from tests.external import program
 from tests.ports import free_port
 from tests.service.peers import answers
-from vmat_rt.bundle import installed_bundles
+from vmat_rt.bundle import list_installed_bundles
 from vmat_rt.commands.doctor import command
 from vmat_rt_service.config import ServiceConfig, load_config
 from vmat_rt_service.doctor import machine as doctor_machine
 from vmat_rt_service.doctor.examination import examine, examine_machine
-from vmat_rt_service.doctor.findings import Finding, looked_at, worst
+from vmat_rt_service.doctor.findings import Finding, collect_findings, find_worst
 from vmat_rt_service.doctor.folders import check_folders
-from vmat_rt_service.doctor.network import check_destinations, check_ports, service_runs
+from vmat_rt_service.doctor.network import check_destinations, check_ports, is_service_running
 from vmat_rt_service.lock import Lock
 from vmat_rt_service.web.access import TOKEN_VARIABLE
 
@@ -120,11 +120,11 @@ def test_a_device_that_is_not_there_fails() -> None:
 
 
 def test_a_changed_model_fails(tmp_path: Path) -> None:
-    bundle = installed_bundles()[0]
+    bundle = list_installed_bundles()[0]
     copied = tmp_path / "model"
     shutil.copytree(bundle.folder, copied)
     sound = list(examine_machine(protocol=bundle.manifest.protocol, model=str(copied)))
-    assert worst(f for f in sound if f.name == "models") == "ok"
+    assert find_worst(f for f in sound if f.name == "models") == "ok"
     name = next(iter(bundle.manifest.files))
     content = bytearray((copied / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -171,7 +171,7 @@ def test_a_look_that_breaks_is_a_finding() -> None:
         raise OSError("the disk is gone")
         yield
 
-    (finding,) = looked_at("disk", broken)
+    (finding,) = collect_findings("disk", broken)
     assert finding.status == "fail"
     assert "the disk is gone" in finding.detail
 
@@ -267,11 +267,11 @@ def test_a_port_in_use_fails_unless_the_service_itself_runs(tmp_path: Path) -> N
         lock = Lock(config.state / "service.lock")
         lock.acquire()
         try:
-            assert service_runs(config)
+            assert is_service_running(config)
             named(check_ports(config), "status page", "ok")
         finally:
             lock.release()
-    assert not service_runs(config)
+    assert not is_service_running(config)
 
 
 def test_everything_is_looked_at_even_when_much_is_broken(tmp_path: Path) -> None:

@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 
 from tests.service.doctor.test_examination import config_of, named
-from vmat_rt.bundle import installed_bundles
+from vmat_rt.bundle import list_installed_bundles
 from vmat_rt.system import extras
 from vmat_rt_service.doctor.examination import examine, examine_machine
-from vmat_rt_service.doctor.findings import worst
+from vmat_rt_service.doctor.findings import find_worst
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
-    monkeypatch.setattr(extras, "_installed", lambda package: package not in packages)
+    monkeypatch.setattr(extras, "_is_installed", lambda package: package not in packages)
 
 
 def test_without_torch_it_warns_and_gives_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "torch")
     found = list(examine_machine())
-    assert worst(found) == "warn"
+    assert find_worst(found) == "warn"
     assert "pip install 'vmat-rt[network]'" in named(found, "device", "warn").remedy
     assert "head_neck_geometric" in named(found, "models", "warn").detail
     assert "not installed: network, train" in named(found, "extras", "ok").detail
@@ -29,7 +29,7 @@ def test_without_torch_it_warns_and_gives_the_pip_line(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("by_folder", [False, True])
 def test_a_configured_network_that_cannot_run_fails(monkeypatch: pytest.MonkeyPatch, by_folder: bool) -> None:
     without(monkeypatch, "torch")
-    bundle = next(bundle for bundle in installed_bundles() if bundle.manifest.kind == "network")
+    bundle = next(bundle for bundle in list_installed_bundles() if bundle.manifest.kind == "network")
     finding = named(examine_machine(model=str(bundle.folder) if by_folder else bundle.manifest.name), "models", "fail")
     assert "every study is refused" in finding.detail
     assert "pip install 'vmat-rt[network]'" in finding.remedy

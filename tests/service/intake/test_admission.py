@@ -45,7 +45,7 @@ def test_files_in_any_order_make_one_job_that_is_done_once(site: Site, tmp_path:
     (job,) = site.jobs()
     assert job.state is State.DONE
     assert [path.name for path in site.results()] == [job.key]
-    assert len(site.journal.inputs(job.id)) == 13
+    assert len(site.journal.list_inputs(job.id)) == 13
     assert not list(site.config.staging.iterdir())
 
 
@@ -196,10 +196,10 @@ def test_a_file_that_may_not_be_read_waits_until_it_may(tmp_path: Path) -> None:
     (tmp_path / "x.dcm").chmod(0o600)
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from vmat_rt_service.intake.examine import digest_of, examine\n"
+        "from vmat_rt_service.intake.examine import make_digest, examine\n"
         "folder = os.open(sys.argv[1], os.O_RDONLY)\n"
         "os.setuid(65534); os.fchdir(folder)\n"
-        "print(examine(Path('x.dcm'), digest_of('00')).kind)\n"
+        "print(examine(Path('x.dcm'), make_digest('00')).kind)\n"
     )
     found = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
     assert found.stdout.strip() == "unreadable", found.stderr

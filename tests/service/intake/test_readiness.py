@@ -5,7 +5,7 @@ Covers vmat_rt_service.intake.catalogue and vmat_rt_service.intake.headers.
 
 from __future__ import annotations
 
-from vmat_rt_service.intake.catalogue import Catalogue, nearest
+from vmat_rt_service.intake.catalogue import Catalogue, find_nearest
 from vmat_rt_service.intake.headers import Header, References
 from vmat_rt_service.intake.readiness import Assessment, Ready, Waiting, assess
 
@@ -106,7 +106,7 @@ def test_of_two_copies_the_nearer_is_taken_and_each_is_a_group() -> None:
         set(study("/in/a")),
         set(study("/in/b/deep")),
     ]
-    assert nearest(["/in/a/1", "/in/ab/1"], "/in/ab/rs") == "/in/ab/1"
+    assert find_nearest(["/in/a/1", "/in/ab/1"], "/in/ab/rs") == "/in/ab/1"
 
 
 def test_plans_and_doses_of_the_study_come_along() -> None:

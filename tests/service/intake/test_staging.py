@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vmat_rt_service.intake.inbox import Version
-from vmat_rt_service.intake.staging import ChangedError, Source, content_hash, dispose, stage, sweep
+from vmat_rt_service.intake.staging import ChangedError, Source, dispose, hash_content, stage, sweep
 
 
 def source(path: Path, name: str) -> Source:
@@ -34,7 +34,7 @@ def sha(content: bytes) -> str:
 def test_the_copy_is_named_by_its_content_and_hashed(tmp_path: Path, files: list[Path]) -> None:
     staged, folder = stage([source(files[0], "0"), source(files[1], "1")], tmp_path / "staging")
     assert staged.files == {sha(path.read_bytes()): path.stat().st_size for path in files}
-    assert staged.content_hash == content_hash(staged.files) == folder.name
+    assert staged.content_hash == hash_content(staged.files) == folder.name
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         "0": files[0].read_bytes(),
         "1": files[1].read_bytes(),

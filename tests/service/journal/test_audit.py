@@ -25,13 +25,13 @@ def filled(site: Site, count: int = 4) -> list[bytes]:
     return site.config.audit.read_bytes().splitlines(keepends=True)
 
 
-def verdict(site: Site) -> audit.Verdict:
-    return audit.verify(site.config.audit, audit.head_of(site.journal))
+def verdict(site: Site) -> audit.Verification:
+    return audit.verify(site.config.audit, audit.read_head(site.journal))
 
 
 def test_a_chain_holds(site: Site) -> None:
     filled(site)
-    assert verdict(site) == audit.Verdict(4)
+    assert verdict(site) == audit.Verification(4)
 
 
 @pytest.mark.parametrize("fault", ["changed", "removed", "inserted", "swapped", "shortened", "emptied"])
@@ -65,7 +65,7 @@ def test_half_a_line_of_a_killed_writer_is_mended(site: Site) -> None:
     with site.config.audit.open("ab") as stream:
         stream.write(b'{"at": "20')
     audit.append(site.config, site.journal, "done", job=9, content_hash="c")
-    assert verdict(site) == audit.Verdict(5)
+    assert verdict(site) == audit.Verification(5)
 
 
 def test_verify_as_a_command(site: Site) -> None:

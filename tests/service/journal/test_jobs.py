@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vmat_rt_service.journal.jobs import Job, Journal, Outcome
+from vmat_rt_service.journal.jobs import Job, JobOutcome, Journal
 from vmat_rt_service.journal.states import IllegalTransitionError, State
 
 
@@ -26,10 +26,10 @@ def journal(tmp_path: Path) -> Journal:
 
 def test_a_job_goes_its_way_and_every_step_is_noted(journal: Journal) -> None:
     job = ready(journal, 1)
-    assert journal.claim("w") == journal.job(job.id)
-    done = journal.finish(job.id, Outcome(State.DONE, model="m 1", seconds=2.5), ["PACS", "TPS"])
+    assert journal.claim("w") == journal.find_job(job.id)
+    done = journal.finish(job.id, JobOutcome(State.DONE, model="m 1", seconds=2.5), ["PACS", "TPS"])
     assert (done.state, done.attempts, done.seconds, done.model) == (State.DONE, 1, 2.5, "m 1")
-    assert journal.transitions(job.id) == (("receiving", "ready"), ("ready", "running"), ("running", "done"))
+    assert journal.list_transitions(job.id) == (("receiving", "ready"), ("ready", "running"), ("running", "done"))
     with journal.transaction() as db:
         rows = db.execute("SELECT destination, status FROM sends ORDER BY destination").fetchall()
     assert [tuple(row) for row in rows] == [("PACS", "pending"), ("TPS", "pending")]
@@ -39,12 +39,12 @@ def test_a_job_goes_its_way_and_every_step_is_noted(journal: Journal) -> None:
 def test_what_may_not_follow_is_refused_and_changes_nothing(journal: Journal, new: State) -> None:
     job = ready(journal, 1)
     with pytest.raises(IllegalTransitionError):
-        journal.finish(job.id, Outcome(State.REFUSED))
+        journal.finish(job.id, JobOutcome(State.REFUSED))
     journal.claim("w")
-    journal.finish(job.id, Outcome(State.DONE))
+    journal.finish(job.id, JobOutcome(State.DONE))
     with pytest.raises(IllegalTransitionError):
         journal.move(job.id, new)
-    assert len(journal.transitions(job.id)) == 3
+    assert len(journal.list_transitions(job.id)) == 3
 
 
 def test_four_processes_claim_forty_jobs_once_each(tmp_path: Path, journal: Journal) -> None:
@@ -58,8 +58,8 @@ def test_four_processes_claim_forty_jobs_once_each(tmp_path: Path, journal: Jour
     command = [sys.executable, "-c", program, str(journal.path)]
     processes = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(4)]
     claimed = [int(line) for process in processes for line in process.communicate()[0].split()]
-    assert sorted(claimed) == sorted(job.id for job in journal.jobs())
-    assert all(job.state is State.RUNNING and job.attempts == 1 for job in journal.jobs())
+    assert sorted(claimed) == sorted(job.id for job in journal.list_jobs())
+    assert all(job.state is State.RUNNING and job.attempts == 1 for job in journal.list_jobs())
 
 
 def test_the_same_content_is_the_same_job(journal: Journal) -> None:
@@ -67,8 +67,8 @@ def test_the_same_content_is_the_same_job(journal: Journal) -> None:
     again = journal.receive("elsewhere", "case-x", "CT_INCOMPLETE", "waiting")
     found = journal.admit(again.id, "case-1", {"0" * 63 + "1": 100}, f"{1:064d}", ["other signature"])
     assert found.id == first.id
-    assert len(journal.jobs()) == 1
-    assert journal.sighted("other signature") == journal.sighted("signature 1") == found
+    assert len(journal.list_jobs()) == 1
+    assert journal.find_sighted("other signature") == journal.find_sighted("signature 1") == found
 
 
 def test_another_content_of_the_same_case_gets_a_folder_of_its_own(journal: Journal) -> None:
@@ -88,10 +88,10 @@ def test_an_uncounted_return_costs_no_attempt(journal: Journal) -> None:
 def test_retry_looks_for_the_files_again_and_keeps_the_job(journal: Journal) -> None:
     job = ready(journal, 1)
     journal.claim("w")
-    journal.finish(job.id, Outcome(State.REFUSED, "CT_GAP", "see"))
+    journal.finish(job.id, JobOutcome(State.REFUSED, "CT_GAP", "see"))
     journal.retry(job.id)
     assert journal.retry_wanted()
-    assert journal.sighted("signature 1") is None
+    assert journal.find_sighted("signature 1") is None
     again = journal.admit(job.id, "case-1", {"0" * 63 + "1": 100}, f"{1:064d}", ["signature 1"])
     assert (again.id, again.state, again.attempts) == (job.id, State.READY, 0)
     assert not journal.retry_wanted()
@@ -102,6 +102,6 @@ def test_a_failed_transaction_leaves_nothing(journal: Journal) -> None:
     with pytest.raises(sqlite3.IntegrityError), journal.transaction() as db:  # noqa: PT012
         db.execute("UPDATE jobs SET state = 'done' WHERE id = ?", (job.id,))
         db.execute("INSERT INTO inputs VALUES (99, 'x', 1)")  # there is no job 99
-    found = journal.job(job.id)
+    found = journal.find_job(job.id)
     assert found is not None
     assert found.state is State.READY

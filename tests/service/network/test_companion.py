@@ -26,7 +26,7 @@ from tests.service.peers import (
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import WebConfig
 from vmat_rt_service.journal.sends import Ledger
-from vmat_rt_service.network.companion import Listener, network
+from vmat_rt_service.network.companion import Listener, make_companions
 
 
 def test_a_node_that_dies_is_started_again_and_ends_with_the_service(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_node_that_dies_is_started_again_and_ends_with_the_service(tmp_path: P
         wait_for(lambda: echoes(port))
         assert listener.child is not None
         os.kill(listener.child.pid, signal.SIGKILL)
-        wait_for(lambda: listener.child is not None and not listener.child.alive())
+        wait_for(lambda: listener.child is not None and not listener.child.is_alive())
         assert not echoes(port)
         begun = time.monotonic()
         listener.step(begun)
@@ -56,7 +56,7 @@ NO_PAGE = WebConfig(enabled=False)
 def test_an_unusable_certificate_is_said_at_the_start(site: Site) -> None:
     site.reconfigure(destinations=(destination(1, tls={"ca": "/nowhere/ca.pem"}),))
     with pytest.raises(ConfigError, match=r"destinations\.tls"):
-        network(site.config)
+        make_companions(site.config)
 
 
 def test_a_service_that_is_killed_sends_after_the_restart(site: Site, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_service_that_is_killed_sends_after_the_restart(site: Site, tmp_path: 
     write_study(site.inbox, seed="send")
     service = site.watch()
     ledger = Ledger(site.config.journal)
-    wait_for(lambda: any(send.attempts for (send,) in ledger.by_job().values()))
+    wait_for(lambda: any(send.attempts for (send,) in ledger.group_by_job().values()))
     service.send_signal(signal.SIGKILL)
     service.wait(PATIENCE_SECONDS)
     with storescp(tmp_path / "pacs", port) as log:

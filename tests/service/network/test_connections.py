@@ -32,7 +32,7 @@ from tests.service.peers import (
     request,
 )
 from vmat_rt.errors import ConfigError
-from vmat_rt_service.network.connections import permitted
+from vmat_rt_service.network.connections import is_permitted
 from vmat_rt_service.network.node import Node
 
 
@@ -58,7 +58,7 @@ def test_titles_and_callers(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     ],
 )
 def test_hosts(host: str, allowed: list[str], expected: bool) -> None:
-    assert permitted(host, allowed) is expected
+    assert is_permitted(host, allowed) is expected
 
 
 def test_an_unlisted_host_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

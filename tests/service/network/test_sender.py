@@ -77,7 +77,7 @@ def dispatcher(site: Site, clock: Clock | None = None) -> tuple[Dispatcher, Ledg
 
 
 def the_send(ledger: Ledger) -> Any:
-    ((send,),) = ledger.by_job().values()
+    ((send,),) = ledger.group_by_job().values()
     return send
 
 
@@ -147,7 +147,7 @@ def test_an_outage_is_met_once_for_all_that_waits_for_it(done: Site) -> None:
     sender, ledger = dispatcher(done)
     assert sender.step() == 0.0
     assert sender.step() > 0.5  # type: ignore[operator]
-    assert sorted(send.attempts for (send,) in ledger.by_job().values()) == [0, 1]
+    assert sorted(send.attempts for (send,) in ledger.group_by_job().values()) == [0, 1]
 
 
 def test_what_was_acknowledged_is_not_sent_again(done: Site) -> None:
@@ -159,7 +159,7 @@ def test_what_was_acknowledged_is_not_sent_again(done: Site) -> None:
         send = the_send(ledger)
         assert (send.status, send.attempts) == (SendStatus.PENDING, 1)
         assert send.detail == "it refused the rtdose with status 0xA700"
-        assert ledger.acknowledged(send.id) == {"rtplan"}
+        assert ledger.list_acknowledged(send.id) == {"rtplan"}
         restarted, _ = dispatcher(done)
         restarted.step()
     assert got == ["RTPLAN", "RTDOSE", "RTDOSE"]

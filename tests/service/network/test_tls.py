@@ -12,7 +12,7 @@ import pytest
 from tests.service.peers import certificate
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import DestinationTls, TlsConfig
-from vmat_rt_service.network.tls import client_context, server_context
+from vmat_rt_service.network.tls import make_client_context, make_server_context
 
 
 def shakes_hands(server: ssl.SSLContext, client: ssl.SSLContext, host: str = "127.0.0.1") -> bool:
@@ -42,25 +42,28 @@ def shakes_hands(server: ssl.SSLContext, client: ssl.SSLContext, host: str = "12
 def test_a_known_certificate_is_trusted_for_its_host_only(tmp_path: Path) -> None:
     own, key = certificate(tmp_path, "server")
     other, _ = certificate(tmp_path, "other")
-    server = server_context(TlsConfig(certificate=own, key=key))
-    assert shakes_hands(server, client_context(DestinationTls(ca=own)))
-    assert not shakes_hands(server, client_context(DestinationTls(ca=other)))
-    assert not shakes_hands(server, client_context(DestinationTls(ca=own)), host="127.0.0.2")
-    assert not shakes_hands(server, client_context(DestinationTls())), "the system does not know it"
+    server = make_server_context(TlsConfig(certificate=own, key=key))
+    assert shakes_hands(server, make_client_context(DestinationTls(ca=own)))
+    assert not shakes_hands(server, make_client_context(DestinationTls(ca=other)))
+    assert not shakes_hands(server, make_client_context(DestinationTls(ca=own)), host="127.0.0.2")
+    assert not shakes_hands(server, make_client_context(DestinationTls())), "the system does not know it"
 
 
 def test_with_a_ca_only_its_callers_come_in(tmp_path: Path) -> None:
     own, key = certificate(tmp_path, "server")
     caller, callers_key = certificate(tmp_path, "caller")
-    server = server_context(TlsConfig(certificate=own, key=key, ca=caller))
+    server = make_server_context(TlsConfig(certificate=own, key=key, ca=caller))
     known = DestinationTls(ca=own, certificate=caller, key=callers_key)
-    assert shakes_hands(server, client_context(known))
-    assert not shakes_hands(server, client_context(DestinationTls(ca=own)))
+    assert shakes_hands(server, make_client_context(known))
+    assert not shakes_hands(server, make_client_context(DestinationTls(ca=own)))
 
 
 def test_older_versions_are_not_spoken(tmp_path: Path) -> None:
     own, key = certificate(tmp_path, "server")
-    for context in (server_context(TlsConfig(certificate=own, key=key)), client_context(DestinationTls(ca=own))):
+    for context in (
+        make_server_context(TlsConfig(certificate=own, key=key)),
+        make_client_context(DestinationTls(ca=own)),
+    ):
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
@@ -85,6 +88,6 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, broken: str, fault:
     elif fault == "another's":
         files[broken] = certificate(tmp_path, "another")[1]
     with pytest.raises(ConfigError, match=r"listen\.tls"):
-        server_context(TlsConfig(**files))
+        make_server_context(TlsConfig(**files))
     with pytest.raises(ConfigError, match=r"destinations\.tls"):
-        client_context(DestinationTls(**files))
+        make_client_context(DestinationTls(**files))

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from vmat_rt.errors import VmatError
-from vmat_rt_service.files import sha256_of
+from vmat_rt_service.files import hash_file
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.outbox.publishing import (
     RECORD,
     WORK_FOLDER,
     Record,
-    folder_of_result,
-    hashes,
+    find_published,
+    find_result_folder,
+    hash_folder,
     publish,
-    published,
     read_record,
 )
 
@@ -28,7 +28,7 @@ def finished(outbox: Path, content_hash: str, text: str = "dose", key: str = "ca
     (folder / "sub").mkdir(parents=True)
     (folder / "rtdose.dcm").write_text(text)
     (folder / "sub" / "a.json").write_text("{}")
-    return folder, Record(content_hash, key, {"name": "m", "version": "1"}, {"vmat_rt": "0"}, hashes(folder), 2.5)
+    return folder, Record(content_hash, key, {"name": "m", "version": "1"}, {"vmat_rt": "0"}, hash_folder(folder), 2.5)
 
 
 def job(tmp_path: Path, content_hash: str) -> Job:
@@ -40,16 +40,16 @@ def job(tmp_path: Path, content_hash: str) -> Job:
 def test_a_result_gets_its_name_and_says_what_it_is(tmp_path: Path) -> None:
     folder, record = finished(tmp_path, ONE)
     assert record.files == {
-        "rtdose.dcm": sha256_of(folder / "rtdose.dcm"),
-        "sub/a.json": sha256_of(folder / "sub/a.json"),
+        "rtdose.dcm": hash_file(folder / "rtdose.dcm"),
+        "sub/a.json": hash_file(folder / "sub/a.json"),
     }
     assert publish(folder, tmp_path, record) == "case-1"
     assert read_record(tmp_path / "case-1") == record
-    assert hashes(tmp_path / "case-1") == record.files, "the record is not among its files"
+    assert hash_folder(tmp_path / "case-1") == record.files, "the record is not among its files"
     assert not folder.exists()
     wanted = job(tmp_path, ONE)
-    assert published(tmp_path, wanted) == record
-    assert folder_of_result(tmp_path, wanted) == tmp_path / "case-1"
+    assert find_published(tmp_path, wanted) == record
+    assert find_result_folder(tmp_path, wanted) == tmp_path / "case-1"
 
 
 def test_another_content_of_the_same_name_gets_digits_of_its_hash(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_another_content_of_the_same_name_gets_digits_of_its_hash(tmp_path: Path
     folder, other = finished(tmp_path, OTHER, "other dose")
     assert publish(folder, tmp_path, other) == "case-1-b2b2b2"
     assert read_record(tmp_path / "case-1") == record
-    assert folder_of_result(tmp_path, job(tmp_path, OTHER)) == tmp_path / "case-1-b2b2b2"
+    assert find_result_folder(tmp_path, job(tmp_path, OTHER)) == tmp_path / "case-1-b2b2b2"
 
 
 def test_the_same_content_twice_is_one_result(tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ def test_where_both_names_are_taken_nothing_is_replaced(tmp_path: Path) -> None:
     folder, record = finished(tmp_path, ONE)
     with pytest.raises(VmatError, match="other results under the name case-1"):
         publish(folder, tmp_path, record)
-    assert published(tmp_path, job(tmp_path, ONE)) is None
-    assert folder_of_result(tmp_path, job(tmp_path, ONE)) is None
+    assert find_published(tmp_path, job(tmp_path, ONE)) is None
+    assert find_result_folder(tmp_path, job(tmp_path, ONE)) is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema_version": 1}', '{"schema_version": 1, "x": 2}', "\xff"])

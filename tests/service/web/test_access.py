@@ -9,7 +9,7 @@ import pytest
 from tests.service.pages import TOKEN, Served, configured
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import WebConfig
-from vmat_rt_service.web.access import TOKEN_VARIABLE, access_for, is_loopback
+from vmat_rt_service.web.access import TOKEN_VARIABLE, is_loopback, make_access
 from vmat_rt_service.web.health import Pulse
 from vmat_rt_service.web.server import StatusServer
 
@@ -28,7 +28,7 @@ def test_a_short_token_is_refused_and_a_long_one_taken(tmp_path: Path, monkeypat
     with pytest.raises(ConfigError, match="5 characters"):
         StatusServer(configured(tmp_path, web={"host": "0.0.0.0", "token": "short"}), Pulse())
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
-    assert access_for(WebConfig(host="0.0.0.0", port=0)).token == TOKEN
+    assert make_access(WebConfig(host="0.0.0.0", port=0)).token == TOKEN
 
 
 @pytest.mark.parametrize(

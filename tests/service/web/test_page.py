@@ -13,7 +13,7 @@ from tests.service.pages import SECONDS, Served, configured, serve
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
-from vmat_rt_service.web.page import ago, bars, duration_text, summary
+from vmat_rt_service.web.page import format_ago, format_duration, make_bars, summarise
 
 
 def test_the_page_shows_every_state_and_what_waits_for_what(served: Served) -> None:
@@ -104,25 +104,25 @@ def test_chromium_draws_a_report_apart_from_the_service(served: Served, tmp_path
      (125, "2 min 5 s"), (3599.7, "1 h"), (12000, "3 h 20 min"), (86400, "1 d"), (180000, "2 d 2 h")],
 )  # fmt: skip
 def test_durations_in_words(seconds: float | None, text: str) -> None:
-    assert duration_text(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_a_clock_set_back_never_shows_the_future() -> None:
     from datetime import UTC, datetime
 
     now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-    assert ago("2026-01-01T13:00:00+00:00", now) == "just now"
-    assert ago("2026-01-01T11:00:00+00:00", now) == "1 h ago"
+    assert format_ago("2026-01-01T13:00:00+00:00", now) == "just now"
+    assert format_ago("2026-01-01T11:00:00+00:00", now) == "1 h ago"
 
 
 def test_bars_and_summary() -> None:
-    drawn = bars((5.0, 10.0))
+    drawn = make_bars((5.0, 10.0))
     assert [bar.height for bar in drawn] == [36.0, 72.0]
     assert [bar.y for bar in drawn] == [36.0, 0.0]
-    assert bars((0.0, 0.0))[0].height > 0
-    assert summary(tuple(float(n) for n in range(1, 11))) == {
+    assert make_bars((0.0, 0.0))[0].height > 0
+    assert summarise(tuple(float(n) for n in range(1, 11))) == {
         "median": "5.5 s",
         "nine of ten within": "9.0 s",
         "longest": "10 s",
     }
-    assert summary(()) == {}
+    assert summarise(()) == {}

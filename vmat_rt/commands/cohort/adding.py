@@ -11,11 +11,11 @@ import click
 from vmat_rt.commands.cohort.options import (
     EXISTING_FOLDER,
     NOTHING_USABLE,
+    add_new_cohort_options,
+    add_workers_option,
     cohort_option,
-    new_cohort_options,
-    workers_option,
 )
-from vmat_rt.commands.common import guarded, json_option, needs, print_json
+from vmat_rt.commands.common import guard, json_option, needs, print_json
 
 
 @click.command(
@@ -32,13 +32,13 @@ from vmat_rt.commands.common import guarded, json_option, needs, print_json
     metavar="NAME|FILE",
     help="Protocols that cases may follow; repeat it. The first names a new cohort. Default: those that ship, by ROIs.",
 )
-@workers_option
+@add_workers_option
 @click.option(
     "--keys",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Who is who; outside the cohort. Default: COHORT.keys.csv beside it.",
 )
-@new_cohort_options
+@add_new_cohort_options
 @click.option(
     "--nifti",
     "mapping_file",
@@ -50,7 +50,7 @@ from vmat_rt.commands.common import guarded, json_option, needs, print_json
 )
 @click.option("--replace", is_flag=True, help="Add studies again whose files changed since they were added.")
 @json_option
-@guarded
+@guard
 @needs("cohort")
 def add(root: Path, uri: str, as_json: bool, **options: Any) -> None:
     """Add every study below ROOT: CT, RTSTRUCT and RTDOSE (and RTPLAN) nested anyhow, thousands of them.
@@ -89,10 +89,10 @@ def add(root: Path, uri: str, as_json: bool, **options: Any) -> None:
 )
 @click.argument("csv_root", type=EXISTING_FOLDER)
 @cohort_option
-@workers_option
-@new_cohort_options
+@add_workers_option
+@add_new_cohort_options
 @json_option
-@guarded
+@guard
 @needs("cohort")
 def openkbp(csv_root: Path, uri: str, workers: int, name: str, grid_text: str | None, as_json: bool) -> None:
     """Add OpenKBP patients in the published CSV layout: folders pt_N below CSV_ROOT, nested anyhow."""

@@ -20,7 +20,7 @@ existing_option = click.option("--cohort", "uri", required=True, metavar="DIR|UR
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-def workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def add_workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--workers",
         type=click.IntRange(1, 256),
@@ -30,7 +30,7 @@ def workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def new_cohort_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def add_new_cohort_options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option("--name", default="", help="Of a new cohort. Default: its folder's.")(function)
     return click.option(
         "--grid",

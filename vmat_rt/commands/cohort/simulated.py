@@ -8,8 +8,8 @@ from typing import Never
 
 import click
 
-from vmat_rt.commands.cohort.options import EXISTING_FOLDER, NOTHING_USABLE, cohort_option, workers_option
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, needs, print_json
+from vmat_rt.commands.cohort.options import EXISTING_FOLDER, NOTHING_USABLE, add_workers_option, cohort_option
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, needs, print_json
 
 
 @click.command(
@@ -19,23 +19,23 @@ from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, needs,
 @click.option("--n", "number", type=click.IntRange(1), default=100, show_default=True, help="Cases in all.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the population.")
 @cohort_option
-@workers_option
+@add_workers_option
 @json_option
-@guarded
+@guard
 @needs("cohort")
 def simulate(number: int, seed: int, uri: str, workers: int, as_json: bool) -> None:
     """Make prostate patients up: anatomy, arc, dose. SIMULATED, and said so everywhere. Goes on where it stopped."""
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.curation.intake.settings import cohort_name
-    from vmat_rt.curation.simulate import simulate_cohort, simulated_settings
+    from vmat_rt.curation.intake.settings import derive_cohort_name
+    from vmat_rt.curation.simulate import make_simulated_settings, simulate_cohort
 
     if Cohort.exists(uri):
         cohort = Cohort.open(uri)
     else:
-        cohort = Cohort.create(uri, simulated_settings(cohort_name(uri), number, seed))
+        cohort = Cohort.create(uri, make_simulated_settings(derive_cohort_name(uri), number, seed))
     done = simulate_cohort(cohort, number, seed, workers, progress=not as_json)
     counts = {"added": len(done.added), "present": len(done.kept), "refused": len(done.refused)}
-    problems = [_problem("PLAN_NOT_ACCEPTED", f"{key}: {why}", "Nothing.") for key, why in done.refused.items()]
+    problems = [_make_problem("PLAN_NOT_ACCEPTED", f"{key}: {why}", "Nothing.") for key, why in done.refused.items()]
     _print_batch(cohort.settings.name, counts, problems, as_json)
 
 
@@ -45,9 +45,9 @@ def simulate(number: int, seed: int, uri: str, workers: int, as_json: bool) -> N
 )
 @click.argument("shipped", required=False, type=EXISTING_FOLDER)
 @cohort_option
-@workers_option
+@add_workers_option
 @json_option
-@guarded
+@guard
 @needs("cohort")
 def restore(shipped: Path | None, uri: str, workers: int, as_json: bool) -> None:
     """Make a simulated cohort again from its seeds and packed doses: SHIPPED, by default the one that is installed.
@@ -78,5 +78,5 @@ def _print_batch(name: str, counts: dict[str, int], problems: list[dict[str, str
     sys.exit(exit_code)
 
 
-def _problem(code: str, message: str, remedy: str) -> dict[str, str]:
+def _make_problem(code: str, message: str, remedy: str) -> dict[str, str]:
     return {"code": code, "message": message, "remedy": remedy, "severity": "warning"}

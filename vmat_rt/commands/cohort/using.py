@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.cohort.options import existing_option, workers_option
-from vmat_rt.commands.common import SCHEMA_VERSION, guarded, json_option, needs, print_json
+from vmat_rt.commands.cohort.options import add_workers_option, existing_option
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, needs, print_json
 
 _PICTURES = ("contact_sheet_", "dvh_fan")
 
@@ -26,7 +26,7 @@ _PICTURES = ("contact_sheet_", "dvh_fan")
     help="Folder for the study; a new one.",
 )
 @json_option
-@guarded
+@guard
 @needs("cohort")
 def export(case_key: str, uri: str, folder: Path, as_json: bool) -> None:
     """Write one case as DICOM: CT, RTSTRUCT, RTPLAN and RTDOSE under a made-up identity."""
@@ -52,23 +52,23 @@ def export(case_key: str, uri: str, folder: Path, as_json: bool) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for contact_sheet_N.png and dvh_fan.png; a new one, or of an earlier info.",
 )
-@workers_option
+@add_workers_option
 @json_option
-@guarded
+@guard
 @needs("cohort")
 def info(uri: str, out: Path | None, workers: int, as_json: bool) -> None:
     """Say what is in a cohort: counts, volumes, dose-volume statistics, goals met, outliers; with --out pictures."""
     from vmat_rt.cohort.store import Cohort
-    from vmat_rt.curation.info.describe import cohort_info
+    from vmat_rt.curation.info.describe import describe_cohort
     from vmat_rt.curation.info.text import as_text
 
     if out is not None and not _is_of_info(out):
         raise click.UsageError(f"{out} holds other files, which would be lost; give a new folder with --out")
-    found = cohort_info(Cohort.open(uri), out, workers, progress=not as_json)
+    description = describe_cohort(Cohort.open(uri), out, workers, progress=not as_json)
     if as_json:
-        print_json({**found.document(), "exit_code": 0})
+        print_json({**description.document(), "exit_code": 0})
         return
-    click.echo(as_text(found))
+    click.echo(as_text(description))
 
 
 def _is_of_info(folder: Path) -> bool:
@@ -76,14 +76,14 @@ def _is_of_info(folder: Path) -> bool:
     return not folder.exists() or all(path.name.startswith(_PICTURES) for path in folder.iterdir())
 
 
-def _seeds(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+def _parse_seeds(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in value.split(","))
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 42,123,456") from error
 
 
-def _fractions(_context: click.Context, _option: click.Parameter, value: str) -> tuple[float, float, float]:
+def _parse_fractions(_context: click.Context, _option: click.Parameter, value: str) -> tuple[float, float, float]:
     try:
         train, validation, test = (float(part) for part in value.split(","))
     except ValueError as error:
@@ -96,19 +96,21 @@ def _fractions(_context: click.Context, _option: click.Parameter, value: str) ->
     epilog="Example: vmat-rt cohort split prostate --seeds 42,123,456 --fractions .8,.1,.1 --locked",
 )
 @click.argument("uri", metavar="COHORT")
-@click.option("--seeds", default="42", show_default=True, metavar="N,N,...", callback=_seeds, help="One split each.")
+@click.option(
+    "--seeds", default="42", show_default=True, metavar="N,N,...", callback=_parse_seeds, help="One split each."
+)
 @click.option(
     "--fractions",
     default=".8,.1,.1",
     show_default=True,
     metavar="F,F,F",
-    callback=_fractions,
+    callback=_parse_fractions,
     help="Of train, validation and test.",
 )
 @click.option("--locked", is_flag=True, help="One test set for all seeds.")
 @click.option("--outliers-too", is_flag=True, help="Divide outliers (prosthesis, spacer) too; else they stand apart.")
 @json_option
-@guarded
+@guard
 @needs("cohort")
 def split(
     uri: str,
@@ -123,12 +125,12 @@ def split(
     Stratified by plan type (SIB or single level), nodes and target volume. A patient never stands in two parts, nor do
     two patients who share an image.
     """
-    from vmat_rt.cohort.duplicates import with_joined_patients
+    from vmat_rt.cohort.duplicates import join_patients
     from vmat_rt.cohort.split import PARTS, split_cohort
     from vmat_rt.cohort.store import Cohort
 
     cohort = Cohort.open(uri)
-    records = with_joined_patients(cohort.records())
+    records = join_patients(cohort.records())
     splits = split_cohort(records, seeds, fractions, locked, outliers_apart=not outliers_too)
     splits.write(cohort)
     parts = {str(seed): {part: len(splits.cases(part, seed)) for part in PARTS} for seed in seeds}

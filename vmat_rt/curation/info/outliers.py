@@ -24,7 +24,7 @@ Scale = Literal["linear", "logarithmic"]
 
 
 @dataclass(frozen=True)
-class Quantity:
+class CaseQuantity:
     """One number of every case that has it. least: a MAD below this (of the logarithm for a logarithmic scale) is
     taken for it, so that near-equal values make no outliers of those a hair away.
     """
@@ -59,27 +59,27 @@ class Outlier:
         return {**asdict(self), "reason": self.sentence}
 
 
-def quantities(records: Iterable[CaseRecord], surveys: Iterable[CaseSurvey]) -> Iterator[Quantity]:
+def collect_quantities(records: Iterable[CaseRecord], surveys: Iterable[CaseSurvey]) -> Iterator[CaseQuantity]:
     """Volumes (as read), D95 of targets and overlaps with the highest-dose target."""
     records, surveys = tuple(records), tuple(surveys)
     for name in dict.fromkeys(name for record in records for name in record.volumes_cc):
         volumes = {r.key: r.volumes_cc[name] for r in records if r.volumes_cc.get(name, 0.0) > 0}
-        yield Quantity(f"volume of {name}", "cc", "logarithmic", 0.05, volumes)
+        yield CaseQuantity(f"volume of {name}", "cc", "logarithmic", 0.05, volumes)
     for name in dict.fromkeys(name for survey in surveys for name, m in survey.metrics.items() if "D98%" in m):
         doses = {s.key: s.metrics[name]["D95%"] for s in surveys if "D95%" in s.metrics.get(name, {})}
-        yield Quantity(f"D95% of {name}", "Gy", "linear", 0.3, doses)
+        yield CaseQuantity(f"D95% of {name}", "Gy", "linear", 0.3, doses)
     for name in dict.fromkeys(name for survey in surveys for name in survey.overlaps):
         shares = {s.key: s.overlaps[name] for s in surveys if name in s.overlaps}
-        yield Quantity(f"part of {name} in the highest-dose target", "%", "linear", 1.5, shares)
+        yield CaseQuantity(f"part of {name} in the highest-dose target", "%", "linear", 1.5, shares)
 
 
-def find_outliers(quantities: Iterable[Quantity]) -> tuple[Outlier, ...]:
+def find_outliers(quantities: Iterable[CaseQuantity]) -> tuple[Outlier, ...]:
     """The furthest first."""
-    found = [outlier for quantity in quantities for outlier in _of(quantity)]
-    return tuple(sorted(found, key=lambda outlier: (-abs(outlier.z), outlier.key, outlier.quantity)))
+    outliers = [outlier for quantity in quantities for outlier in _find_outliers(quantity)]
+    return tuple(sorted(outliers, key=lambda outlier: (-abs(outlier.z), outlier.key, outlier.quantity)))
 
 
-def _of(quantity: Quantity) -> Iterator[Outlier]:
+def _find_outliers(quantity: CaseQuantity) -> Iterator[Outlier]:
     if len(quantity.values) < FEWEST:
         return
     values = np.array(list(quantity.values.values()))

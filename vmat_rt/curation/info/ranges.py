@@ -47,13 +47,13 @@ class RangeRow:
         return {**asdict(self), "within": self.within}
 
 
-def range_metrics(name: str) -> tuple[str, ...]:
+def choose_range_metrics(name: str) -> tuple[str, ...]:
     """The metrics of one structure that the table needs."""
     return tuple(metric for names, metric in _READ.values() if name in names)
 
 
-def clinical_ranges(cases: Sequence[Mapping[str, Mapping[str, float]]], protocol: Protocol) -> tuple[RangeRow, ...]:
-    """One row a quantity that at least one case has; none for another site than the prostate.
+def tabulate_ranges(cases: Sequence[Mapping[str, Mapping[str, float]]], protocol: Protocol) -> tuple[RangeRow, ...]:
+    """Make one row per quantity that at least one case has; none for another site than the prostate.
 
     cases: of each the metrics by structure, then by metric.
     """

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vmat_rt.case import Case, FloatArray, Volume
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.info.ranges import range_metrics
+from vmat_rt.curation.info.ranges import choose_range_metrics
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
 from vmat_rt.metrics.goals import Status, check_goal_sets
@@ -47,13 +47,13 @@ class CaseSurvey:
 
     @classmethod
     def unread(cls, key: str, problem: Problem) -> CaseSurvey:
-        """Of a case of which nothing is known but what is wrong with it."""
+        """Make the survey of a case of which only the problem is known."""
         return cls(key, {}, {}, {}, {}, 0.0, None, problem)
 
 
 @dataclass(frozen=True)
-class Task:
-    """For a worker. levels: points of a DVH curve. with_tile: draw the picture too."""
+class SurveyTask:
+    """A task for a worker. levels: points of a DVH curve. with_tile: draw the picture too."""
 
     cohort_uri: str
     key: str
@@ -61,23 +61,23 @@ class Task:
     with_tile: bool
 
 
-def survey_case(task: Task) -> CaseSurvey:
-    """Read and examine one case; a damaged one is told of, not raised."""
+def survey_case(task: SurveyTask) -> CaseSurvey:
+    """Read and examine one case; a damaged one is reported in the result, not raised."""
     cohort = Cohort.open(task.cohort_uri)
     try:
         record, case = cohort.record(task.key), cohort.read(task.key)
     except InputError as damage:
         return CaseSurvey.unread(task.key, damage.problems[0])
     protocol = load_protocol(record.protocol)
-    dvhs = _dvhs(case, protocol)
+    dvhs = _compute_dvhs(case, protocol)
     levels = CURVE_STEP_GY * np.arange(task.levels, dtype=np.float64)
     dose = case.reference_dose
     return CaseSurvey(
         key=task.key,
-        metrics={name: _values(name, dvh, case, protocol) for name, dvh in dvhs.items()},
+        metrics={name: _evaluate_metrics(name, dvh, case, protocol) for name, dvh in dvhs.items()},
         curves={n: dvh.curve(levels).astype(np.float32) for n, dvh in dvhs.items() if dvh.cumulative is not None},
-        overlaps=_overlaps(case, protocol),
-        goals=_goals(case, protocol, dvhs),
+        overlaps=_measure_overlaps(case, protocol),
+        goals=_judge_goals(case, protocol, dvhs),
         dose_gy=0.0 if dose is None else float(dose.array.max()),
         tile=make_tile(case, task.key, plan_in_words(record)) if task.with_tile else None,
     )
@@ -89,34 +89,34 @@ def plan_in_words(record: CaseRecord) -> str:
     return ", ".join([*words, *(flag.replace("_", " ") for flag in record.flags)])
 
 
-def metrics_of(name: str, case: Case, protocol: Protocol) -> tuple[str, ...]:
+def choose_metrics(name: str, case: Case, protocol: Protocol) -> tuple[str, ...]:
     """The metrics of one structure: the usual ones, then those of its goals, as the protocol states them."""
     if name == case.body.name:
         usual: tuple[str, ...] = BODY_METRICS
     else:
         usual = TARGET_METRICS if name in case.prescription.dose_gy else ORGAN_METRICS
     asked = [goal.metric for goals in protocol.goal_sets for goal in goals.goals if goal.structure == name]
-    return tuple(dict.fromkeys(str(parse_metric(metric)) for metric in (*usual, *range_metrics(name), *asked)))
+    return tuple(dict.fromkeys(str(parse_metric(metric)) for metric in (*usual, *choose_range_metrics(name), *asked)))
 
 
-def _dvhs(case: Case, protocol: Protocol) -> dict[str, Dvh]:
-    """By TG-263 name; of the body too, as goals may ask for its hot spot."""
+def _compute_dvhs(case: Case, protocol: Protocol) -> dict[str, Dvh]:
+    """Compute the DVHs by TG-263 name; of the body too, as goals may ask for its hot spot."""
     if case.reference_dose is None:
         return {}
     structures = {**case.structures, case.body.name or "External": case.body}
-    wanted = dict.fromkeys(metric for name in structures for metric in metrics_of(name, case, protocol))
-    found = compute_dvhs(
+    wanted = dict.fromkeys(metric for name in structures for metric in choose_metrics(name, case, protocol))
+    dvhs = compute_dvhs(
         structures.values(), case.reference_dose, metrics=wanted, prescription_gy=case.prescription.dose_gy
     )
-    return dict(zip(structures, found.values(), strict=True))
+    return dict(zip(structures, dvhs.values(), strict=True))
 
 
-def _values(name: str, dvh: Dvh, case: Case, protocol: Protocol) -> dict[str, float]:
-    values = dvh.values(metrics_of(name, case, protocol))
+def _evaluate_metrics(name: str, dvh: Dvh, case: Case, protocol: Protocol) -> dict[str, float]:
+    values = dvh.values(choose_metrics(name, case, protocol))
     return {metric: float(value) for metric, value in values.items() if value is not None}
 
 
-def _goals(case: Case, protocol: Protocol, dvhs: dict[str, Dvh]) -> dict[tuple[str, str], Status]:
+def _judge_goals(case: Case, protocol: Protocol, dvhs: dict[str, Dvh]) -> dict[tuple[str, str], Status]:
     results = check_goal_sets(protocol, dvhs.values(), case.prescription)
     return {
         (name, f"{one.structure} {one.metric_stated} {one.limit_stated}"): one.status
@@ -125,14 +125,14 @@ def _goals(case: Case, protocol: Protocol, dvhs: dict[str, Dvh]) -> dict[tuple[s
     }
 
 
-def _overlaps(case: Case, protocol: Protocol) -> dict[str, float]:
+def _measure_overlaps(case: Case, protocol: Protocol) -> dict[str, float]:
     target = next((case.structures[name].shape for name in case.targets()), None)
     if not isinstance(target, Volume):
         return {}
-    return dict(_shares(case, protocol, target.array))
+    return dict(_measure_shares(case, protocol, target.array))
 
 
-def _shares(case: Case, protocol: Protocol, target: FloatArray) -> Iterator[tuple[str, float]]:
+def _measure_shares(case: Case, protocol: Protocol, target: FloatArray) -> Iterator[tuple[str, float]]:
     for spec in protocol.with_role("oar"):
         organ = case.structures.get(spec.name)
         if organ is not None and isinstance(organ.shape, Volume):

@@ -26,7 +26,7 @@ class Candidate:
     rivals: int = 0
 
 
-def candidates(entries: Sequence[StudyFiles]) -> tuple[Candidate, ...]:
+def find_candidates(entries: Sequence[StudyFiles]) -> tuple[Candidate, ...]:
     """One for each structure set, and for each CT of a study in which there is none.
 
     A CT beside the one that was contoured (another phase, a scan from the linac) is passed over.
@@ -35,53 +35,55 @@ def candidates(entries: Sequence[StudyFiles]) -> tuple[Candidate, ...]:
     for entry in entries:
         by_set[entry.structures_uid or ""].append(entry)
     alone = by_set.pop("", [])
-    contoured = [_of_one_series(same) for same in by_set.values()]
-    used = {file.study_uid for entry in contoured for file in (*entry.ct, *_structures(entry))}
+    contoured = [_choose_series(same) for same in by_set.values()]
+    used = {file.study_uid for entry in contoured for file in (*entry.ct, *_find_structures(entry))}
     sets = Counter(entry.series_uid for entry in contoured)
     chosen = [Candidate(entry, sets[entry.series_uid] - 1 if entry.ct else 0) for entry in contoured]
     return (*chosen, *(Candidate(entry) for entry in alone if entry.ct[0].study_uid not in used))
 
 
-def _structures(entry: StudyFiles) -> tuple[DicomFile, ...]:
+def _find_structures(entry: StudyFiles) -> tuple[DicomFile, ...]:
     return (entry.structures.file,) if entry.structures else ()
 
 
-def _of_one_series(entries: Sequence[StudyFiles]) -> StudyFiles:
-    """Of entries that share a structure set, the one whose CT it refers to."""
+def _choose_series(entries: Sequence[StudyFiles]) -> StudyFiles:
+    """Choose, of entries that share a structure set, the one whose CT it refers to."""
     first = entries[0]
     if len(entries) == 1 or first.structures is None:
         return first
     referred = [entry for entry in entries if entry.series_uid in first.structures.images]
     message = f"{len(entries)} CT series lie in the frame of reference of the structure set"
     if len(referred) == 1:
-        told = warning("CT_SERIES_REFERRED", f"{message}; the one it refers to is used.", "Nothing needs to be done.")
-        return replace(referred[0], problems=(*referred[0].problems, told))
+        referral = warning(
+            "CT_SERIES_REFERRED", f"{message}; the one it refers to is used.", "Nothing needs to be done."
+        )
+        return replace(referred[0], problems=(*referred[0].problems, referral))
     unclear = Problem("SEVERAL_CT_SERIES", f"{message}, and it does not refer to one of them.", "Keep the right one.")
     return replace(first, problems=(*first.problems, unclear))
 
 
-def files_sha256(files: StudyFiles) -> str:
-    """Of what the study is read from, to know it again without reading its pixels.
+def hash_files(files: StudyFiles) -> str:
+    """Hash what the study is read from, to know it again without reading its pixels.
 
     The structure set counts byte for byte (names are corrected in place), CT slices, and plans and doses that share
     its study or frame, by SOPInstanceUID and size.
     """
     digest = hashlib.sha256()
-    own = [*files.ct, *_structures(files)]
+    own = [*files.ct, *_find_structures(files)]
     studies, frames = {file.study_uid for file in own} - {""}, {file.frame_uid for file in own} - {""}
     near = [file for file in (*files.plans, *files.doses) if file.study_uid in studies or file.frame_uid in frames]
-    for said in sorted(f"{file.kind} {file.sop_uid} {file.path.stat().st_size}" for file in (*own, *near)):
-        digest.update(f"{said}\n".encode())
-    for file in _structures(files):
+    for line in sorted(f"{file.kind} {file.sop_uid} {file.path.stat().st_size}" for file in (*own, *near)):
+        digest.update(f"{line}\n".encode())
+    for file in _find_structures(files):
         digest.update(file.path.read_bytes())
     return digest.hexdigest()
 
 
-def dose_problems(candidate: Candidate, study: Study) -> tuple[Problem, ...]:
+def check_dose(candidate: Candidate, study: Study) -> tuple[Problem, ...]:
     """What stands against the study's dose being the one of the one plan on its structure set; errors only."""
     unclear = [replace(problem, severity="error") for problem in study.problems if problem.code in _UNCLEAR]
     if study.dose is None:
-        return (*unclear, *(() if unclear else _why_no_dose(candidate.files, study)))
+        return (*unclear, *(() if unclear else _explain_no_dose(candidate.files, study)))
     plan = study.plan
     linked = plan is not None and plan.structure_set_uid == study.structure_set.sop_uid
     if candidate.rivals and not linked:
@@ -92,7 +94,7 @@ def dose_problems(candidate: Candidate, study: Study) -> tuple[Problem, ...]:
     return tuple(unclear)
 
 
-def _why_no_dose(files: StudyFiles, study: Study) -> Iterator[Problem]:
+def _explain_no_dose(files: StudyFiles, study: Study) -> Iterator[Problem]:
     if not files.doses:
         yield Problem("NO_DOSE", "The study has no RTDOSE, so there is nothing to learn from it.", _ADD_DOSE)
         return
@@ -111,10 +113,10 @@ def _why_no_dose(files: StudyFiles, study: Study) -> Iterator[Problem]:
             continue
         if study.plan is None or plan_of(source) in (study.plan.sop_uid, ""):
             belonging[file] = summation_type_of(source)
-    yield from _why_none_fits(belonging, len(in_frame))
+    yield from _explain_no_fit(belonging, len(in_frame))
 
 
-def _why_none_fits(belonging: dict[DicomFile, str], in_frame: int) -> Iterator[Problem]:
+def _explain_no_fit(belonging: dict[DicomFile, str], in_frame: int) -> Iterator[Problem]:
     """belonging: doses that may be this plan's, with their summation type."""
     if not belonging:
         message = f"None of {in_frame} RTDOSE files in this frame belongs to the plan of this structure set."

@@ -75,19 +75,19 @@ class KeyFile:
 
     @staticmethod
     def beside(cohort_folder: Path) -> Path:
-        """Where it lies when nobody says otherwise."""
+        """Return where it lies unless --keys names another file."""
         return cohort_folder.with_name(f"{cohort_folder.name}.keys.csv")
 
     def entries(self) -> dict[str, Entry]:
-        """By key, in the order in which they came. Raises ConfigError when the file is no key file."""
+        """Read the entries by key, in the order they came. Raises ConfigError when the file is not a key file."""
         try:
-            return _parsed(self.path.read_bytes(), self.path)
+            return _parse_lines(self.path.read_bytes(), self.path)
         except FileNotFoundError:
             return {}
 
     @contextlib.contextmanager
-    def in_use(self) -> Iterator[None]:
-        """For the one run that may add by this key file; tidies it up before and after.
+    def hold(self) -> Iterator[None]:
+        """Hold the key file for the one run that may add by it; tidies it up before and after.
 
         Raises ConfigError when another run is at it, or when it cannot be written.
         """
@@ -104,7 +104,7 @@ class KeyFile:
             known = next((entry for entry in entries.values() if entry.identity == seen.identity), None)
             if known is not None:
                 return known
-            new = replace(seen, key=_new("case", entries))
+            new = replace(seen, key=_draw_name("case", entries))
             self._append(new)
             return new
 
@@ -118,18 +118,18 @@ class KeyFile:
             others = [entry for entry in entries.values() if entry.key != read.key and entry.patient]
             person = next((entry.patient for entry in others if entry.person == read.person), "")
             image = next((entry.patient for entry in others if entry.image_sha256 == read.image_sha256), "")
-            patient = read.patient or person or image or _new("patient", {entry.patient for entry in others})
+            patient = read.patient or person or image or _draw_name("patient", {entry.patient for entry in others})
             entry = replace(read, patient=patient, run=self.run)
             if entry != entries.get(read.key):
                 self._append(entry)
-            return Claim(entry, self._repeated(entry, others, stored))
+            return Claim(entry, self._repeats(entry, others, stored))
 
-    def repeated_by(self, known: Entry, stored: Container[str]) -> str:
+    def find_repeated(self, known: Entry, stored: Container[str]) -> str:
         """The key of the case that a study read by an earlier run repeats, or ""."""
         others = [entry for entry in self.entries().values() if entry.key != known.key and entry.patient]
-        return self._repeated(known, others, stored) if known.study_sha256 else ""
+        return self._repeats(known, others, stored) if known.study_sha256 else ""
 
-    def _repeated(self, read: Entry, others: Iterable[Entry], stored: Container[str]) -> str:
+    def _repeats(self, read: Entry, others: Iterable[Entry], stored: Container[str]) -> str:
         """Another study counts when its case is stored, or when this run read it.
 
         Then it is being stored, or is refused as this one would be.
@@ -147,18 +147,18 @@ class KeyFile:
 
     def _append(self, entry: Entry) -> None:
         """Raises ConfigError when the file cannot be written."""
-        with _named_failures(self.path), self.path.open("r+b") as file:
+        with _name_failures(self.path), self.path.open("r+b") as file:
             file.seek(file.read().rfind(b"\n") + 1)
             file.truncate()
-            file.write(_line(asdict(entry).values()))
+            file.write(_encode_line(asdict(entry).values()))
             file.flush()
             os.fsync(file.fileno())
 
     def _tidy(self) -> None:
         """One line a key, in a file that only its owner reads."""
         entries = self.entries()
-        content = _line(COLUMNS) + b"".join(_line(asdict(entry).values()) for entry in entries.values())
-        with _named_failures(self.path):
+        content = _encode_line(COLUMNS) + b"".join(_encode_line(asdict(entry).values()) for entry in entries.values())
+        with _name_failures(self.path):
             if self.path.is_file() and self.path.read_bytes() == content:
                 self.path.chmod(0o600)
                 return
@@ -173,7 +173,7 @@ class KeyFile:
     @contextlib.contextmanager
     def _lock(self, name: str, wait: bool = True) -> Iterator[None]:
         path = self.path.with_name(f".{self.path.name}.{name}.lock")
-        with _named_failures(self.path):
+        with _name_failures(self.path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -185,29 +185,29 @@ class KeyFile:
             os.close(descriptor)
 
 
-def _line(values: Iterable[str]) -> bytes:
+def _encode_line(values: Iterable[str]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(" ".join(value.splitlines()) for value in values)
     return text.getvalue().encode("utf-8", errors="replace")
 
 
-def _parsed(content: bytes, path: Path) -> dict[str, Entry]:
+def _parse_lines(content: bytes, path: Path) -> dict[str, Entry]:
     whole = content[: content.rfind(b"\n") + 1].decode("utf-8", errors="replace")
     rows = csv.reader(io.StringIO(whole, newline=""))
     if tuple(next(rows, COLUMNS)) != COLUMNS:
-        raise ConfigError(f"{path} is no key file of a cohort: its first line is another one")
+        raise ConfigError(f"{path} is not a key file of a cohort: its first line is another one")
     entries = (Entry(*row) for row in rows if len(row) == len(COLUMNS))
     return {entry.key: entry for entry in entries}
 
 
-def _new(kind: str, taken: Container[str]) -> str:
+def _draw_name(kind: str, taken: Container[str]) -> str:
     """A random name, not yet `taken`."""
     name = f"{kind}-{secrets.token_hex(5)}"
-    return _new(kind, taken) if name in taken else name
+    return _draw_name(kind, taken) if name in taken else name
 
 
 @contextlib.contextmanager
-def _named_failures(path: Path) -> Iterator[None]:
+def _name_failures(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

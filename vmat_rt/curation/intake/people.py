@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from vmat_rt.cohort.duplicates import shared_images
-from vmat_rt.cohort.joining import joined
+from vmat_rt.cohort.duplicates import find_shared_images
+from vmat_rt.cohort.joining import join_links
 from vmat_rt.cohort.record import CaseRecord
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.curation.intake.keys import Entry, KeyFile
@@ -28,8 +28,10 @@ def join_people(cohort: Cohort, keys: KeyFile | None = None) -> People:
     """
     records = cohort.records()
     entries = {} if keys is None else keys.entries()
-    stands_for = joined(_links(records, entries.values()))
-    shared = set().union(*shared_images(_owners(records, entries)).values()) & {record.key for record in records}
+    stands_for = join_links(_collect_links(records, entries.values()))
+    shared = set().union(*find_shared_images(_collect_owners(records, entries)).values()) & {
+        record.key for record in records
+    }
     for record in records:
         patient, codes = stands_for[record.patient], ("DUPLICATE_IMAGE",) if record.key in shared else ()
         if patient != record.patient or not {*codes} <= {*record.problems}:
@@ -41,7 +43,7 @@ def join_people(cohort: Cohort, keys: KeyFile | None = None) -> People:
     return People(len(patients), renamed, len(shared))
 
 
-def _links(records: Iterable[CaseRecord], entries: Iterable[Entry]) -> Iterator[tuple[str, str]]:
+def _collect_links(records: Iterable[CaseRecord], entries: Iterable[Entry]) -> Iterator[tuple[str, str]]:
     for record in records:
         yield record.patient, f"image {record.image_sha256}" if record.image_sha256 else f"case {record.key}"
     for entry in entries:
@@ -50,7 +52,7 @@ def _links(records: Iterable[CaseRecord], entries: Iterable[Entry]) -> Iterator[
             yield entry.patient, f"image {entry.image_sha256}"
 
 
-def _owners(records: Iterable[CaseRecord], entries: dict[str, Entry]) -> Iterator[tuple[str, str, str]]:
+def _collect_owners(records: Iterable[CaseRecord], entries: dict[str, Entry]) -> Iterator[tuple[str, str, str]]:
     for record in records:
         if record.key not in entries:
             yield record.image_sha256, record.key, f"patient {record.patient}"

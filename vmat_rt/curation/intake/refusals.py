@@ -32,7 +32,7 @@ class Refusal:
     problems: tuple[Problem, ...]
 
 
-def without_identity(problem: Problem, values: Iterable[str] = ()) -> Problem:
+def remove_identity(problem: Problem, values: Iterable[str] = ()) -> Problem:
     """The problem without what was quoted from the files, UIDs, paths and these values (name, IDs, birth date)."""
     texts = []
     for text in (problem.message, problem.remedy):
@@ -45,7 +45,7 @@ def without_identity(problem: Problem, values: Iterable[str] = ()) -> Problem:
 
 
 def read_refusals(cohort: Place) -> dict[str, Refusal]:
-    """By key, as the cohort's refused.csv has them; empty where there is none."""
+    """Read the refusals by key, as the cohort's refused.csv has them; empty where there is none."""
     try:
         text = cohort.read_bytes(FILE).decode("utf-8")
     except FileNotFoundError:
@@ -58,7 +58,7 @@ def read_refusals(cohort: Place) -> dict[str, Refusal]:
 
 
 def write_refusals(cohort: Place, refusals: Mapping[str, Refusal]) -> None:
-    """As refused.csv, one line a problem, by key; readers see the old file or the new one."""
+    """Write refused.csv, one line per problem, by key; readers see the old file or the new one."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from vmat_rt.cohort.place import Place
 from vmat_rt.cohort.store import CASES, Cohort
-from vmat_rt.curation.intake.entering import Outcome
+from vmat_rt.curation.intake.entering import StudyOutcome
 from vmat_rt.curation.intake.keys import Entry, KeyFile
 from vmat_rt.curation.intake.people import join_people
 from vmat_rt.curation.intake.refusals import Refusal, read_refusals, write_refusals
@@ -50,7 +50,7 @@ class IntakeOptions:
 
 
 @dataclass(frozen=True)
-class Run:
+class IntakeRun:
     """What a run works on. root: the folder that the studies come from. total: studies to come, for the bar."""
 
     cohort: Cohort
@@ -61,8 +61,8 @@ class Run:
 
 
 def run_intake(
-    run: Run,
-    work: Callable[[Task], tuple[Outcome, ...]],
+    run: IntakeRun,
+    work: Callable[[Task], tuple[StudyOutcome, ...]],
     tasks: Iterable[Task],
     entry_of: Callable[[Task], Entry],
 ) -> IntakeSummary:
@@ -71,31 +71,31 @@ def run_intake(
     Raises ConfigError (key file, another run at work), InputError when the disk is full.
     """
     keys, cohort = run.keys, run.cohort
-    with keys.in_use():
+    with keys.hold():
         _sweep(cohort, keys)
-        with tqdm(total=run.total, unit="study", disable=_hidden(run.options)) as bar:
+        with tqdm(total=run.total, unit="study", disable=_hides_bar(run.options)) as bar:
             workers = run.options.workers
             done = run_here(work, tasks) if workers == 1 else run_tasks(work, tasks, workers, queued=workers)
-            found = _outcomes(done, keys, entry_of, bar)
-            outcomes = _noted(found, cohort, keys, run.root)
+            collected = _collect_outcomes(done, keys, entry_of, bar)
+            outcomes = _note_outcomes(collected, cohort, keys, run.root)
         people = join_people(cohort, keys)
     cohort.reindex()
     return IntakeSummary(cohort.settings.name, outcomes, len(cohort.keys()), people)
 
 
-def _hidden(options: IntakeOptions) -> bool | None:
-    """For tqdm: None hides the bar where there is no terminal."""
+def _hides_bar(options: IntakeOptions) -> bool | None:
+    """Say for tqdm whether the bar is hidden; None hides it where there is no terminal."""
     return None if options.progress else True
 
 
-def key_file_path(keys: Path | None, cohort_uri: str | Path) -> Path:
+def find_key_file(keys: Path | None, cohort_uri: str | Path) -> Path:
     """Where the key file lies. Raises ConfigError when that is within the cohort, which may be passed on."""
-    place = Place.at(cohort_uri)
-    if not place.is_local:
+    cohort_place = Place.at(cohort_uri)
+    if not cohort_place.is_local:
         if keys is None:
             raise ConfigError("a cohort in an object store needs --keys FILE: where on this machine its keys lie")
         return keys.resolve()
-    folder = Path(place.root).resolve()
+    folder = Path(cohort_place.root).resolve()
     keys = (keys or KeyFile.beside(folder)).resolve()
     if keys.is_relative_to(folder):
         raise ConfigError(f"the key file {keys} would lie within the cohort; keep it outside, it says who is who")
@@ -112,28 +112,30 @@ def _sweep(cohort: Cohort, keys: KeyFile) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _outcomes(
-    done: Iterator[Finished[Task, tuple[Outcome, ...]]],
+def _collect_outcomes(
+    done: Iterator[Finished[Task, tuple[StudyOutcome, ...]]],
     keys: KeyFile,
     entry_of: Callable[[Task], Entry],
     bar: Any,
-) -> Iterator[Outcome]:
+) -> Iterator[StudyOutcome]:
     for study in done:
-        for outcome in (_died(entry_of(study.task), keys),) if study.died else study.result():
+        for outcome in (_describe_death(entry_of(study.task), keys),) if study.died else study.result():
             log.info("%s %s %s", outcome.key, outcome.state, " ".join(problem.code for problem in outcome.problems))
             bar.update()
             yield outcome
 
 
-def _died(seen: Entry, keys: KeyFile) -> Outcome:
+def _describe_death(seen: Entry, keys: KeyFile) -> StudyOutcome:
     message = "The process that read this patient's files died each time: out of memory, or by a damaged image."
     problem = Problem("WORKER_DIED", message, "Give the machine more memory, or take the files apart to find which.")
-    return Outcome(keys.register(seen).key, "refused", (problem,))
+    return StudyOutcome(keys.register(seen).key, "refused", (problem,))
 
 
-def _noted(outcomes: Iterator[Outcome], cohort: Cohort, keys: KeyFile, root: Path) -> tuple[Outcome, ...]:
+def _note_outcomes(
+    outcomes: Iterator[StudyOutcome], cohort: Cohort, keys: KeyFile, root: Path
+) -> tuple[StudyOutcome, ...]:
     """The outcomes, by key, with refused.csv kept up to them as they come, also when something ends the run."""
-    refusals, seen = read_refusals(cohort.place), dict[str, Outcome]()
+    refusals, seen = read_refusals(cohort.place), dict[str, StudyOutcome]()
     try:
         for number, outcome in enumerate(outcomes, 1):
             seen[outcome.key] = outcome

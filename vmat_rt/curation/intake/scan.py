@@ -16,10 +16,10 @@ from typing import Final
 
 from tqdm import tqdm
 
-from vmat_rt.cohort.joining import joined
+from vmat_rt.cohort.joining import join_links
 from vmat_rt.dicom.files import DicomFile, Kind, identify, regular_files
 from vmat_rt.errors import InputError, Problem
-from vmat_rt.system.processes import in_order, run_tasks
+from vmat_rt.system.processes import run_tasks, yield_in_order
 
 _BATCH: Final = 64
 _FEW: Final = 16
@@ -39,7 +39,7 @@ class Group:
     """Files of one patient, as they name him, none of which belongs to a file of another group.
 
     problems: what could not be read, each with the folder that it lies in. A group without files holds those of a
-    folder in which nobody can tell whose they were.
+    folder in which it is unknown to which patient they belonged.
     """
 
     files: tuple[DicomFile, ...]
@@ -47,7 +47,7 @@ class Group:
 
 
 def is_placeholder(patient_id: str) -> bool:
-    """Whether a PatientID names nobody: empty, a word such as ANONYMOUS, or nothing but zeros, X and punctuation."""
+    """Whether a PatientID does not name a patient: empty, a word such as ANONYMOUS, or only zeros, X, punctuation."""
     folded = "".join(character for character in patient_id.casefold() if character.isalnum())
     return folded in _PLACEHOLDERS or not folded.strip("0x")
 
@@ -74,17 +74,17 @@ class FolderIndex:
         """
         if not root.exists():
             raise InputError(Problem("NO_FOLDER", f"There is no folder {root}.", "Give the folder with the studies."))
-        batches = paths_in_batches(root)
+        batches = walk_in_batches(root)
         with tqdm(unit="file", desc="headers", disable=None if progress else True) as bar:
             few = ((batch, identify_all(batch)) for batch in itertools.islice(batches, _FEW))
-            for batch, found in itertools.chain(few, _identified(batches, workers)):
+            for batch, found in itertools.chain(few, _identify_files(batches, workers)):
                 for path, one in zip(batch, found, strict=True):
-                    self._note(path, one)
+                    self._note_found(path, one)
                 bar.update(len(batch))
         self._database.execute("CREATE INDEX whose ON file (patient, study_uid, frame_uid)")
         self._database.execute("CREATE INDEX lies ON file (folder, owner)")
 
-    def _note(self, path: Path, found: Found) -> None:
+    def _note_found(self, path: Path, found: Found) -> None:
         if isinstance(found, DicomFile) and found.kind is not Kind.OTHER:
             owner = f"{found.patient}\n{found.study_uid}" if is_placeholder(found.patient_id) else found.patient
             values = [str(getattr(found, name)) for name in _COLUMNS.split(", ")]
@@ -112,53 +112,53 @@ class FolderIndex:
 
     def count(self, kind: Kind) -> int:
         """How many different instances of a kind there are."""
-        found = self._database.execute("SELECT COUNT(DISTINCT sop_uid) FROM file WHERE kind = ?", (str(kind),))
-        return int(found.fetchone()[0])
+        row = self._database.execute("SELECT COUNT(DISTINCT sop_uid) FROM file WHERE kind = ?", (str(kind),))
+        return int(row.fetchone()[0])
 
     def groups(self) -> Iterator[Group]:
         """All of one patient together; where his name stands for many, by study and frame of reference."""
-        told = {folder: self._owners(folder) for folder in self._problems}
-        lost = [folder for folder, owners in told.items() if owners != 1]
+        owners_of = {folder: self._count_owners(folder) for folder in self._problems}
+        lost = [folder for folder, owners in owners_of.items() if owners != 1]
         for folder in lost:
             yield Group((), tuple((folder, problem) for problem in self._problems[folder]))
         for (patient,) in self._database.execute("SELECT DISTINCT patient FROM file ORDER BY patient").fetchall():
-            for files in self._of_patient(patient):
-                folders = sorted({str(file.path.parent) for file in files} & (told.keys() - set(lost)))
+            for files in self._divide_patient(patient):
+                folders = sorted({str(file.path.parent) for file in files} & (owners_of.keys() - set(lost)))
                 problems = tuple((folder, problem) for folder in folders for problem in self._problems[folder])
-                yield Group(_without_copies(files), problems)
+                yield Group(_drop_copies(files), problems)
 
-    def _owners(self, folder: str) -> int:
-        found = self._database.execute("SELECT COUNT(DISTINCT owner) FROM file WHERE folder = ?", (folder,))
-        return int(found.fetchone()[0])
+    def _count_owners(self, folder: str) -> int:
+        row = self._database.execute("SELECT COUNT(DISTINCT owner) FROM file WHERE folder = ?", (folder,))
+        return int(row.fetchone()[0])
 
-    def _of_patient(self, patient: str) -> Iterator[tuple[DicomFile, ...]]:
+    def _divide_patient(self, patient: str) -> Iterator[tuple[DicomFile, ...]]:
         rows = self._database.execute("SELECT DISTINCT patient_id FROM file WHERE patient = ?", (patient,)).fetchall()
         if not all(is_placeholder(patient_id) for (patient_id,) in rows):
             yield self._select("patient = ?", (patient,))
             return
         sql = "SELECT DISTINCT study_uid, frame_uid, kind FROM file WHERE patient = ?"
-        for places in _components(self._database.execute(sql, (patient,)).fetchall()):
+        for pairs in _join_components(self._database.execute(sql, (patient,)).fetchall()):
             files = [
-                self._select("patient = ? AND study_uid = ? AND frame_uid = ?", (patient, *place)) for place in places
+                self._select("patient = ? AND study_uid = ? AND frame_uid = ?", (patient, *pair)) for pair in pairs
             ]
             yield tuple(sorted(itertools.chain(*files), key=lambda file: file.path))
 
     def _select(self, where: str, values: tuple[str, ...], most: int = -1) -> tuple[DicomFile, ...]:
         rows = self._database.execute(f"SELECT {_COLUMNS} FROM file WHERE {where} ORDER BY path LIMIT {most}", values)
-        return tuple(_file(dict(zip(_COLUMNS.split(", "), row, strict=True))) for row in rows)
+        return tuple(_make_file(dict(zip(_COLUMNS.split(", "), row, strict=True))) for row in rows)
 
 
-def paths_in_batches(root: Path) -> Iterator[Paths]:
+def walk_in_batches(root: Path) -> Iterator[Paths]:
     """Every file below the folder, some at a time."""
     walk = regular_files(root)
     while batch := tuple(itertools.islice(walk, _BATCH)):
         yield batch
 
 
-def _identified(
+def _identify_files(
     batches: Iterator[tuple[Path, ...]], workers: int
 ) -> Iterator[tuple[tuple[Path, ...], tuple[Found, ...]]]:
-    for batch in in_order(run_tasks(identify_all, batches, workers, queued=3 * workers)):
+    for batch in yield_in_order(run_tasks(identify_all, batches, workers, queued=3 * workers)):
         yield batch.task, batch.result()
 
 
@@ -167,12 +167,12 @@ def identify_all(paths: Paths) -> tuple[Found, ...]:
     return tuple(identify(path, path.name) for path in paths)
 
 
-def _file(row: dict[str, str]) -> DicomFile:
+def _make_file(row: dict[str, str]) -> DicomFile:
     path, kind, localizer = Path(row.pop("path")), Kind(row.pop("kind")), row.pop("localizer") == "True"
     return DicomFile(path=path, kind=kind, localizer=localizer, **row)
 
 
-def _components(rows: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str, str]]]:
+def _join_components(rows: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str, str]]]:
     """(study, frame) pairs that are joined by a study or a frame.
 
     What lacks a CT or a structure set is joined to all that lacks the other: an RTSTRUCT may name its frame only where
@@ -182,19 +182,19 @@ def _components(rows: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str
     for study, frame, kind in rows:
         kinds[study, frame].add(kind)
     links = [(f"{study}\n{frame}", name) for study, frame in kinds for name in (f"s{study}", f"f{frame}") if name[1:]]
-    stands_for = joined(links)
+    stands_for = join_links(links)
     parts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for study, frame in kinds:
         parts[stands_for.get(f"{study}\n{frame}", "")].append((study, frame))
-    held = {name: set().union(*(kinds[place] for place in places)) for name, places in parts.items()}
+    held = {name: set().union(*(kinds[pair] for pair in pairs)) for name, pairs in parts.items()}
     halves = [name for name in parts if not {Kind.CT, Kind.STRUCTURES} <= held[name]]
     if {Kind.CT, Kind.STRUCTURES} <= set().union(*(held[name] for name in halves)):
-        yield [place for name in halves for place in parts[name]]
-        halves, parts = [], {name: places for name, places in parts.items() if name not in halves}
+        yield [pair for name in halves for pair in parts[name]]
+        halves, parts = [], {name: pairs for name, pairs in parts.items() if name not in halves}
     yield from parts.values()
 
 
-def _without_copies(files: tuple[DicomFile, ...]) -> tuple[DicomFile, ...]:
+def _drop_copies(files: tuple[DicomFile, ...]) -> tuple[DicomFile, ...]:
     """One of every instance that lies in several folders. Within a folder nothing is taken for a copy."""
     first: dict[tuple[Kind, str], Path] = {}
     return tuple(

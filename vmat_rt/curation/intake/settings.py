@@ -13,7 +13,7 @@ from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.bundle import GridRule
 from vmat_rt.cohort.settings import CohortSettings, Provenance
 from vmat_rt.cohort.store import Cohort
-from vmat_rt.curation.intake.refusals import without_identity
+from vmat_rt.curation.intake.refusals import remove_identity
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.strict import reason
@@ -55,11 +55,11 @@ def parse_grid(text: str) -> GridRule:
             raise ValueError
     except (AssertionError, ValueError):
         example = "96x160x192@2.5x2.5x2.5 or ct_blocks:128x128x128@2.5x3.9x3.9"
-        raise ConfigError(f"{text!r} is no grid; give voxels and mm along (z, y, x), such as {example}") from None
+        raise ConfigError(f"{text!r} is not a grid; give voxels and mm along (z, y, x), such as {example}") from None
     return GridRule(kind="ct_blocks" if kind == "ct_blocks" else "fixed", shape=(z, y, x), spacing_mm=(a, b, c))
 
 
-def opened(uri: str | Path, new: NewCohort) -> Cohort:
+def open_cohort(uri: str | Path, new: NewCohort) -> Cohort:
     """A cohort that exists. Raises ConfigError when `new` asks for another grid than it has."""
     cohort = Cohort.open(uri)
     if new.grid is not None and new.grid != cohort.settings.grid:
@@ -67,12 +67,12 @@ def opened(uri: str | Path, new: NewCohort) -> Cohort:
     return cohort
 
 
-def created(uri: str | Path, protocol: Protocol, new: NewCohort) -> Cohort:
+def create_cohort(uri: str | Path, protocol: Protocol, new: NewCohort) -> Cohort:
     """A new cohort. Raises ConfigError when no grid is known or its name cannot be one."""
     grid = new.grid or GRIDS.get(protocol.site)
     if grid is None:
         raise ConfigError(f"no grid is known for the site {protocol.site!r} of {protocol.name}; give one with --grid")
-    name = new.name or cohort_name(uri)
+    name = new.name or derive_cohort_name(uri)
     settings = {"name": name, "protocol": protocol.name, "grid": grid, "provenance": new.provenance}
     try:
         return Cohort.create(uri, CohortSettings.model_validate(settings))
@@ -80,8 +80,8 @@ def created(uri: str | Path, protocol: Protocol, new: NewCohort) -> Cohort:
         raise ConfigError(f"a cohort called {name!r} cannot be made: {reason(error)}") from error
 
 
-def protocols_of(cohort_protocol: str, given: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
-    """Those that cases of a cohort may follow: what the user names, else the packaged ones of its protocol's site.
+def choose_protocols(cohort_protocol: str, given: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
+    """Choose the protocols that cases may follow: what the user names, else the packaged ones of its protocol's site.
 
     Raises ConfigError when those given are of another site, or none is known.
     """
@@ -95,7 +95,7 @@ def protocols_of(cohort_protocol: str, given: tuple[Protocol, ...]) -> tuple[Pro
     return given or tuple(p for p in packaged if p.site == own.site)
 
 
-def fitting_protocol(name_sets: Iterable[Callable[[], Iterable[str]]], none: Problem) -> Protocol:
+def choose_fitting_protocol(name_sets: Iterable[Callable[[], Iterable[str]]], none: Problem) -> Protocol:
     """The packaged protocol with the most targets, of the site that fits most of these.
 
     name_sets: each gives the structure names of one study, or raises InputError. Raises InputError: `none` when there
@@ -110,13 +110,13 @@ def fitting_protocol(name_sets: Iterable[Callable[[], Iterable[str]]], none: Pro
         except InputError as refusal:
             why = refusal.problems
     if not sites:
-        raise InputError(without_identity(problem) for problem in why)
+        raise InputError(remove_identity(problem) for problem in why)
     site = sites.most_common(1)[0][0]
     # A single-level plan may come first in a cohort of SIB plans.
     return max((p for p in packaged if p.site == site), key=lambda protocol: len(protocol.with_role("target")))
 
 
-def cohort_name(uri: str | Path) -> str:
+def derive_cohort_name(uri: str | Path) -> str:
     """A name for a cohort from the folder or URL that it lies at."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", str(uri).rstrip("/").rpartition("/")[2]).strip("-_")[:64]
     return name or "cohort"

@@ -1,4 +1,4 @@
-"""One group of files -> the cases in it, each stored or refused with its reasons. Runs in a worker process."""
+"""One group of files -> the cases in it, each stored or refuse_study with its reasons. Runs in a worker process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from dataclasses import dataclass, replace
 
 from vmat_rt.assembly.required import choose_protocol
 from vmat_rt.case import Case
-from vmat_rt.curation.intake.choose import Candidate, candidates, dose_problems, files_sha256
-from vmat_rt.curation.intake.entering import Arrival, Desk, Outcome, enter, patient_unknown, refused
+from vmat_rt.curation.intake.choose import Candidate, check_dose, find_candidates, hash_files
+from vmat_rt.curation.intake.entering import (
+    Desk,
+    StudyArrival,
+    StudyOutcome,
+    enter,
+    refuse_study,
+    warn_of_unknown_patient,
+)
 from vmat_rt.curation.intake.keys import Entry, KeyFile
 from vmat_rt.curation.intake.scan import Group, is_placeholder
 from vmat_rt.dicom.files import DicomFile, Scan
@@ -18,12 +25,12 @@ from vmat_rt.dicom.linking import StudyFiles, link
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import read_files
 from vmat_rt.errors import InputError, Problem, raise_errors
-from vmat_rt.gate.examine import entry_problems
+from vmat_rt.gate.examine import check_entry
 from vmat_rt.protocol import Protocol
 
 
 @dataclass(frozen=True)
-class Job:
+class StudyJob:
     """One group for one worker. replace: add again what was added already and has changed since."""
 
     group: Group
@@ -33,73 +40,73 @@ class Job:
     replace: bool = False
 
 
-def take_in(job: Job) -> tuple[Outcome, ...]:
+def take_in(job: StudyJob) -> tuple[StudyOutcome, ...]:
     """Every study of the group. Raises InputError when the cohort cannot be written, ConfigError for the key file."""
     desk = Desk.at(job.cohort_uri, job.keys, job.replace)
     if not job.group.files:
-        return (_unreadable(job),)
+        return (_refuse_unreadable(job),)
     try:
         entries = link(Scan(job.group.files, (), 0))
     except InputError as refusal:
-        seen = _seen(job.group.files[0])
-        return (refused(job.keys.register(seen), refusal.problems, _telltale(job.group.files[:1])),)
-    return tuple(enter(desk, _arrival(job, candidate)) for candidate in candidates(entries))
+        seen = _make_seen(job.group.files[0])
+        return (refuse_study(job.keys.register(seen), refusal.problems, _collect_telltales(job.group.files[:1])),)
+    return tuple(enter(desk, _receive(job, candidate)) for candidate in find_candidates(entries))
 
 
-def _arrival(job: Job, candidate: Candidate) -> Arrival:
+def _receive(job: StudyJob, candidate: Candidate) -> StudyArrival:
     files = candidate.files
-    return Arrival(
-        entry=_identity(files),
+    return StudyArrival(
+        entry=_make_identity(files),
         source="dicom",
-        sha256=functools.partial(files_sha256, files),
+        sha256=functools.partial(hash_files, files),
         read=functools.partial(_read, job, candidate),
-        telltale=functools.partial(_telltale, (*files.ct[:1], *_structures(files))),
+        telltale=functools.partial(_collect_telltales, (*files.ct[:1], *_find_structures(files))),
     )
 
 
-def _read(job: Job, candidate: Candidate) -> tuple[Case, tuple[Problem, ...]]:
+def _read(job: StudyJob, candidate: Candidate) -> tuple[Case, tuple[Problem, ...]]:
     """The case and what is to be noted with it. Raises InputError with all that stands against it."""
     files = candidate.files
-    folders = {str(file.path.parent) for file in (*files.ct, *_structures(files))}
+    folders = {str(file.path.parent) for file in (*files.ct, *_find_structures(files))}
     near = tuple(problem for folder, problem in job.group.problems if folder in folders)
     files = replace(files, problems=(*files.problems, *near))
     study = read_files(files)
-    raise_errors(dose_problems(candidate, study))
+    raise_errors(check_dose(candidate, study))
     protocol = choose_protocol([roi.name for roi in study.structure_set.rois if roi.drawn], job.protocols)
     case = load_case(study, protocol)
-    found = (*entry_problems(case, protocol.site), *_nameless(files))
+    found = (*check_entry(case, protocol.site), *_warn_of_nameless(files))
     raise_errors(found)
     return case, found
 
 
-def _unreadable(job: Job) -> Outcome:
-    """Files that cannot be read, in a folder where nobody can tell whose they are."""
+def _refuse_unreadable(job: StudyJob) -> StudyOutcome:
+    """Files that cannot be read, in a folder where it is unknown to which patient they belong."""
     folder = job.group.problems[0][0]
     entry = job.keys.register(Entry("", place=folder))
-    return refused(entry, (problem for _, problem in job.group.problems))
+    return refuse_study(entry, (problem for _, problem in job.group.problems))
 
 
-def _telltale(files: tuple[DicomFile, ...]) -> frozenset[str]:
+def _collect_telltales(files: tuple[DicomFile, ...]) -> frozenset[str]:
     return frozenset[str]().union(*(identifying_values(file.path) for file in files))
 
 
-def _identity(files: StudyFiles) -> Entry:
-    first = next(iter((*files.ct, *_structures(files))))
+def _make_identity(files: StudyFiles) -> Entry:
+    first = next(iter((*files.ct, *_find_structures(files))))
     return replace(
-        _seen(first),
+        _make_seen(first),
         CTSeriesInstanceUID=files.series_uid or "",
         StructureSetUID=files.structures_uid or "",
     )
 
 
-def _seen(file: DicomFile) -> Entry:
+def _make_seen(file: DicomFile) -> Entry:
     return Entry("", PatientID=file.patient_id, StudyInstanceUID=file.study_uid, place=str(file.path.parent))
 
 
-def _structures(files: StudyFiles) -> tuple[DicomFile, ...]:
+def _find_structures(files: StudyFiles) -> tuple[DicomFile, ...]:
     return (files.structures.file,) if files.structures else ()
 
 
-def _nameless(files: StudyFiles) -> Iterator[Problem]:
+def _warn_of_nameless(files: StudyFiles) -> Iterator[Problem]:
     if is_placeholder(files.ct[0].patient_id):
-        yield patient_unknown()
+        yield warn_of_unknown_patient()

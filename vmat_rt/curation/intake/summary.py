@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vmat_rt.curation.intake.entering import Outcome
+from vmat_rt.curation.intake.entering import StudyOutcome
 from vmat_rt.curation.intake.people import People
 from vmat_rt.gate.codes import CHECKS
 
@@ -20,7 +20,7 @@ class IntakeSummary:
     """outcomes: of every study of this run. cases: in the cohort now. people: what is known of their patients."""
 
     cohort: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[StudyOutcome, ...]
     cases: int
     people: People
 
@@ -41,13 +41,13 @@ class IntakeSummary:
     @property
     def checks(self) -> Mapping[str, int]:
         """Studies of this run that each check at entry found something in, also where it found nothing."""
-        found = _codes(self.outcomes)
-        return {code: self.people.shared if code == "DUPLICATE_IMAGE" else found[code] for code in CHECKS}
+        counts = _count_codes(self.outcomes)
+        return {code: self.people.shared if code == "DUPLICATE_IMAGE" else counts[code] for code in CHECKS}
 
     @property
     def refused(self) -> Mapping[str, int]:
         """Refused studies by code, the commonest first; a study with several codes counts in each."""
-        return dict(_codes(o for o in self.outcomes if o.state == "refused").most_common())
+        return dict(_count_codes(o for o in self.outcomes if o.state == "refused").most_common())
 
     @property
     def nothing_usable(self) -> bool:
@@ -87,5 +87,5 @@ class IntakeSummary:
         return "\n".join(lines)
 
 
-def _codes(outcomes: Iterable[Outcome]) -> Counter[str]:
+def _count_codes(outcomes: Iterable[StudyOutcome]) -> Counter[str]:
     return Counter(code for outcome in outcomes for code in {problem.code for problem in outcome.problems})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vmat_rt.bundle import RUN_BUNDLE, Bundle, installed_bundles, load_bundle
+from vmat_rt.bundle import RUN_BUNDLE, Bundle, list_installed_bundles, load_bundle
 from vmat_rt.errors import InputError, Problem, VmatError
 
 
@@ -81,4 +81,4 @@ def _read_bundle(folder: Path) -> Bundle | None:
 def collect_bundles(runs: Iterable[RunRecord]) -> dict[str, Bundle]:
     """The bundles of these runs and those that are installed, by the SHA-256 of their identity."""
     own = [run.bundle for run in runs if run.bundle is not None]
-    return {bundle.identity.sha256: bundle for bundle in (*installed_bundles(), *own)}
+    return {bundle.identity.sha256: bundle for bundle in (*list_installed_bundles(), *own)}
