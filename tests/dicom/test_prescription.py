@@ -1,4 +1,7 @@
-"""Which dose each target gets: what is given, else the plan by number, else by label, else the protocol."""
+"""Which dose each target gets: what is given, else the plan by number, else by label, else the protocol.
+
+Covers vmat_rt.assembly.prescription.
+"""
 
 from __future__ import annotations
 

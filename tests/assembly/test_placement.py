@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from vmat_rt.dicom.placement import placement_problems
 
+from vmat_rt.assembly.placement import placement_problems
 from vmat_rt.case import ContourPlane, Contours, Structure
 from vmat_rt.grid import Grid
 
