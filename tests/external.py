@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,13 @@ def shared_file(name: str) -> Path:
 
 
 def program(name: str) -> str:
-    """Path of an external program, or skip the test."""
-    found = shutil.which(name)
+    """Path of an external program, or skip the test.
+
+    Scripts beside this Python do not count: pynetdicom's bear the names of dcmtk's, and are no independent program.
+    """
+    own = Path(sys.executable).parent
+    elsewhere = [folder for folder in os.get_exec_path() if Path(folder) != own]
+    found = shutil.which(name, path=os.pathsep.join(elsewhere))
     if found is None:
         _absent(f"the program {name!r} is not installed")
         raise AssertionError

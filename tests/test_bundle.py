@@ -157,13 +157,15 @@ def test_a_network_that_runs_here_says_nothing() -> None:
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_without_torch_a_network_asked_for_by_name_or_folder_is_refused() -> None:
+@pytest.mark.parametrize("by", ["name", "folder"])
+def test_without_torch_a_network_asked_for_by_name_or_folder_is_refused(by: str) -> None:
     folder = next(b.folder for b in list_installed_bundles() if b.manifest.name == "prostate")
-    for model in ("prostate", str(folder)):
-        with pytest.raises(
-            MissingExtraError, match=r"The network prostate needs torch: pip install 'vmat-rt\[network\]'"
-        ):
-            find_bundle("prostate_sib_70_56", model)
+    with pytest.raises(MissingExtraError, match=r"The network prostate needs torch: pip install 'vmat-rt\[network\]'"):
+        find_bundle("prostate_sib_70_56", "prostate" if by == "name" else str(folder))
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_without_torch_trees_asked_for_by_name_are_no_problem() -> None:
     assert find_bundle("prostate_sib_70_56", "prostate_geometric").problems == ()
 
 

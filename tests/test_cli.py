@@ -1,6 +1,6 @@
 """The commands as a user runs them, on the sample studies and on faults; the input is never touched.
 
-Covers vmat_rt.commands.common, vmat_rt.commands.dvh, vmat_rt.commands.gamma, vmat_rt.commands.inspect,
+Covers vmat_rt.commands.dvh, vmat_rt.commands.gamma, vmat_rt.commands.inspect,
 vmat_rt.commands.models and vmat_rt.commands.predict.
 """
 

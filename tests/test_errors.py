@@ -1,11 +1,10 @@
-"""Exceptions keep their problems and exit codes, and mistakes in settings are said in a clause each."""
+"""Exceptions keep their problems and exit codes; only errors are raised, and all of them at once."""
 
 from __future__ import annotations
 
 import pickle
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vmat_rt.errors import (
     ConfigError,
@@ -20,7 +19,6 @@ from vmat_rt.errors import (
     shortened,
     warning,
 )
-from vmat_rt.strict import mistakes
 
 GAP = Problem("CT_GAP", "Two slices are 6 mm apart.", "Export the complete series.")
 NOTE = warning("CT_INCOMPLETE", "One slice is missing.", "Look at the ends.")
@@ -47,31 +45,6 @@ def test_only_errors_are_raised_and_all_of_them_at_once() -> None:
     with pytest.raises(InputError) as caught:
         raise_errors([GAP, NOTE, other])
     assert caught.value.problems == (GAP, other)
-
-
-class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    batch: int = Field(1, ge=1)
-    epochs: int = 1
-
-
-@pytest.mark.parametrize(
-    ("given", "sentence"),
-    [
-        ({"epocs": 2}, "there is no key epocs (did you mean epochs?)"),
-        ({"zzz": 2}, "there is no key zzz"),
-        ({"batch": 0}, "batch: input should be greater than or equal to 1, not 0"),
-        (
-            {"batch": 0, "epochs": "x"},
-            "batch: input should be greater than or equal to 1, not 0; epochs: input should be a valid integer, "
-            "unable to parse string as an integer, not 'x'",
-        ),
-    ],
-)
-def test_mistakes_are_said_in_a_clause_each(given: dict[str, object], sentence: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        Settings.model_validate(given)
-    assert mistakes(caught.value, Settings.model_fields) == sentence
 
 
 def test_a_long_text_keeps_both_ends() -> None:

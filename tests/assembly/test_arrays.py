@@ -1,7 +1,6 @@
 """Case.from_arrays: what it makes of numpy arrays, and that one call tells everything that is wrong with it.
 
-By way of assembly/arrays.py it covers assembly/voxels.py and assembly/values.py; assembly/required.py, prescription.py
-and placement.py are covered by tests/dicom/test_load.py too.
+Covers vmat_rt.assembly.values and vmat_rt.assembly.voxels.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A packed dose comes back to the last step, from any array, and damaged bytes are never taken for a dose.
-
-Covers vmat_rt.cohort.dose_prediction.
-"""
+"""A packed dose comes back to the last step, from any array, and damaged bytes are never taken for a dose."""
 
 from __future__ import annotations
 
@@ -119,11 +116,11 @@ def test_a_file_cut_short_is_noticed(length: int) -> None:
         unpack_dose(packed[:length], FRAME)
 
 
-def test_bytes_after_the_end_are_noticed() -> None:
+@pytest.mark.parametrize("more", [b"\0", b"\0\0\0\0", None], ids=["one", "four", "itself again"])
+def test_bytes_after_the_end_are_noticed(more: bytes | None) -> None:
     packed = pack_dose(on_grid(np.ones((2, 3, 4), np.float32)))
-    for more in (b"\0", b"\0\0\0\0", packed):
-        with pytest.raises(InputError, match="bytes"):
-            unpack_dose(packed + more, FRAME)
+    with pytest.raises(InputError, match="bytes"):
+        unpack_dose(packed + (packed if more is None else more), FRAME)
 
 
 def test_a_file_of_the_first_version_is_told_so() -> None:

@@ -1,6 +1,6 @@
 """Which patients a simulated cohort holds, whatever the number of processes or a kill; and that it ships whole.
 
-Covers vmat_rt.curation.shipped and vmat_rt.system.processes.
+Covers vmat_rt.curation.shipped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Study -> Case in the terms of a protocol."""
+"""Study -> Case in the terms of a protocol.
+
+Covers vmat_rt.assembly.required.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from vmat_rt.dicom.attributes import Attributes
-from vmat_rt.dicom.pixels import AIR_HU, hounsfield, stored_values
+from vmat_rt.dicom.pixels import hounsfield, stored_values
 from vmat_rt.errors import InputError
 
 
@@ -72,11 +72,11 @@ def test_values_without_a_scale_are_no_hu(change: dict[str, object]) -> None:
     assert [problem.code for problem in caught.value.problems] == ["CT_RESCALE"]
 
 
-def test_padding_off_the_scale_becomes_air_and_padding_within_it_stays() -> None:
+def test_padding_off_the_scale_becomes_minus_1024_and_padding_within_it_stays() -> None:
     array = np.array([[-2000, -1990, -1980, 40]], "<i2")
     source = image(array, PixelPaddingValue=-2000, PixelPaddingRangeLimit=-1990)
     source.dataset["PixelPaddingValue"].VR = source.dataset["PixelPaddingRangeLimit"].VR = "SS"
-    np.testing.assert_array_equal(hounsfield(source), np.array([[AIR_HU, AIR_HU, -1980, 40]], np.float32))
+    np.testing.assert_array_equal(hounsfield(source), np.array([[-1024, -1024, -1980, 40]], np.float32))
     within = image(array, PixelPaddingValue=40)
     np.testing.assert_array_equal(hounsfield(within), array.astype(np.float32))
 

@@ -1,3 +1,5 @@
+"""Doses and fractions that a caller gives: before what the case has, and refused where they cannot be."""
+
 from __future__ import annotations
 
 from typing import Any

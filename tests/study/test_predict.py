@@ -1,7 +1,6 @@
 """The main line with a network: the same reading, grid and report, with the geometric baseline beside it.
 
-Covers vmat_rt.prediction, vmat_rt.study.review, vmat_rt.study.evaluate_dose, vmat_rt.study.outputs and
-vmat_rt.study.prediction; tests/test_api.py has the line for a case without a study.
+Covers vmat_rt.study.evaluate_dose, vmat_rt.study.outputs, vmat_rt.study.prediction and vmat_rt.study.review.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`predict --nifti` against the DICOM line: with identical masks the dose is the same, in the place of the images.
 
-Covers imagefiles/write.py as well.
+Covers vmat_rt.imagefiles.write.
 """
 
 from __future__ import annotations

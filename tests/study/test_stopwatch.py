@@ -1,3 +1,5 @@
+"""Seconds of the steps of a run."""
+
 from __future__ import annotations
 
 import logging

@@ -1,6 +1,6 @@
 """Folders of NIfTI and NRRD into a cohort: the rules of DICOM intake hold for them.
 
-With test_dicom.py and test_kill.py it covers entering.py and run.py.
+Covers vmat_rt.curation.intake.entering.
 """
 
 from __future__ import annotations
