@@ -159,6 +159,7 @@ class Training:
         rate = learning_rate(number, self.recipe.epochs * self.steps, self.recipe.optimiser)
         for group in self.raw_optimiser.param_groups:
             group["lr"] = rate * group["scale"]
+        self.objective.losses.done = number / (self.recipe.epochs * self.steps)
         total, terms = self.model(batch.tensors())
         values = self.reduced({"loss": total.detach(), **{f"loss_{name}": value for name, value in terms.items()}})
         if not all(math.isfinite(value) for value in values.values()):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
 from vmat_rt.nn.channels import require_known
-from vmat_rt.nn.encode import Channels, channels_for
+from vmat_rt.nn.encode import Channels, channels_for, require_turned_onto_itself
 from vmat_rt.nn.infer import Plan
 from vmat_rt.nn.network_bundle import NetworkSettings
 from vmat_rt.nn.unet import UNetSettings
@@ -58,13 +59,14 @@ def gather(recipe: Recipe, cohort: Cohort, seed: int, cache: Path) -> Material:
     if recipe.validation.metric.startswith("openkbp"):
         _require_openkbp(cohort, validation, recipe.validation.metric)
     protocol = load_protocol(cohort.settings.protocol)
-    extra = (*recipe.channels.extra, *(("prior",) if recipe.prior else ()))
+    extra = (*recipe.channels.names, *(("prior",) if recipe.prior else ()))
     channels, table = channels_for(protocol, extra), structure_table(protocol)
     network = network_settings(recipe, channels)
     require_known(channels.names, [spec.name for spec in protocol.structures], channels.targets)
     _require_buildable(recipe, channels, table, network)
     _require_steps(recipe, train)
     _require_doses(cohort, (*train, *validation))
+    _require_symmetry(recipe, cohort, train)
     prior = PriorDoses({}, "", {})
     if recipe.prior is not None:
         prior = prior_doses(cohort, recipe.prior, (train, validation), cache / "priors")
@@ -138,6 +140,18 @@ def _require_doses(cohort: Cohort, keys: tuple[str, ...]) -> None:
             f"{', ...' if len(without) > 5 else ''}; add them again with their RTDOSE, or take their folders out of "
             "cases and split again"
         )
+
+
+def _require_symmetry(recipe: Recipe, cohort: Cohort, keys: tuple[str, ...]) -> None:
+    """Cases are turned by whole fields only where their own fields come to lie on fields."""
+    if not recipe.augmentation.turn_share:
+        return
+    for key in keys:
+        if angles_deg := cohort.record(key).gantry_angles_deg:
+            try:
+                require_turned_onto_itself(angles_deg, Fraction(1, recipe.augmentation.turn_fold))
+            except ConfigError as error:
+                raise ConfigError(f"case {key}: {error}") from error
 
 
 def _require_openkbp(cohort: Cohort, keys: tuple[str, ...], metric: str) -> None:

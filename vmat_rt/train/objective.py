@@ -45,7 +45,8 @@ def build_optimiser(objective: Objective, settings: OptimiserSettings) -> torch.
     the losses. Each group's `scale` is its lr in units of learning_rate.
     """
     network, losses = list(objective.network.named_parameters()), list(objective.losses.parameters())
-    matrices = [] if settings.matrix_lr is None else [p for name, p in network if _is_hidden_matrix(name, p)]
+    ends = settings.matrix_ends
+    matrices = [] if settings.matrix_lr is None else [p for name, p in network if _is_matrix(name, p, ends)]
     taken = {id(p) for p in matrices}
     others = [p for _, p in network if id(p) not in taken]
     plain = {"orthogonal": False, "scale": 1.0}
@@ -61,9 +62,13 @@ def build_optimiser(objective: Objective, settings: OptimiserSettings) -> torch.
     return kind([group for group in groups if group["params"]], lr=settings.lr)
 
 
-def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether Muon is for it: what lies between the condition's embedding and the head, and is no bias or gain."""
-    return parameter.ndim > 1 and not name.startswith(("embed.", "head."))
+def _is_matrix(name: str, parameter: nn.Parameter, ends: bool) -> bool:
+    """Whether Muon is for it: what lies between the condition's embedding and the head, and is neither bias nor gain.
+
+    Without `ends` neither what reads the input channels nor the matrices of FiLM.
+    """
+    outside = ("embed.", "head.") if ends else ("embed.", "head.", "encoder.0.first.", "encoder.0.shortcut.")
+    return parameter.ndim > 1 and not name.startswith(outside) and (ends or ".film." not in name)
 
 
 def learning_rate(step: int, steps: int, settings: OptimiserSettings) -> float:

@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from vmat_rt.baseline.fit import FitSettings
 from vmat_rt.errors import ConfigError
+from vmat_rt.geometry.bands import MOST_SECTORS
+from vmat_rt.nn.channels import band_channels
 from vmat_rt.nn.unet import UNetSettings
 from vmat_rt.strict import Strict, YamlError, checked, load_mapping, load_yaml, read_text
 from vmat_rt.train.augment import AugmentationSettings
@@ -29,9 +31,19 @@ class _Settings(Strict):
 
 
 class ChannelSettings(_Settings):
-    """Input channels beside CT, body, prescription and distances; see vmat_rt.nn.channels."""
+    """Input channels beside CT, body, prescription and distances; see vmat_rt.nn.channels.
+
+    bands: sectors of a group of channels band:K/N, 0 for none: the number of fields, or for arcs as many as shall be
+    told apart.
+    """
 
     extra: tuple[str, ...] = ()
+    bands: int = Field(default=0, ge=0, le=MOST_SECTORS)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all of them."""
+        return (*self.extra, *band_channels(self.bands))
 
 
 class PatchSettings(_Settings):
@@ -51,12 +63,14 @@ class OptimiserSettings(_Settings):
     """AdamW. lr rises linearly over `warmup` steps, then falls along a cosine to lowest_lr at the last step.
 
     matrix_lr: the same for the weight matrices between the network's ends, which are then stepped by Muon
-    (vmat_rt.train.muon); None: AdamW for all. clip: largest norm of the gradient. weight_decay is in units of lr, for
-    AdamW and Muon alike, and is not applied to the weights of the losses.
+    (vmat_rt.train.muon); None: AdamW for all. matrix_ends: Muon also steps the convolutions of the input channels and
+    the matrices of FiLM, which its authors leave to AdamW. clip: largest norm of the gradient. weight_decay is in units
+    of lr, for AdamW and Muon alike, and is not applied to the weights of the losses.
     """
 
     lr: float = Field(default=1e-4, gt=0)
     matrix_lr: float | None = Field(default=None, gt=0)
+    matrix_ends: bool = True
     lowest_lr: float = Field(default=1e-6, ge=0)
     warmup: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=1e-2, ge=0)
