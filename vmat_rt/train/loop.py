@@ -64,6 +64,7 @@ def train(
     recipe = settle_precision(recipe, training_device())
     fabric = make_fabric(recipe, devices)
     material = gather(recipe, cohort, seed, out.parent / "cache")
+    recipe = material.recipe
     whole = material.examples[material.train[0]].dose.shape
     # A patch is never larger than the grid that it is cut from.
     shape = tuple(map(min, recipe.patch.shape, whole)) if recipe.patch else whole
@@ -102,6 +103,8 @@ class Training:
         network = UNet(material.network.unet, len(material.channels.names), material.channels.condition_size)
         losses = build_losses(recipe.losses, material.table, recipe.uncertainty)
         self.objective = Objective(network, losses, recipe.crop)
+        if material.start is not None:
+            self.objective.network.load_state_dict(dict(material.start.weights))
         self.raw_optimiser = build_optimiser(self.objective, recipe.optimiser)
         self.model, self.optimiser = fabric.setup(self.objective, self.raw_optimiser)
         self.average = Average(self.objective.network, recipe.ema)

@@ -108,6 +108,18 @@ class PriorSettings(_Settings):
     fit: FitSettings = FitSettings.model_validate({})
 
 
+class StartSettings(_Settings):
+    """The model (a name or a folder) whose weights a run begins with; `vmat-rt train --from` gives it.
+
+    network: "model" takes channels, network, voxels and the prior's part from it; "recipe" checks that the recipe's are
+    the same. trees: "keep" shows the network the doses of the model's own trees, "refit" fits the recipe's prior anew.
+    """
+
+    model: str | None = None
+    network: Literal["model", "recipe"] = "recipe"
+    trees: Literal["keep", "refit"] = "refit"
+
+
 class BundleSettings(_Settings):
     """What the trained bundle is called, and whether its weights are stored in 16 bits."""
 
@@ -122,7 +134,7 @@ class Recipe(_Settings):
     patches) a step, over all devices. patch: None for whole grids; crop: of these the box round the body only.
     uncertainty: learn the weights of the losses too. ema: decay of the averaged weights that are validated and kept.
     precision: auto is 16 bits where the device has hardware for them. flip_average: predict each patient and its
-    mirror image. checkpoint_steps: also save within an epoch.
+    mirror image. checkpoint_steps: also save within an epoch. start: begin with the weights of another model.
     """
 
     name: str
@@ -144,6 +156,7 @@ class Recipe(_Settings):
     prior: PriorSettings | None = None
     flip_average: bool = False
     checkpoint_steps: int | None = Field(default=None, ge=1)
+    start: StartSettings | None = None
     bundle: BundleSettings
 
     @model_validator(mode="after")
@@ -155,6 +168,11 @@ class Recipe(_Settings):
         if self.unet.residual_channel is not None:
             raise ValueError("unet.residual_channel is set by prior.residual")
         return self
+
+    def begun_from(self, model: str) -> Recipe:
+        """The recipe, beginning with the weights of this model."""
+        start = (self.start or StartSettings()).model_copy(update={"model": model})
+        return self.model_copy(update={"start": start})
 
     @property
     def per_case(self) -> int:
