@@ -102,7 +102,7 @@ class Training:
         torch.manual_seed(material.seed)
         network = UNet(material.network.unet, len(material.channels.names), material.channels.condition_size)
         losses = build_losses(recipe.losses, material.table, recipe.uncertainty)
-        self.objective = Objective(network, losses, recipe.crop)
+        self.objective = Objective(network, losses, recipe.crop, fabric.device.type)
         if material.start is not None:
             self.objective.network.load_state_dict(dict(material.start.weights))
         self.raw_optimiser = build_optimiser(self.objective, recipe.optimiser)
