@@ -156,6 +156,7 @@ def network_settings(recipe: Recipe, channels: Channels) -> NetworkSettings:
         crop=recipe.crop,
         prior=PRIOR_FOLDER if recipe.prior is not None else None,
         prior_share=recipe.prior.share if recipe.prior is not None else 0.0,
+        prior_detail=recipe.prior is not None and recipe.prior.detail,
     )
 
 

@@ -80,7 +80,7 @@ def prior_doses(
     train, validation = tuple(sorted(split[0])), tuple(sorted(split[1]))
     features = protocol_features(load_protocol(cohort.settings.protocol), settings.beams, settings.importance)
     # What the network does with the doses changes none of them.
-    own = settings.model_dump(mode="json", exclude={"residual", "share"})
+    own = settings.model_dump(mode="json", exclude={"residual", "share", "detail"})
     said = {"settings": own, "features": features.model_dump(mode="json")}
     key = canonical_sha256({**said, "format": FORMAT, "train": cohort.sha256(train)})[:24]
     here = folder / key

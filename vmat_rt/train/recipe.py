@@ -95,6 +95,8 @@ class PriorSettings(_Settings):
     """The geometric predictor's dose as an input channel, which the network corrects where `residual`.
 
     share: part of that dose in the result, whose rest is the network's: the errors of the two differ, and average out.
+    detail: of a network on coarser voxels only the difference from that dose is brought back to the grid, so that the
+    fine detail of that dose stays, as it always does where the network corrects it.
     folds: training patients get the dose of trees that were fitted without them. beams and importance: as in
     vmat_rt.baseline.scene.FeatureSettings, whose organs are the protocol's.
     """
@@ -102,6 +104,7 @@ class PriorSettings(_Settings):
     kind: Literal["geometric"] = "geometric"
     residual: bool = True
     share: float = Field(default=0.0, ge=0, lt=1)
+    detail: bool = False
     folds: int = Field(default=5, ge=2)
     beams: bool = True
     importance: dict[str, float] = Field(default={})

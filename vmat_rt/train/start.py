@@ -171,6 +171,7 @@ def _prior(asked: PriorSettings | None, start: Start) -> PriorSettings | None:
     taken = {
         "residual": settings.unet.residual_channel is not None,
         "share": settings.prior_share,
+        "detail": settings.prior_detail,
         "beams": features.beams,
         "importance": features.importance,
     }
