@@ -17,7 +17,6 @@ from vmat_rt.case import FloatArray
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.metrics.openkbp_score import PatientScore, combine_scores
-from vmat_rt.nn.infer import CorrectingPredictor
 from vmat_rt.prediction import load_predictor
 from vmat_rt.protocol import load_protocol
 from vmat_rt.train.batch import structure_table
@@ -43,17 +42,16 @@ def main() -> None:
         scores: dict[str, list[PatientScore]] = {}
         for key in keys:
             case = cohort.read(key)
-            doses: dict[str, FloatArray] = {}
-            if isinstance(predictor, CorrectingPredictor):
-                doses["as it is"], prior = predictor.predict_both(case, case.ct.grid)
+            predicted = predictor.predict(case, case.ct.grid)
+            doses: dict[str, FloatArray] = {"as it is": predicted.dose.array}
+            if predicted.prior is not None:
+                prior = predicted.prior.array
                 alone = (doses["as it is"] - np.float32(share) * prior) / np.float32(1 - share)
                 doses["its prior"] = prior
                 doses |= {
                     f"share {part:g}": alone + np.float32(part) * (prior - alone).astype(np.float32)
                     for part in options.shares
                 }
-            else:
-                doses["as it is"] = predictor.predict(case, case.ct.grid)
             for name, dose in doses.items():
                 scores.setdefault(name, []).append(openkbp_score(case, dose, table))
         for name, own in scores.items():
