@@ -95,7 +95,7 @@ def test_a_run_begins_with_the_model_s_weights_network_and_trees(model: Bundle, 
         model.read_bytes(f"prior/{n}") for n in ("bundle.json", "trees.txt.xz")
     ]
     case = patient(25)
-    doses = [predict_dose(case, bundle, "cpu").array for bundle in (model, new)]
+    doses = [predict_dose(case, bundle, "cpu").dose.array for bundle in (model, new)]
     assert abs(doses[0] - doses[1]).max() < 1e-3
 
 
