@@ -3,7 +3,8 @@
 RUN is the folder of a run on OpenKBP. Drawn over the epochs are the loss l1 of each step's patients, augmented and on
 the network's voxels, in Gy, and the validation cases' dose score; the marks at the right are the kept weights' dose
 scores on the first --cases training patients (who see the doses of trees that were fitted without them) and on all
-validation cases, the network alone, without the share of the trees. These are printed, with the DVH scores.
+validation cases, the network alone, without the share of the trees. These are printed, with the DVH scores; with
+--cases 0 nothing is predicted, and the curves alone are drawn.
 """
 
 from __future__ import annotations
@@ -40,8 +41,7 @@ class Curves:
     name: str
     training: list[Pair]
     validation: list[Pair]
-    kept_training: Pair
-    kept_validation: Pair
+    kept: tuple[Pair, Pair] | None
 
 
 def history(run: Path) -> tuple[list[Pair], list[Pair]]:
@@ -53,6 +53,12 @@ def history(run: Path) -> tuple[list[Pair], list[Pair]]:
 
 
 def curves(run: Path, cohort: Cohort, cases: int, seed: int) -> Curves:
+    kept = kept_scores(run, cohort, cases, seed) if cases else None
+    return Curves(run.name, *history(run), kept)
+
+
+def kept_scores(run: Path, cohort: Cohort, cases: int, seed: int) -> tuple[Pair, Pair]:
+    """Dose and DVH scores of the kept weights on training and on validation cases."""
     material = gather(load_recipe(run / "recipe.yaml"), cohort, seed, run.parent / "cache")
     settings = material.network.model_copy(update={"prior_share": 0.0})
     plan = Plan.of(settings, material.channels)
@@ -64,7 +70,7 @@ def curves(run: Path, cohort: Cohort, cases: int, seed: int) -> Curves:
             found = summarise([validator.score(network, key, torch.device("cpu")) for key in keys])
         return found[SCORES[0]], found[SCORES[1]]
 
-    return Curves(run.name, *history(run), scored(material.train[:cases]), scored(material.validation))
+    return scored(material.train[:cases]), scored(material.validation)
 
 
 def drawn(runs: Sequence[Curves]) -> Figure:
@@ -76,11 +82,14 @@ def drawn(runs: Sequence[Curves]) -> Figure:
         colour = f"C{index}"
         axes.plot(*zip(*run.training, strict=True), colour, linewidth=1, linestyle="--")
         axes.plot(*zip(*run.validation, strict=True), colour, marker="o", markersize=4, label=run.name)
-        place = last + 1 + 0.6 * index
-        axes.plot([place, place], [run.kept_training[0], run.kept_validation[0]], colour, linewidth=1)
-        axes.plot(place, run.kept_training[0], colour, marker="_", markersize=14)
-        axes.plot(place, run.kept_validation[0], colour, marker="o", markersize=6)
-    axes.set_xlabel("epoch; right: kept weights, the network alone")
+        if run.kept is not None:
+            place, (training, validation) = last + 1 + 0.6 * index, run.kept
+            axes.plot([place, place], [training[0], validation[0]], colour, linewidth=1)
+            axes.plot(place, training[0], colour, marker="_", markersize=14)
+            axes.plot(place, validation[0], colour, marker="o", markersize=6)
+    axes.set_xlabel(
+        "epoch" if all(run.kept is None for run in runs) else "epoch; right: kept weights, the network alone"
+    )
     axes.set_ylabel("dose error, Gy")
     axes.set_title("dashes: training patients, circles: validation patients", fontsize=10)
     axes.set_ylim(top=min(4.5, axes.get_ylim()[1]))
@@ -100,8 +109,8 @@ def main() -> None:
     cohort = Cohort.open(options.cohort)
     found = [curves(run, cohort, options.cases, options.seed) for run in options.runs]
     for run in found:
-        pairs = (run.kept_training, run.kept_validation)
-        print(run.name, *("{:.3f} / {:.3f}".format(*pair) for pair in pairs))
+        if run.kept is not None:
+            print(run.name, *("{:.3f} / {:.3f}".format(*pair) for pair in run.kept))
     drawn(found).savefig(options.png)
 
 
