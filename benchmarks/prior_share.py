@@ -5,7 +5,7 @@ alone, the networks' doses are averaged. They see each validation case once; the
 (prior.share of the recipe), two ways back to the cohort's grid:
 
     dose          the network's dose is interpolated
-    difference    its difference from the prior is, so that the prior's fine detail stays
+    difference    its difference from the prior is, so that the prior's fine detail stays (prior.detail)
 
 Means over the validation cases, as training gives them; these cases then have chosen the share, too.
 """
@@ -28,7 +28,6 @@ from vmat_rt.train.material import Material, gather
 from vmat_rt.train.recipe import load_recipe
 from vmat_rt.train.validate import CaseScore, case_score, openkbp_score, summarise
 
-SHARES = (0.0, 0.25, 0.5, 0.65, 1.0)
 WAYS = ("dose", "difference")
 
 
@@ -55,12 +54,13 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="run")
     parser.add_argument("cohort")
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.65, 1.0])
     options = parser.parse_args()
     first: Path = options.runs[0]
     recipe = load_recipe(str(first / "recipe.yaml"))
     material = gather(recipe, Cohort.open(options.cohort), options.seed, first.parent / "cache")
     networks = [unpack_network(load_bundle(run)) for run in options.runs]
-    scores: dict[tuple[str, float], list[CaseScore]] = {(way, share): [] for way in WAYS for share in SHARES}
+    scores: dict[tuple[str, float], list[CaseScore]] = {(way, share): [] for way in WAYS for share in options.shares}
     for key in material.validation:
         case, prior = material.cohort.read(key), material.examples.prior_gy(key)
         assert prior is not None, "this run has no prior"
@@ -69,7 +69,7 @@ def main() -> None:
         for way in WAYS:
             kept = prior if way == "difference" else None
             dose = refined_gy(relative, highest, case, case.ct.grid, recipe.coarsen, kept)
-            for share in SHARES:
+            for share in options.shares:
                 scores[way, share].append(score_dose(material, key, case, dose + np.float32(share) * (prior - dose)))
     for (way, share), own in scores.items():
         print(f"{way:10} {share:4.2f}  " + "  ".join(f"{name} {value:.3f}" for name, value in summarise(own).items()))

@@ -22,7 +22,7 @@ from scipy import ndimage
 from vmat_rt.case import Case, Structure, Volume
 from vmat_rt.cohort.openkbp import OpenKbpPatient, make_openkbp_case
 from vmat_rt.curation.shipped import read_shipped
-from vmat_rt.curation.simulate import treated
+from vmat_rt.curation.simulate import treat_patient
 from vmat_rt.dicom.write.export import ExportOptions, export_case
 from vmat_rt.phantom.anatomy.patient import simulate_patient
 
@@ -129,7 +129,7 @@ def prostate_case() -> Case:
     shipped = next(each.record for each in read_shipped(SHIPPED).cases if each.record.key == PROSTATE)
     packed = (SHIPPED / "doses" / f"{PROSTATE}.dose").read_bytes()
     patient = simulate_patient(int(shipped.provenance["seed"]), int(shipped.provenance["index"]))
-    case = treated(patient, packed, shipped.gantry_angles_deg)
+    case = treat_patient(patient, packed, shipped.gantry_angles_deg)
     named = {name: replace(each, roi_name=ROI_NAMES.get(name, name)) for name, each in case.structures.items()}
     return replace(case, structures=named, body=named["External"])
 

@@ -141,6 +141,15 @@ def training_cases(images: Mapping[str, str]) -> dict[str, bytes]:
     return {TRAINING_CASES: json.dumps(images, indent=1).encode()}
 
 
+def was_trained_on(listed: Mapping[str, str], key: str, image: str) -> bool:
+    """Whether a case is among the listed training cases (key -> SHA-256 of the image, or ""): by image, or by key where
+    either image is unknown, for another patient may have the same key in another cohort.
+    """
+    if image and image in listed.values():
+        return True
+    return key in listed and not (image and listed[key])
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle folder, or the bundle in the folder of a training run.
 

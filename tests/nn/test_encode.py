@@ -267,3 +267,24 @@ def test_no_beam_aims_at_a_target_that_this_case_does_not_even_prescribe() -> No
     assert not encoded.array[2].any()
     with pytest.raises(ConfigError, match="beam_PTV_1"):
         encode(case, GRID, channels.model_copy(update={"names": ("body", "beam:beam_PTV_1")}))
+
+
+@pytest.mark.parametrize("name", ["band:9/9", "band:3", "band:-1/9", "band:0/37", "band:0/0", "band:²/9", "band:a/b"])
+def test_a_sector_that_there_is_not_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"sector"):
+        Channels(names=("body", name), targets=("PTV_7000",))
+
+
+def test_bands_are_those_of_the_plan_s_fields() -> None:
+    """From the front and from the left: each band's strip passes through the target, the other's does not follow."""
+    channels = Channels(names=("band:0/4", "band:1/4", "band:2/4"), targets=CHANNELS.targets)
+    front, left, behind = encode(replace(make_case(), gantry_angles_deg=(0.0, 90.0)), GRID, channels).array
+    y, x = (np.abs(GRID.axis_mm(axis) - CENTRE_MM[axis]) for axis in (1, 2))
+    z = int(np.argmin(np.abs(GRID.axis_mm(0) - CENTRE_MM[0])))
+    body = encode(make_case(), GRID, CHANNELS).body[z] > 0.99
+    column, row = body & (x < 12), body & (y < 12)[:, None]
+    assert front[z][column].min() > 0.5
+    assert left[z][row].min() > 0.5
+    assert front[z][body & (x > 35)].max() < 0.05
+    assert left[z][body & (y > 33)[:, None]].max() < 0.4  # 5 mm from the edge, on voxels of 3 mm
+    assert not behind.any()

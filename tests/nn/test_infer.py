@@ -200,9 +200,26 @@ def test_a_network_without_a_prior_takes_none_and_names_none(tmp_path: Path) -> 
         network.predict(make_case(), GRID, np.zeros(GRID.shape, np.float32))
 
 
-def test_a_share_without_a_prior_is_refused() -> None:
+def test_the_detail_of_a_prior_stays_where_only_the_difference_from_it_is_brought_back(tmp_path: Path) -> None:
+    """Two priors that differ within blocks only are one to the network; its dose then differs as they do."""
+    channels = Channels(names=("ct", "prior"), targets=CHANNELS.targets)
+    settings = SETTINGS.model_copy(update={"prior": "geometric_prostate", "coarsen": 2, "prior_detail": True})
+    predict = NetworkPredictor(pack_network(tmp_path, manifest(settings, channels), trained(settings, channels)), "cpu")
+    smooth = np.full(GRID.shape, 30.0, np.float32)
+    checks = np.where(np.indices(GRID.shape).sum(axis=0) % 2, np.float32(1), np.float32(-1))
+    deep = np.zeros(GRID.shape, bool)
+    deep[6:-6, 6:-6, 8:-8] = True  # blocks without a skin, whose averages the checks leave alone
+    fine = smooth + np.where(deep, checks, np.float32(0))
+    dose, other = (predict.predict(make_case(), GRID, prior).dose.array for prior in (smooth, fine))
+    inside = (encode(make_case(), GRID, CHANNELS).body[deep] > 0.99) & (dose[deep] > 2)  # none is kept from below zero
+    assert inside.sum() > 3000
+    np.testing.assert_allclose((other - dose)[deep][inside], checks[deep][inside], atol=1e-3)
+
+
+@pytest.mark.parametrize("setting", [{"prior_share": 0.5}, {"prior_detail": True}])
+def test_a_share_or_detail_without_a_prior_is_refused(setting: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="prior_share"):
-        NetworkSettings.model_validate({**SETTINGS.model_dump(), "prior_share": 0.5})
+        NetworkSettings.model_validate({**SETTINGS.model_dump(), **setting})
 
 
 def test_a_missing_device_is_refused_before_anything_is_read(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vmat_rt.bundle import TRAINING_CASES, Bundle, installed_bundles
+from vmat_rt.bundle import TRAINING_CASES, Bundle, list_installed_bundles
 from vmat_rt.case import Case, Prescription, Structure, Volume
 from vmat_rt.curation.shipped import read_shipped
 from vmat_rt.grid import Grid
@@ -19,7 +19,7 @@ from vmat_rt.study.outside import check_learned, outside, treatment_of
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_data"
 GRID = Grid((40, 40, 40), (5.0, 5.0, 5.0), (0.0, 0.0, 0.0), "frame")
-BUNDLES = {bundle.manifest.name: bundle for bundle in installed_bundles()}
+BUNDLES = {bundle.manifest.name: bundle for bundle in list_installed_bundles()}
 LEARNED = learned_from(
     "prostate",
     [

@@ -115,3 +115,19 @@ def _batch(body_voxels: int, error: float) -> Batch:
         torch.zeros(1, 2, 6, 7, 8), torch.zeros(1, 3), dose, body, empty, flags, flags, torch.ones(1),
         torch.ones(1, 3), ("a",),
     )  # fmt: skip
+
+
+def test_a_term_counts_after_its_share_of_the_steps_and_is_told_before() -> None:
+    case = patient()
+    predicted = noise(20)
+    losses = build_losses([LossSpec(name="l1"), LossSpec(name="mse", weight=0.5, after=0.25)], TABLE)
+    _, terms = losses(predicted, case)
+    for done, weight in ((0.0, 0.0), (0.2499, 0.0), (0.25, 0.5), (1.0, 0.5)):
+        losses.done = done
+        total, told = losses(predicted, case)
+        assert float(total) == pytest.approx(float(terms["l1"] + weight * terms["mse"]))
+        assert told == terms
+    with pytest.raises(ConfigError, match="from the first step"):
+        build_losses([LossSpec(name="l1", after=0.1)], TABLE)
+    with pytest.raises(ValueError, match="after"):
+        LossSpec(name="l1", after=1.0)

@@ -51,6 +51,20 @@ def test_every_parameter_is_in_one_group_and_only_hidden_matrices_are_orthogonal
     assert not any(name.startswith(("head", "embed")) or name.endswith("bias") for name in named)
 
 
+def test_the_input_channels_and_film_can_be_left_to_adamw() -> None:
+    own = objective()
+    optimiser = build_optimiser(own, SETTINGS.model_copy(update={"matrix_ends": False}))
+    grouped = [id(p) for group in optimiser.param_groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in own.parameters())
+    orthogonal = {id(p) for group in optimiser.param_groups if group["orthogonal"] for p in group["params"]}
+    named = {name for name, p in own.network.named_parameters() if id(p) in orthogonal}
+    assert named == {
+        *(f"{block}.{one}.weight" for block in ("bottleneck", "decoder.0") for one in ("first", "second")),
+        "encoder.0.second.weight",
+        "decoder.0.shortcut.weight",
+    }
+
+
 def test_without_a_matrix_lr_it_is_adamw() -> None:
     optimiser = build_optimiser(objective(), OptimiserSettings(lr=1e-3))
     assert type(optimiser) is torch.optim.AdamW

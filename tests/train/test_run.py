@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ import torch
 from torch import Tensor
 
 from tests.patience import PATIENCE_SECONDS, wait_for
-from tests.train.cohorts import patient, tiny_recipe
+from tests.train.cohorts import make_cohort, patient, split, tiny_recipe
 from vmat_rt.bundle import load_bundle
 from vmat_rt.case import Volume
+from vmat_rt.cohort.record import CaseOrigin, describe
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError, InputError, ModelError
@@ -145,6 +147,28 @@ def test_it_learns(cohort: Cohort, runs: Path) -> None:
     train(recipe, cohort, runs / "learns")
     losses = [float(row["loss"]) for row in rows(runs / "learns")]
     assert losses[-1] < losses[0] / 15
+
+
+def test_a_late_loss_counts_in_the_later_epochs(cohort: Cohort, runs: Path) -> None:
+    out = runs / "late"
+    train(tiny_recipe(losses=[{"name": "l1"}, {"name": "mse", "weight": 3.0, "after": 0.5}]), cohort, out)
+    first, second = ({name: float(value) for name, value in row.items() if value} for row in rows(out))
+    assert first["loss"] == pytest.approx(first["loss_l1"], rel=1e-5)
+    assert first["loss_mse"] > 0
+    assert second["loss"] == pytest.approx(second["loss_l1"] + 3 * second["loss_mse"], rel=1e-5)
+
+
+def test_patients_whose_own_fields_a_turn_would_misplace_are_refused(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path / "fields")
+    key = Splits.read(cohort).cases("train")[0]
+    case = replace(cohort.read(key), gantry_angles_deg=(0.0, 40.0, 90.0))
+    number = key.removeprefix("tiny-")
+    cohort.add(case, describe(case, CaseOrigin(key=key, patient=f"person-{number}", source="simulated")), replace=True)
+    split(cohort, 4, 2)
+    recipe = tiny_recipe(augmentation={"turn_fold": 9, "turn_share": 0.3})
+    with pytest.raises(ConfigError, match=f"{key}.*0, 40, 90.*turn_share=0"):
+        train(recipe, cohort, tmp_path / "run")
+    train(tiny_recipe(augmentation={"turn_fold": 9}), cohort, tmp_path / "run")
 
 
 def test_a_killed_run_goes_on_as_if_never_stopped(cohort: Cohort, runs: Path) -> None:

@@ -21,6 +21,7 @@ from vmat_rt.commands.common import guard, json_option, needs, print_json
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
 @click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Of the split and the training.")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="GPUs, or CPU processes.")
+@click.option("--from", "model", metavar="MODEL|DIR", help="Begin with this model's weights: recipe adapt, adapt_cpu.")
 @click.option("--resume", is_flag=True, help="Go on with the run in OUT, exactly where its last checkpoint stands.")
 @json_option
 @guard
@@ -32,6 +33,7 @@ def command(
     out: Path,
     seed: int,
     devices: int,
+    model: str | None,
     resume: bool,
     as_json: bool,
 ) -> None:
@@ -46,6 +48,8 @@ def command(
 
     logging.getLogger("vmat_rt").setLevel(logging.INFO if is_first_process() else logging.WARNING)
     chosen = load_recipe(recipe, settings)
+    if model is not None:
+        chosen = chosen.begun_from(model)
     summary = train(chosen, Cohort.open(cohort_uri), out, seed, devices, resume)
     if not is_first_process():
         return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from vmat_rt.bundle import TRAINING_CASES, Bundle, find_baseline_bundle, find_bundle, find_prior_bundle
+from vmat_rt.bundle import TRAINING_CASES, Bundle, find_baseline_bundle, find_bundle, find_prior_bundle, was_trained_on
 from vmat_rt.case import ModelIdentity
 from vmat_rt.cohort.split import Splits
 from vmat_rt.cohort.store import Cohort, canonical_sha256
@@ -206,16 +206,8 @@ def _find_seen_in_training(subject: Subject, run: TrainingRun | None, cohort: Co
     if TRAINING_CASES in subject.bundle.manifest.files:
         recorded = True
         listed |= json.loads(subject.bundle.read_bytes(TRAINING_CASES))
-    images = {image for image in listed.values() if image}
-
-    def seen(key: str) -> bool:
-        image = _find_image(cohort, key)
-        if image and image in images:
-            return True
-        # Another patient may have the same key in another cohort.
-        return key in listed and not (image and listed[key])
-
-    return tuple(key for key in subject.cases if seen(key)), recorded
+    seen = tuple(key for key in subject.cases if was_trained_on(listed, key, _find_image(cohort, key)))
+    return seen, recorded
 
 
 def _find_image(cohort: Cohort, key: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -12,7 +14,7 @@ from vmat_rt.case import Case, FloatArray
 from vmat_rt.errors import ConfigError
 from vmat_rt.grid import Grid
 from vmat_rt.naming import mirrored_name
-from vmat_rt.nn.channels import compute_channel, parse_channel
+from vmat_rt.nn.channels import compute_channel, mirrored_channel, parse_channel, turned_channel
 from vmat_rt.nn.scene import Normalisation, Scene
 from vmat_rt.protocol import Protocol
 from vmat_rt.strict import Strict
@@ -130,12 +132,40 @@ def mirror(channels: Channels) -> Mirror:
     targets = _partners(channels.targets, "target")
     structures = _partners(channels.structures, "structure")
     flags = tuple(first_flag + index for index in structures)
-    return Mirror(_partners(channels.names, "channel"), (*targets, len(channels.targets), *flags))
+    inputs = _partners(channels.names, "channel", mirrored_channel)
+    return Mirror(inputs, (*targets, len(channels.targets), *flags))
 
 
-def _partners(names: tuple[str, ...], what: str) -> tuple[int, ...]:
+def turned(channels: Channels, turns: Fraction) -> tuple[int, ...]:
+    """Which channel each one is taken from when a patient is turned about z by this part of a whole turn, from the
+    gantry angle 0 towards 90: array[turned(...)] of the turned arrays.
+
+    Raises ConfigError when the fields (channels.angles_deg) do not come to lie on fields, or bands on bands.
+    """
+    if any(name.startswith(("beam:", "band:")) for name in channels.names):
+        require_turned_onto_itself(channels.angles_deg, turns)
+    places = {turned_channel(name, turns): index for index, name in enumerate(channels.names)}
+    lone = [name for name in channels.names if name not in places]
+    if lone:
+        raise ConfigError(f"a turn needs all sectors of a group of bands; there is nothing to become {', '.join(lone)}")
+    return tuple(places[name] for name in channels.names)
+
+
+def require_turned_onto_itself(angles_deg: Sequence[float], turns: Fraction) -> None:
+    """Raises ConfigError unless gantry angles, turned by this part of a whole turn, are the same angles."""
+    tenths = {round(angle * 10) % 3600 for angle in angles_deg}
+    after = {round(angle * 10 + 3600 * turns) % 3600 for angle in angles_deg}
+    if tenths != after:
+        shown = ", ".join(f"{angle:g}" for angle in sorted(angles_deg)[:12])
+        raise ConfigError(
+            f"fields at {shown or 'no angle'} are not the same after a turn by {float(360 * turns):g} degrees; "
+            "set augmentation.turn_share=0"
+        )
+
+
+def _partners(names: tuple[str, ...], what: str, mirrored: Callable[[str], str] = mirrored_name) -> tuple[int, ...]:
     try:
-        return tuple(names.index(mirrored_name(name)) for name in names)
+        return tuple(names.index(mirrored(name)) for name in names)
     except ValueError:
-        lone = [name for name in names if mirrored_name(name) not in names]
+        lone = [name for name in names if mirrored(name) not in names]
         raise ConfigError(f"left and right cannot change places: no other side for {what} {', '.join(lone)}") from None

@@ -152,7 +152,8 @@ def finished_gy(
         dose = dose_gy(relative, encoded)
     else:
         _require_finite(relative)
-        residual_of_gy = prior_gy if settings.unet.residual_channel is not None else None
+        correcting = settings.unet.residual_channel is not None or settings.prior_detail
+        residual_of_gy = prior_gy if correcting else None
         dose = refined_gy(relative, encoded.highest_gy, case, grid, settings.coarsen, residual_of_gy)
     return dose if prior_gy is None else _shared(dose, prior_gy, settings.prior_share)
 

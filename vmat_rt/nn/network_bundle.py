@@ -31,6 +31,7 @@ class NetworkSettings(Strict):
     window: how a grid is cut, None for the whole grid at once. flip_average: average with the prediction of the
     mirrored patient. crop: the network sees the box round the body only. prior: the bundle whose dose is the channel
     "prior": a folder within this bundle, or the name of an installed one. prior_share: its part in the result.
+    prior_detail: only the difference from it is brought back from coarser voxels, so that its fine detail stays.
     """
 
     unet: UNetSettings
@@ -43,11 +44,12 @@ class NetworkSettings(Strict):
     crop: bool = False
     prior: str | None = None
     prior_share: float = Field(default=0.0, ge=0, lt=1)
+    prior_detail: bool = False
 
     @model_validator(mode="after")
     def _share_of_a_prior(self) -> NetworkSettings:
-        if self.prior_share and self.prior is None:
-            raise ValueError("prior_share is for networks with a prior")
+        if (self.prior_share or self.prior_detail) and self.prior is None:
+            raise ValueError("prior_share and prior_detail are for networks with a prior")
         return self
 
 

@@ -11,7 +11,9 @@ from pydantic import Field, field_validator
 from vmat_rt.case import AIR_HU, Case, FloatArray, Structure, Volume
 from vmat_rt.errors import ConfigError, InputError, Problem
 from vmat_rt.geometry import beams
+from vmat_rt.geometry.bands import sector_bands
 from vmat_rt.geometry.rasterize import structure_fraction
+from vmat_rt.geometry.rays import Beams, place_beams
 from vmat_rt.geometry.resample import resample
 from vmat_rt.grid import Grid
 from vmat_rt.strict import Strict
@@ -79,6 +81,7 @@ class Scene:
         self.prior_gy = prior_gy
         self.targets = frozenset((*targets, *case.prescription.dose_gy, *case.structures))
         self._fractions: dict[str, FloatArray | None] = {}
+        self._bands: dict[int, FloatArray] = {}
 
     def fraction(self, name: str) -> FloatArray | None:
         """Area fraction (z, y, x) of a structure by TG-263 name, or None when it is absent.
@@ -141,15 +144,29 @@ class Scene:
 
         Raises ConfigError when no gantry angles are known.
         """
+        return beams.compute_view_maps(self._beams, self._target_fractions)
+
+    def bands(self, sectors: int) -> FloatArray:
+        """The bands of vmat_rt.geometry.bands, (sectors, z, y, x), of the same beams. Raises as beam_maps."""
+        if sectors not in self._bands:
+            levels = {name: dose_gy / self.highest_gy for name, dose_gy in self.target_gy.items()}
+            self._bands[sectors] = sector_bands(self._beams, self._target_fractions, levels, sectors)
+        return self._bands[sectors]
+
+    @cached_property
+    def _target_fractions(self) -> dict[str, FloatArray]:
+        return {name: fraction for name in self.target_gy if (fraction := self.fraction(name)) is not None}
+
+    @cached_property
+    def _beams(self) -> Beams:
         if not self.angles_deg:
             raise ConfigError("beam maps need gantry angles: neither the plan nor the model's channels give any")
-        targets = {name: fraction for name in self.target_gy if (fraction := self.fraction(name)) is not None}
-        union = np.max(np.stack(list(targets.values())), axis=0)
+        union = np.max(np.stack(list(self._target_fractions.values())), axis=0)
         outline = self.body >= INSIDE
-        return beams.compute_beam_maps(
+        return place_beams(
             beams.compute_relative_density(self.ct_hu, outline),
             outline,
-            targets,
+            union > 0,
             beams.thin_angles(self.angles_deg),
             beams.compute_centroid_mm(Volume(self.grid, union)),
         )

@@ -13,16 +13,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from vmat_rt.case import AIR_HU
 from vmat_rt.errors import ConfigError
 from vmat_rt.naming import mirrored_name
-from vmat_rt.nn.encode import Channels, mirror
+from vmat_rt.nn.encode import Channels, mirror, turned
 from vmat_rt.strict import Strict
 from vmat_rt.train.batch import Batch, StructureTable, collate
 
@@ -32,6 +33,8 @@ Shift = tuple[int, int, int]
 class AugmentationSettings(Strict):
     """flip: mirror half of the cases left to right, sides changing names. shift_mm: the most that a patient is moved
     along each axis, by whole voxels. rotate_deg: the most that one is turned about z, either way, beams and all.
+    turn_share: share of the cases that are turned by a whole multiple of 360 / turn_fold degrees, which puts fields on
+    fields: the patient lies otherwise in the same nine beams, and their bands change places.
     ct_noise_hu: the most standard deviation of white noise in the CT. All are drawn evenly for each case; 0 is off.
     drop_organs: share of the cases that lose organs at risk, any number of them alike: a network that has always seen
     an organ gives absurd doses where a clinic did not contour it.
@@ -42,20 +45,30 @@ class AugmentationSettings(Strict):
     flip: bool = True
     shift_mm: float = Field(default=0.0, ge=0, le=1000)
     rotate_deg: float = Field(default=0.0, ge=0, le=45)
+    turn_fold: int = Field(default=1, ge=1, le=36)
+    turn_share: float = Field(default=0.0, ge=0, le=1)
     ct_noise_hu: float = Field(default=0.0, ge=0, le=1000)
     drop_organs: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _turns_change_something(self) -> AugmentationSettings:
+        if self.turn_share and self.turn_fold == 1:
+            raise ValueError("turn_share needs turn_fold: into how many equal turns the fields divide a circle")
+        return self
 
 
 class Augmentation:
     """Callable: (batch, one CPU generator a case) -> batch.
 
-    Raises ConfigError where a side has no other to change places with, or noise is asked for without a CT.
+    Raises ConfigError where a side has no other to change places with, fields would not be turned onto fields, or noise
+    is asked for without a CT.
     """
 
     def __init__(self, settings: AugmentationSettings, channels: Channels, table: StructureTable) -> None:
         self.settings, self._channels = settings, channels
         if settings.flip:
             self._mirror, self._partners = mirror(channels), _partners(table)
+        self._turns = [turned(channels, Fraction(step, settings.turn_fold)) for step in range(settings.turn_fold)]
         organs = [table.names[index] for index in table.of_role("oar")]
         self._organs = [name for name in organs if f"distance:{name}" in channels.names]
         if settings.ct_noise_hu and "ct" not in channels.names:
@@ -63,7 +76,7 @@ class Augmentation:
 
     def __call__(self, batch: Batch, generators: Sequence[torch.Generator]) -> Batch:
         own = self.settings
-        if not (own.flip or own.shift_mm or own.rotate_deg or own.ct_noise_hu or own.drop_organs):
+        if not any(value for name, value in own if name != "turn_fold"):
             return batch
         cases = [batch.case(index) for index in range(len(batch))]
         return collate([self._changed(case, generator) for case, generator in zip(cases, generators, strict=True)])
@@ -72,11 +85,15 @@ class Augmentation:
         own = self.settings
         if own.flip and bool(torch.rand((), generator=generator) < 0.5):
             case = self.flipped(case)
-        if own.shift_mm or own.rotate_deg:
+        whole = 0
+        if own.turn_share and bool(torch.rand((), generator=generator) < own.turn_share):
+            whole = int(torch.randint(1, own.turn_fold, (), generator=generator))
+        if own.shift_mm or own.rotate_deg or whole:
             z, y, x, turn = (2 * torch.rand(4, generator=generator, dtype=torch.float64) - 1).tolist()
             spacing = case.voxel_mm[0].tolist()
             steps = [round(own.shift_mm * part / mm) for part, mm in zip((z, y, x), spacing, strict=True)]
-            case = self.moved(case, (steps[0], steps[1], steps[2]), own.rotate_deg * turn)
+            turn_deg = own.rotate_deg * turn + whole * 360.0 / own.turn_fold
+            case = self.turned(self.moved(case, (steps[0], steps[1], steps[2]), turn_deg), whole)
         if own.ct_noise_hu:
             case = self.noisy(case, own.ct_noise_hu * float(torch.rand((), generator=generator)), generator)
         if own.drop_organs and bool(torch.rand((), generator=generator) < own.drop_organs):
@@ -125,6 +142,10 @@ class Augmentation:
             structures=motion.of(case.structures).masked_fill_(motion.beyond, 0.0),
             whole=case.whole & ~lost,
         )
+
+    def turned(self, case: Batch, steps: int) -> Batch:
+        """A patient who was moved by so many whole turns of 360 / turn_fold, with the bands in their new places."""
+        return replace(case, array=case.array[:, list(self._turns[steps])]) if steps else case
 
     def noisy(self, case: Batch, deviation_hu: float, generator: torch.Generator) -> Batch:
         """One patient with white noise in the CT, within the window of HU that the network sees."""

@@ -64,6 +64,7 @@ def train(
     recipe = settle_precision(recipe, training_device())
     fabric = make_fabric(recipe, devices)
     material = gather(recipe, cohort, seed, out.parent / "cache")
+    recipe = material.recipe
     whole = material.examples[material.train[0]].dose.shape
     # A patch is never larger than the grid that it is cut from.
     shape = tuple(map(min, recipe.patch.shape, whole)) if recipe.patch else whole
@@ -101,7 +102,9 @@ class Training:
         torch.manual_seed(material.seed)
         network = UNet(material.network.unet, len(material.channels.names), material.channels.condition_size)
         losses = build_losses(recipe.losses, material.table, recipe.uncertainty)
-        self.objective = Objective(network, losses, recipe.crop)
+        self.objective = Objective(network, losses, recipe.crop, fabric.device.type)
+        if material.start is not None:
+            self.objective.network.load_state_dict(dict(material.start.weights))
         self.raw_optimiser = build_optimiser(self.objective, recipe.optimiser)
         self.model, self.optimiser = fabric.setup(self.objective, self.raw_optimiser)
         self.average = Average(self.objective.network, recipe.ema)
@@ -159,6 +162,7 @@ class Training:
         rate = learning_rate(number, self.recipe.epochs * self.steps, self.recipe.optimiser)
         for group in self.raw_optimiser.param_groups:
             group["lr"] = rate * group["scale"]
+        self.objective.losses.done = number / (self.recipe.epochs * self.steps)
         total, terms = self.model(batch.tensors())
         values = self.reduced({"loss": total.detach(), **{f"loss_{name}": value for name, value in terms.items()}})
         if not all(math.isfinite(value) for value in values.values()):

@@ -64,10 +64,17 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """The matrix with its singular values, unless they are zero, brought close to one; in single precision."""
+    """The matrix with its singular values, unless they are zero, brought close to one; in single precision.
+
+    Each iteration multiplies it by a polynomial of its own square, which is a small matrix where it is wide: these are
+    multiplied first, and the wide one once.
+    """
     wide = matrix.float() if matrix.shape[0] <= matrix.shape[1] else matrix.float().T
     x: Tensor = wide / (wide.norm() + 1e-7)
+    square = x @ x.T
+    factor = one = torch.eye(len(square), dtype=square.dtype, device=square.device)
     for _ in range(_ITERATIONS):
-        square = x @ x.T
-        x = _A * x + (_B * square + _C * square @ square) @ x
+        step = _A * one + _B * square + _C * square @ square
+        factor, square = step @ factor, step @ square @ step
+    x = factor @ x
     return x if matrix.shape[0] <= matrix.shape[1] else x.T

@@ -34,16 +34,25 @@ def package_run(
     network = UNet(material.network.unet, len(material.channels.names), material.channels.condition_size)
     network.load_state_dict(copy.copy(dict(weights)))
     manifest = _manifest(material, metrics, hardware)
-    seen = {key: material.cohort.record(key).image_sha256 for key in material.train}
     beside = {
         **material.prior_files,
         CARD: model_card(manifest, material).encode(),
         FILE: material.recipe.as_yaml().encode(),
-        **training_cases(seen),
+        **training_cases(_seen(material)),
     }
     with published_folder(folder) as temporary:
         bundle = pack_network(temporary, manifest, network, settings.half, beside)
     return Bundle(folder, bundle.manifest)
+
+
+def _seen(material: Material) -> dict[str, str]:
+    """The training cases and their images, those of the model that the run began with among them."""
+    seen = {key: material.cohort.record(key).image_sha256 for key in material.train}
+    if material.start is not None:
+        name = material.start.identity.name
+        # A key that stands in both cohorts may be another patient's there.
+        seen |= {f"{name}/{key}" if key in seen else key: image for key, image in material.start.cases.items()}
+    return seen
 
 
 def _manifest(material: Material, metrics: Mapping[str, float], hardware: str) -> Manifest:
@@ -62,7 +71,7 @@ def _manifest(material: Material, metrics: Mapping[str, float], hardware: str) -
         inputs=material.channels.names,
         settings=material.network.model_dump(mode="json"),
         training=TrainingSummary(
-            data=said + cohort.provenance.data,
+            data=said + cohort.provenance.data + _begun(material),
             cases=len(material.train),
             date=datetime.now(UTC).date().isoformat(),
             command=_command(material),
@@ -76,11 +85,19 @@ def _manifest(material: Material, metrics: Mapping[str, float], hardware: str) -
     )
 
 
+def _begun(material: Material) -> str:
+    """What the model that the run began with had learned from, and under which licence."""
+    if material.start is None:
+        return ""
+    manifest = material.start.bundle.manifest
+    learned = f"{manifest.training.cases} cases, {manifest.training.data}; licence: {manifest.training.licence}"
+    return f"; begun from {manifest.name} {manifest.version} ({learned})"
+
+
 def _command(material: Material) -> str:
     recipe, *changes = arguments_of(material.recipe)
-    return shlex.join(
-        ["vmat-rt", "train", recipe, "--cohort", material.cohort.settings.name, "--seed", str(material.seed), *changes]
-    )
+    cohort, seed = material.cohort.settings.name, str(material.seed)
+    return shlex.join(["vmat-rt", "train", recipe, "--cohort", cohort, "--seed", seed, *changes])
 
 
 def _limits(material: Material) -> tuple[str, ...]:

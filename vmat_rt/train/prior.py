@@ -25,7 +25,7 @@ from tqdm import tqdm
 from vmat_rt.baseline.boosting import TREES, GeometricPredictor
 from vmat_rt.baseline.fit import FitSettings, Fitted, VoxelSamples, draw_samples, grow
 from vmat_rt.baseline.scene import FeatureSettings, choose_features
-from vmat_rt.bundle import MANIFEST, Manifest, TrainingSummary, load_bundle, write_bundle
+from vmat_rt.bundle import MANIFEST, Bundle, Manifest, TrainingSummary, load_bundle, write_bundle
 from vmat_rt.case import FloatArray
 from vmat_rt.cohort.store import Cohort, canonical_sha256
 from vmat_rt.errors import ConfigError
@@ -80,7 +80,7 @@ def prior_doses(
     train, validation = tuple(sorted(split[0])), tuple(sorted(split[1]))
     features = choose_features(load_protocol(cohort.settings.protocol), settings.beams, settings.importance)
     # What the network does with the doses changes none of them.
-    own = settings.model_dump(mode="json", exclude={"residual", "share"})
+    own = settings.model_dump(mode="json", exclude={"residual", "share", "detail"})
     said = {"settings": own, "features": features.model_dump(mode="json")}
     key = canonical_sha256({**said, "format": FORMAT, "train": cohort.sha256(train)})[:24]
     here = folder / key
@@ -93,9 +93,25 @@ def prior_doses(
         _fit(cohort, train, features, settings.fit, here, _ALL)
         names = {case: f"fold_{folds[case]}" for case in train} | dict.fromkeys(validation, _ALL)
         doses = _predict_all(cohort, names, here)
-    whole = here / _ALL
-    files = {f"{PRIOR_FOLDER}/{name}": (whole / name).read_bytes() for name in (MANIFEST, TREES)}
-    return PriorDoses(doses, key, files)
+    return PriorDoses(doses, key, _files(here / _ALL))
+
+
+def kept_doses(cohort: Cohort, trees: Bundle, keys: Sequence[str], folder: Path) -> PriorDoses:
+    """Doses of all these cases by trees that are there already and have seen none of them, under `folder`."""
+    key = canonical_sha256({"kept": trees.identity.sha256, "format": FORMAT})[:24]
+    here = folder / key
+    with locked(here):
+        if not (here / _ALL).is_dir():
+            files = {name: trees.read_bytes(name) for name in trees.manifest.files}
+            with published_folder(here / _ALL) as temporary:
+                write_bundle(temporary, trees.manifest, files)
+        doses = _predict_all(cohort, dict.fromkeys(sorted(keys), _ALL), here)
+    return PriorDoses(doses, key, _files(here / _ALL))
+
+
+def _files(trees: Path) -> dict[str, bytes]:
+    """A bundle of trees as files of the bundle that needs it."""
+    return {f"{PRIOR_FOLDER}/{name}": (trees / name).read_bytes() for name in (MANIFEST, TREES)}
 
 
 def fold_of(cohort: Cohort, train: Sequence[str], settings: PriorSettings) -> dict[str, int]:

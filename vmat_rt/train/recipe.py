@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from vmat_rt.baseline.fit import FitSettings
 from vmat_rt.errors import ConfigError
+from vmat_rt.geometry.bands import MOST_SECTORS
+from vmat_rt.nn.channels import band_channels
 from vmat_rt.nn.unet import UNetSettings
 from vmat_rt.strict import Strict, YamlError, checked, load_mapping, load_yaml, read_text
 from vmat_rt.train.augment import AugmentationSettings
@@ -29,9 +31,19 @@ class _Settings(Strict):
 
 
 class ChannelSettings(_Settings):
-    """Input channels beside CT, body, prescription and distances; see vmat_rt.nn.channels."""
+    """Input channels beside CT, body, prescription and distances; see vmat_rt.nn.channels.
+
+    bands: sectors of a group of channels band:K/N, 0 for none: the number of fields, or for arcs as many as shall be
+    told apart.
+    """
 
     extra: tuple[str, ...] = ()
+    bands: int = Field(default=0, ge=0, le=MOST_SECTORS)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all of them."""
+        return (*self.extra, *band_channels(self.bands))
 
 
 class PatchSettings(_Settings):
@@ -51,12 +63,14 @@ class OptimiserSettings(_Settings):
     """AdamW. lr rises linearly over `warmup` steps, then falls along a cosine to lowest_lr at the last step.
 
     matrix_lr: the same for the weight matrices between the network's ends, which are then stepped by Muon
-    (vmat_rt.train.muon); None: AdamW for all. clip: largest norm of the gradient. weight_decay is in units of lr, for
-    AdamW and Muon alike, and is not applied to the weights of the losses.
+    (vmat_rt.train.muon); None: AdamW for all. matrix_ends: Muon also steps the convolutions of the input channels and
+    the matrices of FiLM, which its authors leave to AdamW. clip: largest norm of the gradient. weight_decay is in units
+    of lr, for AdamW and Muon alike, and is not applied to the weights of the losses.
     """
 
     lr: float = Field(default=1e-4, gt=0)
     matrix_lr: float | None = Field(default=None, gt=0)
+    matrix_ends: bool = True
     lowest_lr: float = Field(default=1e-6, ge=0)
     warmup: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=1e-2, ge=0)
@@ -81,6 +95,8 @@ class PriorSettings(_Settings):
     """The geometric predictor's dose as an input channel, which the network corrects where `residual`.
 
     share: part of that dose in the result, whose rest is the network's: the errors of the two differ, and average out.
+    detail: of a network on coarser voxels only the difference from that dose is brought back to the grid, so that the
+    fine detail of that dose stays, as it always does where the network corrects it.
     folds: training patients get the dose of trees that were fitted without them. beams and importance: as in
     vmat_rt.baseline.scene.FeatureSettings, whose organs are the protocol's.
     """
@@ -88,10 +104,23 @@ class PriorSettings(_Settings):
     kind: Literal["geometric"] = "geometric"
     residual: bool = True
     share: float = Field(default=0.0, ge=0, lt=1)
+    detail: bool = False
     folds: int = Field(default=5, ge=2)
     beams: bool = True
     importance: dict[str, float] = Field(default={})
     fit: FitSettings = FitSettings.model_validate({})
+
+
+class StartSettings(_Settings):
+    """The model (a name or a folder) whose weights a run begins with; `vmat-rt train --from` gives it.
+
+    network: "model" takes channels, network, voxels and the prior's part from it; "recipe" checks that the recipe's are
+    the same. trees: "keep" shows the network the doses of the model's own trees, "refit" fits the recipe's prior anew.
+    """
+
+    model: str | None = None
+    network: Literal["model", "recipe"] = "recipe"
+    trees: Literal["keep", "refit"] = "refit"
 
 
 class BundleSettings(_Settings):
@@ -108,7 +137,7 @@ class Recipe(_Settings):
     patches) a step, over all devices. patch: None for whole grids; crop: of these the box round the body only.
     uncertainty: learn the weights of the losses too. ema: decay of the averaged weights that are validated and kept.
     precision: auto is 16 bits where the device has hardware for them. flip_average: predict each patient and its
-    mirror image. checkpoint_steps: also save within an epoch.
+    mirror image. checkpoint_steps: also save within an epoch. start: begin with the weights of another model.
     """
 
     name: str
@@ -130,6 +159,7 @@ class Recipe(_Settings):
     prior: PriorSettings | None = None
     flip_average: bool = False
     checkpoint_steps: int | None = Field(default=None, ge=1)
+    start: StartSettings | None = None
     bundle: BundleSettings
 
     @model_validator(mode="after")
@@ -141,6 +171,11 @@ class Recipe(_Settings):
         if self.unet.residual_channel is not None:
             raise ValueError("unet.residual_channel is set by prior.residual")
         return self
+
+    def begun_from(self, model: str) -> Recipe:
+        """The recipe, beginning with the weights of this model."""
+        start = (self.start or StartSettings()).model_copy(update={"model": model})
+        return self.model_copy(update={"start": start})
 
     @property
     def per_case(self) -> int:

@@ -33,6 +33,7 @@ log = logging.getLogger("vmat_rt")
 
 _PACKAGES = ("vmat-rt", "torch", "lightning-fabric", "numpy", "scipy", "lightgbm", "SimpleITK", "numba", "zarr")
 _SAME = ("cohort_sha256", "split_sha256", "train", "validation")
+_START = "start_sha256"
 
 
 class RunFolder:
@@ -149,6 +150,8 @@ def _other_run(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     settings = list(differences(wanted["recipe"], found.get("recipe")))
     if settings:
         return f"it was begun with {' '.join(settings)}"
+    if found.get(_START) != wanted[_START]:
+        return "the model that it began with has changed since"
     same = all(found.get(name) == wanted[name] for name in _SAME)
     return "" if same else "the cohort's cases or its split have changed since"
 
@@ -171,6 +174,7 @@ def _identity(material: Material) -> dict[str, Any]:
         "split_sha256": material.split_sha256,
         "train": list(material.train),
         "validation": list(material.validation),
+        _START: None if material.start is None else material.start.identity.sha256,
     }
 
 

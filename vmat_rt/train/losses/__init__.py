@@ -30,12 +30,16 @@ LOSSES: dict[str, type[Term]] = {
 
 
 class LossSpec(BaseModel):
-    """One term of a recipe's loss: its name, its weight, and whatever its class's Settings has besides."""
+    """One term of a recipe's loss: its name, its weight, and whatever its class's Settings has besides.
+
+    after: the share of the steps that are taken without it.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str
     weight: float = Field(default=1.0, gt=0)
+    after: float = Field(default=0.0, ge=0, lt=1)
 
     @property
     def own(self) -> dict[str, Any]:
@@ -48,25 +52,30 @@ class WeightedLosses(nn.Module):
 
     Every term is a mean over cases of a value a case: then n cases on one device, or n / k on each of k, weigh alike.
     With uncertainty the sum is that of vmat_rt.train.losses.uncertainty, and `factor_NAME` says what each term is
-    multiplied with besides its weight.
+    multiplied with besides its weight. A term counts once `done`, the share of the steps that are taken, reaches its
+    `after`; it is computed before as well, so that it can be watched.
     """
 
     weights: Tensor
+    after: Tensor
 
     def __init__(
-        self, terms: Mapping[str, nn.Module], weights: Mapping[str, float], uncertainty: UncertaintySettings | None
+        self, terms: Mapping[str, nn.Module], specs: Mapping[str, LossSpec], uncertainty: UncertaintySettings | None
     ) -> None:
         super().__init__()
         self.terms = nn.ModuleDict(terms)
-        self.register_buffer("weights", torch.tensor([weights[name] for name in terms]), persistent=False)
+        self.done = 0.0
+        self.register_buffer("weights", torch.tensor([specs[name].weight for name in terms]), persistent=False)
+        self.register_buffer("after", torch.tensor([specs[name].after for name in terms]), persistent=False)
         self.uncertainty = None if uncertainty is None else Uncertainty(uncertainty, tuple(terms))
 
     def forward(self, predicted: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         values = torch.stack([term(predicted, batch) for term in self.terms.values()])
+        weights = torch.where(self.after <= self.done, self.weights, 0)
         said = dict(zip(self.terms, values.detach(), strict=True))
         if self.uncertainty is None:
-            return (self.weights * values).sum(), said
-        total = self.uncertainty(values, self.weights)
+            return (weights * values).sum(), said
+        total = self.uncertainty(values, weights)
         factors = zip(self.terms, self.uncertainty.factors(), strict=True)
         return total, said | {f"factor_{name}": factor for name, factor in factors}
 
@@ -79,7 +88,9 @@ def build_losses(
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"losses must be named, each once, not {names}")
     terms = {spec.name: _built(spec, table) for spec in specs}
-    return WeightedLosses(terms, {spec.name: spec.weight for spec in specs}, uncertainty)
+    if not any(spec.after == 0 for spec in specs):
+        raise ConfigError("losses: one term at least must count from the first step, with after: 0")
+    return WeightedLosses(terms, {spec.name: spec for spec in specs}, uncertainty)
 
 
 def _built(spec: LossSpec, table: StructureTable) -> nn.Module:
