@@ -107,7 +107,8 @@ def test_what_is_far_outside_is_refused_unless_allowed() -> None:
         predict_study(STUDY, None, far, model=GEOMETRIC)
     assert [problem.code for problem in refused.value.problems] == ["OUTSIDE_TRAINING"]
     made = predict_study(STUDY, None, far, model=GEOMETRIC, allow_outside=True)
-    assert [(p.code, p.severity) for p in made.report.problems] == [("OUTSIDE_TRAINING", "warning")]
+    told = [(problem.code, problem.severity) for problem in made.report.problems]
+    assert told == [("OUTSIDE_TRAINING", "warning"), ("PRESCRIPTION_NAME", "warning")]
 
 
 def test_a_device_that_is_not_there_is_refused(untrained: Bundle, tmp_path: Path) -> None:

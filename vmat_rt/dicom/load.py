@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from vmat_rt.assembly.placement import placement_problems
@@ -46,6 +46,7 @@ def load_case(study: Study, protocol: Protocol, given: Given = NOTHING_GIVEN) ->
     problems += position_problems(study)
     prescribed, prescription_problems = find_prescription([one.structure for one in named], protocol, study.plan, given)
     problems += prescription_problems
+    problems = [_as_warning(problem) if problem.code in given.allowed else problem for problem in problems]
     raise_errors(problems)
     assert prescribed is not None  # a case without contoured target was refused by missing_structures
     body = structures.get(protocol.body_name)
@@ -98,11 +99,12 @@ def prescription_for(
     return found
 
 
-def structure_problems(study: Study, protocol: Protocol | None) -> tuple[Problem, ...]:
+def structure_problems(study: Study, protocol: Protocol | None, allowed: Collection[str] = ()) -> tuple[Problem, ...]:
     """What is wrong with the ROIs and their names; errors only for ROIs that the protocol uses."""
     named, problems = _named(study.structure_set, protocol)
     placed = [] if study.ct is None else [p for one in named for p in _placement(one, study.ct.volume)]
-    return (*problems, *(problem for one in named for problem in one.problems), *placed)
+    found = (*problems, *(problem for one in named for problem in one.problems), *placed)
+    return tuple(_as_warning(problem) if problem.code in allowed else problem for problem in found)
 
 
 def _named(structure_set: StructureSet, protocol: Protocol | None) -> tuple[list[_Named], list[Problem]]:

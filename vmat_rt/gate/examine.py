@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from vmat_rt.case import Case
-from vmat_rt.errors import Problem
+from vmat_rt.errors import Problem, listed_within
 from vmat_rt.gate.codes import ANATOMY
 from vmat_rt.gate.contents import contents_problems, metal_problems, placement_problems
 from vmat_rt.gate.dose import dose_problems
@@ -24,7 +24,8 @@ _DOUBTS = {
     "BODY_NOT_PATIENT",
 }
 _TOO_MANY = 5
-"""So many independent doubts are no longer a patient's own peculiarity."""
+"""So many doubts, of more than one kind, are no longer a patient's own peculiarity."""
+_ROOM, _LONGEST = 400, 90
 
 
 def check_entry(case: Case, site: str, outline: bool = True) -> tuple[Problem, ...]:
@@ -50,11 +51,9 @@ def examine(case: Case, site: str, allowed: Collection[str] = (), outline: bool 
         *metal_problems(measures, site),
     ]
     doubts = [problem for problem in found if problem.code in _DOUBTS]
-    if len(doubts) >= _TOO_MANY:
-        codes = ", ".join(dict.fromkeys(problem.code for problem in doubts))
-        message = (
-            f"{len(doubts)} things about the anatomy do not fit ({codes}): this is not the patient of these names."
-        )
+    if len(doubts) >= _TOO_MANY and len({problem.code for problem in doubts}) > 1:
+        told = listed_within([problem.message.rstrip(".") for problem in doubts], _ROOM, _LONGEST)
+        message = f"{len(doubts)} things do not fit, so this is not the anatomy of these names: {told}."
         remedy = "Check image, structure set and names; if all is right, go on with --allow ANATOMY_IMPLAUSIBLE."
         found.append(Problem("ANATOMY_IMPLAUSIBLE", message, remedy))
     graded = [replace(p, severity="warning") if p.code in allowed else p for p in found]

@@ -47,7 +47,7 @@ class StudyChoice:
     @property
     def given(self) -> Given:
         """What the user says of the prescription; a protocol that was named speaks for its own doses."""
-        return Given(self.prescription_gy, self.fractions, protocol_named=self.protocol is not None)
+        return Given(self.prescription_gy, self.fractions, self.protocol is not None, self.allowed)
 
 
 AS_FOUND = StudyChoice()

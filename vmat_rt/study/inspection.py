@@ -10,14 +10,15 @@ from vmat_rt.dicom.ct.read import CtSeries, read_ct
 from vmat_rt.dicom.load import commonly_named, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import Study, StudyFiles, find_studies, read_files
 from vmat_rt.errors import InputError, Problem
+from vmat_rt.gate.codes import ALLOWABLE
 from vmat_rt.naming import propose_aliases
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 from vmat_rt.report.document import build_prescription_entry, build_problem_entries, build_structure_entry
 from vmat_rt.report.schema import InspectDocument, InspectedCt, InspectedStudy
 from vmat_rt.study.choice import StudyChoice, case_of, protocol_for
 
-WANTED_BY_A_PROTOCOL = {"TARGET_MISSING", "STRUCTURE_MISSING", "PROTOCOL_UNCLEAR", "PRESCRIPTION_UNKNOWN"}
-"""Errors that stop a prediction but are no fault of the export: the study is whole, only none of our protocols."""
+WANTED_BY_A_PROTOCOL = {"TARGET_MISSING", "STRUCTURE_MISSING", "PROTOCOL_UNCLEAR", "PRESCRIPTION_UNKNOWN", *ALLOWABLE}
+"""Errors that stop a prediction but are not faults of the export: the study is whole, but not for our protocols."""
 
 
 @dataclass
@@ -75,7 +76,7 @@ def _examined(files: StudyFiles, choice: StudyChoice) -> _Found:
     except InputError as refusal:
         found.note(refusal.problems)
     if found.study is not None:
-        found.note(structure_problems(found.study, found.protocol))
+        found.note(structure_problems(found.study, found.protocol, choice.allowed))
     return found
 
 

@@ -1,4 +1,7 @@
-"""Which dose each target gets, and when none may be assumed."""
+"""Which dose each target gets, and when none may be assumed.
+
+Covers vmat_rt.dicom.prescription.placed, vmat_rt.dicom.prescription.problems and vmat_rt.assembly.prescription.
+"""
 
 from __future__ import annotations
 

@@ -31,11 +31,14 @@ _LONGEST_NAME = 48
 
 @dataclass(frozen=True)
 class Given:
-    """What the user says: total Gy by target (TG-263 name or alias), fractions, and whether the protocol is theirs."""
+    """What the user says: total Gy by target (TG-263 name or alias), fractions, whether the protocol is theirs, and
+    codes of errors about the anatomy that they take as warnings.
+    """
 
     dose_gy: Mapping[str, float] = field(default_factory=dict)
     fractions: int | None = None
     protocol_named: bool = True
+    allowed: frozenset[str] = frozenset()
 
 
 def find_prescription(

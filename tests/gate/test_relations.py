@@ -1,0 +1,60 @@
+"""Left and right, behind and above, on contours and voxels alike.
+
+Covers vmat_rt.gate.centroid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.gate.pelvis import ball, structure
+from vmat_rt.case import ContourPlane, Contours, Structure
+from vmat_rt.gate.centroid import centroid_mm
+from vmat_rt.gate.relations import RELATIONS, relation_problems
+
+
+def drawn(name: str, centre: tuple[float, float, float], half_mm: float = 10.0) -> Structure:
+    """A cube of contours round a centre (z, y, x)."""
+    z, y, x = centre
+    ring = np.array(
+        [[y - half_mm, x - half_mm], [y - half_mm, x + half_mm], [y + half_mm, x + half_mm], [y + half_mm, x - half_mm]]
+    )
+    planes = tuple(ContourPlane(z + step, (ring,)) for step in (-5.0, 0.0, 5.0))
+    return Structure(name, name, Contours(planes, 5.0, "1.2"))
+
+
+@pytest.mark.parametrize("clockwise", [True, False])
+def test_the_centroid_of_a_triangle(clockwise: bool) -> None:
+    corners = np.array([[0.0, 0.0], [0.0, 30.0], [15.0, 0.0]])
+    ring = corners if clockwise else corners[::-1]
+    shape = Contours((ContourPlane(4.0, (ring,)), ContourPlane(6.0, (ring,))), 2.0, "1.2")
+    assert centroid_mm(Structure("t", None, shape)) == pytest.approx((5.0, 5.0, 10.0))
+
+
+def test_nothing_has_no_middle() -> None:
+    assert centroid_mm(Structure("t", None, None)) is None
+    assert centroid_mm(structure("t", np.zeros_like(ball((0, 0, 0), 1.0)))) is None
+
+
+@pytest.mark.parametrize(
+    ("site", "relation"), [(s, r) for s, relations in RELATIONS.items() for r in relations], ids=str
+)
+def test_each_relation_is_told_only_when_it_is_reversed(site: str, relation: tuple[str, str, str]) -> None:
+    one, where, other = relation
+    step = (30.0, 0.0, 0.0) if where == "above" else (0.0, 30.0, 0.0)
+    right = {one: drawn(one, step), other: drawn(other, (0.0, 0.0, 0.0))}
+    assert relation_problems(right, site) == ()
+    wrong = {one: drawn(one, (0.0, 0.0, 0.0)), other: drawn(other, step)}
+    (problem,) = relation_problems(wrong, site)
+    assert problem.code == "ANATOMY_ORDER"
+    assert one in problem.message
+    assert other in problem.message
+    assert "30 mm" in problem.message
+
+
+def test_sides() -> None:
+    left, right = drawn("Parotid_L", (0, 0, 40)), drawn("Parotid_R", (0, 0, -40))
+    assert relation_problems({"Parotid_L": left, "Parotid_R": right}, "head and neck") == ()
+    (problem,) = relation_problems({"Parotid_L": right, "Parotid_R": left}, "head and neck")
+    assert problem.code == "SIDES_SWAPPED"
