@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.patience import PATIENCE_SECONDS
-from tests.service.model import tiny_bundle
+from tests.service.model import tiny_bundle, write_protocol
 from vmat_rt_service.config import ServiceConfig, load_config
 from vmat_rt_service.intake.admission import Intake
 from vmat_rt_service.intake.reader_process import Reader
@@ -111,7 +111,9 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path, bundle: Path) -> Any:
     (tmp_path / "inbox").mkdir()
-    config = load_config(None, inbox=tmp_path / "inbox", outbox=tmp_path / "outbox", model=str(bundle), **QUICK)
+    places = {"inbox": tmp_path / "inbox", "outbox": tmp_path / "outbox"}
+    protocol = str(write_protocol(tmp_path))
+    config = load_config(None, **places, model=str(bundle), protocol=protocol, **QUICK)
     for folder in (config.outbox, config.staging):
         folder.mkdir(parents=True)
     config.save()

@@ -36,7 +36,7 @@ def main(config_file: str, instant: str) -> None:
         case "claimed":
             worker.Worker.run = die  # type: ignore[method-assign]
         case "predicted":
-            worker.hashes = die
+            worker.hash_folder = die
         case "recorded":
             publishing.flush = die
         case "renamed":

@@ -19,6 +19,15 @@ from vmat_rt.protocol import load_protocol
 from vmat_rt.study.outside import treatment_of
 
 PROTOCOL = "prostate_sib_70_56"
+SITE = "phantom"
+"""What the phantoms are of: the gate knows what a pelvis looks like, and they are ten centimetres wide."""
+
+
+def write_protocol(folder: Path) -> Path:
+    """The packaged protocol for phantoms, as a site's own file."""
+    path = folder / "phantom.yaml"
+    path.write_text(f"extends: {PROTOCOL}\nsite: {SITE}\n", encoding="utf-8")
+    return path
 
 
 def phantom_case(folder: Path, seed: str) -> Case:
@@ -40,7 +49,7 @@ def tiny_bundle(folder: Path) -> Bundle:
         protocol=PROTOCOL,
         grid=GridRule(kind="fixed", shape=(16, 40, 40), spacing_mm=(3.0, 3.0, 3.0)),
         inputs=fitted.names,
-        learned=learned_from(load_protocol(PROTOCOL).site, map(treatment_of, cases)),
+        learned=learned_from(SITE, map(treatment_of, cases)),
         settings={"features": settings.model_dump(mode="json")},
         training=TrainingSummary(
             data="phantoms", cases=3, date="2026-01-01", command="tests", hardware="any", licence="any"
