@@ -28,9 +28,9 @@ _TOO_MANY = 5
 _ROOM, _LONGEST = 400, 90
 
 
-def check_entry(case: Case, site: str, outline: bool = True) -> tuple[Problem, ...]:
-    """Everything that stands against a case that shall teach a model, its dose included, errors first."""
-    found = [*dose_problems(case), *examine(case, site, outline=outline)]
+def check_entry(case: Case, site: str, allowed: Collection[str] = (), outline: bool = True) -> tuple[Problem, ...]:
+    """Everything that stands against a case that shall teach a model, its dose included, errors first. As examine."""
+    found = [*dose_problems(case), *examine(case, site, allowed, outline)]
     return tuple(sorted(found, key=lambda problem: problem.severity != "error"))
 
 

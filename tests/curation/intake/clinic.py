@@ -17,8 +17,10 @@ from vmat_rt.curation.intake.dicom import add_studies
 from vmat_rt.curation.intake.run import IntakeOptions
 from vmat_rt.curation.intake.settings import NewCohort
 from vmat_rt.curation.intake.summary import IntakeSummary
+from vmat_rt.gate.codes import ALLOWABLE
 from vmat_rt.grid import Grid
 
+OF_PHANTOMS = {"VOLUME_UNUSUAL", "CONTENTS_UNUSUAL", "ANATOMY_ORDER", "PRESCRIPTION_ASSUMED", *ALLOWABLE}
 RULE = GridRule(kind="fixed", shape=(10, 24, 30), spacing_mm=(3.5, 3.5, 3.5))
 
 
@@ -81,11 +83,12 @@ def femur_heads(grid: Grid, x_left_mm: float, x_right_mm: float) -> tuple[Drawn,
 
 
 def added(root: Path, cohort: Path, **options: object) -> IntakeSummary:
-    """Intake in this process, onto a small grid."""
+    """Intake in this process, onto a small grid. The phantoms are ten centimetres wide, which the gate has to allow."""
     new = NewCohort() if Cohort.exists(cohort) else NewCohort(grid=RULE)
-    return add_studies(root, cohort, IntakeOptions(new=new, progress=False, **options))  # type: ignore[arg-type]
+    chosen = IntakeOptions(new=new, progress=False, allowed=frozenset(ALLOWABLE), **options)  # type: ignore[arg-type]
+    return add_studies(root, cohort, chosen)
 
 
 def states(summary: IntakeSummary) -> list[tuple[str, ...]]:
-    """State and codes of each study, sorted."""
-    return sorted((o.state, *sorted({p.code for p in o.problems} - {"VOLUME_UNUSUAL"})) for o in summary.outcomes)
+    """State and codes of each study, sorted; what the gate says of phantoms as such is left out."""
+    return sorted((o.state, *sorted({p.code for p in o.problems} - OF_PHANTOMS)) for o in summary.outcomes)

@@ -28,6 +28,7 @@ from vmat_rt.curation.intake.summary import IntakeSummary
 from vmat_rt.dicom.load import load_case
 from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import ConfigError, InputError
+from vmat_rt.gate.codes import ALLOWABLE
 from vmat_rt.protocol import load_protocol
 
 PROTOCOL = load_protocol("prostate_sib_70_56")
@@ -60,7 +61,8 @@ def case_of(folder: Path) -> Case:
 
 def taken(root: Path, cohort: Path, mapping: Path | None = None, **options: object) -> IntakeSummary:
     new = NewCohort() if Cohort.exists(cohort) else NewCohort(grid=RULE)
-    return add_images(root, cohort, IntakeOptions(new=new, progress=False, **options), mapping)  # type: ignore[arg-type]
+    chosen = IntakeOptions(new=new, progress=False, allowed=frozenset(ALLOWABLE), **options)  # type: ignore[arg-type]
+    return add_images(root, cohort, chosen, mapping)
 
 
 def by_image(cohort: Path) -> dict[str, CaseRecord]:
@@ -206,7 +208,19 @@ def test_what_stops_a_run(root: Path, tmp_path: Path) -> None:
 
 
 def test_the_command(root: Path, tmp_path: Path) -> None:
-    arguments = ["cohort", "add", str(root), "--nifti", "--cohort", str(tmp_path / "c"), "--workers", "1", "--json"]
+    arguments = [
+        "cohort",
+        "add",
+        str(root),
+        "--nifti",
+        "--cohort",
+        str(tmp_path / "c"),
+        "--workers",
+        "1",
+        "--json",
+        "--allow",
+        "BODY_SITE",
+    ]
     result = CliRunner().invoke(main, [*arguments, "--grid", "10x24x30@3.5x3.5x3.5"])
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)

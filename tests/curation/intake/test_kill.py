@@ -25,6 +25,7 @@ from vmat_rt.curation.intake.scan import FolderIndex
 from vmat_rt.curation.intake.settings import choose_protocols
 from vmat_rt.curation.intake.study import StudyJob, take_in
 from vmat_rt.errors import ConfigError, InputError
+from vmat_rt.gate.codes import ALLOWABLE
 from vmat_rt.system.processes import run_tasks
 
 GRID = "10x24x30@3.5x3.5x3.5"
@@ -35,7 +36,7 @@ def test_a_kill_loses_nothing_and_leaves_nothing_partial(tmp_path: Path) -> None
         study(tmp_path / "in" / f"s{number}", f"P{number}")
     command = [sys.executable, "-m", "vmat_rt.cli", "cohort", "add", str(tmp_path / "in"), "--workers", "2", "--json"]
     run = subprocess.Popen(
-        [*command, "--cohort", str(tmp_path / "c"), "--grid", GRID],
+        [*command, "--cohort", str(tmp_path / "c"), "--grid", GRID, "--allow", "BODY_SITE"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -85,7 +86,7 @@ def test_a_study_that_kills_its_worker_is_refused_and_the_others_go_on(tmp_path:
         protocols = choose_protocols(cohort.settings.protocol, ())
         jobs = [
             StudyJob(first, cohort.place.root, keys, Deadly()),  # type: ignore[arg-type]
-            StudyJob(second, cohort.place.root, keys, protocols),
+            StudyJob(second, cohort.place.root, keys, protocols, allowed=frozenset(ALLOWABLE)),
         ]
         with tqdm(disable=True) as bar:
             done = run_tasks(take_in, iter(jobs), 2, queued=2)

@@ -15,7 +15,7 @@ from vmat_rt.commands.cohort.options import (
     add_workers_option,
     cohort_option,
 )
-from vmat_rt.commands.common import guard, json_option, needs, print_json
+from vmat_rt.commands.common import allow_option, guard, json_option, needs, print_json
 
 
 @click.command(
@@ -49,6 +49,7 @@ from vmat_rt.commands.common import guard, json_option, needs, print_json
     "mapping.yaml goes before it; without either the files' TG-263 names do.",
 )
 @click.option("--replace", is_flag=True, help="Add studies again whose files changed since they were added.")
+@allow_option
 @json_option
 @guard
 @needs("cohort")
@@ -70,6 +71,7 @@ def add(root: Path, uri: str, as_json: bool, **options: Any) -> None:
         workers=options["workers"],
         progress=not as_json,
         replace=options["replace"],
+        allowed=options["allowed"],
     )
     mapping_file = options["mapping_file"]
     if mapping_file is None:

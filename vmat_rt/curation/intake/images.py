@@ -45,7 +45,7 @@ class ImageStudy:
 
 @dataclass(frozen=True)
 class ImageJob:
-    """One study for one worker. mapping: for folders without their own. replace: as IntakeOptions."""
+    """One study for one worker. mapping: for folders without their own. replace, allowed: as IntakeOptions."""
 
     study: ImageStudy
     cohort_uri: str
@@ -53,6 +53,7 @@ class ImageJob:
     protocols: tuple[Protocol, ...]
     mapping: ImageMapping | None
     replace: bool
+    allowed: frozenset[str] = frozenset()
 
 
 def add_images(
@@ -73,7 +74,8 @@ def add_images(
     cohort = _open_cohort(cohort_uri, options, studies, mapping)
     protocols = choose_protocols(cohort.settings.protocol, options.protocols or _find_named_protocols(mapping))
     keys = KeyFile(path)
-    jobs = (ImageJob(study, cohort.place.root, keys, protocols, mapping, options.replace) for study in studies)
+    more = (mapping, options.replace, options.allowed)
+    jobs = (ImageJob(study, cohort.place.root, keys, protocols, *more) for study in studies)
     return run_intake(
         IntakeRun(cohort, keys, root, len(studies), options), take_in_images, jobs, lambda job: job.study.entry
     )
@@ -147,7 +149,10 @@ def _read(job: ImageJob) -> tuple[Case, tuple[Problem, ...]]:
         voxels = replace(voxels, problems=(*voxels.problems, no_dose))
     case = case_of_voxels(voxels, _choose_protocols(images, job.protocols))
     site = job.protocols[0].site
-    found = (*check_entry(case, site), *([warn_of_unknown_patient()] if is_placeholder(job.study.patient) else ()))
+    found = (
+        *check_entry(case, site, job.allowed),
+        *([warn_of_unknown_patient()] if is_placeholder(job.study.patient) else ()),
+    )
     raise_errors(found)
     return case, found
 

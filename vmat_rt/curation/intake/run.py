@@ -38,7 +38,8 @@ class IntakeOptions:
     """What the user says of an intake.
 
     protocols: the first names a new cohort, each case takes the one that fits; by default those that ship. keys: the
-    key file, by default beside the cohort. replace: add studies again whose files changed since.
+    key file, by default beside the cohort. replace: add studies again whose files changed since. allowed: codes of the
+    gate's errors that are noted as warnings.
     """
 
     protocols: tuple[Protocol, ...] = ()
@@ -47,6 +48,7 @@ class IntakeOptions:
     workers: int = 1
     progress: bool = True
     replace: bool = False
+    allowed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from vmat_rt.dicom.files import DicomFile, Scan
 from vmat_rt.dicom.identity import identifying_values
 from vmat_rt.dicom.linking import StudyFiles, link
 from vmat_rt.dicom.load import load_case
+from vmat_rt.dicom.prescription.find import Given
 from vmat_rt.dicom.study import read_files
 from vmat_rt.errors import InputError, Problem, raise_errors
 from vmat_rt.gate.examine import check_entry
@@ -31,13 +32,14 @@ from vmat_rt.protocol import Protocol
 
 @dataclass(frozen=True)
 class StudyJob:
-    """One group for one worker. replace: add again what was added already and has changed since."""
+    """One group for one worker. replace, allowed: as IntakeOptions."""
 
     group: Group
     cohort_uri: str
     keys: KeyFile
     protocols: tuple[Protocol, ...]
     replace: bool = False
+    allowed: frozenset[str] = frozenset()
 
 
 def take_in(job: StudyJob) -> tuple[StudyOutcome, ...]:
@@ -73,8 +75,8 @@ def _read(job: StudyJob, candidate: Candidate) -> tuple[Case, tuple[Problem, ...
     study = read_files(files)
     raise_errors(check_dose(candidate, study))
     protocol = choose_protocol([roi.name for roi in study.structure_set.rois if roi.drawn], job.protocols)
-    case = load_case(study, protocol)
-    found = (*check_entry(case, protocol.site), *_warn_of_nameless(files))
+    case = load_case(study, protocol, Given(allowed=job.allowed))
+    found = (*check_entry(case, protocol.site, job.allowed), *_warn_of_nameless(files))
     raise_errors(found)
     return case, found
 
