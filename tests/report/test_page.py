@@ -168,7 +168,7 @@ def test_page_needs_nothing_from_outside(page: Page) -> None:
 def test_page_says_the_most_important_things_first(page: Page, result: CaseResult) -> None:
     order = [
         NOTICE,
-        synthetic.PROTOCOL.title,
+        "Prostate, 70 and 56 Gy in 28 fractions",
         "PTV_7000 70 Gy, PTV_5600 56 Gy in 28 fractions",
         "unet-prostate 1.0 (network)",
         "Problems found",
