@@ -19,6 +19,7 @@ from pynetdicom import AE, evt
 from tests.dicom_phantom import write_study
 from tests.ports import free_port
 from tests.service.conftest import QUICK, Site
+from tests.service.model import write_protocol
 from tests.service.peers import certificate, destination, jobs, modalities, run, same_content, storescp
 from vmat_rt_service.config import load_config
 from vmat_rt_service.journal.jobs import Journal
@@ -43,7 +44,14 @@ def predicted(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
     """A site with one study done by the real pipeline, its result queued for `pacs`."""
     root = tmp_path_factory.mktemp("predicted")
     write_study(root / "inbox", seed="send")
-    settings = {"model": str(bundle), "isodose_percent": [50.0], "destinations": [destination(1).model_dump()], **QUICK}
+    protocol = str(write_protocol(root))
+    settings = {
+        "model": str(bundle),
+        "protocol": protocol,
+        "isodose_percent": [50.0],
+        "destinations": [destination(1).model_dump()],
+        **QUICK,
+    }
     config = load_config(None, inbox=root / "inbox", outbox=root / "outbox", **settings)
     for folder in (config.outbox, config.staging):
         folder.mkdir(parents=True)
@@ -61,7 +69,8 @@ def done(predicted: Path, tmp_path: Path, bundle: Path) -> Iterator[Site]:
     """A copy of that site."""
     root = tmp_path / "site"
     shutil.copytree(predicted, root)
-    config = load_config(None, inbox=root / "inbox", outbox=root / "outbox", model=str(bundle), **QUICK)
+    settings = {"model": str(bundle), "protocol": str(root / "phantom.yaml"), **QUICK}
+    config = load_config(None, inbox=root / "inbox", outbox=root / "outbox", **settings)
     config.save()
     site = Site(root, config, Journal(config.journal))
     yield site
