@@ -32,8 +32,8 @@ def test_a_template_that_is_not_there_is_an_error(name: str) -> None:
 
 
 def test_numbers_are_written_as_in_the_tables() -> None:
-    from vmat_rt.report.tables import number, volume
+    from vmat_rt.report.tables import format_number, format_volume
 
     environment = load_page_template("report.html").environment
     text = environment.from_string("{{ 1234.5678 | number }} {{ 0.1234 | volume }}").render()
-    assert text == f"{number(1234.5678)} {volume(0.1234)}"
+    assert text == f"{format_number(1234.5678)} {format_volume(0.1234)}"
