@@ -1,3 +1,5 @@
+"""A case as channels: what each channel holds, and what is refused."""
+
 from __future__ import annotations
 
 import subprocess

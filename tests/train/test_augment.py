@@ -10,109 +10,40 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.nn.cases import CENTRE_MM, GRID, ball, make_case
-from vmat_rt.case import Case, Structure, Volume
+from tests.nn.cases import CENTRE_MM, GRID
+from tests.train.augmented import (
+    ALL,
+    CHANNELS,
+    LIVER,
+    TABLE,
+    augmentation,
+    axes_mm,
+    distance,
+    encoded,
+    find_centre_mm,
+    generator,
+    middle_mm,
+    phantom,
+    structure,
+)
+from vmat_rt.case import Structure, Volume
 from vmat_rt.errors import ConfigError
-from vmat_rt.geometry.rasterize import structure_fraction
-from vmat_rt.grid import Triple
 from vmat_rt.naming import mirrored_name
-from vmat_rt.nn.channels import band_channels
-from vmat_rt.nn.encode import Channels, channels_for
-from vmat_rt.protocol import load_protocol
 from vmat_rt.train.augment import Augmentation, AugmentationSettings
-from vmat_rt.train.batch import Batch, collate, structure_table
-from vmat_rt.train.examples import Example, ExampleSettings, example_arrays
-from vmat_rt.train.feed import part_of
-
-PROTOCOL = load_protocol("prostate_sib_70_56")
-TABLE = structure_table(PROTOCOL)
-CHANNELS = channels_for(PROTOCOL)
-ALL = AugmentationSettings(flip=True, shift_mm=9.0, rotate_deg=6.0, ct_noise_hu=25.0)
-LIVER = "Rectum"
-"""An unpaired organ of the protocol, placed as the liver lies: to one side only."""
-
-
-def middle_mm() -> Triple:
-    z, y, x = ((low + high) / 2 for low, high in zip(*GRID.bounds_mm, strict=True))
-    return z, y, x
-
-
-def phantom(turn_deg: float = 0.0) -> Case:
-    """Balls in the middle of the grid, none alike, turned about z from +x to +y; a dose that is a ball of its own."""
-    z, y, x = middle_mm()
-
-    def turned(name: str, dy: float, dx: float, radius: float, dz: float = 0.0) -> Structure:
-        a = math.radians(turn_deg)
-        place = (z + dz, y + dy * math.cos(a) + dx * math.sin(a), x + dx * math.cos(a) - dy * math.sin(a))
-        return ball(name, place, radius)
-
-    structures = [
-        turned("PTV_7000", 2.0, -3.0, 14.0),
-        turned("PTV_5600", 2.0, -3.0, 20.0),
-        turned("Femur_Head_L", -6.0, 27.0, 8.0),
-        turned("Femur_Head_R", -4.0, -26.0, 6.0, 5.0),
-        turned(LIVER, 9.0, 22.0, 11.0, -8.0),
-    ]
-    body = make_case().body
-    voxels = {s.roi_name: replace(s, shape=Volume(GRID, structure_fraction(s, GRID))) for s in structures}
-    centre = np.array(_centre_mm(torch.from_numpy(voxels["PTV_7000"].shape.array)))
-    places = np.stack(np.meshgrid(*_axes_mm(), indexing="ij"), axis=-1)
-    off = np.square(places - centre).sum(axis=-1)
-    fraction = structure_fraction(body, GRID)
-    return replace(
-        make_case(),
-        ct=Volume(GRID, np.where(fraction > 0.5, 40.0, -1000.0).astype(np.float32)),
-        structures=voxels,
-        body=replace(body, shape=Volume(GRID, fraction)),
-        reference_dose=Volume(GRID, (72 * np.exp(-off / 2 / 15**2)).astype(np.float32)),
-    )
-
-
-def _axes_mm() -> list[np.ndarray]:
-    return [o + s * np.arange(n) for o, s, n in zip(GRID.origin_mm, GRID.spacing_mm, GRID.shape, strict=True)]
-
-
-def _centre_mm(fraction: Tensor) -> list[float]:
-    """Centre of gravity (z, y, x), patient coordinates: x grows to the patient's left, y to the back, z to the head."""
-    total = float(fraction.sum())
-    sums = [fraction.sum(dim=[a for a in range(3) if a != axis]) for axis in range(3)]
-    return [float((s * torch.from_numpy(mm)).sum()) / total for s, mm in zip(sums, _axes_mm(), strict=True)]
-
-
-def encoded(case: Case, channels: Channels = CHANNELS) -> Batch:
-    arrays = example_arrays(case, ExampleSettings(channels, TABLE, 1))
-    highest_gy = float(arrays.pop("highest_gy"))
-    example = Example(key=case.key, highest_gy=highest_gy, spacing_mm=case.ct.grid.spacing_mm, **arrays)
-    return part_of(example, None, np.random.default_rng(0)).to("cpu")
-
-
-def structure(batch: Batch, name: str) -> Tensor:
-    return batch.structures[0, TABLE.names.index(name)]
-
-
-def distance(batch: Batch, name: str) -> Tensor:
-    return batch.array[0, CHANNELS.names.index(f"distance:{name}")]
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def augmentation(channels: Channels = CHANNELS, **settings: object) -> Augmentation:
-    return Augmentation(AugmentationSettings.model_validate(settings), channels, TABLE)
+from vmat_rt.train.batch import collate
 
 
 def test_an_organ_on_the_patients_left_moves_to_the_right_and_nowhere_else() -> None:
     case = encoded(phantom())
     flipped = augmentation().flipped(case)
-    before, after = _centre_mm(structure(case, LIVER)), _centre_mm(structure(flipped, LIVER))
+    before, after = find_centre_mm(structure(case, LIVER)), find_centre_mm(structure(flipped, LIVER))
     x = middle_mm()[2]
     assert before[2] - x > 15  # LPS: +x is the patient's left
     assert after[2] - x == pytest.approx(x - before[2], abs=0.01)
     assert after[:2] == pytest.approx(before[:2], abs=0.01)
     nearest = _place_of_least(distance(flipped, LIVER))
     assert nearest == pytest.approx(after, abs=2 * max(GRID.spacing_mm))
-    left = _centre_mm(structure(flipped, "Femur_Head_L"))
+    left = find_centre_mm(structure(flipped, "Femur_Head_L"))
     assert left[2] > x
     # What is now the left one has the size of what was the right one.
     smaller, larger = (float(structure(case, f"Femur_Head_{side}").sum()) for side in "RL")
@@ -122,7 +53,7 @@ def test_an_organ_on_the_patients_left_moves_to_the_right_and_nowhere_else() -> 
 
 def _place_of_least(values: Tensor) -> list[float]:
     place = np.unravel_index(int(values.argmin()), values.shape)
-    return [float(mm[i]) for mm, i in zip(_axes_mm(), place, strict=True)]
+    return [float(mm[i]) for mm, i in zip(axes_mm(), place, strict=True)]
 
 
 def test_encoding_the_mirrored_patient_is_flipping_the_encoded_one() -> None:
@@ -202,7 +133,9 @@ def test_encoding_the_turned_patient_is_turning_the_encoded_one(turn_deg: float)
     for name in ("PTV_7000", "Femur_Head_L", "Femur_Head_R", LIVER):
         apart = [
             abs(a - b)
-            for a, b in zip(_centre_mm(structure(found, name)), _centre_mm(structure(wanted, name)), strict=True)
+            for a, b in zip(
+                find_centre_mm(structure(found, name)), find_centre_mm(structure(wanted, name)), strict=True
+            )
         ]
         assert max(apart) < 0.15
         off = (structure(found, name) - structure(wanted, name)).abs().sum() / structure(wanted, name).sum()
@@ -215,7 +148,7 @@ def test_encoding_the_turned_patient_is_turning_the_encoded_one(turn_deg: float)
     dose_gap = (found.dose - wanted.dose)[0, 0][inner].abs()
     assert float(dose_gap.max()) < 0.004
     assert float((still.dose - wanted.dose)[0, 0][inner].abs().max()) > 0.004
-    moved = _centre_mm(structure(found, "Femur_Head_L"))[1] - _centre_mm(structure(still, "Femur_Head_L"))[1]
+    moved = find_centre_mm(structure(found, "Femur_Head_L"))[1] - find_centre_mm(structure(still, "Femur_Head_L"))[1]
     assert moved * turn_deg > 0  # from +x to +y
 
 
@@ -267,87 +200,6 @@ def test_beams_and_a_prior_move_with_the_patient() -> None:
     for moved in (own.moved(case, (1, -1, 2), 7.0), own.moved(case, (0, 2, 0)), own.flipped(case)):
         assert torch.equal(moved.array[:, -2], moved.structures[:, TABLE.names.index("PTV_5600")])
         assert torch.equal(moved.array[:, -1:], moved.dose)
-
-
-BANDS = Channels(
-    names=("body", "beam:in_beam", *band_channels(9)),
-    targets=CHANNELS.targets,
-    angles_deg=tuple(40.0 * k for k in range(9)),
-)
-
-
-def in_a_cylinder(turn_deg: float = 0.0) -> Case:
-    """The phantom in a round body of water, which is the same after every turn about the grid's middle."""
-    case = phantom(turn_deg)
-    _, y, x = (np.array(mm) - middle for mm, middle in zip(_axes_mm(), middle_mm(), strict=True))
-    radius = np.broadcast_to(np.hypot(y[:, None], x[None]), GRID.shape)
-    fraction = np.clip((38 - radius) / 2.5 + 0.5, 0, 1).astype(np.float32)
-    water = np.where(fraction > 0.5, 0.0, -1000.0).astype(np.float32)
-    return replace(case, ct=Volume(GRID, water), body=replace(case.body, shape=Volume(GRID, fraction)))
-
-
-@pytest.mark.parametrize("steps", [1, 4, 8])
-def test_encoding_the_patient_in_other_fields_is_turning_the_encoded_one(steps: int) -> None:
-    own = augmentation(BANDS, flip=False, turn_fold=9, turn_share=1.0)
-    still = encoded(in_a_cylinder(), BANDS)
-    found = own.turned(own.moved(still, (0, 0, 0), 40.0 * steps), steps)
-    wanted = encoded(in_a_cylinder(40.0 * steps), BANDS)
-    inner = wanted.body[0, 0] > 0.99
-    inner[:2] = inner[-2:] = False
-    off = (found.array - wanted.array)[0].abs()
-    astray = (own.moved(still, (0, 0, 0), 40.0 * steps).array - wanted.array)[0].abs()
-    for index, name in enumerate(BANDS.names):
-        # Linear interpolation across a strip's edge, which is softened by 3 mm, on voxels of 2.5 and 3 mm.
-        assert float(off[index][inner].mean()) < 0.02, name
-        if name.startswith("band:"):
-            assert float(astray[index][inner].mean()) > 3 * float(off[index][inner].mean()), name
-
-
-def test_encoding_the_mirrored_patient_in_fields_is_flipping_the_encoded_one() -> None:
-    """Also where the fields are turned against the patient's middle plane: their mirror images are among them."""
-    case = in_a_cylinder(13.0)
-
-    def mirrored(volume: Volume) -> Volume:
-        return Volume(volume.grid, np.ascontiguousarray(volume.array[:, :, ::-1]))
-
-    def mirror_of(one: Structure) -> Structure:
-        assert isinstance(one.shape, Volume)
-        return replace(one, shape=mirrored(one.shape))
-
-    structures = {mirrored_name(name): mirror_of(one) for name, one in case.structures.items()}
-    dose = case.reference_dose
-    assert dose is not None
-    other = replace(
-        case, ct=mirrored(case.ct), body=mirror_of(case.body), structures=structures, reference_dose=mirrored(dose)
-    )
-    found, wanted = augmentation(BANDS).flipped(encoded(case, BANDS)), encoded(other, BANDS)
-    torch.testing.assert_close(found.array, wanted.array, rtol=0, atol=2e-3)
-    assert float((encoded(case, BANDS).array - wanted.array).abs().max()) > 0.2
-
-
-def test_a_share_of_the_cases_is_turned_onto_each_of_the_other_fields_alike() -> None:
-    case = encoded(in_a_cylinder(), BANDS)
-    own = augmentation(BANDS, flip=False, turn_fold=9, turn_share=0.4)
-    ways = [own.turned(own.moved(case, (0, 0, 0), 40.0 * step), step).array for step in range(9)]
-    drawn = [own(case, [generator(seed)]).array for seed in range(400)]
-    counts = [sum(torch.equal(way, one) for one in drawn) for way in ways]
-    assert sum(counts) == 400
-    assert counts[0] / 400 == pytest.approx(0.6, abs=0.08)
-    assert min(counts[1:]) >= 8
-
-
-@pytest.mark.parametrize(
-    ("channels", "fold", "said"),
-    [
-        (BANDS, 4, "turn_share=0"),
-        (BANDS.model_copy(update={"names": ("body", *band_channels(6))}), 9, "no sector of 6"),
-        (BANDS.model_copy(update={"names": ("body", *band_channels(9)[1:])}), 9, "all sectors"),
-        (BANDS.model_copy(update={"angles_deg": (0.0, 40.0, 100.0)}), 9, "0, 40, 100"),
-    ],
-)
-def test_a_turn_that_puts_fields_beside_fields_is_refused(channels: Channels, fold: int, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        augmentation(channels, flip=False, turn_fold=fold, turn_share=0.5)
 
 
 def test_noise_of_so_many_hounsfield_units_in_the_ct_alone() -> None:
