@@ -15,7 +15,7 @@ def write_summary_text(document: ReportDocument, files: Mapping[str, Path]) -> s
     """What was predicted, how the goals fared, every problem, and where the files are; one thing per line."""
     goals = Counter(goal.status for goal in document.predicted.goals)
     counts = ", ".join(f"{count} {status}" for status, count in goals.items())
-    lines = [f"{document.notice}: {document.case.key}, {document.protocol.title}", f"goals: {counts or 'none'}"]
+    lines = [f"{document.notice}: {document.case.key}, {document.title}", f"goals: {counts or 'none'}"]
     lines += [f"{problem.severity}: {problem.message} {problem.remedy}" for problem in document.problems]
     lines += [f"{kind:>12}  {path}" for kind, path in files.items()]
     return "\n".join(lines)
