@@ -41,7 +41,7 @@ class Words(HTMLParser):
 
 def test_html_opens_with_the_notice_and_holds_goals_and_problems(document: ReportDocument) -> None:
     page = Words(write_summary_html(document))
-    assert page.text.startswith(f"⚠ {NOTICE} ⚠ {document.protocol.title}")
+    assert page.text.startswith(f"⚠ {NOTICE} ⚠ {document.title}")
     assert document.model is not None
     assert f"{document.model.name} {document.model.version}" in page.text
     assert page.tags.count("table") == len(document.protocol.goal_sets)
@@ -65,7 +65,7 @@ def test_html_without_problems_says_so(document: ReportDocument) -> None:
 
 def test_text_counts_goals_and_lists_problems_and_files(document: ReportDocument) -> None:
     lines = write_summary_text(document, {"rtdose": Path("out/rtdose.dcm")}).splitlines()
-    assert lines[0] == f"{NOTICE}: {document.case.key}, {document.protocol.title}"
+    assert lines[0] == f"{NOTICE}: {document.case.key}, {document.title}"
     counts = Counter(goal.status for goal in document.predicted.goals)
     assert set(lines[1].removeprefix("goals: ").split(", ")) == {f"{n} {s}" for s, n in counts.items()}
     assert sum(line.startswith(("warning: ", "error: ")) for line in lines) == len(document.problems)
