@@ -16,13 +16,13 @@ def centroid_mm(structure: Structure) -> Triple | None:
     """
     shape = structure.shape
     if isinstance(shape, Volume):
-        return _of_voxels(shape)
+        return _find_middle_of_voxels(shape)
     if not isinstance(shape, Contours):
         return None
     moments, total = np.zeros(3), 0.0
     for plane in shape.planes:
         for polygon in plane.polygons:
-            area, y, x = _area_and_middle(polygon)
+            area, y, x = _measure_polygon(polygon)
             moments += area * np.array([plane.z_mm, y, x])
             total += area
     if total <= 0:
@@ -31,7 +31,7 @@ def centroid_mm(structure: Structure) -> Triple | None:
     return (z, y, x)
 
 
-def _of_voxels(volume: Volume) -> Triple | None:
+def _find_middle_of_voxels(volume: Volume) -> Triple | None:
     sums = [volume.array.sum(axis=tuple({0, 1, 2} - {axis}), dtype=np.float64) for axis in range(3)]
     total = float(sums[0].sum())
     if total <= 0:
@@ -40,7 +40,7 @@ def _of_voxels(volume: Volume) -> Triple | None:
     return (z, y, x)
 
 
-def _area_and_middle(polygon: NDArray[np.float64]) -> tuple[float, float, float]:
+def _measure_polygon(polygon: NDArray[np.float64]) -> tuple[float, float, float]:
     """Area, mm^2, and centroid (y, x) of one polygon, by the shoelace formula round its first point."""
     y, x = (polygon - polygon[0]).T
     next_y, next_x = np.roll(y, -1), np.roll(x, -1)

@@ -70,18 +70,18 @@ def placement_problems(measures: Measures, targets: tuple[str, ...], outline: bo
     doubtful, gross = BODY_IN_AIR
     if outline and measures.body_in_air > doubtful:
         message = f"{100 * measures.body_in_air:.0f} % of the contoured outline is air around the patient in the CT."
-        yield _graded("BODY_NOT_PATIENT", message, measures.body_in_air > gross)
+        yield _grade("BODY_NOT_PATIENT", message, measures.body_in_air > gross)
     for name in targets:
         contents = measures.contents.get(name)
         if contents is not None:
-            yield from _target_problems(name, contents)
+            yield from _check_target(name, contents)
 
 
-def _target_problems(name: str, contents: Contents) -> Iterator[Problem]:
+def _check_target(name: str, contents: Contents) -> Iterator[Problem]:
     doubtful, gross = TARGET_IN_BODY
     if contents.in_patient < doubtful:
         message = f"{100 * (1 - contents.in_patient):.0f} % of the target {name} lies outside the patient, in air."
-        yield _graded("TARGET_OUTSIDE_BODY", message, contents.in_patient < gross)
+        yield _grade("TARGET_OUTSIDE_BODY", message, contents.in_patient < gross)
 
 
 def metal_problems(measures: Measures, site: str) -> Iterator[Problem]:
@@ -94,7 +94,7 @@ def metal_problems(measures: Measures, site: str) -> Iterator[Problem]:
         yield warning("METAL", message, remedy)
 
 
-def _graded(code: str, message: str, gross: bool) -> Problem:
+def _grade(code: str, message: str, gross: bool) -> Problem:
     if gross:
         return Problem(code, message, f"{_ELSEWHERE} If it is right, go on with --allow {code}.")
     return warning(code, message, _ELSEWHERE)

@@ -35,7 +35,7 @@ def dose_problems(case: Case) -> Iterator[Problem]:
         yield Problem("NO_DOSE", "There is no dose of a plan on these structures.", remedy)
         return
     targets = [case.structures[name] for name in case.targets()]
-    uncovered = list(_uncovered(targets, dose))
+    uncovered = list(_check_coverage(targets, dose))
     yield from uncovered
     if uncovered or not targets:
         return
@@ -45,8 +45,8 @@ def dose_problems(case: Case) -> Iterator[Problem]:
     if wrong is not None:
         yield wrong
         return
-    yield from _d95_problems(ordered, case)
-    yield from _cut_off_dose(case, dose)
+    yield from _check_d95(ordered, case)
+    yield from _check_edges(case, dose)
 
 
 def reference_problem(case: Case) -> Problem | None:
@@ -59,7 +59,7 @@ def reference_problem(case: Case) -> Problem | None:
     return scale_problem(target, dvh, case.prescription)
 
 
-def _uncovered(targets: list[Structure], dose: Volume) -> Iterator[Problem]:
+def _check_coverage(targets: list[Structure], dose: Volume) -> Iterator[Problem]:
     for target in targets:
         whole_cc = volume_cc(target)
         inside_cc = volume_inside_cc(target, dose.grid)
@@ -92,7 +92,7 @@ def scale_problem(target: Structure, dvh: Dvh, prescription: Prescription) -> Pr
     return Problem("DOSE_SCALE", message, _EXPORT_SUM)
 
 
-def _d95_problems(targets: list[tuple[Structure, Dvh]], case: Case) -> Iterator[Problem]:
+def _check_d95(targets: list[tuple[Structure, Dvh]], case: Case) -> Iterator[Problem]:
     highest_gy = max(case.targets().values())
     for target, dvh in targets:
         prescribed_gy, d95 = case.targets()[str(target.name)], dvh.value("D95%")
@@ -105,7 +105,7 @@ def _d95_problems(targets: list[tuple[Structure, Dvh]], case: Case) -> Iterator[
             yield warning("TARGET_DOSE_UNUSUAL", message, "Check the prescription and whether it is this plan's dose.")
 
 
-def _cut_off_dose(case: Case, dose: Volume) -> Iterator[Problem]:
+def _check_edges(case: Case, dose: Volume) -> Iterator[Problem]:
     """A dose that ends within the body while it is still high teaches a model that it does."""
     if case.body.shape is None:
         return

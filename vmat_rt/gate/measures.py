@@ -61,17 +61,21 @@ def measure(case: Case) -> Measures:
         if found is not None:
             contents[name] = found
     targets = [case.structures[name] for name in case.targets() if name in contents]
-    metal_cc, metal_mm = _metal(ct, patient, targets)
+    metal_cc, metal_mm = _measure_metal(ct, patient, targets)
     outline = structure_fraction(case.body, ct.grid) if case.body.name in case.structures else patient
     middle = contents[str(targets[0].name)].centre_mm if targets else ct.grid.centre_mm
     return Measures(
-        contents, _share_outside(outline, patient), _body_size_mm(patient, ct.grid, middle[0]), metal_cc, metal_mm
+        contents,
+        _measure_share_outside(outline, patient),
+        _measure_body_mm(patient, ct.grid, middle[0]),
+        metal_cc,
+        metal_mm,
     )
 
 
 def contents_of(structure: Structure, ct: Volume, patient: NDArray[np.float32]) -> Contents | None:
     """None for a structure that has no volume in the CT."""
-    box = _box(structure, ct.grid)
+    box = _find_box(structure, ct.grid)
     if box is None:
         return None
     start, stop = box
@@ -96,7 +100,7 @@ def contents_of(structure: Structure, ct: Volume, patient: NDArray[np.float32]) 
     )
 
 
-def _box(structure: Structure, grid: Grid) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
+def _find_box(structure: Structure, grid: Grid) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
     """First voxel and the one behind the last that a structure can reach in the grid; None where it reaches none."""
     low, high = bounds_mm(structure)
     first = np.floor(grid.index_of(np.asarray(low))).astype(int)
@@ -107,7 +111,7 @@ def _box(structure: Structure, grid: Grid) -> tuple[tuple[int, int, int], tuple[
     return (int(start[0]), int(start[1]), int(start[2])), (int(stop[0]), int(stop[1]), int(stop[2]))
 
 
-def _share_outside(outline: NDArray[np.float32], patient: NDArray[np.float32]) -> float:
+def _measure_share_outside(outline: NDArray[np.float32], patient: NDArray[np.float32]) -> float:
     """The share of the outline that is not patient, on every second voxel."""
     if outline is patient:
         return 0.0
@@ -117,7 +121,7 @@ def _share_outside(outline: NDArray[np.float32], patient: NDArray[np.float32]) -
     return float((drawn * (1 - found)).sum(dtype=np.float64)) / total if total else 0.0
 
 
-def _body_size_mm(patient: NDArray[np.float32], grid: Grid, z_mm: float) -> tuple[float, float]:
+def _measure_body_mm(patient: NDArray[np.float32], grid: Grid, z_mm: float) -> tuple[float, float]:
     """Height and width of the patient in the slice next to z."""
     k = int(np.clip(round((z_mm - grid.origin_mm[0]) / grid.spacing_mm[0]), 0, grid.shape[0] - 1))
     sizes = []
@@ -127,7 +131,7 @@ def _body_size_mm(patient: NDArray[np.float32], grid: Grid, z_mm: float) -> tupl
     return sizes[0], sizes[1]
 
 
-def _metal(ct: Volume, patient: NDArray[np.float32], targets: list[Structure]) -> tuple[float, float]:
+def _measure_metal(ct: Volume, patient: NDArray[np.float32], targets: list[Structure]) -> tuple[float, float]:
     """Volume above 2000 HU in the patient, cc, and its distance from the box round the targets, mm."""
     places = np.argwhere((ct.array > METAL_HU) & (patient > 0.5))
     if not len(places):

@@ -56,10 +56,10 @@ def relation_problems(
     middles = {name: middle for name, one in drawn.items() if (middle := centroid_mm(one)) is not None}
     aims = [drawn[name] for name in targets if name in drawn]
     around = [] if body is None else [body]
-    return (*_sides(middles, [around, aims]), *_orders(middles, site))
+    return (*_check_sides(middles, [around, aims]), *_check_orders(middles, site))
 
 
-def _sides(middles: Mapping[str, Triple], groups: Sequence[list[Structure]]) -> Iterator[Problem]:
+def _check_sides(middles: Mapping[str, Triple], groups: Sequence[list[Structure]]) -> Iterator[Problem]:
     """Pairs called NAME_L and NAME_R: x grows to the patient's left, so the left one has the larger x."""
     for left in middles:
         right = left.removesuffix("_L") + "_R"
@@ -69,27 +69,27 @@ def _sides(middles: Mapping[str, Triple], groups: Sequence[list[Structure]]) -> 
         if x_left < x_right - _SIDE_MM:
             message = f"{left} lies {x_right - x_left:.0f} mm to the patient's right of {right}."
             yield warning("SIDES_SWAPPED", message, "Exchange their names, or check the image's orientation.")
-        elif _on_one_side(groups, x_left, x_right):
+        elif _are_on_one_side(groups, x_left, x_right):
             message = f"{left} and {right} lie on one side of the patient, {x_left - x_right:.0f} mm apart."
             yield warning("SIDES_SAME", message, "Check which of the two was contoured twice.")
 
 
-def _on_one_side(groups: Sequence[list[Structure]], x_left: float, x_right: float) -> bool:
+def _are_on_one_side(groups: Sequence[list[Structure]], x_left: float, x_right: float) -> bool:
     """Of the body's middle and of the targets' middle both: either may be off, by an arm or a lateral target."""
-    known = [middle for middle in map(_box_middle_x_mm, groups) if middle is not None]
+    known = [middle for middle in map(_find_box_middle_x_mm, groups) if middle is not None]
     to_the_left = all(min(x_left, x_right) > middle + _SIDE_MM for middle in known)
     to_the_right = all(max(x_left, x_right) < middle - _SIDE_MM for middle in known)
     return bool(known) and (to_the_left or to_the_right)
 
 
-def _box_middle_x_mm(structures: list[Structure]) -> float | None:
+def _find_box_middle_x_mm(structures: list[Structure]) -> float | None:
     boxes = [bounds_mm(s) for s in structures if s.shape is not None and volume_cc(s) > 0]
     if not boxes:
         return None
     return (min(low[2] for low, _ in boxes) + max(high[2] for _, high in boxes)) / 2
 
 
-def _orders(middles: Mapping[str, Triple], site: str) -> Iterator[Problem]:
+def _check_orders(middles: Mapping[str, Triple], site: str) -> Iterator[Problem]:
     for one, where, other in RELATIONS.get(site, ()):
         if one not in middles or other not in middles:
             continue

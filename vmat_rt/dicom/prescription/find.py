@@ -51,13 +51,13 @@ def find_prescription(
     structures = tuple(structures)
     names = {spec.name for spec in protocol.with_role("target")}
     targets = {s.name: s for s in structures if s.name in names and s.shape is not None and s.name is not None}
-    told = _told(given.dose_gy, protocol)
+    told = _read_given(given.dose_gy, protocol)
     placed = PlacedDoses() if plan is None else place_doses(plan, protocol, structures, targets)
-    defaults = _defaults(targets, protocol, plan, given, placed)
-    dose_gy, used = _chosen(targets, ((COMMAND_LINE, told), (PLAN, placed.dose_gy), (PROTOCOL, defaults)))
-    fractions, said_by = _fractions(plan, protocol, given, dose_gy)
+    defaults = _find_defaults(targets, protocol, plan, given, placed)
+    dose_gy, used = _choose(targets, ((COMMAND_LINE, told), (PLAN, placed.dose_gy), (PROTOCOL, defaults)))
+    fractions, said_by = _find_fractions(plan, protocol, given, dose_gy)
     without = [target for name, target in targets.items() if name not in dose_gy]
-    problems = [dose_unknown(target, targets, plan, _why_no_default(target, given)) for target in without]
+    problems = [dose_unknown(target, targets, plan, _explain_no_default(target, given)) for target in without]
     problems += [not_contoured(name) for name in told if name not in targets]
     if fractions is None and dose_gy and not problems:
         problems.append(fractions_unknown(dose_gy, plan))
@@ -75,7 +75,7 @@ def find_prescription(
     return Prescription(dose_gy, fractions, origin), tuple(problems)
 
 
-def _chosen(
+def _choose(
     targets: Iterable[str], sources: Sequence[tuple[str, Mapping[str, float]]]
 ) -> tuple[dict[str, float], list[str]]:
     """The first source's dose of every target that has one, and which sources were used."""
@@ -89,7 +89,7 @@ def _chosen(
     return dose_gy, used
 
 
-def _told(given_gy: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
+def _read_given(given_gy: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
     doses, unknown = targets_meant(given_gy, protocol)
     if unknown:
         known = ", ".join(sorted(spec.name for spec in protocol.with_role("target")))
@@ -97,12 +97,12 @@ def _told(given_gy: Mapping[str, float], protocol: Protocol) -> dict[str, float]
     return doses
 
 
-def _defaults(
+def _find_defaults(
     targets: Mapping[str, Structure], protocol: Protocol, plan: Plan | None, given: Given, placed: PlacedDoses
 ) -> dict[str, float]:
     """The protocol's doses where they may stand beside what the user and the plan say."""
     defaults = {name: dose for name, dose in protocol.default_prescription_gy().items() if name in targets}
-    told = _told(given.dose_gy, protocol)
+    told = _read_given(given.dose_gy, protocol)
     missing = {name: dose for name, dose in defaults.items() if name not in placed.dose_gy and name not in told}
     named = {name: dose for name, dose in missing.items() if names_dose(targets[name].roi_name, dose)}
     said = {**placed.dose_gy, **told}
@@ -114,7 +114,7 @@ def _defaults(
     return (missing if given.protocol_named else named) if agrees else {}
 
 
-def _why_no_default(target: Structure, given: Given) -> str:
+def _explain_no_default(target: Structure, given: Given) -> str:
     """Without a plan."""
     if given.dose_gy or given.fractions is not None:
         return "the doses or fractions given are not the protocol's, so its own dose does not go with them"
@@ -123,7 +123,7 @@ def _why_no_default(target: Structure, given: Given) -> str:
     return f'there is no plan, and the name "{shorten(target.roi_name)}" does not say a dose'
 
 
-def _fractions(
+def _find_fractions(
     plan: Plan | None, protocol: Protocol, given: Given, dose_gy: Mapping[str, float]
 ) -> tuple[int | None, str]:
     """The user's, the plan's; without a plan the protocol's, unless a dose is not the one that it gives."""

@@ -46,12 +46,12 @@ def place_doses(
             doses.setdefault(named, reference.dose_gy)
         else:
             still.append(reference)
-    more, problems = _placed_by_exclusion(still, structures, targets, doses)
-    loose = any(not _among(reference.dose_gy, more.values()) for reference in still)
+    more, problems = _place_by_exclusion(still, structures, targets, doses)
+    loose = any(not _is_among(reference.dose_gy, more.values()) for reference in still)
     return PlacedDoses({**more, **doses}, problems, loose)
 
 
-def _placed_by_exclusion(
+def _place_by_exclusion(
     references: Sequence[DoseReference],
     structures: Iterable[Structure],
     targets: Mapping[str, Structure],
@@ -60,14 +60,14 @@ def _placed_by_exclusion(
     """References to a site, an organ or a CTV, each to the one target without a dose that it can mean, if any."""
     open_targets = {name: target for name, target in targets.items() if name not in placed}
     found: dict[str, float] = {}
-    for dose in _distinct(reference.dose_gy for reference in references):
+    for dose in _drop_repeats(reference.dose_gy for reference in references):
         by_name = [name for name, target in open_targets.items() if names_dose(target.roi_name, dose)]
         if len(by_name) == 1:
             found[by_name[0]] = dose
     rois: dict[int | None, Structure] = {
         structure.number: structure for structure in structures if structure.number is not None
     }
-    if not found and len(targets) == len(open_targets) == 1 and len(_distinct(r.dose_gy for r in references)) == 1:
+    if not found and len(targets) == len(open_targets) == 1 and len(_drop_repeats(r.dose_gy for r in references)) == 1:
         (name, target), dose = next(iter(targets.items())), references[0].dose_gy
         if all(_may_mean_a_target(r, rois) for r in references) and not contradicts(target.roi_name, dose):
             found = {name: dose}
@@ -86,13 +86,13 @@ def _may_mean_a_target(reference: DoseReference, rois: Mapping[int | None, Struc
     return roi is not None and (roi.name is not None or fold(roi.roi_name).startswith(_TUMOURS))
 
 
-def _distinct(doses_gy: Iterable[float]) -> list[float]:
+def _drop_repeats(doses_gy: Iterable[float]) -> list[float]:
     found: list[float] = []
     for dose in doses_gy:
-        if not _among(dose, found):
+        if not _is_among(dose, found):
             found.append(dose)
     return found
 
 
-def _among(dose_gy: float, others_gy: Iterable[float]) -> bool:
+def _is_among(dose_gy: float, others_gy: Iterable[float]) -> bool:
     return any(same_dose(dose_gy, other) for other in others_gy)

@@ -41,7 +41,7 @@ class DoseReference:
 
     def quoted(self) -> str:
         """For a sentence: 60 Gy to "Prostata" (SITE)."""
-        to = f' to "{_shortened(self.description)}"' if self.description else ""
+        to = f' to "{_shorten(self.description)}"' if self.description else ""
         roi = f", ROI number {self.roi_number}" if self.roi_number is not None else ""
         return f"{self.dose_gy:g} Gy{to} ({self.structure_type or 'no type'}{roi})"
 
@@ -72,28 +72,28 @@ class _Group:
 
 def read_planned_doses(plan: Attributes) -> PlannedDoses:
     """The target doses and fractions of an RTPLAN. Raises InputError only for elements that cannot be read."""
-    groups = tuple(group for group in map(_group, plan.items("FractionGroupSequence")) if group.fractions > 0)
-    stated, problems = _references(plan, groups)
+    groups = tuple(group for group in map(_read_group, plan.items("FractionGroupSequence")) if group.fractions > 0)
+    stated, problems = _read_references(plan, groups)
     by_addressee: dict[tuple[int | None, str], list[DoseReference]] = {}
     for reference in stated:
         by_addressee.setdefault(reference.addressee, []).append(reference)
     whole = [several for several in by_addressee.values() if _are_phases(several, groups)]
-    summed = {key: _total(several, groups, whole) for key, several in by_addressee.items()}
+    summed = {key: _add_up(several, groups, whole) for key, several in by_addressee.items()}
     unclear = [by_addressee[key] for key, total in summed.items() if total is None]
-    problems += [_unclear(several, groups) for several in unclear if len(several) > 1]
-    problems += [_added_up(several) for several in whole]
-    fractions = _fractions(stated, groups, bool(whole))
+    problems += [_warn_of_unclear_doses(several, groups) for several in unclear if len(several) > 1]
+    problems += [_warn_of_phases(several) for several in whole]
+    fractions = _count_fractions(stated, groups, bool(whole))
     if fractions is None and len(groups) > 1:
-        problems.append(_unclear_groups(groups))
+        problems.append(_warn_of_unclear_groups(groups))
     return PlannedDoses(
         references=tuple(total for total in summed.values() if total is not None),
         fractions=fractions,
-        words=_words(plan, stated, groups),
+        words=_quote(plan, stated, groups),
         problems=tuple(problems),
     )
 
 
-def _group(item: Attributes) -> _Group:
+def _read_group(item: Attributes) -> _Group:
     references = item.items("ReferencedDoseReferenceSequence")
     numbers = [
         (number, one) for one in references if (number := one.whole("ReferencedDoseReferenceNumber")) is not None
@@ -108,7 +108,7 @@ def _group(item: Attributes) -> _Group:
     )
 
 
-def _references(plan: Attributes, groups: Sequence[_Group]) -> tuple[list[DoseReference], list[Problem]]:
+def _read_references(plan: Attributes, groups: Sequence[_Group]) -> tuple[list[DoseReference], list[Problem]]:
     """Target references with a possible dose, as they stand; a dose may stand in the fraction groups instead."""
     found: list[DoseReference] = []
     problems: list[Problem] = []
@@ -131,7 +131,7 @@ def _references(plan: Attributes, groups: Sequence[_Group]) -> tuple[list[DoseRe
     return found, problems
 
 
-def _total(
+def _add_up(
     several: Sequence[DoseReference], groups: Sequence[_Group], whole: Sequence[Sequence[DoseReference]]
 ) -> DoseReference | None:
     """One dose for one addressee, None where its references can be read in more than one way.
@@ -140,7 +140,7 @@ def _total(
     """
     doses = [reference.dose_gy for reference in several]
     if len(groups) <= 1:
-        return several[0] if _same(doses) else None
+        return several[0] if _are_same(doses) else None
     if several in whole:
         return replace(several[0], dose_gy=sum(doses), number=None)
     if len(several) > 1:
@@ -149,7 +149,7 @@ def _total(
     if all(held):
         return several[0]
     # Alone in one phase, beside a target that has a dose in each: the elective volume of that phase.
-    in_one = held.count(True) == 1 if any(held) else any(_same([doses[0], one.dose_gy]) for w in whole for one in w)
+    in_one = held.count(True) == 1 if any(held) else any(_are_same([doses[0], one.dose_gy]) for w in whole for one in w)
     return several[0] if whole and in_one else None
 
 
@@ -169,19 +169,19 @@ def _are_phases(several: Sequence[DoseReference], groups: Sequence[_Group]) -> b
     doses = [reference.dose_gy for reference in several]
     counts = [group.fractions for group in groups]
     steps = [doses[0], *(late - early for early, late in pairwise(doses))]
-    return _alike(doses, counts) and not _alike(steps, counts)
+    return _are_alike(doses, counts) and not _are_alike(steps, counts)
 
 
-def _alike(doses_gy: Sequence[float], fractions: Sequence[int]) -> bool:
+def _are_alike(doses_gy: Sequence[float], fractions: Sequence[int]) -> bool:
     per_fraction = [dose / count for dose, count in zip(doses_gy, fractions, strict=True)]
     return min(per_fraction) > 0 and max(per_fraction) <= min(per_fraction) * (1 + _SAME_FRACTION_DOSE)
 
 
-def _same(doses_gy: Sequence[float]) -> bool:
+def _are_same(doses_gy: Sequence[float]) -> bool:
     return max(doses_gy) - min(doses_gy) <= _SAME_DOSE * max(doses_gy)
 
 
-def _fractions(stated: Sequence[DoseReference], groups: Sequence[_Group], phases: bool) -> int | None:
+def _count_fractions(stated: Sequence[DoseReference], groups: Sequence[_Group], phases: bool) -> int | None:
     """The one group's; the sum over groups that are phases, or that all name one reference as theirs."""
     if len(groups) == 1:
         return groups[0].fractions
@@ -189,29 +189,29 @@ def _fractions(stated: Sequence[DoseReference], groups: Sequence[_Group], phases
     return sum(group.fractions for group in groups) if phases or shared else None
 
 
-def _added_up(several: Sequence[DoseReference]) -> Problem:
+def _warn_of_phases(several: Sequence[DoseReference]) -> Problem:
     total = sum(reference.dose_gy for reference in several)
     parts = " and ".join(f"{reference.dose_gy:g}" for reference in several)
     message = f"The plan treats in phases: {parts} Gy to one target are taken as {total:g} Gy, one after the other."
     return warning("PLAN_PHASES", message, "Check the dose and the number of fractions in the report.")
 
 
-def _unclear(several: Sequence[DoseReference], groups: Sequence[_Group]) -> Problem:
+def _warn_of_unclear_doses(several: Sequence[DoseReference], groups: Sequence[_Group]) -> Problem:
     counts = f"{len(groups)} fraction group{'s' if len(groups) != 1 else ''}"
     message = (
-        f"The plan has several doses for one target ({_listed(r.quoted() for r in several)}) and {counts}: "
+        f"The plan has several doses for one target ({_list(r.quoted() for r in several)}) and {counts}: "
         "phases, alternatives or running totals, it does not say which. None is used."
     )
     return warning("PLAN_PRESCRIPTION_UNCLEAR", message, "Give the dose with --prescription NAME=GY and --fractions N.")
 
 
-def _unclear_groups(groups: Sequence[_Group]) -> Problem:
+def _warn_of_unclear_groups(groups: Sequence[_Group]) -> Problem:
     planned = ", ".join(str(group.fractions) for group in groups[:_MOST_QUOTED])
     message = f"The plan has {len(groups)} fraction groups ({planned} fractions); none used."
     return warning("PLAN_FRACTION_GROUPS", message, "Give the number of fractions with --fractions N.")
 
 
-def _words(plan: Attributes, stated: Sequence[DoseReference], groups: Sequence[_Group]) -> str:
+def _quote(plan: Attributes, stated: Sequence[DoseReference], groups: Sequence[_Group]) -> str:
     """What the plan says of doses and fractions, in one bounded sentence part."""
     counts = [
         f"{g.fractions} fractions" + ("" if g.beams_gy is None else f", its beams {g.beams_gy:g} Gy each time")
@@ -220,18 +220,18 @@ def _words(plan: Attributes, stated: Sequence[DoseReference], groups: Sequence[_
     parts = [reference.quoted() for reference in stated]
     for item in plan.items("DoseReferenceSequence") if not stated else ():
         given = [f"{word} {value:g} Gy" for word in _OTHER_DOSES if (value := item.number(word)) is not None]
-        description = _shortened(item.text("DoseReferenceDescription"))
+        description = _shorten(item.text("DoseReferenceDescription"))
         parts += [f'{", ".join(given)} for "{description}"' if description else ", ".join(given)] if given else []
-    said = [_listed(part) for part in (parts, counts) if part]
+    said = [_list(part) for part in (parts, counts) if part]
     return "; ".join(said) if said else "neither a target dose nor a number of fractions"
 
 
-def _listed(parts: Iterable[str]) -> str:
+def _list(parts: Iterable[str]) -> str:
     parts = list(parts)
     more = len(parts) - _MOST_QUOTED
     return "; ".join(parts[:_MOST_QUOTED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     clean = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return clean if len(clean) <= _LONGEST_WORDS else clean[: _LONGEST_WORDS - 3] + "..."
