@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.prescription.names import same_dose
 from vmat_rt.errors import Problem, warning
 
 HIGHEST_DOSE_GY = 200.0
 HIGHEST_FRACTIONS = 200
-_SAME_DOSE = 0.005
-"""Doses that differ by less than this part of their size are one dose, written differently."""
 _SAME_FRACTION_DOSE = 0.35
 """Phases of one course differ by less than this part in their dose per fraction (1.8 and 2.4 Gy still do)."""
 _OTHER_DOSES = ("DeliveryMaximumDose", "TargetMaximumDose", "TargetMinimumDose", "DeliveryWarningDose")
@@ -140,7 +139,7 @@ def _add_up(
     """
     doses = [reference.dose_gy for reference in several]
     if len(groups) <= 1:
-        return several[0] if _are_same(doses) else None
+        return several[0] if same_dose(min(doses), max(doses)) else None
     if several in whole:
         return replace(several[0], dose_gy=sum(doses), number=None)
     if len(several) > 1:
@@ -149,7 +148,7 @@ def _add_up(
     if all(held):
         return several[0]
     # Alone in one phase, beside a target that has a dose in each: the elective volume of that phase.
-    in_one = held.count(True) == 1 if any(held) else any(_are_same([doses[0], one.dose_gy]) for w in whole for one in w)
+    in_one = held.count(True) == 1 if any(held) else any(same_dose(doses[0], one.dose_gy) for w in whole for one in w)
     return several[0] if whole and in_one else None
 
 
@@ -175,10 +174,6 @@ def _are_phases(several: Sequence[DoseReference], groups: Sequence[_Group]) -> b
 def _are_alike(doses_gy: Sequence[float], fractions: Sequence[int]) -> bool:
     per_fraction = [dose / count for dose, count in zip(doses_gy, fractions, strict=True)]
     return min(per_fraction) > 0 and max(per_fraction) <= min(per_fraction) * (1 + _SAME_FRACTION_DOSE)
-
-
-def _are_same(doses_gy: Sequence[float]) -> bool:
-    return max(doses_gy) - min(doses_gy) <= _SAME_DOSE * max(doses_gy)
 
 
 def _count_fractions(stated: Sequence[DoseReference], groups: Sequence[_Group], phases: bool) -> int | None:
