@@ -31,6 +31,7 @@ from vmat_rt.study.outside import check_learned
 from vmat_rt.study.prediction import Prediction
 from vmat_rt.study.stopwatch import Stopwatch
 from vmat_rt.system.publish import published_folder
+from vmat_rt.system.steps import announced
 
 
 def predict_study(
@@ -63,7 +64,8 @@ def predict_study(
             more = write_dicom(temporary, study, result, outputs)
         problems, patient = (*result.problems, *more), patient_of(study, outputs)
         result = replace(result, problems=problems, patient=patient, seconds=watch.seconds)
-        report = write_report(result, temporary)
+        with announced("report"):
+            report = write_report(result, temporary)
     return Prediction(result, report, out / case.key)
 
 
@@ -117,6 +119,6 @@ def predict_case(
     if out is None:
         return Prediction(result, build_report_document(result, {}))
     result = replace(result, problems=(*result.problems, NO_DICOM_HEADER))
-    with published_folder(out / case.key) as temporary:
+    with published_folder(out / case.key) as temporary, announced("report"):
         report = write_report(result, temporary)
     return Prediction(result, report, out / case.key)
