@@ -23,6 +23,7 @@ _COMMANDS = {
     "cohort": "Make cohorts of cases, look at them, divide them, export from them.",
     "train": "Train a model on a cohort: recipe in, run folder with a bundle out.",
     "evaluate": "Evaluate models on a cohort's cases, against clinical dose and the geometric baseline.",
+    "bands": "Intervals that hold what they promise, from cases that a model has not seen.",
     "report": "Report on evaluations: one HTML page with its figures.",
     "doctor": "Check this machine and a service's configuration before the first study arrives.",
 }

@@ -16,6 +16,7 @@ from vmat_rt.protocol import Protocol, load_protocol
 from vmat_rt.report.document import build_report_document
 from vmat_rt.report.page import write_report
 from vmat_rt.report.result import CaseResult
+from vmat_rt.study.bands import build_bands_entry, find_calibration
 from vmat_rt.study.choice import AS_FOUND, StudyChoice, gated, load_case_and_bundle, prescribed, protocol_for
 from vmat_rt.study.evaluate_dose import doses_to_report, evaluate_doses
 from vmat_rt.study.outputs import (
@@ -84,15 +85,19 @@ def predict_and_evaluate(
     with watch.step("dvh and goals", case.key):
         doses = doses_to_report(case, bundle, predicted, device)
         evaluated, *others = evaluate_doses(case, protocol, doses)
+        calibration, other_model = find_calibration(bundle)
+        beside = next((other for other in others if other.label == "geometric baseline"), None)
+        bands = build_bands_entry(calibration, protocol, case.prescription, evaluated, beside) if calibration else None
     return CaseResult(
         case=case,
         protocol=protocol,
         predicted=evaluated,
         others=tuple(others),
-        problems=(*outside, *case.problems, *bundle.problems, *cut_off),
+        problems=(*outside, *case.problems, *bundle.problems, *cut_off, *other_model),
         patient=None,
         seconds=watch.seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        bands=bands,
     )
 
 
