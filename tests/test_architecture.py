@@ -29,6 +29,7 @@ LEVELS: dict[str, int] = {
     "assembly": 5,
     "metrics": 5,
     "gate": 6,
+    "trust": 6,
     "dicom": 6,
     "imagefiles": 6,
     "cohort": 6,

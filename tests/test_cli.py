@@ -1,7 +1,6 @@
 """The commands as a user runs them, on the sample studies and on faults; the input is never touched.
 
-Covers vmat_rt.commands.dvh, vmat_rt.commands.gamma, vmat_rt.commands.inspect,
-vmat_rt.commands.models and vmat_rt.commands.predict.
+Covers vmat_rt.commands.dvh, vmat_rt.commands.gamma, vmat_rt.commands.inspect and vmat_rt.commands.models.
 """
 
 from __future__ import annotations
@@ -177,6 +176,13 @@ def test_dvh_of_names_that_no_protocol_knows_takes_the_dose_given(tmp_path: Path
     assert target["name"] is None
     assert 50 < target["metrics"]["V95%"] <= 100
     assert run(*arguments, "--prescription", "PTV=70").exit_code == 2
+
+
+@pytest.mark.parametrize(("typed", "said"), [("predit", "Did you mean predict?"), ("xyz", "See vmat-rt --help.")])
+def test_a_mistyped_command_is_told_the_nearest(typed: str, said: str) -> None:
+    result = run(typed)
+    assert result.exit_code == 2
+    assert said in result.stderr
 
 
 def test_models_say_what_they_were_trained_on() -> None:

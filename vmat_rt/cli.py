@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import Any
 
@@ -22,6 +23,7 @@ _COMMANDS = {
     "cohort": "Make cohorts of cases, look at them, divide them, export from them.",
     "train": "Train a model on a cohort: recipe in, run folder with a bundle out.",
     "evaluate": "Evaluate models on a cohort's cases, against clinical dose and the geometric baseline.",
+    "bands": "Intervals that hold what they promise, from cases that a model has not seen.",
     "report": "Report on evaluations: one HTML page with its figures.",
     "doctor": "Check this machine and a service's configuration before the first study arrives.",
 }
@@ -42,6 +44,16 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"vmat_rt.commands.{name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a word that is none say which one is meant."""
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=2)
+            meant = f" Did you mean {' or '.join(near)}?" if near else " See vmat-rt --help."
+            context.fail(f"No such command {args[0]!r}.{meant}")
+        return super().resolve_command(context, args)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         context.meta[_JSON_ASKED] = "--json" in args

@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Never
 
 import click
@@ -138,15 +138,21 @@ def _collect_problems(error: VmatError) -> list[dict[str, str]]:
 
 
 def _refuse(problems: list[dict[str, str]], exit_code: int, as_json: bool) -> Never:
+    print_problems(problems, exit_code)
+    if as_json:
+        print_json({"schema_version": SCHEMA_VERSION, "exit_code": exit_code, "problems": problems})
+    sys.exit(exit_code)
+
+
+def print_problems(problems: Sequence[Mapping[str, str]], exit_code: int, place: str = "") -> None:
+    """A line on stderr for each problem; `place` says which of several inputs it is about."""
     # Not "Usage": that is for an option or argument, of which click says "Error" and how the command is used.
     headings = {2: "Error", 3: "Refused", STOPPED: "Ended"}
     for problem in problems:
         heading = "Not installed" if problem["code"] == "EXTRA_MISSING" else headings.get(exit_code, "Failed")
         sentence = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
+        heading = f"{heading} {place}" if place else heading
         click.echo(f"{heading}: {sentence} {problem['remedy']} [{problem['code']}]", err=True)
-    if as_json:
-        print_json({"schema_version": SCHEMA_VERSION, "exit_code": exit_code, "problems": problems})
-    sys.exit(exit_code)
 
 
 def print_usage_error(error: click.UsageError) -> None:

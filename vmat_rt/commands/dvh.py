@@ -15,6 +15,7 @@ from vmat_rt.commands.common import (
     protocol_option,
     structures_option,
 )
+from vmat_rt.commands.progress import show_steps
 
 DEFAULT_METRICS = "D99%,D98%,D95%,D50%,D2%,D1%,D0.03cc,Dmin,Dmean,Dmax"
 
@@ -36,6 +37,7 @@ DEFAULT_METRICS = "D99%,D98%,D95%,D50%,D2%,D1%,D0.03cc,Dmin,Dmean,Dmax"
 @add_prescription_options
 @json_option
 @guard
+@show_steps
 def command(
     study_dir: Path,
     dose: Path,

@@ -14,7 +14,7 @@ from vmat_rt.system.cores import usable_cores
 if TYPE_CHECKING:
     from vmat_rt.report.evaluation_schema import AggregateDocument
 
-_SPLITS = ("test", "validation", "train", "outliers", "all")
+_SPLITS = ("test", "validation", "train", "outliers", "unseen", "all")
 _SHOWN = (
     "mae_gy",
     "mae_target_gy",

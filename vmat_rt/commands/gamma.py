@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, protocol_option
+from vmat_rt.commands.progress import show_steps
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -35,6 +36,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Write the gamma map as a picture.")
 @json_option
 @guard
+@show_steps
 def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) -> None:
     """Gamma index of the RTDOSE file EVALUATION against the RTDOSE file REFERENCE, and pass rates.
 
@@ -58,8 +60,10 @@ def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) ->
     result, regions = gamma_of_files(reference, evaluation, criteria, options["study"], choice, options["device"])
     if options["png"]:
         from vmat_rt.report.gamma_figure import write_gamma_figure
+        from vmat_rt.system.steps import announced
 
-        write_gamma_figure(result, options["png"])
+        with announced("picture"):
+            write_gamma_figure(result, options["png"])
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, **result.as_dict(regions)})
         return

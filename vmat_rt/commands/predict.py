@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vmat_rt.commands.common import (
+    SCHEMA_VERSION,
     add_prescription_options,
     allow_option,
     deidentified_option,
     guard,
     json_option,
     print_json,
+    print_problems,
     protocol_option,
     series_option,
     structures_option,
 )
-from vmat_rt.errors import ConfigError
+from vmat_rt.commands.progress import show_steps
+from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.system.devices import require_device_name
+
+if TYPE_CHECKING:
+    from vmat_rt.study.choice import StudyChoice
+    from vmat_rt.study.prediction import Prediction
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _LONGEST_UID = 64
@@ -54,6 +63,14 @@ def _check_device(_context: click.Context, _option: click.Parameter, value: str)
 
 _NOTHING = ""
 """The value of --nifti without a mapping file."""
+_OF_ONE_STUDY = ("structures_uid", "series_uid", "plan", "plan_uid")
+_SPELT = {
+    "structures_uid": "structures",
+    "series_uid": "series",
+    "plan_uid": "plan-uid",
+    "deidentified": "accept-deidentified",
+}
+"""Options whose parameter is called otherwise."""
 _DICOM_ONLY = ("structures_uid", "series_uid", "plan", "plan_uid", "isodose", "identify", "deidentified")
 
 device_option = click.option(
@@ -72,7 +89,13 @@ device_option = click.option(
     "instead of DICOM, e.g. vmat-rt predict patient_7 --nifti mapping.yaml --out out. The study is the one that "
     "vmat-rt demo leaves there."
 )
-@click.argument("study_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument(
+    "study_dirs",
+    metavar="STUDY_DIR...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
 @protocol_option
 @click.option("--model", metavar="NAME|DIR", help="A bundle by name or folder. Default: the protocol's own.")
@@ -106,23 +129,31 @@ device_option = click.option(
 @device_option
 @json_option
 @guard
-def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
-    """Predict the dose of one study: RTDOSE, companion RTPLAN and report.
+@show_steps
+def command(study_dirs: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> None:
+    """Predict the dose of one study, or of several: RTDOSE, companion RTPLAN and report.
 
     STUDY_DIR holds one patient's CT and RTSTRUCT (flat or nested; RTPLAN and RTDOSE are used when they are there),
-    or, with --nifti, image files.
+    or, with --nifti, image files. Of several a refused one does not stop the others.
     """
+    predict = _predict_images(out, options) if options["mapping_file"] is not None else _predict_studies(out, options)
+    if len(study_dirs) == 1:
+        made = predict(study_dirs[0])
+        if as_json:
+            print_json(made.document().model_dump(mode="json"))
+        else:
+            click.echo(made.summary())
+        return
+    _refuse_options_of_one(options)
+    _predict_each(study_dirs, predict, as_json)
+
+
+def _choose(options: dict[str, Any]) -> StudyChoice:
     from vmat_rt.protocol import load_protocol
     from vmat_rt.study.choice import StudyChoice
-    from vmat_rt.study.outputs import Outputs
-    from vmat_rt.study.predict import predict_study
 
-    if options["mapping_file"] is not None:
-        _refuse_dicom_options(options)
-    if options["plan"] and options["plan_uid"]:
-        raise click.UsageError("give --plan or --plan-uid, not both")
     name = options["protocol_name"]
-    choice = StudyChoice(
+    return StudyChoice(
         structures_uid=options["structures_uid"],
         series_uid=options["series_uid"],
         protocol=load_protocol(name) if name else None,
@@ -131,15 +162,15 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         allowed=options["allowed"],
         deidentified=options["deidentified"],
     )
-    if options["mapping_file"] is not None:
-        from vmat_rt.study.predict_images import predict_images
 
-        mapping = Path(options["mapping_file"]) if options["mapping_file"] != _NOTHING else None
-        made = predict_images(
-            study_dir, out, mapping, choice, options["model"], options["device"], allow_outside=options["allow_outside"]
-        )
-        _print(made, as_json)
-        return
+
+def _predict_studies(out: Path, options: dict[str, Any]) -> Callable[[Path], Prediction]:
+    """The main line with these options; it takes a folder of DICOM. Raises UsageError for two plans."""
+    from vmat_rt.study.outputs import Outputs
+    from vmat_rt.study.predict import predict_study
+
+    if options["plan"] and options["plan_uid"]:
+        raise click.UsageError("give --plan or --plan-uid, not both")
     outputs = Outputs(
         plan=options["plan"],
         plan_uid=options["plan_uid"],
@@ -147,28 +178,60 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         isodose_percent=options["isodose"],
         identify=options["identify"],
     )
-    prediction = predict_study(
-        study_dir, out, choice, outputs, options["model"], options["device"], allow_outside=options["allow_outside"]
-    )
-    _print(prediction, as_json)
+    choice, model, device = _choose(options), options["model"], options["device"]
+    outside = options["allow_outside"]
+    return lambda folder: predict_study(folder, out, choice, outputs, model, device, allow_outside=outside)
+
+
+def _predict_images(out: Path, options: dict[str, Any]) -> Callable[[Path], Prediction]:
+    """The same for a folder of image files. Raises UsageError for an option that means nothing there."""
+    from vmat_rt.study.predict_images import predict_images
+
+    _refuse_dicom_options(options)
+    mapping = Path(options["mapping_file"]) if options["mapping_file"] != _NOTHING else None
+    choice, model, device = _choose(options), options["model"], options["device"]
+    outside = options["allow_outside"]
+    return lambda folder: predict_images(folder, out, mapping, choice, model, device, allow_outside=outside)
 
 
 def _refuse_dicom_options(options: dict[str, Any]) -> None:
     """Raises UsageError for an option that means nothing where no DICOM is read or written."""
     given = [name for name in _DICOM_ONLY if options[name]] + (["bits"] if options["bits"] != "16" else [])
     if given:
-        spelt = {
-            "structures_uid": "structures",
-            "series_uid": "series",
-            "plan_uid": "plan-uid",
-            "deidentified": "accept-deidentified",
-        }
-        named = ", ".join(f"--{spelt.get(name, name)}" for name in given)
-        raise click.UsageError(f"{named} and --nifti do not go together: no DICOM is read or written")
+        raise click.UsageError(f"{_spell(given)} and --nifti do not go together: no DICOM is read or written")
 
 
-def _print(prediction: Any, as_json: bool) -> None:
+def _refuse_options_of_one(options: dict[str, Any]) -> None:
+    """Raises UsageError for an option that names something of one study."""
+    given = [name for name in _OF_ONE_STUDY if options[name]]
+    if given:
+        raise click.UsageError(f"{_spell(given)} belongs to one study: predict it alone")
+
+
+def _spell(names: Sequence[str]) -> str:
+    return ", ".join(f"--{_SPELT.get(name, name)}" for name in names)
+
+
+def _predict_each(folders: Sequence[Path], predict: Callable[[Path], Prediction], as_json: bool) -> None:
+    """Each study in turn; ends with code 3 where one was refused."""
+    documents: list[dict[str, Any]] = []
+    for folder in folders:
+        try:
+            made = predict(folder)
+        except InputError as error:
+            if error.is_of_the_machine:
+                raise
+            problems = [problem.as_dict() for problem in error.problems]
+            print_problems(problems, error.exit_code, str(folder))
+            documents.append({"folder": str(folder), "problems": problems})
+            continue
+        documents.append({"folder": str(folder), **made.document().model_dump(mode="json")})
+        if not as_json:
+            click.echo(made.summary())
+    refused = sum("paths" not in document for document in documents)
     if as_json:
-        print_json(prediction.document().model_dump(mode="json"))
-        return
-    click.echo(prediction.summary())
+        print_json({"schema_version": SCHEMA_VERSION, "studies": documents})
+    else:
+        click.echo(f"{len(documents) - refused} predicted, {refused} refused")
+    if refused:
+        sys.exit(InputError.exit_code)

@@ -7,16 +7,16 @@ import re
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, cast, get_args
 
 from vmat_rt.bundle import TRAINING_CASES, Bundle, find_baseline_bundle, find_bundle, find_prior_bundle, was_trained_on
 from vmat_rt.case import ModelIdentity
-from vmat_rt.cohort.split import Splits
+from vmat_rt.cohort.split import Part, Splits
 from vmat_rt.cohort.store import Cohort, canonical_sha256
 from vmat_rt.errors import ConfigError, InputError
 from vmat_rt.report.evaluation_schema import SubjectEntry, SubjectRole
 
-SplitName = Literal["train", "validation", "test", "outliers", "all"]
+SplitName = Literal["train", "validation", "test", "outliers", "unseen", "all"]
 SPLIT_NAMES: Final[tuple[str, ...]] = get_args(SplitName)
 
 _NAMED: Final = re.compile(r"(\w[\w.-]*)=(.+)")
@@ -91,15 +91,16 @@ class CaseChoice:
 
     def __init__(self, cohort: Cohort, split: SplitName, seed: int | None) -> None:
         self.cohort, self.split, self.seed = cohort, split, seed
-        self._splits = None if split == "all" else Splits.read(cohort)
+        self._part = None if split in {"all", "unseen"} else cast(Part, split)
+        self._splits = None if self._part is None else Splits.read(cohort)
 
     def keys(self, run: TrainingRun | None) -> tuple[str, ...]:
         """Keys, sorted. Raises ConfigError for a seed that the splits do not have, or a part that is empty."""
-        if self._splits is None or self.split == "all":
+        if self._splits is None or self._part is None:
             keys, what = self.cohort.keys(), "cohort"
         else:
             seed = run.seed if run is not None and self.seed is None else self.seed
-            keys, what = self._splits.cases(self.split, self._choose_seed(seed)), f"cohort's {self.split} split"
+            keys, what = self._splits.cases(self._part, self._choose_seed(seed)), f"cohort's {self._part} split"
         if not keys:
             raise ConfigError(f"the {what} has no cases")
         return keys
@@ -173,6 +174,8 @@ def _check_leak(subject: Subject, run: TrainingRun | None, choice: CaseChoice) -
     notes = list(subject.notes)
     if choice.split == "train":
         notes.append("evaluated on the training split: these numbers say nothing of new patients")
+    elif choice.split == "unseen":
+        subject = replace(subject, cases=tuple(key for key in subject.cases if key not in seen))
     elif seen:
         raise ConfigError(
             f"{subject.name} was trained on {len(seen)} of the {len(subject.cases)} cases of the {choice.split} split "

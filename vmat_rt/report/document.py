@@ -60,6 +60,7 @@ def build_report_document(result: CaseResult, files: Mapping[str, str]) -> Repor
         clinical=_build_dose_entry(result, clinical) if clinical else None,
         comparison_with_clinical=_build_comparison(result, clinical),
         comparison_with_baseline=_build_comparison(result, baseline),
+        bands=result.bands,
         files=dict(files),
         software=list_software_versions(),
         seconds={step: round(seconds, 3) for step, seconds in result.seconds.items()},

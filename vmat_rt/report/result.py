@@ -10,6 +10,7 @@ from vmat_rt.errors import Problem
 from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.metrics.goals import GoalResult
 from vmat_rt.protocol import Protocol
+from vmat_rt.report.band_entries import BandsEntry
 from vmat_rt.report.schema import DoseLabel
 
 
@@ -34,7 +35,8 @@ class CaseResult:
 
     others are the geometric baseline and the clinical dose, where there are such. patient holds what the reader of the
     report may see of the patient's identity (`--identify`), and is None by default. seconds are by step, in the
-    order of the steps. created is an ISO 8601 time, or None where reports must be reproducible byte for byte.
+    order of the steps. created is an ISO 8601 time, or None where reports must be reproducible byte for byte. bands is
+    None where the model was not calibrated.
     """
 
     case: Case
@@ -45,6 +47,7 @@ class CaseResult:
     patient: Mapping[str, str] | None
     seconds: Mapping[str, float]
     created: str | None
+    bands: BandsEntry | None = None
 
     def other(self, label: DoseLabel) -> DoseResult | None:
         """The dose of that label among `others`, or None."""

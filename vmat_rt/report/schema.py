@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from vmat_rt.report.band_entries import BandsEntry
 from vmat_rt.strict import Strict
 
 SCHEMA_VERSION: Final = 1
@@ -196,6 +197,7 @@ class ReportDocument(_Document):
     clinical: DoseEntry | None
     comparison_with_clinical: ComparisonEntry | None
     comparison_with_baseline: ComparisonEntry | None
+    bands: BandsEntry | None = Field(default=None, description="null where the model was not calibrated")
     files: dict[str, str] = Field(description="what was written, by kind, relative to the folder of report.json")
     software: dict[str, str]
     seconds: dict[str, float]

@@ -16,6 +16,7 @@ from vmat_rt.protocol import Protocol, load_protocol
 from vmat_rt.report.document import build_report_document
 from vmat_rt.report.page import write_report
 from vmat_rt.report.result import CaseResult
+from vmat_rt.study.bands import build_bands_entry, find_calibration
 from vmat_rt.study.choice import AS_FOUND, StudyChoice, gated, load_case_and_bundle, prescribed, protocol_for
 from vmat_rt.study.evaluate_dose import doses_to_report, evaluate_doses
 from vmat_rt.study.outputs import (
@@ -31,6 +32,7 @@ from vmat_rt.study.outside import check_learned
 from vmat_rt.study.prediction import Prediction
 from vmat_rt.study.stopwatch import Stopwatch
 from vmat_rt.system.publish import published_folder
+from vmat_rt.system.steps import announced
 
 
 def predict_study(
@@ -63,7 +65,8 @@ def predict_study(
             more = write_dicom(temporary, study, result, outputs)
         problems, patient = (*result.problems, *more), patient_of(study, outputs)
         result = replace(result, problems=problems, patient=patient, seconds=watch.seconds)
-        report = write_report(result, temporary)
+        with announced("report"):
+            report = write_report(result, temporary)
     return Prediction(result, report, out / case.key)
 
 
@@ -82,15 +85,19 @@ def predict_and_evaluate(
     with watch.step("dvh and goals", case.key):
         doses = doses_to_report(case, bundle, predicted, device)
         evaluated, *others = evaluate_doses(case, protocol, doses)
+        calibration, other_model = find_calibration(bundle)
+        beside = next((other for other in others if other.label == "geometric baseline"), None)
+        bands = build_bands_entry(calibration, protocol, case.prescription, evaluated, beside) if calibration else None
     return CaseResult(
         case=case,
         protocol=protocol,
         predicted=evaluated,
         others=tuple(others),
-        problems=(*outside, *case.problems, *bundle.problems, *cut_off),
+        problems=(*outside, *case.problems, *bundle.problems, *cut_off, *other_model),
         patient=None,
         seconds=watch.seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        bands=bands,
     )
 
 
@@ -117,6 +124,6 @@ def predict_case(
     if out is None:
         return Prediction(result, build_report_document(result, {}))
     result = replace(result, problems=(*result.problems, NO_DICOM_HEADER))
-    with published_folder(out / case.key) as temporary:
+    with published_folder(out / case.key) as temporary, announced("report"):
         report = write_report(result, temporary)
     return Prediction(result, report, out / case.key)

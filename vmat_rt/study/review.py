@@ -35,6 +35,7 @@ from vmat_rt.report.document import build_goal_entries, build_problem_entries, b
 from vmat_rt.report.schema import DvhDocument
 from vmat_rt.study.choice import StudyChoice, protocol_for
 from vmat_rt.study.dose_review import DoseReview, review_dose
+from vmat_rt.system.steps import announced
 
 
 def review_study(
@@ -47,8 +48,9 @@ def review_study(
     Raises InputError when structures or dose cannot be used or lie in different frames, ConfigError when
     a prescription names no ROI of the study.
     """
-    study = _read(folder, choice)
-    read = _in_frame_of(study, dose, choice.deidentified)
+    with announced("read"):
+        study = _read(folder, choice)
+        read = _in_frame_of(study, dose, choice.deidentified)
     protocol, problems = _protocol(study, choice)
     structures = [structure for structure in _structures(study, protocol) if structure.shape is not None]
     if not all_rois and protocol is not None:
@@ -58,8 +60,10 @@ def review_study(
     if protocol is None:
         doses_gy = _given_doses(choice, structures)
     judged = prescription if read.meaning.is_whole_plan and read.meaning.is_physical else None
-    review = review_dose(structures, read.volume, metrics, doses_gy, protocol, judged)
-    doubts = _doubts(study, protocol, structures, choice)
+    with announced("dvh and goals"):
+        review = review_dose(structures, read.volume, metrics, doses_gy, protocol, judged)
+    with announced("look at the anatomy"):
+        doubts = _doubts(study, protocol, structures, choice)
     if judged is not None and (wrong := _wrong_scale(review, structures, judged)) is not None:
         review, doubts = replace(review, goals={}), (wrong, *doubts)
     before = (*doubts, *read.problems, *_without_ct_errors(study), *structure_problems(study, protocol), *problems)
@@ -215,14 +219,17 @@ def gamma_of_files(
 
     Raises InputError when a file cannot be used or two things lie in different frames of reference.
     """
-    reference = read_dose(reference_file).volume
-    result = gamma_of_doses(reference, read_dose(evaluation_file).volume, criteria, device)
+    with announced("read"):
+        reference, evaluation = read_dose(reference_file).volume, read_dose(evaluation_file).volume
+    with announced("gamma"):
+        result = gamma_of_doses(reference, evaluation, criteria, device)
     if folder is None:
         return result, {}
-    study = _read(folder, choice)
-    _in_frame_of(study, reference)
-    protocol, _ = _protocol(study, choice)
-    return result, compute_region_pass_rates(result, _regions(study, protocol, reference.grid))
+    with announced("structures"):
+        study = _read(folder, choice)
+        _in_frame_of(study, reference)
+        protocol, _ = _protocol(study, choice)
+        return result, compute_region_pass_rates(result, _regions(study, protocol, reference.grid))
 
 
 def gamma_of_doses(reference: Volume, evaluation: Volume, criteria: GammaCriteria, device: str) -> GammaResult:

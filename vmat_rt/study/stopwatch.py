@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vmat_rt.system.steps import announced
+
 log = logging.getLogger("vmat_rt")
 
 
@@ -23,8 +25,9 @@ class Stopwatch:
 
     @contextmanager
     def step(self, name: str, key: str = "-") -> Iterator[None]:
-        """Time one step and log it with the job's key. A step that fails is not counted."""
+        """Time one step, announce it and log it with the job's key. A step that fails is not counted."""
         start = time.perf_counter()
-        yield
+        with announced(name):
+            yield
         self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
         log.info("%s %s %.2f s", key, name, self._seconds[name])
