@@ -51,8 +51,9 @@ class Contours:
     slab_mm is the thickness that one plane stands for: the usual distance between neighbouring planes of this
     structure (or, for a single plane, of the CT or the other structures). connected tells whether planes i and i + 1
     belong together where that is known better (from the CT's slices); else planes further apart than 1.5 slabs do
-    not. The solid is: linear interpolation of the area between connected planes, half a slab at each end (half the
-    distance between planes there, where it is another).
+    not. The solid is: linear interpolation of the area between connected planes, at each end as much as is left until
+    its area comes to nothing, or half a slab (half the distance between planes there, where it is another) where it
+    does not before a next plane; see vmat_rt.geometry.ends.
     """
 
     planes: tuple[ContourPlane, ...]

@@ -62,10 +62,15 @@ def test_slices_half_a_slab_off_count_the_solid_once(offset_mm: float) -> None:
     assert covered_cc(shape, tall_grid(3.0, -12 + offset_mm, 12)) == pytest.approx(120 * 9 / 1000, rel=1e-5)
 
 
-def test_finer_slices_than_planes_keep_the_volume() -> None:
-    shape = contours({0.0: [disc(4.0, (CY, CX))], 3.0: [disc(6.0, (CY, CX))], 6.0: [disc(3.0, (CY, CX))]}, 3.0)
-    whole = volume_cc(Structure("a", None, shape))
-    assert covered_cc(shape, tall_grid(0.1, -2.97, 140)) == pytest.approx(whole, rel=2e-3)
+def test_finer_slices_than_planes_are_a_linear_blend_and_leave_out_what_bulges() -> None:
+    radii, height = (4.0, 6.0, 4.0), 3.0
+    areas = [disc_area(radius) for radius in radii]
+    shape = contours({height * k: [disc(radius, (CY, CX))] for k, radius in enumerate(radii)}, height)
+    bend = (areas[0] - 2 * areas[1] + areas[2]) / height**2
+    whole_mm3 = volume_cc(Structure("a", None, shape)) * 1000
+    assert whole_mm3 + 2 * bend * height**3 / 12 == pytest.approx(
+        covered_cc(shape, tall_grid(0.1, -2.97, 140)) * 1000, rel=2e-3
+    )
 
 
 def test_planes_apart_are_separate_runs_with_their_own_caps() -> None:
@@ -126,11 +131,12 @@ def test_thickness_adds_up_over_adjoining_ranges(cut_mm: float, width_mm: float)
     assert plane_weights_mm(stack).sum() == pytest.approx(5 + 3 + 3 + 3)
 
 
-def test_volume_of_a_cone_frustum_is_the_trapezoid_of_its_areas() -> None:
+def test_a_frustum_counts_exactly_between_its_planes_and_goes_on_for_half_a_spacing() -> None:
     planes = {float(z): [disc(3.0 + z / 2, (CY, CX))] for z in range(0, 9, 2)}
-    areas = [disc_area(3.0 + z / 2) for z in range(0, 9, 2)]
-    expected = 2 * (sum(areas) - (areas[0] + areas[-1]) / 2) + areas[0] + areas[-1]
-    assert volume_cc(structure(planes, 2.0)) == pytest.approx(expected / 1000, rel=1e-9)
+    first, second, *_, last_but_one, last = (disc_area(3.0 + z / 2) for z in range(0, 9, 2))
+    between = disc_area(1.0) * 8 / 3 * (3**2 + 3 * 7 + 7**2)
+    ends = first + last + (first - second) / 4 + (last - last_but_one) / 4
+    assert volume_cc(structure(planes, 2.0)) == pytest.approx((between + ends) / 1000, rel=1e-9)
 
 
 @pytest.mark.parametrize("radius", [3.0, 6.0, 12.0, 30.0])
@@ -192,7 +198,7 @@ def test_masks_of_neighbours_never_share_or_miss_a_voxel() -> None:
 
 
 def test_the_mask_takes_the_nearest_plane() -> None:
-    shape = contours({0.0: [SQUARE], 4.0: [disc(3.0, (CY, CX))]}, 3.0)
+    shape = contours({0.0: [SQUARE], 4.0: [disc(5.0, (CY, CX))]}, 3.0)
     mask = even_odd_mask(shape, tall_grid(1.0, -2.0, 9))
     counts = mask.sum(axis=(1, 2))
     assert counts[[0, 8]].tolist() == [0, 0]

@@ -44,8 +44,8 @@ def plane_fractions(polygon_sets: Sequence[Sequence[Polygon]], grid: Grid) -> Fl
 def fraction(contours: Contours, grid: Grid) -> FloatArray:
     """Area fraction of each pixel at the grid's slice centres: float32 (z, y, x) in [0, 1].
 
-    A slice on a contour plane takes that plane exactly, one between connected planes their linear interpolation, one in
-    an end cap the plane that ends there (see solid.slice_blend). Cost follows the structure's own part of the grid.
+    A slice on a contour plane takes that plane exactly, one between connected planes their blend, one beyond the last
+    what is left of it there (see solid.slice_blend). Cost follows the structure's own part of the grid.
     Raises GeometryError when the frames differ or there are no contours.
     """
     _require_frame(contours.frame_uid, grid)
@@ -72,20 +72,23 @@ def _fill(result: FloatArray, slices: Indices, stack: PlaneStack, blend: SliceBl
         result[k] = planes[a]
         if a != b:
             result[k] += np.float32(blend.weight[k]) * (planes[b] - planes[a])
+        if blend.share[k] < 1:
+            result[k] *= np.float32(blend.share[k])
 
 
 def even_odd_mask(contours: Contours, grid: Grid) -> NDArray[np.bool_]:
     """Whether each voxel's centre is inside the structure: bool (z, y, x).
 
-    In z a slice takes the nearest plane of the solid (of two equally near ones the upper); in the plane the test is
-    even-odd, half open as stated in scanline.centre_mask. Raises GeometryError as `fraction` does.
+    In z a slice takes the plane that most of it is made of (of two equal ones the upper), nothing where less than half
+    of the last plane is left; in the plane the test is even-odd, half open as stated in scanline.centre_mask. Raises
+    GeometryError as `fraction` does.
     """
     _require_frame(contours.frame_uid, grid)
     stack = plane_stack(contours)
     blend = slice_blend(stack, grid.axis_mm(0))
-    nearest = np.where(blend.weight >= 0.5 - 1e-6, blend.upper, blend.lower)
-    slices = np.flatnonzero(blend.inside)
-    needed, place = np.unique(nearest[slices], return_inverse=True)
+    most = np.where(blend.weight >= 0.5 - 1e-6, blend.upper, blend.lower)
+    slices = np.flatnonzero(blend.inside & (blend.share >= 0.5 - 1e-6))
+    needed, place = np.unique(most[slices], return_inverse=True)
     polygon_sets = [stack.planes[i].polygons for i in needed]
     result = np.zeros(grid.shape, np.bool_)
     window = _window(polygon_sets, grid)
@@ -139,7 +142,7 @@ def volume_inside_cc(structure: Structure, grid: Grid) -> float:
 
 
 def bounds_mm(structure: Structure) -> tuple[Triple, Triple]:
-    """The box (low, high), each (z, y, x) mm, round a structure: its end caps in z, its vertices in the plane.
+    """The box (low, high), each (z, y, x) mm, round a structure: its ends in z, its vertices in the plane.
 
     For voxels the outer faces of those that are not empty. Raises GeometryError when there is nothing to enclose.
     """
@@ -147,7 +150,7 @@ def bounds_mm(structure: Structure) -> tuple[Triple, Triple]:
     if isinstance(shape, Contours):
         stack = plane_stack(shape)
         low, high = _plane_box([plane.polygons for plane in stack.planes])
-        bottom, top = stack.z_mm[0] - stack.below_mm[0], stack.z_mm[-1] + stack.above_mm[-1]
+        bottom, top = stack.z_mm[0] - stack.below.reach_mm[0], stack.z_mm[-1] + stack.above.reach_mm[-1]
         return (float(bottom), *low), (float(top), *high)
     box = shape.grid.box_of(shape.array != 0)
     if box is None:

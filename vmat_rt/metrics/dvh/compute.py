@@ -1,6 +1,6 @@
 """DVH: how much of a structure gets how much dose. Unbinned, volume-weighted, sampled as finely as the metrics need.
 
-The solid is that of vmat_rt.case.Contours (half slabs at the ends) or a Volume of area fractions; dose is trilinear
+The solid is that of vmat_rt.case.Contours (ends and all) or a Volume of area fractions; dose is trilinear
 between voxel centres. What cannot be known is None with a reason, never 0: a structure without contours, a metric that
 the part outside the dose grid decides (vmat_rt.metrics.dvh.coverage), one that lacks the prescription it needs.
 """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.case import Contours, FloatArray, Structure, Volume
+from vmat_rt.geometry.ends import Ends
 from vmat_rt.geometry.rasterize import bounds_mm, even_odd_mask, fraction, structure_fraction
 from vmat_rt.geometry.solid import plane_stack
 from vmat_rt.grid import Box, Grid, box_of
@@ -25,6 +26,7 @@ _PARTS_PER_STEP = 2.0
 """Voxels have no surface to resolve beyond their own, so their parts may be this many steps wide."""
 _INNER_FRACTION = 0.5
 _EDGE_STEP_MM = 1.0
+_END_STEPS = 4
 
 
 def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail: Detail) -> DoseSamples:
@@ -36,7 +38,7 @@ def sample_structure(structure: Structure, dose: Volume, step_mm: float, detail:
         return _sample_voxels(structure.shape, dose, step_mm, detail)
     if structure.shape is None:
         raise ValueError("a structure without contours or voxels cannot be sampled")
-    cells = _make_cells(structure, structure.shape.slab_mm, dose.grid, step_mm)
+    cells = _make_cells(structure, structure.shape, dose.grid, step_mm)
     detail = replace(detail, blocks=_choose_blocks(cells, dose.grid))
     slices = max(_BLOCKS[0], _CHUNK_CELLS // (cells.shape[1] * cells.shape[2]))
     pieces = [
@@ -57,17 +59,22 @@ def _choose_blocks(cells: Grid, dose: Grid) -> tuple[int, ...]:
     return tuple(block for block in _BLOCKS if block * max(cells.spacing_mm) <= largest_mm * 1.001)
 
 
-def _make_cells(structure: Structure, slab_mm: float, dose: Grid, step_mm: float) -> Grid:
+def _make_cells(structure: Structure, contours: Contours, dose: Grid, step_mm: float) -> Grid:
     """The grid of cells round contours.
 
-    Along z it divides the solid from end to end, so that equally spaced contours and their caps meet whole cells and
-    the volume is exact. In the plane the dose grid's rows and columns are cell centres, where trilinear dose peaks.
+    Along z it divides the planes with half a slab at both ends, so that equally spaced contours that are cut off meet
+    whole cells and the volume is exact. In the plane the dose grid's rows and columns are cell centres, where trilinear
+    dose peaks.
     """
     low, high = bounds_mm(structure)
-    extent = high[0] - low[0]
+    slab_mm = contours.slab_mm
+    stack = plane_stack(contours)
+    first_mm = stack.z_mm[0] - stack.below.half_mm[0]
+    extent = stack.z_mm[-1] + stack.above.half_mm[-1] - first_mm
     per_slab = math.ceil(slab_mm / step_mm - 1e-9) if step_mm < slab_mm else 1 / math.floor(step_mm / slab_mm + 1e-9)
-    nz = max(1, round(extent / slab_mm * per_slab))
-    shape, spacing, origin = [nz], [extent / nz], [low[0] + extent / nz / 2]
+    size = extent / max(1, round(extent / slab_mm * per_slab))
+    begin, end = math.floor((low[0] - first_mm) / size + 1e-6), math.ceil((high[0] - first_mm) / size - 1e-6)
+    shape, spacing, origin = [end - begin], [size], [first_mm + (begin + 0.5) * size]
     for axis in (1, 2):
         size = dose.spacing_mm[axis]
         size = size / math.ceil(size / step_mm - 1e-9) if step_mm < size else size * math.floor(step_mm / size + 1e-9)
@@ -151,19 +158,59 @@ def _find_dose_box(structure: Structure, dose: Grid) -> Box:
 def _place_surface_points_mm(contours: Contours) -> NDArray[np.float64]:
     """Points (n, 3), (z, y, x) mm, along every contour at most 1 mm apart, at the middle and both faces of its slab.
 
-    A contour's slab reaches half the way to connected neighbours, half a slab where there is none: as far as it is the
-    better part of the solid. The highest and the lowest dose most often lie there, where cells only come near.
+    A contour's slab reaches half the way to connected neighbours, half a slab where it is cut off: as far as it is the
+    better part of the solid. Ends that close are walked along as well. The highest and the lowest dose most often lie
+    there, where cells only come near.
     """
     stack = plane_stack(contours)
     half_way = np.diff(stack.z_mm) / 2
-    below = np.append(stack.below_mm[0], np.where(stack.connected, half_way, stack.below_mm[1:]))
-    above = np.append(np.where(stack.connected, half_way, stack.above_mm[:-1]), stack.above_mm[-1])
     points = [np.empty((0, 3))]
     for i, plane in enumerate(stack.planes):
         edges = [_walk_along(polygon) for polygon in plane.polygons if len(polygon) >= 3]
-        for z in (plane.z_mm - below[i], plane.z_mm, plane.z_mm + above[i]):
-            points += [np.column_stack((np.full(len(edge), z), edge)) for edge in edges]
+        points += [_at_height(plane.z_mm, edge) for edge in edges]
+        for ends, neighbour, side in ((stack.below, i - 1, -1), (stack.above, i, 1)):
+            if 0 <= neighbour < len(half_way) and stack.connected[neighbour]:
+                points += [_at_height(plane.z_mm + side * half_way[neighbour], edge) for edge in edges]
+            else:
+                points += [_at_height(plane.z_mm + side * depth, ring) for depth, ring in _walk_end(ends, i, edges)]
     return np.concatenate(points)
+
+
+def _at_height(z_mm: float, edge: NDArray[np.float64]) -> NDArray[np.float64]:
+    points: NDArray[np.float64] = np.column_stack((np.full(len(edge), z_mm), edge))
+    return points
+
+
+def _walk_end(
+    ends: Ends, plane: int, edges: Sequence[NDArray[np.float64]]
+) -> Iterator[tuple[float, NDArray[np.float64]]]:
+    """Depths beyond the last plane of a run and the points of its edges there.
+
+    As an end closes, edges are drawn in towards their middle to the area that is left; what this moves out of the plane
+    (the middle of a ring or a crescent is none of it) does not count.
+    """
+    reach_mm = float(ends.reach_mm[plane])
+    if not ends.closed[plane]:
+        yield from ((reach_mm, edge) for edge in edges)
+        return
+    for depth in np.linspace(0, reach_mm, _END_STEPS + 1)[1:]:
+        size = math.sqrt(float(ends.share(np.array([plane]), np.array([depth]))[0]))
+        for edge in edges:
+            middle = edge.mean(axis=0)
+            drawn_in = middle + size * (edge - middle)
+            yield float(depth), drawn_in[_are_within(drawn_in, edges)]
+
+
+def _are_within(points: NDArray[np.float64], outlines: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
+    """Whether points (n, 2) lie within closed outlines, even-odd."""
+    within = np.zeros(len(points), np.bool_)
+    y, x = points[:, :1], points[:, 1:]
+    for outline in outlines:
+        (y0, x0), (y1, x1) = outline.T, np.roll(outline, -1, axis=0).T
+        spans = (y0 > y) != (y1 > y)
+        rise = np.where(y1 == y0, 1.0, y1 - y0)
+        within ^= (np.count_nonzero(spans & (x < x0 + (y - y0) / rise * (x1 - x0)), axis=1) & 1).astype(np.bool_)
+    return within
 
 
 def _find_voxel_corners_mm(volume: Volume | None) -> NDArray[np.float64]:
