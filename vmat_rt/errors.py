@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 Severity = Literal["error", "warning"]
 
-MACHINE_FAULTS: Final = frozenset({"DISK_FULL", "OUTPUT_NOT_WRITABLE"})
+MACHINE_FAULTS: Final = frozenset({"DISK_FULL", "OUTPUT_NOT_WRITABLE", "FOLDER_CHANGED"})
 """Codes that say nothing of the case: nobody may note them as its refusal, and it is tried again."""
 
 

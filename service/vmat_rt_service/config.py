@@ -87,6 +87,8 @@ class ServiceConfig(Strict):
     polling: Literal["auto", "always", "never"] = "auto"
     stable_seconds: float = Field(3.0, ge=0)
     patience_minutes: float = Field(60.0, ge=0)
+    intake_attempts: int = Field(5, ge=1)
+    accept_deidentified: bool = False
     max_attempts: int = Field(3, ge=1)
     job_timeout_seconds: float = Field(600.0, gt=0)
     job_memory_gb: float = Field(8.0, gt=0)
@@ -104,11 +106,16 @@ class ServiceConfig(Strict):
     def _consistent(self) -> ServiceConfig:
         if self.after_success == "archive" and self.archive is None:
             raise ValueError("after_success: archive needs `archive`, the folder to move inputs to")
-        if self.inbox in (self.outbox, self.state) or self.outbox in self.inbox.parents:
-            raise ValueError("the inbox must lie neither in the outbox nor be it")
+        _require_apart(self.folders)
         if len({destination.name for destination in self.destinations}) < len(self.destinations):
             raise ValueError("two destinations share a name")
         return self
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders by the names of their keys; archive only where there is one."""
+        archive = {} if self.archive is None else {"archive": self.archive}
+        return {"inbox": self.inbox, "outbox": self.outbox, "state": self.state, **archive}
 
     @property
     def journal(self) -> Path:
@@ -139,6 +146,21 @@ class ServiceConfig(Strict):
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(self.model_dump_json(indent=2))
         temporary.replace(path)
+
+
+def _require_apart(folders: dict[str, Path]) -> None:
+    """No folder is another or lies in one, so that nothing is taken for input, result or rubbish that is not.
+
+    Raises ValueError. The state's place below the outbox is its default: it is hidden there.
+    """
+    for name, folder in folders.items():
+        for other, above in folders.items():
+            if name == other or not (folder == above or above in folder.parents):
+                continue
+            hidden = folder.name.startswith(".") and folder.parent == above
+            if (name, other) == ("state", "outbox") and hidden:
+                continue
+            raise ValueError(f"{name} must not be {other} or lie in it: give folders beside each other")
 
 
 def load_config(path: Path | None, **overrides: Any) -> ServiceConfig:

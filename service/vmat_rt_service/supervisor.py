@@ -1,4 +1,8 @@
-"""The service's one loop. It opens no file of the inbox and computes nothing, so that nothing can bring it down."""
+"""The service's one loop. It opens no file of the inbox and computes nothing, so that nothing can bring it down.
+
+What a study leads to is that study's end (`intake`, `work`). What disks, shares and the journal lead to is a pause: its
+reason stands in the log once, in the journal and in /healthz, and the loop looks again until it is over.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +10,31 @@ import contextlib
 import os
 import selectors
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from vmat_rt.errors import ConfigError
+from vmat_rt.errors import Problem
 from vmat_rt_service import logs
 from vmat_rt_service.config import ServiceConfig
+from vmat_rt_service.disk import find_machine_fault
+from vmat_rt_service.folders import Locks
 from vmat_rt_service.intake.admission import Intake
 from vmat_rt_service.intake.inbox import on_network
 from vmat_rt_service.intake.reader_process import Reader
 from vmat_rt_service.intake.staging import sweep
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
+from vmat_rt_service.journal.pause import Pause
+from vmat_rt_service.journal.rebuilding import open_journal
 from vmat_rt_service.journal.states import State
-from vmat_rt_service.lock import Lock
 from vmat_rt_service.outbox import refusal
 from vmat_rt_service.outbox.publishing import WORK_FOLDER
+from vmat_rt_service.places import Places
 from vmat_rt_service.web.health import Pulse
 from vmat_rt_service.work import closing
 from vmat_rt_service.work.crew import Crew
 
-_TAKE_OVER_SECONDS = 10.0  # the workers of a service that was killed die with it, but not in the same instant
 _BUSY_STEP_SECONDS = 0.5
 _TROUBLE_SECONDS = 2.0
 
@@ -64,6 +70,9 @@ class Supervisor:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False
         self._woken = False
+        self._begun = False
+        self._places = Places(config)
+        self._pause = Pause()
 
     def stop(self, *_signal: Any) -> None:
         """Finish the current job, then return from `run`. Safe in a signal handler."""
@@ -76,16 +85,17 @@ class Supervisor:
         self._signal()
 
     def run(self) -> bool:
-        """Serve. False where --once had to leave work undone because the disk is full.
+        """Serve. False where --once had to leave work undone because a disk is full or a folder is not the one it was.
 
         Raises ConfigError when another service holds the state folder or the outbox.
         """
-        with _lock_folders(self.config) as locks:
-            journal = Journal(self.config.journal)
-            reader = Reader(journal.meta("key"), locks)
-            crew = Crew(self.config, journal, locks)
+        with Locks(self.config) as self._locks:
+            journal = open_journal(self.config)
+            reader = Reader(journal.meta("key"), self._locks.descriptors)
+            crew = Crew(self.config, journal, self._locks.descriptors)
             try:
-                self._begin(journal)
+                for companion in self._companions:
+                    companion.start()
                 return self._run_loop(journal, Intake(self.config, journal, reader, self._once), reader, crew)
             finally:
                 for companion in self._companions:
@@ -104,8 +114,7 @@ class Supervisor:
         sweep(self.config.staging, kept)
         sweep(self.config.outbox / WORK_FOLDER)
         refusal.sweep(self.config.outbox)
-        for companion in self._companions:
-            companion.start()
+        self._begun = True
         logs.event("service started", count=len(kept))
 
     def _run_loop(self, journal: Journal, intake: Intake, reader: Reader, crew: Crew) -> bool:
@@ -119,48 +128,71 @@ class Supervisor:
                 if self._stopping and not crew.busy:
                     logs.event("service stopped")
                     return True
-                if self._once and not crew.busy:
-                    if intake.settled and not journal.count_jobs()[State.READY] and not self._has_busy_companions():
-                        _tell_counts(journal)
-                        return True
-                    if intake.blocked or crew.blocked:
-                        logs.event("stopped for want of disk space")
-                        return False
+                if self._once and not crew.busy and (ended := self._has_ended(journal, intake)) is not None:
+                    return ended
                 self._wait(pause, reader, crew)
+
+    def _has_ended(self, journal: Journal, intake: Intake) -> bool | None:
+        """Whether --once is through, or has to leave work undone; None where it goes on."""
+        if self._pause.reason is not None:
+            logs.event("stopped with work left", code=self._pause.reason.code)
+            return False
+        if intake.settled and not journal.count_jobs()[State.READY] and not self._has_busy_companions():
+            _tell_counts(journal)
+            return True
+        return None
 
     def _has_busy_companions(self) -> bool:
         return any(companion.busy for companion in self._companions)
 
     def _step(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> float:
-        """One round; the seconds until the next is due. A full disk or a locked journal is met again later."""
-        calm = self._work(journal, intake, crew, now)
-        for companion in self._companions:  # also after trouble: whether --once may end is theirs to say
-            companion.step(now)
-        if not calm:
+        """One round; the seconds until the next is due. What stops the work is met again in the next one."""
+        reason = self._work(journal, intake, crew, now)
+        self._pulse.pause = reason
+        self._pause.note(journal, reason)
+        self._pulse.beat(intake.scans, intake.due(now))
+        self._step_companions(now)  # also after trouble: whether --once may end is theirs to say
+        if reason is not None:
             return _TROUBLE_SECONDS
         busy = crew.busy or self._has_busy_companions()
         return min(intake.due(now), _BUSY_STEP_SECONDS if busy else self.config.scan_seconds)
 
-    def _work(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> bool:
-        """The part of a round that disk and journal can trouble; whether they did not."""
+    def _step_companions(self, now: float) -> None:
+        for companion in self._companions:
+            try:
+                companion.step(now)
+            except Exception as error:  # the boundary between what serves others and the work itself
+                logs.crash("companion failed", error)
+
+    def _work(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> Problem | None:
+        """The part of a round that folders, disks and the journal can stop; why they did."""
         try:
-            if not self._stopping:
-                if journal.retry_wanted():
-                    intake.reconsider()
-                intake.step(now)
-            if crew.step(now, hire=not self._stopping):
-                intake.reconsider()
-            if self._stopping:
-                crew.finish()
-        except (OSError, sqlite3.OperationalError) as error:
+            changed = self._places.find_changed() if self._begun else self._places.remember()
+            if changed is not None:
+                crew.listen(now)
+                return changed
+            if not self._begun:
+                self._locks.take_outbox()
+                self._begin(journal)
+            self._work_on(journal, intake, crew, now)
+        except Exception as error:  # the boundary: whatever it is, the service goes on and says so
             logs.crash("trouble", error)
-            return False
-        self._pulse.beat(intake.scans, intake.due(now))
-        return True
+            return find_machine_fault(error) or _describe_trouble(error)
+        return crew.trouble or intake.trouble
+
+    def _work_on(self, journal: Journal, intake: Intake, crew: Crew, now: float) -> None:
+        if crew.step(now, hire=not self._stopping):
+            intake.reconsider()
+        if self._stopping:
+            crew.finish()
+            return
+        if journal.retry_wanted():
+            intake.reconsider()
+        intake.step(now)
 
     def _wait(self, seconds: float, reader: Reader, crew: Crew) -> None:
         with selectors.DefaultSelector() as selector:
-            watched = {self._wake_read, *crew.descriptors, *([reader.descriptor] if reader.descriptor else [])}
+            watched = {self._wake_read, *crew.descriptors, *reader.descriptors}
             for descriptor in watched:
                 selector.register(descriptor, selectors.EVENT_READ)
             selector.select(max(seconds, 0.01))
@@ -194,30 +226,9 @@ def serve(
     return supervisor.run()
 
 
-@contextlib.contextmanager
-def _lock_folders(config: ServiceConfig) -> Iterator[tuple[int, ...]]:
-    """The folders made, and both locks taken; children keep them while they live."""
-    if not config.inbox.is_dir():
-        raise ConfigError(f"there is no inbox {config.inbox}")
-    for folder in (config.outbox, config.state, config.staging, *([config.archive] if config.archive else [])):
-        _make(folder)
-    if on_network(config.state):
-        raise ConfigError(f"the state folder {config.state} is on a network file system; set `state` to a local one")
-    locks = [Lock(config.state / "service.lock"), Lock(config.outbox / ".vmat-rt.lock")]
-    try:
-        for lock in locks:
-            lock.acquire(_TAKE_OVER_SECONDS)
-        yield tuple(lock.descriptor for lock in locks)
-    finally:
-        for lock in locks:
-            lock.release()
-
-
-def _make(folder: os.PathLike[str]) -> None:
-    try:
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-    except OSError as error:
-        raise ConfigError(f"the folder {folder} cannot be made: {error.strerror}") from error
+def _describe_trouble(error: Exception) -> Problem:
+    message = f"The service meets a fault of its own ({type(error).__name__}), tries again, and notes where in its log."
+    return Problem("INTERNAL_FAULT", message, "Please report it with the log.")
 
 
 @contextlib.contextmanager

@@ -104,6 +104,10 @@ class Site:
             command = [sys.executable, "-m", "vmat_rt.cli", "watch", "--config", str(path), *options]
             return subprocess.Popen(command, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}, **popen)
 
+    def reopen(self) -> None:
+        """The journal, after it was made anew."""
+        self.journal = Journal(self.config.journal)
+
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.root / "log.jsonl").read_text().splitlines()]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -23,8 +24,9 @@ from tests.patience import PATIENCE_SECONDS, wait_for
 from tests.service.conftest import Site
 from tests.service.killed_worker import INSTANTS
 from vmat_rt_service.journal import audit
-from vmat_rt_service.journal.jobs import JobOutcome
+from vmat_rt_service.journal.jobs import JobOutcome, Journal
 from vmat_rt_service.journal.states import State
+from vmat_rt_service.places import Places
 from vmat_rt_service.work import closing
 
 
@@ -146,8 +148,6 @@ def test_a_lost_state_folder_makes_no_second_result(site: Site) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     site.reconfigure(state=site.root / "fresh")
     site.config.staging.mkdir(parents=True)
-    from vmat_rt_service.journal.jobs import Journal
-
     site.journal = Journal(site.config.journal)
     site.take_in()
     site.work()
@@ -231,3 +231,32 @@ def test_a_killed_service_takes_its_children_along(site: Site) -> None:
     service.wait()
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
+
+
+def test_a_share_that_went_while_a_job_waits_is_not_written_to(site: Site) -> None:
+    site.reconfigure(state=site.root / "state")
+    site.config.staging.mkdir(parents=True)
+    site.journal = Journal(site.config.journal)
+    assert Places(site.config).remember() is None
+    write_study(site.inbox, seed="share")
+    site.take_in()
+    site.outbox.rename(site.root / "share")
+    site.outbox.mkdir()
+    said = site.work()
+    assert said[0]["fault"]["code"] == "FOLDER_CHANGED"
+    assert (site.states(), list(site.outbox.iterdir())) == (["ready"], [])
+    site.outbox.rmdir()
+    (site.root / "share").rename(site.outbox)
+    site.work()
+    assert site.states() == ["done"]
+
+
+def test_results_honour_the_umask(site: Site) -> None:
+    write_study(site.inbox, seed="umask")
+    assert site.watch("--once", umask=0o027).wait(PATIENCE_SECONDS) == 0
+    (folder,) = site.results()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o640}
+    private = [path for path in site.config.state.rglob("*") if path.is_file()]
+    assert stat.S_IMODE(site.config.state.stat().st_mode) == 0o700
+    assert not [path.name for path in private if "sqlite" in path.name and path.stat().st_mode & 0o077]

@@ -46,16 +46,21 @@ def open_ledger(journal: Journal) -> Ledger:
 @guard
 def command(context: click.Context, state: Path | None, as_json: bool) -> None:
     """List the jobs of a service: what arrives, waits, runs, is done or refused, and why."""
+    from vmat_rt_service.journal.pause import read_pause
+
     context.obj = state
     if context.invoked_subcommand is not None:
         return
     journal = open_journal(state)
+    pause = read_pause(journal)
     sends = open_ledger(journal).group_by_job()
     jobs = journal.list_jobs()
     if as_json:
         documents = [{**asdict(job), "sends": [asdict(send) for send in sends.get(job.id, ())]} for job in jobs]
-        print_json({"schema_version": SCHEMA_VERSION, "jobs": documents})
+        print_json({"schema_version": SCHEMA_VERSION, "jobs": documents, "pause": pause})
         return
+    if pause is not None:
+        click.echo(f"Paused since {pause['since'][:19]}: {pause['message']} {pause['remedy']}")
     click.echo("\n".join(_format_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
 
 
@@ -96,6 +101,42 @@ def resend(context: click.Context, job: int, state: Path | None) -> None:
     if not open_ledger(open_journal(state or context.obj)).resend(job):
         raise ConfigError(f"no destination has given up on job {job}")
     click.echo(f"Job {job} is sent again by the running service.")
+
+
+@command.command(epilog="Example: vmat-rt jobs rebuild --state OUTBOX/.vmat-rt")
+@state_option
+@json_option
+@click.pass_context
+@guard
+def rebuild(context: click.Context, state: Path | None, as_json: bool) -> None:
+    """Make a lost or damaged journal again from the audit log and the outbox. The service must be stopped.
+
+    The damaged one is kept beside it. A service that starts does the same by itself.
+    """
+    from vmat_rt_service.config import read_saved_config
+    from vmat_rt_service.journal.rebuilding import rebuild as rebuild_journal
+    from vmat_rt_service.lock import Lock
+    from vmat_rt_service.outbox.publishing import find_published
+
+    config = read_saved_config(state or context.obj or Path.cwd())
+    lock = Lock(config.state / "service.lock")
+    lock.acquire()
+    try:
+        rebuilt = rebuild_journal(config)
+    finally:
+        lock.release()
+    journal = open_journal(config.state)
+    done = [job for job in journal.list_jobs() if str(job.state) == "done"]
+    absent = [job.key for job in done if find_published(config.outbox, job, journal.is_ours) is None]
+    if as_json:
+        kept = str(rebuilt.aside) if rebuilt.aside else None
+        print_json({"schema_version": SCHEMA_VERSION, "jobs": rebuilt.jobs, "kept": kept, "results_absent": absent})
+        return
+    click.echo(
+        f"The journal holds {rebuilt.jobs} jobs again" + (f"; the old: {rebuilt.aside}." if rebuilt.aside else ".")
+    )
+    if absent:
+        click.echo(f"{len(absent)} results are not in the outbox as they were written: {', '.join(absent[:6])}.")
 
 
 def _format_line(job: Job, sends: Sequence[Send]) -> str:

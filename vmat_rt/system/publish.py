@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -25,9 +26,8 @@ def published_folder(final: Path, replace: bool = True) -> Iterator[Path]:
     """
     with _name_failures(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+        temporary = _make_beside(final)
         try:
-            temporary.chmod(0o755)
             yield temporary
             _flush_tree(temporary)
             if replace:
@@ -82,6 +82,15 @@ def _name_failures(final: Path) -> Iterator[None]:
                 )
             ) from error
         raise
+
+
+def _make_beside(final: Path) -> Path:
+    """A new hidden folder beside `final`, with the rights that the user's umask leaves (mkdtemp would give 0700)."""
+    while True:
+        temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+        with contextlib.suppress(FileExistsError):
+            temporary.mkdir()
+            return temporary
 
 
 def _flush_tree(folder: Path) -> None:

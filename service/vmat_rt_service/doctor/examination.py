@@ -17,6 +17,7 @@ from vmat_rt_service.doctor.machine import (
 )
 from vmat_rt_service.doctor.models import check_models, check_protocols
 from vmat_rt_service.doctor.network import check_destinations, check_ports
+from vmat_rt_service.doctor.records import check_records
 
 
 def examine_machine(
@@ -37,5 +38,6 @@ def examine(config: ServiceConfig) -> Iterator[Finding]:
     yield from examine_machine(config.device, config.protocol, config.model, ("service",))
     yield from collect_findings("memory", lambda: check_memory(config))
     yield from collect_findings("folders", lambda: check_folders(config))
+    yield from collect_findings("records", lambda: check_records(config))
     yield from collect_findings("ports", lambda: check_ports(config))
     yield from collect_findings("destinations", lambda: check_destinations(config))

@@ -19,13 +19,16 @@ class Catalogue:
         self.doses: list[str] = []
         self.damaged: list[str] = []
         self.unreadable: list[str] = []
+        self.costly: list[str] = []
+        self.broken: list[str] = []
         self.ct_by_sop: dict[str, list[str]] = defaultdict(list)
         self.ct_by_series: dict[str, list[str]] = defaultdict(list)
         self.series_by_frame: dict[str, set[str]] = defaultdict(set)
         self.patients_by_folder: dict[str, set[str]] = defaultdict(set)
         self.structures_by_folder: dict[str, int] = defaultdict(int)
         lists = {"RTSTRUCT": self.structures, "RTPLAN": self.plans, "RTDOSE": self.doses,
-                 "damaged": self.damaged, "unreadable": self.unreadable}  # fmt: skip
+                 "damaged": self.damaged, "unreadable": self.unreadable, "costly": self.costly,
+                 "broken": self.broken}  # fmt: skip
         for path in sorted(headers):
             header = headers[path]
             if header.kind == "CT":
@@ -52,11 +55,15 @@ class Catalogue:
         chosen = [find_nearest(paths, home) for paths in by_sop.values()]
         return sorted(chosen, key=lambda p: (self.headers[p].series, self.headers[p].z_mm or 0.0, p))
 
-    def find_damaged_beside(self, files: Iterable[str]) -> list[str]:
-        """Damaged files in the folders of a group, where only this group can have lost them."""
+    def find_beside(self, files: Iterable[str], lost: Iterable[str]) -> list[str]:
+        """Which of the lost (damaged or costly) files lie in folders of a group where only this group can miss them."""
         folders = {find_folder_of(path) for path in files}
         own = {f for f in folders if len(self.patients_by_folder[f]) == 1 and self.structures_by_folder[f] <= 1}
-        return [path for path in self.damaged if find_folder_of(path) in own]
+        return [path for path in lost if find_folder_of(path) in own]
+
+    def find_claimed_frames(self, apart_from: str) -> set[str]:
+        """The frames of reference of the other RTSTRUCTs."""
+        return {f for path in self.structures if path != apart_from for f in self.headers[path].frames}
 
 
 def find_folder_of(path: str) -> str:

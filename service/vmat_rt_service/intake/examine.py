@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,15 @@ from vmat_rt.dicom.linking import case_key
 from vmat_rt.dicom.plan import structure_set_of
 from vmat_rt.dicom.structures import frames_of, referenced_images
 from vmat_rt.errors import InputError
+from vmat_rt_service.files import open_regular
 from vmat_rt_service.intake.headers import DAMAGED, FOREIGN, Header, References
 
 Digest = Callable[[str], str]
+
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR}
+
+_FARTHEST_MM = 1e5
+"""A hundred metres: what lies beyond, or is no number, is no place in a patient's frame of reference."""
 
 
 def make_digest(key: str) -> Digest:
@@ -27,10 +34,10 @@ def make_digest(key: str) -> Digest:
 def examine(path: Path, digest: Digest) -> Header:
     """The header of one file."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             stream.read(1)
-    except OSError:
-        return Header("unreadable", whole=False)
+    except OSError as error:
+        return Header("unreadable" if error.errno in _NOT_ALLOWED else "broken", whole=False)
     try:
         scan = scan_folder(path)
     except InputError:
@@ -67,6 +74,7 @@ def _read_header(file: DicomFile, source: Attributes | None, digest: Digest) -> 
         series=digest(file.series_uid),
         frames=tuple(sorted(digest(uid) for uid in frames if uid)),
         patient=digest(file.patient),
+        study=digest(file.study_uid),
         z_mm=z_mm,
         refers=digest(refers),
         references=references,
@@ -85,7 +93,12 @@ def _read_z_mm(source: Attributes) -> float | None:
         position = source.numbers("ImagePositionPatient", 3)
     except InputError:
         return None
-    return None if position is None else round(float(position[2]), 2)
+    return None if position is None else _bounded_mm(float(position[2]))
+
+
+def _bounded_mm(z_mm: float) -> float | None:
+    """A coordinate, None where no patient can lie: what others wrote is bounded before anything is computed from it."""
+    return round(z_mm, 2) if abs(z_mm) <= _FARTHEST_MM else None
 
 
 def _read_references(source: Attributes, digest: Digest) -> tuple[References, set[str]]:
@@ -102,14 +115,15 @@ def _read_references(source: Attributes, digest: Digest) -> tuple[References, se
             points = contour.raw_numbers("ContourData")
             if contour.text("ContourGeometricType") == "POINT" or points is None or points.size < 9:
                 continue
-            z = round(float(points[2]), 2)
+            z = _bounded_mm(float(points[2]))
+            if z is None:
+                continue
             planes.add(z)
             for image in contour.items("ContourImageSequence"):
                 slice_z[digest(image.text("ReferencedSOPInstanceUID"))] = z
         except InputError:
             continue
-    finite = tuple(sorted(z for z in planes if abs(z) < 1e6))
-    return References(images, finite, slice_z), frames
+    return References(images, tuple(sorted(planes)), slice_z), frames
 
 
 def _read_contours(source: Attributes) -> list[Attributes]:

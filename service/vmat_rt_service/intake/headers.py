@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["CT", "RTSTRUCT", "RTPLAN", "RTDOSE", "damaged", "unreadable", "foreign"]
+Kind = Literal["CT", "RTSTRUCT", "RTPLAN", "RTDOSE", "damaged", "unreadable", "broken", "costly", "foreign"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class Header:
     """One file. UIDs and the patient are keyed digests; whole: the file ends where its last element does.
 
     refers: the RTSTRUCT of an RTPLAN, the RTPLAN of an RTDOSE. z_mm is None where a file is not one axial slice.
-    damaged: begins like DICOM but cannot be read as such; unreadable: the system does not let us read it.
+    damaged: begins like DICOM but cannot be read as such; unreadable: the system does not let us read it; broken: its
+    disk fails over it; costly: it was not opened within the time that one file is given.
     """
 
     kind: Kind
@@ -35,6 +36,7 @@ class Header:
     series: str = ""
     frames: tuple[str, ...] = ()
     patient: str = ""
+    study: str = ""
     z_mm: float | None = None
     refers: str = ""
     references: References | None = None
@@ -45,6 +47,7 @@ class Header:
 
 FOREIGN = Header("foreign")
 DAMAGED = Header("damaged", whole=False)
+COSTLY = Header("costly", whole=False)
 
 
 def parse_header(message: dict[str, Any]) -> Header:
@@ -56,7 +59,7 @@ def parse_header(message: dict[str, Any]) -> Header:
         {_intern(k): v for k, v in references["slice_z"].items()},
     ) if references else None  # fmt: skip
     message["frames"] = tuple(map(_intern, message["frames"]))
-    for name in ("sop", "series", "patient", "refers", "kind"):
+    for name in ("sop", "series", "patient", "study", "refers", "kind"):
         message[name] = _intern(message[name])
     return FOREIGN if message["kind"] == "foreign" else Header(**message, references=found)
 

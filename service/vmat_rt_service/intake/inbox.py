@@ -15,10 +15,32 @@ _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "gluste
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A file's content as far as a look from outside tells it apart from another."""
+    """A file's content as far as a look from outside tells it apart from another.
+
+    Size and time of change can be set back by whoever edits a file, the time of the change of its entry (ctime) cannot.
+    identity: device and inode, which tell a file from another put in its place; they hold while a share stays mounted.
+    """
 
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
+    identity: tuple[int, int] = (0, 0)
+
+    def is_that_of(self, status: os.stat_result) -> bool:
+        """Whether an open file is the one that was seen; what is not known of it (0) is not compared."""
+        now = version_of(status)
+        same_change = self.ctime_ns in (0, now.ctime_ns)
+        same_file = self.identity in ((0, 0), now.identity)
+        return (self.size, self.mtime_ns) == (now.size, now.mtime_ns) and same_change and same_file
+
+    def as_text(self) -> str:
+        """What of it outlives a restart of the machine: it stands in the digests that recognise files again."""
+        return f"{self.size}:{self.mtime_ns}:{self.ctime_ns}"
+
+
+def version_of(status: os.stat_result) -> Version:
+    """The version that a look at a file, or at its open descriptor, gives."""
+    return Version(status.st_size, status.st_mtime_ns, status.st_ctime_ns, (status.st_dev, status.st_ino))
 
 
 @dataclass(slots=True)
@@ -86,13 +108,13 @@ class Inbox:
                     continue
                 if isinstance(entry_or_folder, str):
                     folders.append(entry_or_folder)
-                elif entry_or_folder[1] not in seen:
-                    seen.add(entry_or_folder[1])
-                    yield entry.path, entry_or_folder[0]
+                elif entry_or_folder.identity not in seen:
+                    seen.add(entry_or_folder.identity)
+                    yield entry.path, entry_or_folder
 
 
-def _look_at(entry: os.DirEntry[str]) -> str | tuple[Version, tuple[int, int]] | None:
-    """A folder's path, a file's version and identity, or None for what is to be passed over."""
+def _look_at(entry: os.DirEntry[str]) -> str | Version | None:
+    """A folder's path, a file's version, or None for what is to be passed over."""
     if entry.name.startswith(".") or entry.name.lower().endswith(_UNFINISHED):
         return None
     try:
@@ -103,7 +125,7 @@ def _look_at(entry: os.DirEntry[str]) -> str | tuple[Version, tuple[int, int]] |
         return entry.path
     if not stat.S_ISREG(status.st_mode):
         return None
-    return Version(status.st_size, status.st_mtime_ns), (status.st_dev, status.st_ino)
+    return version_of(status)
 
 
 def on_network(folder: Path) -> bool:

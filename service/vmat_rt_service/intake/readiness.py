@@ -13,12 +13,18 @@ from itertools import pairwise
 from vmat_rt.errors import Problem
 from vmat_rt_service.intake.catalogue import Catalogue, find_folder_of, find_nearest
 from vmat_rt_service.intake.headers import Header, References
+from vmat_rt_service.intake.reader_process import EXAMINE_SECONDS
+from vmat_rt_service.intake.scattered import find_scattered
+from vmat_rt_service.logs import crash
 
 _Z_TOLERANCE_MM = 0.1
 _MOST_Z = 5
+_NOT_OPENED = ("costly", "broken")
 _REMEDIES = {
     "NO_STRUCTURES": "Send the RTSTRUCT that was drawn on this CT.",
     "UNREADABLE": "Give the service the right to read these files.",
+    "FRAME_MISMATCH": "Send the CT that it was drawn on. For a de-identified set: `accept_deidentified: true` in the "
+    "service's configuration.",
 }
 
 
@@ -44,12 +50,23 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """Files that are refused as they are, without being copied and opened once more."""
+
+    files: tuple[str, ...]
+    problem: Problem
+
+
+Verdict = Ready | Waiting | Rejected
+
+
+@dataclass(frozen=True)
 class Assessment:
     """One group of files. anchor names it while it is incomplete; own: the files without which it is none."""
 
     anchor: str
     own: tuple[str, ...]
-    verdict: Ready | Waiting
+    verdict: Verdict
 
 
 def assess(catalogue: Catalogue) -> list[Assessment]:
@@ -57,15 +74,25 @@ def assess(catalogue: Catalogue) -> list[Assessment]:
     assessments: list[Assessment] = []
     used: set[str] = set()
     for path in catalogue.structures:
-        verdict = _judge_structures(catalogue, path)
+        verdict = _judge_in_any_case(catalogue, path)
         assessments.append(Assessment(path, (path,), verdict))
-        used.update(verdict.files if isinstance(verdict, Ready) else ())
+        used.update(() if isinstance(verdict, Waiting) else verdict.files)
     assessments += _find_lonely_series(catalogue, used)
     assessments += _assess_left_over(catalogue, used)
     return assessments
 
 
-def _judge_structures(catalogue: Catalogue, path: str) -> Ready | Waiting:
+def _judge_in_any_case(catalogue: Catalogue, path: str) -> Verdict:
+    """The verdict on one RTSTRUCT. Whatever its numbers lead to, it is this one study that is refused for it."""
+    try:
+        return _judge_structures(catalogue, path)
+    except Exception as error:  # the boundary between what one file says and all other studies
+        crash("not judged", error)
+        message = "The service could not tell which files belong to this RTSTRUCT: its contents are beyond any sense."
+        return Rejected((path,), Problem("INTAKE_FAILED", message, "Export it again; report it if it stays so."))
+
+
+def _judge_structures(catalogue: Catalogue, path: str) -> Verdict:
     header = catalogue.headers[path]
     if header.references is None:
         series = {s for frame in header.frames for s in catalogue.series_by_frame.get(frame, ())}
@@ -77,7 +104,11 @@ def _judge_structures(catalogue: Catalogue, path: str) -> Ready | Waiting:
         return Ready((*verdict.files, *_find_plans_and_doses(catalogue, path)), verdict.certain)
     own_series = _collect_series(catalogue, header)
     ct = catalogue.find_ct_near(own_series, path)
-    damaged = catalogue.find_damaged_beside([path, *ct])
+    for kind in _NOT_OPENED:
+        lost = catalogue.find_beside([path, *ct], getattr(catalogue, kind))
+        if lost:
+            return Rejected((path, *ct, *lost), _describe_lost(kind, len(lost)))
+    damaged = catalogue.find_beside([path, *ct], catalogue.damaged)
     if damaged:
         return Ready((path, *ct, *damaged), certain=False)
     return verdict
@@ -114,6 +145,9 @@ def _judge_by_planes(catalogue: Catalogue, path: str, header: Header) -> Ready |
     series = {s for frame in header.frames for s in catalogue.series_by_frame.get(frame, ())}
     if not header.frames:
         series = {s for s in references.images if s in catalogue.ct_by_series}
+    scattered = find_scattered(catalogue, path, series)
+    if scattered and not _find_uncovered(scattered, references.planes_mm, catalogue):
+        return Ready((path, *scattered), certain=False)
     if not series:
         return _judge_without_ct(catalogue, path, header, references)
     uncovered = {
@@ -224,13 +258,27 @@ def _find_lonely_series(catalogue: Catalogue, used: set[str]) -> list[Assessment
 def _assess_left_over(catalogue: Catalogue, used: set[str]) -> list[Assessment]:
     """Damaged files without a group, to be refused by name; files that may not be read, to wait for."""
     assessments = []
-    for files, readable in ((catalogue.damaged, True), (catalogue.unreadable, False)):
+    for kind in ("damaged", "unreadable", *_NOT_OPENED):
         by_folder: dict[str, list[str]] = {}
-        for path in files:
+        for path in getattr(catalogue, kind):
             if path not in used:
                 by_folder.setdefault(find_folder_of(path), []).append(path)
         for folder, paths in sorted(by_folder.items()):
-            sentence = f"{len(paths)} files of one folder may not be read; check their permissions"
-            verdict = Ready(tuple(paths), certain=False) if readable else Waiting("UNREADABLE", sentence)
-            assessments.append(Assessment(f"{'damaged' if readable else 'unreadable'} {folder}", tuple(paths), verdict))
+            assessments.append(Assessment(f"{kind} {folder}", tuple(paths), _judge_left_over(kind, tuple(paths))))
     return assessments
+
+
+def _judge_left_over(kind: str, paths: tuple[str, ...]) -> Verdict:
+    if kind == "damaged":
+        return Ready(paths, certain=False)
+    if kind in _NOT_OPENED:
+        return Rejected(paths, _describe_lost(kind, len(paths)))
+    return Waiting("UNREADABLE", f"{len(paths)} files of one folder may not be read; check their permissions")
+
+
+def _describe_lost(kind: str, count: int) -> Problem:
+    if kind == "broken":
+        message = f"{count} files of the study cannot be read: their disk or share fails over them."
+        return Problem("UNREADABLE", message, "Send them again, and look at the disk that the inbox lies on.")
+    message = f"{count} files of the study could not be opened in {EXAMINE_SECONDS:g} seconds each."
+    return Problem("FILE_TOO_COSTLY", message, "Export them again: a file of that kind is damaged or made to do harm.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmat_rt.system.publish import flush, published_folder
-from vmat_rt_service.files import hash_file
+from vmat_rt_service.files import open_regular
 from vmat_rt_service.intake.inbox import Version
 
 _BLOCK = 1 << 20
@@ -31,10 +31,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Staged:
-    """What was copied: SHA-256 -> size. content_hash covers which contents there are, not how they were called."""
+    """What was copied: SHA-256 -> size. content_hash covers which contents there are, not how they were called.
+
+    essence: the same of what can reach a result, so without private elements and the like.
+    """
 
     files: dict[str, int]
     content_hash: str
+    essence: str = ""
 
 
 def hash_content(hashes: Iterable[str]) -> str:
@@ -47,7 +51,10 @@ def stage(sources: Iterable[Source], root: Path) -> tuple[Staged, Path]:
 
     Raises ChangedError, OSError, or InputError (DISK_FULL).
     """
+    from vmat_rt.dicom.content import hash_dicom_content  # only the reader's process loads pydicom
+
     files: dict[str, int] = {}
+    essences = []
     incoming = root / "incoming"
     with published_folder(incoming) as temporary:
         for source in sources:
@@ -55,8 +62,10 @@ def stage(sources: Iterable[Source], root: Path) -> tuple[Staged, Path]:
             sha256, size = _copy(source, copied)
             if sha256 in files:
                 copied.unlink()
+                continue
             files[sha256] = size
-    staged = Staged(files, hash_content(files))
+            essences.append(hash_dicom_content(copied) or sha256)
+    staged = Staged(files, hash_content(files), hash_content(essences))
     final = root / staged.content_hash
     if final.exists():  # the same content from elsewhere in the inbox
         shutil.rmtree(incoming)
@@ -69,32 +78,18 @@ def stage(sources: Iterable[Source], root: Path) -> tuple[Staged, Path]:
 def _copy(source: Source, target: Path) -> tuple[str, int]:
     hasher = hashlib.sha256()
     size = 0
-    with open(source.path, "rb") as original, target.open("wb") as copy:  # noqa: PTH123 - a path may not be valid UTF-8
-        while block := original.read(_BLOCK):
-            hasher.update(block)
-            copy.write(block)
-            size += len(block)
+    with open_regular(source.path) as original:
+        if not source.version.is_that_of(os.fstat(original.fileno())):
+            raise ChangedError(source.name)
+        with target.open("wb") as copy:
+            while block := original.read(_BLOCK):
+                hasher.update(block)
+                copy.write(block)
+                size += len(block)
         status = os.fstat(original.fileno())
-    if Version(status.st_size, status.st_mtime_ns) != source.version or size != source.version.size:
+    if not source.version.is_that_of(status) or size != source.version.size:
         raise ChangedError(source.name)
     return hasher.hexdigest(), size
-
-
-def dispose(files: Iterable[tuple[str, str]], known: set[str], archive: Path | None) -> None:
-    """Archive the files under their neutral names, or delete them; only such whose content is among the known hashes.
-
-    Nothing is unlinked before all of it lies in the archive, flushed.
-    """
-    matching = [(path, name) for path, name in files if hash_file(path) in known]
-    if archive is not None and not archive.exists():
-        with published_folder(archive) as temporary:
-            for path, name in matching:
-                shutil.copyfile(path, temporary / name)
-    elif archive is not None:
-        known = known & {hash_file(path) for path in archive.iterdir()}
-        matching = [(path, name) for path, name in matching if hash_file(path) in known]
-    for path, _ in matching:
-        os.unlink(path)  # noqa: PTH108
 
 
 def sweep(folder: Path, keep: Iterable[str] = ()) -> int:

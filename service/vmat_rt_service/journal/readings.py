@@ -48,6 +48,11 @@ class Readings:
         found = dict(map(tuple, self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state")))
         return {state: int(found.get(str(state), 0)) for state in State}
 
+    def meta(self, name: str) -> str:
+        """A value that the journal keeps under a name; "" where there is none."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
     def list_oldest(self, limit: int, *states: State) -> tuple[Job, ...]:
         """The first jobs in these states: the order in which they are taken."""
         return self._read_jobs(limit, "id", *states)

@@ -20,15 +20,16 @@ class State(StrEnum):
 
 
 LEGAL: dict[State, frozenset[State]] = {
-    State.RECEIVING: frozenset({State.READY, State.QUARANTINED}),
-    State.QUARANTINED: frozenset({State.RECEIVING, State.READY}),
+    State.RECEIVING: frozenset({State.READY, State.QUARANTINED, State.REFUSED}),
+    State.QUARANTINED: frozenset({State.RECEIVING, State.READY, State.REFUSED}),
     State.READY: frozenset({State.RUNNING, State.DONE, State.FAILED}),
     State.RUNNING: frozenset({State.DONE, State.REFUSED, State.FAILED, State.READY}),
     State.REFUSED: frozenset({State.RECEIVING}),
     State.FAILED: frozenset({State.RECEIVING}),
     State.DONE: frozenset(),
 }
-"""`jobs retry` is the step back to receiving: the files are fetched from the inbox again."""
+"""Refused before it was ready: its files cannot be copied or judged. `jobs retry` is the
+step back to receiving: the files are fetched from the inbox again."""
 
 INCOMPLETE = frozenset({State.RECEIVING, State.QUARANTINED})
 

@@ -211,7 +211,7 @@ class Dispatcher:
     def _collect_objects(self, send: Send) -> list[tuple[Kind, Path]]:
         """What of the result is wanted there and not yet acknowledged. Raises RefusedError: it is not what was made."""
         job = self._journal.find_job(send.job)
-        folder = find_result_folder(self._outbox, job) if job is not None else None
+        folder = find_result_folder(self._outbox, job, self._journal.is_foreign) if job is not None else None
         record = read_record(folder) if folder is not None else None
         if folder is None or record is None:
             raise RefusedError("the result is no longer in the outbox")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vmat_rt.errors import Problem
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal.readings import reading
 
@@ -30,6 +31,7 @@ class Pulse:
         self._started = self._beaten = self._scan_due = clock()
         self._scans = 0
         self._scanned: float | None = None
+        self.pause: Problem | None = None  # why the service takes and makes nothing at present
 
     def beat(self, scans: int, next_scan_seconds: float) -> None:
         """The loop has come round; so many scans are behind it, and the next is due in so many seconds."""
@@ -107,6 +109,7 @@ def examine_health(config: ServiceConfig, pulse: Pulse) -> Health:
         _check_journal(config.journal),
         Check("inbox", config.inbox.is_dir(), "the inbox is there" if config.inbox.is_dir() else "the inbox is gone"),
         _check_disk(free, config.min_free_gb),
+        Check("work", pulse.pause is None, pulse.pause.message if pulse.pause else "nothing stops the work"),
     )
     return Health(checks, pulse.measure_up_seconds(), pulse.scan_age_seconds(), free)
 

@@ -32,7 +32,8 @@ def complete(config: ServiceConfig, journal: Journal, job: Job, record: Record, 
     if fresh or not _is_audited(config, job):
         audit.append(
             config, journal, "done", job=job.id, key=record.key, content_hash=record.content_hash,
-            inputs=journal.list_inputs(job.id), model=record.model, versions=record.versions, results=record.files,
+            essence=journal.find_essence(job.id), inputs=journal.list_inputs(job.id), model=record.model,
+            versions=record.versions, results=record.files,
             configuration=config.sha256(), protocol=config.protocol is not None,
         )  # fmt: skip
     outcome = JobOutcome(
@@ -58,7 +59,7 @@ def give_up(
     publish_refusal(config.outbox, job.key, state, errors, identity)
     codes = ", ".join(dict.fromkeys(problem.code for problem in errors))
     audit.append(config, journal, str(state), job=job.id, key=job.key, content_hash=job.content_hash,
-                 inputs=journal.list_inputs(job.id), codes=codes)  # fmt: skip
+                 essence=journal.find_essence(job.id), inputs=journal.list_inputs(job.id), codes=codes)  # fmt: skip
     ended = journal.finish(job.id, JobOutcome(state, codes, f"see refused/{job.key}/reason.html"))
     _clean_up(config, job)
     event(str(state), job=job.id, key=job.key, code=codes, attempt=job.attempts)
@@ -72,7 +73,7 @@ def recover(config: ServiceConfig, journal: Journal, job: Job, counted: bool, ki
     killed: by a SIGKILL that was not ours. Where other jobs ended since this one's last attempt, somebody kills workers
     whatever they do, and the attempts are counted from zero again; a job whose workers are killed in a row is to blame.
     """
-    record = find_published(config.outbox, job)
+    record = find_published(config.outbox, job, journal.is_ours)
     if record is not None:
         return complete(config, journal, job, record)
     innocent = killed and journal.have_others_finished(job.id)

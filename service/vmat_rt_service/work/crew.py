@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vmat_rt.errors import Problem
 from vmat_rt_service.children import Child
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.disk import has_enough_space
-from vmat_rt_service.journal.jobs import Job, Journal
+from vmat_rt_service.disk import Room, find_machine_fault, find_shortage, measure_room
+from vmat_rt_service.journal.jobs import Job, JobOutcome, Journal
 from vmat_rt_service.journal.states import State
-from vmat_rt_service.logs import event
+from vmat_rt_service.logs import crash, event
 from vmat_rt_service.outbox.publishing import find_published
 from vmat_rt_service.work import closing
 from vmat_rt_service.work.worker import describe_memory_problem
 
 _STARTING_SECONDS = 60.0
 _BACK_OFF_SECONDS = 5.0
+_LONGEST_BACK_OFF_SECONDS = 300.0
 
 
 @dataclass
@@ -43,13 +46,16 @@ class _Dead:
 class Crew:
     """At most config.workers worker processes."""
 
-    def __init__(self, config: ServiceConfig, journal: Journal, descriptors: tuple[int, ...] = ()) -> None:
+    def __init__(self, config: ServiceConfig, journal: Journal, descriptors: Sequence[int] = ()) -> None:
         self._config, self._journal, self._descriptors = config, journal, descriptors
         self._members: list[_Member] = []
         self._unsettled: list[_Dead] = []
         self._numbers = itertools.count(1)
         self._not_before = 0.0
-        self.blocked = False
+        self._room_then: Room | None = None
+        self._no_room_for = 0
+        self._fault: Problem | None = None
+        self.trouble: Problem | None = None
 
     @property
     def busy(self) -> bool:
@@ -62,6 +68,14 @@ class Crew:
 
     def step(self, now: float, hire: bool) -> bool:
         """Hear what the workers say, end what is over its limits, set idle ones to work. True when a job ended."""
+        ended = self.listen(now)
+        self._settle()
+        if hire and self._may_hire(now):
+            self._set_to_work(now)
+        return ended
+
+    def listen(self, now: float) -> bool:
+        """Hear the workers and end what is over its limits, without deciding on any job. True when a job ended."""
         ended = [self._hear_member(member, now) for member in self._members]
         for member in self._members:
             self._watch(member, now)
@@ -72,9 +86,6 @@ class Crew:
             member.child.close()
             self._members.remove(member)
             self._unsettled.append(_Dead(member.name, member.ended_for, member.child.was_killed))
-        self._settle()
-        if hire and now >= self._not_before:
-            self._set_to_work(now)
         return any(ended) or bool(dead)
 
     def finish(self) -> None:
@@ -95,12 +106,29 @@ class Crew:
             member.since = now
             member.job = message.get("started")
             ended = ended or "ended" in message
+            if "fault" in message:
+                self._fault = Problem(**message["fault"])
             if "idle" in message:
                 member.busy = False
-                self.blocked = bool(message["blocked"])
-                if self.blocked:
-                    self._not_before = now + _BACK_OFF_SECONDS
+                self._note_idle(message, now)
         return ended
+
+    def _note_idle(self, message: dict[str, Any], now: float) -> None:
+        """A worker that could not publish stops the others too: until there is more room, or for longer each time."""
+        if not message["blocked"]:
+            self._no_room_for = 0
+            self._room_then = self.trouble = None
+            return
+        self.trouble = self._fault
+        self._room_then = _measure(self._config)
+        self._not_before = now + min(_BACK_OFF_SECONDS * 2**self._no_room_for, _LONGEST_BACK_OFF_SECONDS)
+        self._no_room_for += 1
+
+    def _may_hire(self, now: float) -> bool:
+        if self.trouble is None or now >= self._not_before:
+            return True
+        room = _measure(self._config)
+        return self._room_then is not None and room is not None and room.has_grown_since(self._room_then)
 
     def _watch(self, member: _Member, now: float) -> None:
         quiet = now - member.since
@@ -124,14 +152,26 @@ class Crew:
         while self._unsettled:
             dead = self._unsettled[0]
             for job in self._journal.list_running(dead.name):
-                settle(self._config, self._journal, job, dead)
+                try:
+                    settle(self._config, self._journal, job, dead)
+                except Exception as error:  # the boundary between one job and all others
+                    if find_machine_fault(error) is not None:
+                        raise
+                    crash("job given up", error, job=job.id)
+                    self._journal.finish(job.id, JobOutcome(State.FAILED, "INTERNAL_FAULT", "see the service's log"))
             self._unsettled.pop(0)
 
     def _set_to_work(self, now: float) -> None:
         ready = self._journal.count_jobs()[State.READY]
         idle = [member for member in self._members if not member.busy and member.child.is_alive()]
-        if not ready or not has_enough_space(self._config):
+        if not ready:
             return
+        shortage = find_shortage(self._config)
+        if shortage is not None:
+            self.trouble = shortage
+            return
+        if self._no_room_for == 0:
+            self.trouble = None
         busy = sum(member.busy for member in self._members)
         for _ in range(min(ready, self._config.workers - busy)):
             member = idle.pop() if idle else self._hire_member(now)
@@ -140,7 +180,7 @@ class Crew:
 
     def _hire_member(self, now: float) -> _Member:
         name = f"{os.getpid()}-{next(self._numbers)}"
-        child = Child("vmat_rt_service.work.worker", [name], self._descriptors)
+        child = Child("vmat_rt_service.work.worker", [name], tuple(self._descriptors))
         child.send(self._config.model_dump(mode="json"))
         member = _Member(name, child, False, now)
         self._members.append(member)
@@ -149,9 +189,16 @@ class Crew:
 
 def settle(config: ServiceConfig, journal: Journal, job: Job, dead: _Dead) -> Job:
     """The job of a worker that died: failed at once where it passed a limit, else recovered."""
-    if dead.ended_for is None or find_published(config.outbox, job) is not None:
+    if dead.ended_for is None or find_published(config.outbox, job, journal.is_ours) is not None:
         return closing.recover(config, journal, job, counted=True, killed=dead.was_killed)
     return closing.give_up(config, journal, job, State.FAILED, [dead.ended_for])
+
+
+def _measure(config: ServiceConfig) -> Room | None:
+    try:
+        return measure_room(config.outbox)
+    except OSError:
+        return None
 
 
 def _describe_timeout(limit: float) -> Problem:

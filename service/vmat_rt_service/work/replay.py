@@ -16,6 +16,7 @@ from vmat_rt_service.files import hash_file
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.states import State
+from vmat_rt_service.work.predicting import predict_as_configured
 
 _DOSE = "rtdose.dcm"
 
@@ -64,22 +65,7 @@ def replay(config: ServiceConfig, number: int) -> Replay:
 
 
 def _compute_dose_sha256(config: ServiceConfig, inputs: Path, out: Path, entry: dict[str, Any]) -> str:
-    from vmat_rt.protocol import load_protocol
-    from vmat_rt.study.choice import StudyChoice
-    from vmat_rt.study.outputs import Outputs
-    from vmat_rt.study.predict import predict_study
-
-    protocol = load_protocol(config.protocol) if config.protocol else None
-    outputs = Outputs(isodose_percent=config.isodose_percent)
-    made = predict_study(
-        inputs,
-        out,
-        StudyChoice(protocol=protocol),
-        outputs,
-        config.model,
-        config.device,
-        allow_outside=config.allow_outside,
-    )
+    made = predict_as_configured(config, inputs, out)
     model = made.model
     assert made.folder is not None
     if model.sha256 != entry["model"]["sha256"]:

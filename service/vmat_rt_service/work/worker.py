@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -12,16 +13,18 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from vmat_rt.errors import ConfigError, InputError, ModelError, Problem
+from vmat_rt.errors import ConfigError, InputError, ModelError, Problem, VmatError
 from vmat_rt_service import children, logs
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.disk import has_enough_space
+from vmat_rt_service.disk import find_machine_fault, find_shortage
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.lock import turn
-from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, find_published, hash_folder, publish
+from vmat_rt_service.outbox.publishing import WORK_FOLDER, Record, find_published, hash_folder, publish, read_record
+from vmat_rt_service.places import Places
 from vmat_rt_service.work import closing
+from vmat_rt_service.work.predicting import predict_as_configured
 
 
 class Worker:
@@ -29,62 +32,77 @@ class Worker:
 
     def __init__(self, config: ServiceConfig, journal: Journal, name: str) -> None:
         self._config, self._journal, self._name = config, journal, name
+        self._places = Places(config)
+        self._fault: Problem | None = None
 
     def work(self, channel: Any, ended: Callable[[], bool] = lambda: False) -> None:
         """Claim and run jobs until there is none, no room for results, or `ended`; the parent hears of each."""
-        blocked = False
-        while not blocked and not ended() and has_enough_space(self._config):
+        self._fault = None
+        while not ended() and self._can_work():
             job = self._journal.claim(self._name)
             if job is None:
                 break
             children.tell(channel, {"started": job.id})
-            blocked = self.run(job).state is State.READY
+            self.run(job)
             children.tell(channel, {"ended": job.id})
-        children.tell(channel, {"idle": True, "blocked": blocked})
+        self._tell_end(channel)
+
+    def _tell_end(self, channel: Any) -> None:
+        if self._fault is not None:
+            children.tell(channel, {"fault": self._fault.as_dict()})
+        children.tell(channel, {"idle": True, "blocked": self._fault is not None})
+
+    def _can_work(self) -> bool:
+        """Whether nothing is known to stop the next job."""
+        if self._fault is None:
+            try:
+                self._fault = self._places.find_changed() or find_shortage(self._config)
+            except OSError as error:
+                self._fault = find_machine_fault(error)
+        return self._fault is None
 
     def run(self, job: Job) -> Job:
-        """One job to its end. Returned in state ready where the outbox could not take the result."""
+        """One job to its end. Returned in state ready where disk or share could not take what became of it."""
+        try:
+            return self._run(job)
+        except (InputError, OSError, sqlite3.Error) as error:
+            self._fault = find_machine_fault(error)
+            if self._fault is None:
+                raise
+            logs.event("no room for results", job=job.id, key=job.key, code=self._fault.code)
+            return self._journal.give_back(job.id, "no room for results", counted=False)
+
+    def _run(self, job: Job) -> Job:
         config, journal = self._config, self._journal
-        record = find_published(config.outbox, job)
+        self._places.require()
+        record = find_published(config.outbox, job, journal.is_ours)
         if record is not None:
             return closing.complete(config, journal, job, record)
         staged = config.staging / (job.content_hash or "")
         try:
-            return closing.complete(config, journal, job, self._predict_job(job, staged), fresh=True)
+            record = self._predict_job(job, staged)
         except InputError as error:
             if error.is_of_the_machine:
-                logs.event("no room for results", job=job.id, key=job.key, code=error.problems[0].code)
-                return journal.give_back(job.id, "no room for results", counted=False)
+                raise
             return closing.give_up(config, journal, job, State.REFUSED, error.problems, _collect_identity(staged))
         except MemoryError:
             return closing.give_up(config, journal, job, State.REFUSED, [describe_memory_problem(config)])
         except (ConfigError, ModelError) as error:
             logs.crash("not configured", error, job=job.id)
             return closing.give_up(config, journal, job, State.FAILED, [_describe_settings_problem(error)])
+        except VmatError as error:  # both names in the outbox are others'
+            logs.crash("not published", error, job=job.id)
+            return closing.give_up(config, journal, job, State.FAILED, [_describe_taken_names(job)])
+        return closing.complete(config, journal, job, record, fresh=True)
 
     def _predict_job(self, job: Job, staged: Path) -> Record:
         """Predict into a hidden folder beside the results, then publish by one rename."""
-        from vmat_rt.protocol import load_protocol
-        from vmat_rt.study.choice import StudyChoice
-        from vmat_rt.study.outputs import Outputs
-        from vmat_rt.study.predict import predict_study
-
         config = self._config
-        protocol = load_protocol(config.protocol) if config.protocol else None
-        outputs = Outputs(isodose_percent=config.isodose_percent, identify=config.identify)
         work = config.outbox / WORK_FOLDER / str(job.id)
         shutil.rmtree(work, ignore_errors=True)
         begun = time.perf_counter()
         with take_device_turn(config):
-            made = predict_study(
-                staged,
-                work,
-                StudyChoice(protocol=protocol),
-                outputs,
-                config.model,
-                config.device,
-                allow_outside=config.allow_outside,
-            )
+            made = predict_as_configured(config, staged, work)
         model = made.model
         assert made.folder is not None
         record = Record(
@@ -95,9 +113,15 @@ class Worker:
             files=hash_folder(made.folder),
             seconds=time.perf_counter() - begun,
         )
-        name = publish(made.folder, config.outbox, record)
+        self._places.require()
+        self._journal.expect_result(record.content_hash, record.files)
+        name = publish(made.folder, config.outbox, record, self._journal.is_ours)
+        self._places.require()  # a share that went meanwhile took the result along
         shutil.rmtree(work, ignore_errors=True)
-        return Record(**{**record.__dict__, "key": name})
+        published = read_record(config.outbox / name) or record
+        if published.files != record.files:  # the result of an earlier service, which computed the same
+            self._journal.expect_result(published.content_hash, published.files)
+        return Record(**{**published.__dict__, "key": name})
 
 
 def take_device_turn(config: ServiceConfig) -> AbstractContextManager[None]:
@@ -123,6 +147,11 @@ def describe_memory_problem(config: ServiceConfig) -> Problem:
 def _describe_settings_problem(error: Exception) -> Problem:
     message = "The service's protocol, model or device cannot be used."
     return Problem(type(error).__name__.upper(), message, f"Check the service's configuration: {error}")
+
+
+def _describe_taken_names(job: Job) -> Problem:
+    message = f"The outbox holds folders of the names for this result ({job.key}) that this service did not write."
+    return Problem("NAME_TAKEN", message, "Look at what they are, move them away, and run `vmat-rt jobs retry`.")
 
 
 def _collect_identity(staged: Path) -> frozenset[str]:

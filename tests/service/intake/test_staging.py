@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from vmat_rt_service.intake.inbox import Version
-from vmat_rt_service.intake.staging import ChangedError, Source, dispose, hash_content, stage, sweep
+from vmat_rt_service.intake.disposal import dispose
+from vmat_rt_service.intake.inbox import version_of
+from vmat_rt_service.intake.staging import ChangedError, Source, hash_content, stage, sweep
 
 
 def source(path: Path, name: str) -> Source:
     status = path.stat()
-    return Source(str(path), name, Version(status.st_size, status.st_mtime_ns))
+    return Source(str(path), name, version_of(status))
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_content_that_comes_twice_is_copied_once(tmp_path: Path, files: list[P
     assert len(staged.files) == len(list(folder.iterdir())) == 1
 
 
-@pytest.mark.parametrize("change", ["longer", "touched", "gone"])
+@pytest.mark.parametrize("change", ["longer", "touched", "gone", "pipe", "link", "exchanged"])
 def test_a_file_that_changed_stages_nothing(tmp_path: Path, files: list[Path], change: str) -> None:
     sources = [source(files[0], "0"), source(files[1], "1")]
     if change == "longer":
@@ -63,8 +64,18 @@ def test_a_file_that_changed_stages_nothing(tmp_path: Path, files: list[Path], c
     elif change == "touched":
         os.utime(files[1], ns=(1, 1))
     else:
-        files[1].unlink()
-    with pytest.raises(OSError if change == "gone" else ChangedError):
+        status = files[1].stat()
+        files[1].rename(tmp_path / "aside")
+        if change == "pipe":
+            os.mkfifo(files[1])
+        elif change == "link":
+            (tmp_path / "secret").write_bytes(b"SECRET")
+            os.utime(tmp_path / "secret", ns=(1, status.st_mtime_ns))
+            files[1].symlink_to(tmp_path / "secret")
+        elif change == "exchanged":
+            files[1].write_bytes(b"SECOND")
+            os.utime(files[1], ns=(1, status.st_mtime_ns))
+    with pytest.raises(OSError if change in {"gone", "pipe"} else ChangedError):
         stage(sources, tmp_path / "staging")
     assert list((tmp_path / "staging").iterdir()) == []
 

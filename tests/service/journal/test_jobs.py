@@ -105,3 +105,51 @@ def test_a_failed_transaction_leaves_nothing(journal: Journal) -> None:
     found = journal.find_job(job.id)
     assert found is not None
     assert found.state is State.READY
+
+
+def of_study(journal: Journal, number: int, key: str, essence: str = "") -> Job:
+    job = journal.receive(f"source {number}", f"case-{number}", "COMPLETE", "complete")
+    content = f"{number:064d}"
+    return journal.admit(job.id, key, {content: 100}, content, [f"signature {number}"], essence)
+
+
+def test_a_later_content_of_a_study_takes_the_place_of_one_that_has_not_begun(journal: Journal) -> None:
+    first, second = of_study(journal, 1, "case"), of_study(journal, 2, "case")
+    before = journal.find_job(first.id)
+    assert before is not None
+    assert (before.state, before.reason_code) == (State.REFUSED, "SUPERSEDED")
+    assert second.state is State.READY
+    assert of_study(journal, 1, "case").id == first.id
+    states = [(job.id, job.state) for job in journal.list_jobs()]
+    assert states == [(first.id, State.READY), (second.id, State.REFUSED)], "what came last counts"
+
+
+def test_what_runs_or_is_done_is_not_superseded(journal: Journal) -> None:
+    running = of_study(journal, 1, "case")
+    journal.claim("w")
+    of_study(journal, 2, "case")
+    found = journal.find_job(running.id)
+    assert found is not None
+    assert found.state is State.RUNNING
+
+
+def test_a_content_that_gives_the_same_result_makes_no_job(journal: Journal) -> None:
+    first = of_study(journal, 1, "case", "essence")
+    journal.claim("w")
+    journal.finish(first.id, JobOutcome(State.DONE))
+    again = of_study(journal, 2, "case", "essence")
+    assert (again.id, again.state) == (first.id, State.DONE)
+    assert journal.find_sighted("signature 2") == again
+    assert len(journal.list_jobs()) == 1
+
+
+def test_a_result_is_known_by_its_sealed_hashes_only(journal: Journal) -> None:
+    files = {"rtdose.dcm": "a" * 64}
+    assert not journal.is_ours("c", files)
+    assert not journal.is_foreign("c", files)
+    journal.expect_result("c", files)
+    assert journal.is_ours("c", files)
+    assert journal.is_foreign("c", {**files, "x": "b"})
+    with journal.transaction() as db:
+        db.execute("UPDATE results SET files = replace(files, 'aaaa', 'bbbb')")
+    assert not journal.is_ours("c", {"rtdose.dcm": "b" * 64}), "somebody else wrote that"
