@@ -46,6 +46,7 @@ LEVELS: dict[str, int] = {
     "cli": 10,
 }
 SERVICE_LEVELS: dict[str, int] = {
+    "addresses": 0,
     "logs": 0,
     "lock": 0,
     "files": 0,

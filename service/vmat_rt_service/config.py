@@ -41,14 +41,15 @@ class TlsConfig(Strict):
 
 
 class ListenConfig(Strict):
-    """The DICOM node that stores into the inbox. Empty lists of callers or hosts allow all."""
+    """The DICOM node that stores into the inbox. Empty lists of callers or hosts allow all, which only loopback may."""
 
     port: int = Field(11112, ge=0, le=65535)
-    host: str = "0.0.0.0"
+    host: str = "127.0.0.1"
     ae_title: str = Field("VMATRT", min_length=1, max_length=16)
     allowed_callers: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     max_associations: int = Field(10, gt=0)
+    max_associations_per_host: int = Field(5, gt=0)
     max_object_mb: int = Field(512, gt=0)
     tls: TlsConfig | None = None
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import os
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 
 from vmat_rt.errors import ConfigError
+from vmat_rt_service.addresses import is_loopback
 from vmat_rt_service.config import WebConfig
 
 TOKEN_VARIABLE = "VMAT_RT_WEB_TOKEN"
@@ -65,16 +65,6 @@ def make_access(web: WebConfig) -> Access:
     if token and len(token) < _SHORTEST_TOKEN:
         raise ConfigError(f"web.token has {len(token)} characters; {_SHORTEST_TOKEN} or more cannot be guessed")
     return Access(web.host, token)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on host."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _find_cookie(header: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from tests.service.pages import TOKEN, Served, configured
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.config import WebConfig
-from vmat_rt_service.web.access import TOKEN_VARIABLE, is_loopback, make_access
+from vmat_rt_service.web.access import TOKEN_VARIABLE, make_access
 from vmat_rt_service.web.health import Pulse
 from vmat_rt_service.web.server import StatusServer
 
@@ -29,14 +29,6 @@ def test_a_short_token_is_refused_and_a_long_one_taken(tmp_path: Path, monkeypat
         StatusServer(configured(tmp_path, web={"host": "0.0.0.0", "token": "short"}), Pulse())
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     assert make_access(WebConfig(host="0.0.0.0", port=0)).token == TOKEN
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("", False)],
-)
-def test_loopback(host: str, loopback: bool) -> None:
-    assert is_loopback(host) is loopback
 
 
 PATHS = ["/", "/healthz", "/metrics", "/jobs/1", "/reports/case-done0/report.html", "/nope"]
