@@ -47,6 +47,7 @@ LEVELS: dict[str, int] = {
 }
 SERVICE_LEVELS: dict[str, int] = {
     "addresses": 0,
+    "visitors": 0,
     "logs": 0,
     "lock": 0,
     "files": 0,

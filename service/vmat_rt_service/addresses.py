@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _PRIVILEGED = 1024
@@ -26,6 +28,31 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address of a peer, IPv4 where it is one in IPv6's clothes. Raises ValueError."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def is_permitted(host: str, allowed: Iterable[str]) -> bool:
+    """Whether an address is, or lies in, one of the addresses, networks (10.1.0.0/16) or host names."""
+    address = parse_address(host)
+    return any(address in network for entry in allowed for network in _resolve_networks(entry))
+
+
+def _resolve_networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(entry, strict=False)]
+    except ValueError:
+        pass
+    try:
+        addresses = socket.getaddrinfo(entry, None, type=socket.SOCK_STREAM)
+    except OSError:  # a name that cannot be resolved now permits nobody
+        return []
+    return [ipaddress.ip_network(parse_address(str(address[0]))) for *_, address in addresses]
 
 
 def format_address(host: str, port: int) -> str:

@@ -30,6 +30,8 @@ class WebConfig(Strict):
     host: str = "127.0.0.1"
     port: int = Field(8765, ge=0, le=65535)
     token: str | None = None
+    proxies: tuple[str, ...] = ()
+    max_upload_mb: int = Field(2048, ge=0)
 
 
 class TlsConfig(Strict):

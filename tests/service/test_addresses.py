@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from vmat_rt_service.addresses import explain_refusal, format_address, is_loopback
+from vmat_rt_service.addresses import explain_refusal, format_address, is_loopback, is_permitted
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,19 @@ def test_other_refusals_have_a_remedy_too(number: int, code: str) -> None:
 
 def test_addresses_are_written_as_browsers_take_them() -> None:
     assert (format_address("127.0.0.1", 8765), format_address("::1", 8765)) == ("127.0.0.1:8765", "[::1]:8765")
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "expected"),
+    [
+        ("10.1.2.3", ["10.1.2.3"], True),
+        ("10.1.2.3", ["10.1.2.4", "10.1.0.0/16"], True),
+        ("10.1.2.3", ["10.2.0.0/16"], False),
+        ("::ffff:10.1.2.3", ["10.1.2.3"], True),
+        ("127.0.0.1", ["localhost"], True),
+        ("fe80::1%eth0", ["fe80::/10"], True),
+        ("10.1.2.3", ["no-such-host.invalid"], False),
+    ],
+)
+def test_hosts(host: str, allowed: list[str], expected: bool) -> None:
+    assert is_permitted(host, allowed) is expected

@@ -69,8 +69,7 @@ class Database:
 
     def digest(self, *parts: object) -> str:
         """A keyed digest: it recognises the same parts again and does not show what they were."""
-        text = "\0".join(str(part) for part in parts).encode("utf-8", "surrogateescape")
-        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:32]
+        return make_digest(self._key, *parts)
 
     def meta(self, name: str) -> str:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -81,3 +80,9 @@ class Database:
             db.execute(
                 "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = ?", (name, value, value)
             )
+
+
+def make_digest(key: bytes, *parts: object) -> str:
+    """The digest of a journal with this key."""
+    text = "\0".join(str(part) for part in parts).encode("utf-8", "surrogateescape")
+    return hmac.new(key, text, hashlib.sha256).hexdigest()[:32]

@@ -7,14 +7,11 @@ and shakes hands over TLS in the one thread that accepts. Here a dataset goes to
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import queue
-import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -26,7 +23,8 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from vmat_rt_service import logs
-from vmat_rt_service.network.callers import ASK_SECONDS, Caller, Callers, Reception, parse_address
+from vmat_rt_service.addresses import is_permitted
+from vmat_rt_service.network.callers import ASK_SECONDS, Caller, Callers, Reception
 from vmat_rt_service.network.received import Announced, Arrival, Shelf
 
 NETWORK_SECONDS = 30.0
@@ -48,24 +46,6 @@ class Door:
     tls: ssl.SSLContext | None
     shelf: Shelf
     callers: Callers
-
-
-def is_permitted(host: str, allowed: Iterable[str]) -> bool:
-    """Whether an address is, or lies in, one of the addresses, networks (10.1.0.0/16) or host names."""
-    address = parse_address(host)
-    return any(address in network for entry in allowed for network in _resolve_networks(entry))
-
-
-def _resolve_networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    try:
-        return [ipaddress.ip_network(entry, strict=False)]
-    except ValueError:
-        pass
-    try:
-        addresses = socket.getaddrinfo(entry, None, type=socket.SOCK_STREAM)
-    except OSError:  # a name that cannot be resolved now permits nobody
-        return []
-    return [ipaddress.ip_network(parse_address(str(address[0]))) for *_, address in addresses]
 
 
 class Server(ThreadedAssociationServer):

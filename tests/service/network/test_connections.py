@@ -35,9 +35,9 @@ from tests.service.peers import (
 )
 from vmat_rt.errors import ConfigError
 from vmat_rt_service.network import connections
-from vmat_rt_service.network.callers import ASK_SECONDS, MOST_SILENT
-from vmat_rt_service.network.connections import is_permitted
+from vmat_rt_service.network.callers import ASK_SECONDS
 from vmat_rt_service.network.node import Node
+from vmat_rt_service.visitors import MOST_SILENT
 
 
 def test_titles_and_callers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -47,22 +47,6 @@ def test_titles_and_callers(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         assert not echoes(port, "-aet", "SCANNER", called="VMATRT")
         assert not echoes(port, "-aet", "STRANGER", called="NODE")
     assert events(caplog)["association refused"] == {"caller": "STRANGER"}
-
-
-@pytest.mark.parametrize(
-    ("host", "allowed", "expected"),
-    [
-        ("10.1.2.3", ["10.1.2.3"], True),
-        ("10.1.2.3", ["10.1.2.4", "10.1.0.0/16"], True),
-        ("10.1.2.3", ["10.2.0.0/16"], False),
-        ("::ffff:10.1.2.3", ["10.1.2.3"], True),
-        ("127.0.0.1", ["localhost"], True),
-        ("fe80::1%eth0", ["fe80::/10"], True),
-        ("10.1.2.3", ["no-such-host.invalid"], False),
-    ],
-)
-def test_hosts(host: str, allowed: list[str], expected: bool) -> None:
-    assert is_permitted(host, allowed) is expected
 
 
 def test_an_unlisted_host_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

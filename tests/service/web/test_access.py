@@ -76,6 +76,41 @@ def test_the_redirect_never_leaves_the_server(guarded: Served, path: str) -> Non
     assert reply.headers["Location"] == "/elsewhere.example"
 
 
+PROXIED = (
+    {"X-Forwarded-For": "127.0.0.1"},
+    {"X-Real-IP": "10.0.0.1"},
+    {"Forwarded": "for=10.0.0.1"},
+    {"Via": "1.1 proxy"},
+)
+
+
+@pytest.mark.parametrize("headers", PROXIED, ids=lambda headers: next(iter(headers)))
+def test_what_came_through_a_proxy_is_not_taken_for_this_machine(served: Served, headers: dict[str, str]) -> None:
+    """A proxy beside the service makes the whole network look like loopback, with a Host of 127.0.0.1 too."""
+    for path in ("/", "/healthz", "/jobs/1"):
+        reply = served.get(path, Host="127.0.0.1:8765", **headers)
+        assert reply.status == 403
+        assert b"case-" not in reply.body
+    assert "web.proxies" in served.get("/", **headers).text
+
+
+def test_behind_a_named_proxy_the_token_opens_and_others_are_believed_nothing() -> None:
+    access = make_access(WebConfig(token=TOKEN, proxies=("127.0.0.1", "10.9.0.0/16")))
+    forwarded = {"X-Forwarded-For": "198.51.100.1, 203.0.113.5, 10.9.0.2", "X-Forwarded-Proto": "https"}
+    assert not access.is_from_elsewhere(forwarded)
+    assert access.find_client("127.0.0.1", forwarded) == "203.0.113.5", "the nearest hop that is no proxy of ours"
+    assert access.find_client("192.0.2.1", forwarded) == "192.0.2.1", "not named: its header is not read"
+    assert access.find_client("127.0.0.1", {"X-Forwarded-For": "nonsense"}) == "127.0.0.1"
+    assert access.is_encrypted("127.0.0.1", forwarded)
+    assert not access.is_encrypted("192.0.2.1", forwarded)
+
+
+def test_a_proxy_without_a_token_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    with pytest.raises(ConfigError, match="token"):
+        make_access(WebConfig(proxies=("127.0.0.1",)))
+
+
 def test_a_foreign_name_for_loopback_reads_nothing(served: Served) -> None:
     assert served.get("/", Host="evil.example:8765").status == 421
     assert served.get("/", Host="localhost:1").status == 200
