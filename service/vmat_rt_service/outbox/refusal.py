@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from vmat_rt.dicom.scrubbing import scrub
 from vmat_rt.errors import Problem
 from vmat_rt.system.publish import published_folder
 from vmat_rt_service.files import write_json
 from vmat_rt_service.journal.states import State
 
 FOLDER = "refused"
-_REMOVED = "[removed]"
 _HEADINGS = {
     State.REFUSED: "This study was refused",
     State.FAILED: "This study could not be computed",
@@ -31,8 +31,8 @@ def publish_refusal(
     """Publish the reasons, whole or not at all. identity: what of the patient must not stand in them."""
     from jinja2 import Environment, PackageLoader
 
-    words = sorted(identity, key=len, reverse=True)
-    listed = [{name: _remove_words(text, words) for name, text in problem.as_dict().items()} for problem in problems]
+    words = tuple(identity)
+    listed = [{name: scrub(text, words) for name, text in problem.as_dict().items()} for problem in problems]
     environment = Environment(loader=PackageLoader("vmat_rt_service"), autoescape=True)
     page = environment.get_template("reason.html").render(
         heading=_HEADINGS[state], key=key, problems=listed, advice=_ADVICE[state]
@@ -51,12 +51,3 @@ def sweep(outbox: Path) -> None:
     """Remove what a killed service had not yet published."""
     for path in (outbox / FOLDER).glob(".*"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove_words(text: str, words: Sequence[str]) -> str:
-    for word in words:
-        start = 0
-        while (position := text.lower().find(word.lower(), start)) >= 0:
-            text = text[:position] + _REMOVED + text[position + len(word) :]
-            start = position + len(_REMOVED)
-    return text
