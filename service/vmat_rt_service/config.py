@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,6 +131,10 @@ class ServiceConfig(Strict):
         """How long what looks complete or damaged, but could still change, is given before it is believed."""
         return 5 * self.stable_seconds
 
+    def write_command(self, *words: str | int) -> str:
+        """A command of ours about this service, as a shell of this machine takes it."""
+        return shlex.join(["vmat-rt", *map(str, words), "--state", str(self.state)])
+
     def sha256(self) -> str:
         """Identity of the configuration, for the audit log."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
@@ -151,10 +156,11 @@ def load_config(path: Path | None, **overrides: Any) -> ServiceConfig:
     """
     values = {} if path is None else load_mapping(read_text(path, str(path)), str(path))
     base = path.resolve().parent if path is not None else Path.cwd()
-    listen = {key: value for key, value in (overrides.pop("listen", None) or {}).items() if value is not None}
-    written = values.get("listen") or {}
-    if listen and isinstance(written, dict):
-        overrides["listen"] = {**written, **listen}
+    for name in ("listen", "web"):
+        given = {key: value for key, value in (overrides.pop(name, None) or {}).items() if value is not None}
+        written = values.get(name) or {}
+        if given and isinstance(written, dict):
+            overrides[name] = {**written, **given}
     values.update({key: value for key, value in overrides.items() if value is not None})
     for key in ("inbox", "outbox", "state", "archive"):
         if isinstance(values.get(key), str | os.PathLike):

@@ -20,22 +20,25 @@ _HEADINGS = {
 }
 _ADVICE = {
     State.REFUSED: "Send the corrected files: they are taken as a new study. The inputs were not changed.",
-    State.FAILED: "The inputs were not changed. `vmat-rt jobs retry` runs the study again.",
+    State.FAILED: "The inputs were not changed. The study can be run again.",
     State.QUARANTINED: "It goes on by itself as soon as the missing files arrive.",
 }
 
 
 def publish_refusal(
-    outbox: Path, key: str, state: State, problems: Sequence[Problem], identity: Iterable[str] = ()
+    outbox: Path, key: str, state: State, problems: Sequence[Problem], identity: Iterable[str] = (), retry: str = ""
 ) -> None:
-    """Publish the reasons, whole or not at all. identity: what of the patient must not stand in them."""
+    """Publish the reasons, whole or not at all. identity: what of the patient must not stand in them.
+
+    retry: the command that runs the study again.
+    """
     from jinja2 import Environment, PackageLoader
 
     words = tuple(identity)
     listed = [{name: scrub(text, words) for name, text in problem.as_dict().items()} for problem in problems]
     environment = Environment(loader=PackageLoader("vmat_rt_service"), autoescape=True)
     page = environment.get_template("reason.html").render(
-        heading=_HEADINGS[state], key=key, problems=listed, advice=_ADVICE[state]
+        heading=_HEADINGS[state], key=key, problems=listed, advice=_ADVICE[state], retry=retry
     )
     with published_folder(outbox / FOLDER / key) as folder:
         (folder / "reason.html").write_text(page, encoding="utf-8")

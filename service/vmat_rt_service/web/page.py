@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import secrets
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -106,7 +105,6 @@ class Pages:
             undefined=jinja2.StrictUndefined,
         )
         self._templates.filters.update(ago=format_ago, duration=format_duration, moment=format_moment, size=format_size)
-        self._templates.filters["shell"] = lambda path: shlex.quote(str(path))
         self._templates.globals.update(
             reasons=self._results.list_reasons, glance=self._results.glance, gloss=GLOSS, version=__version__,
             linked=lambda kind, job: has_page(config, kind, job.key),
