@@ -47,6 +47,8 @@ LEVELS: dict[str, int] = {
     "cli": 10,
 }
 SERVICE_LEVELS: dict[str, int] = {
+    "addresses": 0,
+    "visitors": 0,
     "logs": 0,
     "lock": 0,
     "files": 0,

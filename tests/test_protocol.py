@@ -149,3 +149,39 @@ def test_not_yaml_and_not_there(tmp_path: Path, name: str) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1", encoding="utf-8")
     with pytest.raises(ConfigError):
         load_protocol(tmp_path / name)
+
+
+SITES = {
+    "itself": {"own.yaml": "extends: own.yaml"},
+    "itself by another way": {"own.yaml": "extends: ./sub/../own.yaml", "sub/x": ""},
+    "a circle": {"own.yaml": "extends: b.yaml", "b.yaml": "extends: c.yaml", "c.yaml": "extends: own.yaml"},
+    "a long chain": {f"{n or 'own'}.yaml": f"extends: {n + 1}.yaml" for n in range(2000)},
+    "a parent in Latin-1": {"own.yaml": "extends: b.yaml", "b.yaml": b"title: M\xfcller"},
+    "Latin-1": {"own.yaml": b"title: M\xfcller"},
+    "UTF-16": {"own.yaml": "name: x".encode("utf-16")},
+    "no text": {"own.yaml": bytes(range(256))},
+    "a name without end": {"own.yaml": f"extends: {'x' * 5000}.yaml"},
+    "a number without end": {"own.yaml": f"fractions: {'9' * 5000}"},
+    "no date": {"own.yaml": "title: 2026-13-45"},
+    "names that are none": {"own.yaml": "extends: prostate_70_28\naliases: {Rectum: [x]}\nstructures: [{name: [1]}]"},
+}
+
+
+@pytest.mark.parametrize("files", SITES.values(), ids=SITES.keys())
+def test_a_protocol_that_cannot_be_read_is_a_configuration_error_in_a_sentence(
+    tmp_path: Path, files: dict[str, str | bytes]
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError) as told:
+        load_protocol(tmp_path / "own.yaml")
+    assert told.value.exit_code == 2
+    assert len(str(told.value)) < 600
+
+
+def test_a_file_is_extended_from_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text("extends: prostate_70_28\naliases: {Bladder: [Blase]}\n")
+    (tmp_path / "own.yaml").write_text("extends: site.yaml\naliases: {Bladder: [Harnblase]}\n")
+    (bladder,) = [spec for spec in load_protocol(tmp_path / "own.yaml").structures if spec.name == "Bladder"]
+    assert bladder.aliases[-2:] == ("Blase", "Harnblase")

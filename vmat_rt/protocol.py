@@ -6,6 +6,7 @@ A protocol is a YAML file, packaged (`vmat_rt/protocols`) or a site's own. A sit
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from vmat_rt.errors import ConfigError
+from vmat_rt.errors import ConfigError, listed, shortened
 from vmat_rt.strict import Strict, checked, load_mapping, read_text
+
+_MOST_PARENTS = 8
+_LONGEST_NAME = 160
 
 
 class StructureSpec(Strict):
@@ -127,37 +131,75 @@ def packaged_protocols() -> Iterator[str]:
 
 def load_protocol(name_or_path: str | Path) -> Protocol:
     """A packaged protocol by name, or a site's own YAML by path. Raises ConfigError that says what is wrong."""
+    document = _read_document(name_or_path)
+    return checked(Protocol, document, f"protocol {_shorten(name_or_path)}")
+
+
+def _read_document(name_or_path: str | Path, below: tuple[str, ...] = ()) -> dict[str, Any]:
+    """One protocol with everything that it extends. below: those that lead to it."""
     document = _read_yaml(name_or_path)
-    if "extends" in document:
-        document = _extend_document(document, name_or_path)
-    return checked(Protocol, document, f"protocol {name_or_path}")
+    if "extends" not in document:
+        return document
+    named = _shorten(name_or_path)
+    parent = document["extends"]
+    if not isinstance(parent, str):
+        raise ConfigError(f"protocol {named}: extends names one protocol, not {_shorten(repr(parent))}")
+    chain = (*below, _identify(name_or_path))
+    place = _find_parent(parent, name_or_path)
+    if _identify(place) in chain:
+        raise ConfigError(f"protocol {named}: extends leads back to {_shorten(parent)}")
+    if len(chain) >= _MOST_PARENTS:
+        raise ConfigError(f"protocol {named}: more than {_MOST_PARENTS} protocols extend one another")
+    return _extend_document(document, _read_document(place, chain), named)
+
+
+def _find_parent(parent: str, child: str | Path) -> str | Path:
+    """A file that is named relative to the one that extends it is looked for beside that one first."""
+    if _is_file_name(parent) and _is_file_name(child):
+        beside = Path(child).parent / parent
+        if _is_file(beside):
+            return beside
+    return parent
+
+
+def _identify(name_or_path: str | Path) -> str:
+    """One word for one protocol, however it is spelt."""
+    return os.path.realpath(name_or_path) if _is_file_name(name_or_path) else str(name_or_path)
+
+
+def _is_file_name(name_or_path: str | Path) -> bool:
+    return Path(name_or_path).suffix in {".yaml", ".yml"}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or no name at all
+        return False
+
+
+def _shorten(name: str | Path) -> str:
+    return shortened(str(name), _LONGEST_NAME)
 
 
 def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
-    path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"}:
-        if not path.is_file():
-            raise ConfigError(f"there is no protocol file {path}")
-        text = read_text(path, f"protocol file {path}")
+    named = _shorten(name_or_path)
+    if _is_file_name(name_or_path):
+        path = Path(name_or_path)
+        if not _is_file(path):
+            raise ConfigError(f"there is no protocol file {named}")
+        text = read_text(path, f"protocol file {named}")
     else:
         packaged = resources.files("vmat_rt") / "protocols" / f"{name_or_path}.yaml"
         if str(name_or_path) not in packaged_protocols():
             known = ", ".join(packaged_protocols())
-            raise ConfigError(f"no protocol is called {name_or_path}; there are {known}, or give a .yaml file")
+            raise ConfigError(f"no protocol is called {named}; there are {known}, or give a .yaml file")
         text = packaged.read_text(encoding="utf-8")
-    return load_mapping(text, f"protocol {name_or_path}")
+    return load_mapping(text, f"protocol {named}")
 
 
-def _extend_document(document: dict[str, Any], named: str | Path, below: tuple[str, ...] = ()) -> dict[str, Any]:
+def _extend_document(document: dict[str, Any], parent: dict[str, Any], named: str) -> dict[str, Any]:
     """The parent's document with this one's keys on top; `aliases` are added to the parent's structures."""
-    parent_name = document["extends"]
-    if not isinstance(parent_name, str):
-        raise ConfigError(f"protocol {named}: extends names one protocol, not {parent_name!r}")
-    if parent_name in below:
-        raise ConfigError(f"protocol {named}: extends leads back to {parent_name}")
-    parent = _read_yaml(parent_name)
-    if "extends" in parent:
-        parent = _extend_document(parent, parent_name, (*below, parent_name))
     more_aliases = document.get("aliases") or {}
     if not isinstance(more_aliases, dict) or not all(isinstance(names, list) for names in more_aliases.values()):
         raise ConfigError(f"protocol {named}: aliases are a list of ROI names per structure, such as Bladder: [Blase]")
@@ -166,9 +208,11 @@ def _extend_document(document: dict[str, Any], named: str | Path, below: tuple[s
     merged = {**parent, **own}
     structures = merged.get("structures")
     for spec in structures if isinstance(structures, list) else ():
-        if isinstance(spec, dict):  # the schema says what is wrong with any other
-            spec["aliases"] = [*(spec.get("aliases") or []), *more_aliases.pop(spec.get("name"), [])]
+        if isinstance(spec, dict) and isinstance(name := spec.get("name"), str):  # the schema says what else is wrong
+            added = more_aliases.pop(name, [])
+            aliases = spec.get("aliases") or []
+            spec["aliases"] = [*aliases, *added] if isinstance(aliases, list) else aliases
     if more_aliases:
-        unknown = ", ".join(map(str, more_aliases))
+        unknown = listed([str(name) for name in more_aliases])
         raise ConfigError(f"protocol {named}: aliases for structures that the protocol lacks: {unknown}")
     return merged

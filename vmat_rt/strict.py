@@ -40,7 +40,11 @@ def read_text(path: Path, what: str) -> str:
     """The text of a file in UTF-8. Raises ConfigError that names it."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        place = f"{error.reason} at byte {error.start + 1}"
+        sentence = f"{what} cannot be read as text: it is not UTF-8 ({place}); save it with this encoding"
+        raise ConfigError(sentence) from error
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{what} cannot be read as text: {error}") from error
 
 
@@ -52,7 +56,7 @@ def load_yaml(text: str | bytes) -> Any:
         mark = error.problem_mark
         position = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
         raise YamlError(f"{error.problem or error.context}{position}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # also a number or a date that there cannot be
         raise YamlError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise YamlError("it is nested too deeply") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ class WebConfig(Strict):
     host: str = "127.0.0.1"
     port: int = Field(8765, ge=0, le=65535)
     token: str | None = None
+    proxies: tuple[str, ...] = ()
+    max_upload_mb: int = Field(2048, ge=0)
 
 
 class TlsConfig(Strict):
@@ -41,14 +44,15 @@ class TlsConfig(Strict):
 
 
 class ListenConfig(Strict):
-    """The DICOM node that stores into the inbox. Empty lists of callers or hosts allow all."""
+    """The DICOM node that stores into the inbox. Empty lists of callers or hosts allow all, which only loopback may."""
 
     port: int = Field(11112, ge=0, le=65535)
-    host: str = "0.0.0.0"
+    host: str = "127.0.0.1"
     ae_title: str = Field("VMATRT", min_length=1, max_length=16)
     allowed_callers: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     max_associations: int = Field(10, gt=0)
+    max_associations_per_host: int = Field(5, gt=0)
     max_object_mb: int = Field(512, gt=0)
     tls: TlsConfig | None = None
 
@@ -134,6 +138,10 @@ class ServiceConfig(Strict):
         """How long what looks complete or damaged, but could still change, is given before it is believed."""
         return 5 * self.stable_seconds
 
+    def write_command(self, *words: str | int) -> str:
+        """A command of ours about this service, as a shell of this machine takes it."""
+        return shlex.join(["vmat-rt", *map(str, words), "--state", str(self.state)])
+
     def sha256(self) -> str:
         """Identity of the configuration, for the audit log."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
@@ -170,10 +178,11 @@ def load_config(path: Path | None, **overrides: Any) -> ServiceConfig:
     """
     values = {} if path is None else load_mapping(read_text(path, str(path)), str(path))
     base = path.resolve().parent if path is not None else Path.cwd()
-    listen = {key: value for key, value in (overrides.pop("listen", None) or {}).items() if value is not None}
-    written = values.get("listen") or {}
-    if listen and isinstance(written, dict):
-        overrides["listen"] = {**written, **listen}
+    for name in ("listen", "web"):
+        given = {key: value for key, value in (overrides.pop(name, None) or {}).items() if value is not None}
+        written = values.get(name) or {}
+        if given and isinstance(written, dict):
+            overrides[name] = {**written, **given}
     values.update({key: value for key, value in overrides.items() if value is not None})
     for key in ("inbox", "outbox", "state", "archive"):
         if isinstance(values.get(key), str | os.PathLike):

@@ -13,7 +13,7 @@ from typing import Any
 
 FIELDS = frozenset(
     {"job", "key", "state", "code", "count", "seconds", "attempt", "worker", "model", "megabytes", "destination",
-     "status", "caller", "waiting", "done", "refused", "failed"}
+     "status", "caller", "waiting", "done", "refused", "failed", "address", "remedy"}
 )  # fmt: skip
 """What an event may say besides its name. None of them can hold a name, an ID, a date, a UID, an ROI or a path."""
 

@@ -49,13 +49,13 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server.port}"
 
-    def get(self, path: str, method: str = "GET", **headers: str) -> Reply:
+    def get(self, path: str, method: str = "GET", content: bytes = b"", **headers: str) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
         try:
             connection.putrequest(method, path, skip_host="Host" in headers)
             for name, value in headers.items():
                 connection.putheader(name, value)
-            connection.endheaders()
+            connection.endheaders(content or None)
             response = connection.getresponse()
             return Reply(response.status, response.headers, response.read())
         finally:

@@ -65,12 +65,14 @@ def echoes(port: int, *arguments: str | Path, called: str = "VMATRT") -> bool:
 
 
 @contextlib.contextmanager
-def associated(port: int, *contexts: tuple[str, str], title: str = "TESTS") -> Iterator[Association]:
+def associated(
+    port: int, *contexts: tuple[str, str], title: str = "TESTS", host: str = "127.0.0.1"
+) -> Iterator[Association]:
     """An association with a node of ours for (SOP class, transfer syntax)."""
     entity = AE(title)
     for sop_class, syntax in contexts:
         entity.add_requested_context(sop_class, syntax)
-    association = entity.associate("127.0.0.1", port, ae_title="VMATRT")
+    association = entity.associate("127.0.0.1", port, ae_title="VMATRT", bind_address=(host, 0))
     assert association.is_established
     try:
         yield association

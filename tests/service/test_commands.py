@@ -5,18 +5,23 @@ Covers vmat_rt.commands.audit, vmat_rt.commands.jobs, vmat_rt.commands.replay an
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from tests.dicom_phantom import cut_short, write_study
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, wait_for
+from tests.ports import free_port
 from tests.service.conftest import Site
 from vmat_rt.cli import main
 from vmat_rt.errors import ConfigError
-from vmat_rt_service.config import load_config
+from vmat_rt_service.config import ListenConfig, load_config
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "service" / "config.example.yaml"
 
@@ -82,3 +87,35 @@ def test_the_example_names_every_setting_with_its_default() -> None:
     assert example == plain
     text = EXAMPLE.read_text()
     assert not [name for name in type(example).model_fields if f"{name}:" not in text]
+
+
+def test_a_command_that_a_page_suggests_works_when_it_is_pasted(site: Site) -> None:
+    """Into a shell, from any folder, with a state folder that a shell would take apart."""
+    cut_short(write_study(site.inbox / "bad", seed="bad").ct_files[0], 500)
+    site.reconfigure(state=site.root / "state of 'it'")
+    assert site.watch("--once").wait(PATIENCE_SECONDS) == 0
+    (page,) = site.outbox.glob("refused/*/reason.html")
+    (command,) = re.findall(r"<code>(vmat-rt [^<]+)</code>", page.read_text())
+    command = html.unescape(command).replace("vmat-rt ", f"{sys.executable} -m vmat_rt.cli ", 1)
+    pasted = subprocess.run(command, shell=True, cwd="/", capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert pasted.returncode == 0, pasted.stderr
+    assert "runs again" in pasted.stdout
+
+
+def test_the_port_of_the_page_is_an_option_and_its_address_is_logged(site: Site) -> None:
+    port = free_port()
+    site.reconfigure(web=site.config.web.model_copy(update={"enabled": True}))
+    service = site.watch("--port", str(port))
+    try:
+        wait_for(lambda: any(line["event"] == "web listening" for line in site.log()))
+    finally:
+        service.terminate()
+        service.wait(PATIENCE_SECONDS)
+    (line,) = [line for line in site.log() if line["event"] == "web listening"]
+    assert line["address"] == f"http://127.0.0.1:{port}/"
+
+
+def test_a_node_that_anybody_could_reach_is_refused_at_the_start(site: Site) -> None:
+    site.reconfigure(listen=ListenConfig(host="0.0.0.0", port=0))
+    assert site.watch().wait(PATIENCE_SECONDS) == 2
+    assert "listen.allowed_callers" in (site.root / "log.jsonl").read_text()

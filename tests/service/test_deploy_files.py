@@ -25,6 +25,7 @@ from tests.patience import PATIENCE_SECONDS, answered, wait_for
 from tests.ports import free_port
 from vmat_rt.cli import main
 from vmat_rt_service.config import ServiceConfig, load_config
+from vmat_rt_service.network.companion import Listener, make_companions
 from vmat_rt_service.web.access import TOKEN_VARIABLE
 
 SERVICE = REPOSITORY / "service"
@@ -134,6 +135,16 @@ def test_compose_keeps_the_watcher_in() -> None:
     assert watch["environment"][TOKEN_VARIABLE].startswith(f"${{{TOKEN_VARIABLE}:?"), "no start without a token"
     minutes = int(watch["stop_grace_period"].removesuffix("m"))
     assert minutes * 60 > ServiceConfig.model_fields["job_timeout_seconds"].default
+
+
+@pytest.mark.parametrize("service", COMPOSE["services"])
+def test_compose_publishes_to_this_machine_only(service: str) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"][service]["ports"])
+
+
+def test_composes_node_is_open_to_named_callers_only() -> None:
+    (listener, *_) = make_companions(load_config(SERVICE / "compose" / "service.yaml"))
+    assert isinstance(listener, Listener)
 
 
 def test_composes_configurations_meet() -> None:

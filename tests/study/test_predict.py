@@ -127,3 +127,11 @@ def test_a_bundle_that_changed_under_its_path_is_refused(untrained: Bundle, tmp_
     with pytest.raises(ModelError, match="SHA-256"):
         predict_study(STUDY, tmp_path / "out", model=str(copy), device="cpu")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["file/out", "file", "a" * 300])
+def test_where_results_cannot_go_is_said_before_anything_is_read(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError) as told:
+        predict_study(tmp_path / "no such study", tmp_path / place)
+    assert [problem.code for problem in told.value.problems] == ["OUTPUT_NOT_WRITABLE"]

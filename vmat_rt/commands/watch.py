@@ -20,7 +20,13 @@ _WORK_LEFT = 4
     "--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML file."
 )
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Default: OUTBOX/.vmat-rt.")
-@click.option("--listen", "port", type=click.IntRange(0, 65535), help="Receive studies over DICOM on this port.")
+@click.option("--port", "web_port", type=click.IntRange(0, 65535), help="Port of the status page. Default: 8765.")
+@click.option(
+    "--listen",
+    "port",
+    type=click.IntRange(0, 65535),
+    help="Receive studies over DICOM on this port of this machine; from others: listen in the YAML file.",
+)
 @click.option("--ae", "ae_title", help="AE title of the DICOM node. Default: VMATRT.")
 @guard
 @needs("service")
@@ -30,6 +36,7 @@ def command(
     once: bool,
     config_file: Path | None,
     state: Path | None,
+    web_port: int | None,
     port: int | None,
     ae_title: str | None,
 ) -> None:
@@ -48,11 +55,11 @@ def command(
         raise click.UsageError("--ae names the node that --listen PORT starts.")
     if once and port is not None:
         raise click.UsageError("--once processes what is there; it does not listen.")
-    listen = {"port": port, "ae_title": ae_title}
-    config = load_config(config_file, inbox=inbox, outbox=outbox, state=state, listen=listen)
+    listen, web = {"port": port, "ae_title": ae_title}, {"port": web_port}
+    config = load_config(config_file, inbox=inbox, outbox=outbox, state=state, listen=listen, web=web)
     start_logging()
     pulse = Pulse()
     page = [StatusServer(config, pulse)] if config.web.enabled and not once else []
-    if not serve(config, once, [*page, *make_companions(config, once)], pulse):
+    if not serve(config, once, [*page, *make_companions(config, once, pulse.report)], pulse):
         click.echo("Work is left: the disk of the outbox or the state folder is full.", err=True)
         sys.exit(_WORK_LEFT)

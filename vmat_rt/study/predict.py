@@ -31,7 +31,7 @@ from vmat_rt.study.outputs import (
 from vmat_rt.study.outside import check_learned
 from vmat_rt.study.prediction import Prediction
 from vmat_rt.study.stopwatch import Stopwatch
-from vmat_rt.system.publish import published_folder
+from vmat_rt.system.publish import published_folder, require_writable
 from vmat_rt.system.steps import announced
 
 
@@ -51,6 +51,8 @@ def predict_study(
     of what it learned. With out=None nothing is written. Raises InputError when the study is refused, ConfigError for
     wrong options, ModelError when the model gives no dose.
     """
+    if out is not None:
+        require_writable(out)
     watch = Stopwatch()
     with watch.step("read"):
         study = read_study(folder, choice.structures_uid, choice.series_uid, deidentified=choice.deidentified)
@@ -119,6 +121,8 @@ def predict_case(
     case = gated(prescribed(case, protocol, choice), protocol, choice.allowed)
     require_plain_name(case.key)
     bundle = find_bundle(protocol.name, model)
+    if out is not None:
+        require_writable(out)
     watch = Stopwatch()
     result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
     if out is None:

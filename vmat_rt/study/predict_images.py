@@ -22,7 +22,7 @@ from vmat_rt.study.choice import AS_FOUND, StudyChoice, gated
 from vmat_rt.study.predict import predict_and_evaluate
 from vmat_rt.study.prediction import Prediction
 from vmat_rt.study.stopwatch import Stopwatch
-from vmat_rt.system.publish import published_folder
+from vmat_rt.system.publish import published_folder, require_writable
 
 DOSE_FILE = "dose.nii.gz"
 
@@ -45,6 +45,8 @@ def predict_images(
     when the images are refused, ConfigError for wrong options or a wrong mapping file, ModelError when the prediction
     cannot be a dose.
     """
+    if out is not None:
+        require_writable(out)
     watch = Stopwatch()
     with watch.step("read"):
         given = read_mapping(mapping) if mapping is not None else None

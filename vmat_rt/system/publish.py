@@ -14,6 +14,10 @@ from pathlib import Path
 from vmat_rt.errors import ConfigError, InputError, Problem
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_PLACE = {
+    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.EINVAL, errno.EISDIR,
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -73,7 +77,7 @@ def _name_failures(final: Path) -> Iterator[None]:
                     "Free some space and run the study again.",
                 )
             ) from error
-        if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST}:
+        if error.errno in _NO_PLACE:
             raise InputError(
                 Problem(
                     "OUTPUT_NOT_WRITABLE",

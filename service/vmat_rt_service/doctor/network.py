@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from vmat_rt.errors import ConfigError
+from vmat_rt_service.addresses import explain_refusal
 from vmat_rt_service.config import Destination, ListenConfig, ServiceConfig
 from vmat_rt_service.doctor.findings import Finding, fail, ok, warn
-from vmat_rt_service.network.tls import make_client_context, make_server_context
+from vmat_rt_service.network.tls import make_client_context, require_known_callers
 from vmat_rt_service.web.access import make_access
 
 _SECONDS = 5.0
@@ -54,10 +55,9 @@ def _check_web(config: ServiceConfig, running: bool) -> Finding:
 
 def _check_node(listen: ListenConfig, running: bool) -> Finding:
     try:
-        if listen.tls is not None:
-            make_server_context(listen.tls)
+        require_known_callers(listen)
     except ConfigError as error:
-        return fail("DICOM node", f"{error}.", "Give PEM files that the service's user may read.")
+        return fail("DICOM node", f"{error}.", "The service does not start as it is.")
     return _check_port("DICOM node", listen.host, listen.port, running)
 
 
@@ -70,8 +70,8 @@ def _check_port(name: str, host: str, port: int, running: bool) -> Finding:
         except OSError as error:
             if running:
                 return ok(name, f"port {port} is in use while the service runs")
-            remedy = "Choose another port, or end what uses it."
-            return fail(name, f"it cannot listen on {host} port {port}: {error.strerror}", remedy)
+            refusal = explain_refusal(error, host, port, "listen.port" if name == "DICOM node" else "web.port")
+            return fail(name, f"it cannot listen: {refusal.sentence}", refusal.remedy)
     if running and port:
         return warn(name, f"the service runs but nothing listens on {host} port {port}", "Look into the service's log.")
     return ok(name, f"port {port} of {host} is free")

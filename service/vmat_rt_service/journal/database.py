@@ -84,8 +84,7 @@ class Database:
 
     def digest(self, *parts: object) -> str:
         """A keyed digest: it recognises the same parts again and does not show what they were."""
-        text = "\0".join(str(part) for part in parts).encode("utf-8", "surrogateescape")
-        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:32]
+        return make_digest(self._key, *parts)
 
     def seal(self, *parts: str) -> str:
         """A keyed hash that only this state folder's service can make; its key lies beside the journal, not in it."""
@@ -182,3 +181,9 @@ def _add_columns(db: sqlite3.Connection) -> None:
             db.execute(f"ALTER TABLE jobs ADD COLUMN {name} TEXT")
     db.execute("CREATE INDEX IF NOT EXISTS jobs_by_study ON jobs (study)")
     db.execute("CREATE INDEX IF NOT EXISTS jobs_by_essence ON jobs (essence)")
+
+
+def make_digest(key: bytes, *parts: object) -> str:
+    """The digest of a journal with this key."""
+    text = "\0".join(str(part) for part in parts).encode("utf-8", "surrogateescape")
+    return hmac.new(key, text, hashlib.sha256).hexdigest()[:32]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +15,7 @@ BUCKETS_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the histogram of run times."""
 
 _PATIENCE_SECONDS = 5.0
+_MOST_SOURCES = 500
 _JOB = ", ".join(field.name for field in fields(Job))
 
 
@@ -35,6 +36,15 @@ class Durations:
     at_most: tuple[int, ...]
     count: int
     total_seconds: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which jobs are looked for: in these states (none: all) and with this text, or from one of these sources."""
+
+    text: str = ""
+    states: tuple[State, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 class Readings:
@@ -70,6 +80,33 @@ class Readings:
         """Whether any job has this key: nothing else in the outbox is served."""
         row = self._db.execute("SELECT 1 FROM jobs WHERE key = ? LIMIT 1", (key,)).fetchone()
         return row is not None
+
+    def search(self, wanted: Search, limit: int, offset: int) -> tuple[tuple[Job, ...], int]:
+        """The jobs that are wanted, those that changed last first, from one on; and how many there are in all."""
+        states = wanted.states or tuple(State)
+        clause, values = f"state IN ({', '.join('?' * len(states))})", [*map(str, states)]
+        if wanted.text:
+            like = f"%{_escape_like(wanted.text)}%"
+            columns = ("key", "reason", "reason_code", "model", "CAST(id AS TEXT)")
+            alternatives = [f"{column} LIKE ? ESCAPE '!'" for column in columns]
+            sources = wanted.sources[:_MOST_SOURCES]
+            alternatives.append(f"source IN ({', '.join('?' * len(sources))})")
+            clause += f" AND ({' OR '.join(alternatives)})"
+            values += [like] * len(columns) + list(sources)
+        (total,) = self._db.execute(f"SELECT count(*) FROM jobs WHERE {clause}", values).fetchone()
+        order = "ORDER BY updated DESC, id DESC LIMIT ? OFFSET ?"
+        return self._read_rows(f"WHERE {clause} {order}", (*values, limit, offset)), int(total)
+
+    def list_sources(self, jobs: Iterable[int]) -> dict[int, str]:
+        """Job -> the digest of what it was recognised by in the inbox."""
+        numbers = tuple(jobs)
+        marks = ", ".join("?" * len(numbers))
+        rows = self._db.execute(f"SELECT id, source FROM jobs WHERE id IN ({marks})", numbers)
+        return {int(number): str(source) for number, source in rows}
+
+    def read_key(self) -> bytes:
+        """What the digests are made with."""
+        return bytes.fromhex(self._db.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()[0])
 
     def list_steps(self, job: int) -> tuple[Step, ...]:
         """A job's history, oldest first."""
@@ -120,6 +157,10 @@ class Readings:
     def _read_rows(self, clause: str, values: tuple[str | int, ...]) -> tuple[Job, ...]:
         rows = self._db.execute(f"SELECT {_JOB} FROM jobs {clause}", values)
         return tuple(Job(**{**dict(row), "state": State(row["state"])}) for row in rows)
+
+
+def _escape_like(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
 @contextmanager

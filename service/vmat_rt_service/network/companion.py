@@ -8,18 +8,27 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vmat_rt_service import logs
 from vmat_rt_service.children import Child
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal.sends import find_pending_sends
-from vmat_rt_service.network.tls import make_client_context, make_server_context
+from vmat_rt_service.network.tls import make_client_context, require_known_callers
+
+Report = Callable[[str, bool, str], None]
+"""Hears of a part of the service by name, whether it is well, and a sentence."""
 
 _AGAIN_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _MOST_CRASHES = 3
+_QUIET_SECONDS = 60.0
+"""A node says twelve times in this time that it lives; one that says nothing hangs."""
+
+
+def ignore_report(_name: str, _ok: bool, _sentence: str) -> None:
+    """Hear nothing."""
 
 
 class _Kept:
@@ -57,6 +66,7 @@ class _Kept:
             if not any("finished" in message for message in heard):
                 self.crashes += 1
                 self._not_before = now + _AGAIN_SECONDS
+                logs.event("child ended", logging.ERROR, code=self.module.rpartition(".")[2].upper())
         return heard
 
     def stop(self) -> None:
@@ -73,24 +83,38 @@ class _Kept:
 
 
 class Listener(_Kept):
-    """Keeps the DICOM node running."""
+    """Keeps the DICOM node running, and ends one that says nothing any more."""
 
     module = "vmat_rt_service.network.node"
     busy = False
 
-    def __init__(self, config: ServiceConfig) -> None:
+    def __init__(self, config: ServiceConfig, report: Report = ignore_report) -> None:
         super().__init__(config)
         self.port = 0
+        self._report = report
+        self._heard = 0.0
 
     def start(self) -> None:
-        self.hire(time.monotonic())
+        self._heard = time.monotonic()
+        self.hire(self._heard)
 
     def step(self, now: float) -> None:
         for message in self.reap(now):
-            self.port = message.get("listening", self.port)
+            self._heard = now
+            self._take(message)
         if self.child is None:
-            self.port = 0
+            self.port, self._heard = 0, now
+        elif now - self._heard > _QUIET_SECONDS:
+            logs.event("node hangs", logging.ERROR, code="NO_SIGN", seconds=_QUIET_SECONDS)
+            self.child.kill()
         self.hire(now)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "listening" in message:
+            self.port = int(message["listening"])
+            self._report("DICOM node", True, f"the DICOM node listens on port {self.port}")
+        elif "refusal" in message:
+            self._report("DICOM node", False, f"the DICOM node does not listen: {message['refusal']}")
 
 
 class Sender(_Kept):
@@ -125,13 +149,17 @@ class Sender(_Kept):
             self.hire(now)
 
 
-def make_companions(config: ServiceConfig, once: bool = False) -> list[Listener | Sender]:
-    """What the configuration asks for; with once nothing listens. Raises ConfigError for unusable certificate files."""
+def make_companions(
+    config: ServiceConfig, once: bool = False, report: Report = ignore_report
+) -> list[Listener | Sender]:
+    """What the configuration asks for; with once nothing listens. report hears how the node fares.
+
+    Raises ConfigError for unusable certificate files, and for a node that anybody could store into.
+    """
     companions: list[Listener | Sender] = []
     if config.listen is not None and not once:
-        if config.listen.tls is not None:
-            make_server_context(config.listen.tls)
-        companions.append(Listener(config))
+        require_known_callers(config.listen)
+        companions.append(Listener(config, report))
     for destination in config.destinations:
         if destination.tls is not None:
             make_client_context(destination.tls)

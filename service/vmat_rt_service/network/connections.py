@@ -7,19 +7,15 @@ and shakes hands over TLS in the one thread that accepts. Here a dataset goes to
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import queue
-import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
@@ -27,16 +23,19 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from vmat_rt_service import logs
+from vmat_rt_service.addresses import is_permitted
+from vmat_rt_service.network.callers import ASK_SECONDS, Caller, Callers, Reception
 from vmat_rt_service.network.received import Announced, Arrival, Shelf
 
-NETWORK_SECONDS = 60.0
+NETWORK_SECONDS = 30.0
 """How long a peer may be silent, and how long one PDU may take."""
+
+MESSAGE_SECONDS = 600.0
+"""How long one message may take: an object of the largest size allowed, at 7 Mbit/s."""
 
 _LARGEST_PDU_BYTES = 1 << 20  # requests for an association are not bound by the size that we ask for
 _COMMAND_BYTES = 1 << 16
 _MOST_WAITING = 4  # complete messages that a peer may send ahead of our answers
-_HANDSHAKE_SECONDS = 10.0
-_SPARE_CONNECTIONS = 64  # beyond max_associations: probes of the port, and those over it, who are told so
 
 
 @dataclass(frozen=True)
@@ -46,48 +45,7 @@ class Door:
     hosts: tuple[str, ...]
     tls: ssl.SSLContext | None
     shelf: Shelf
-
-
-def is_permitted(host: str, allowed: Iterable[str]) -> bool:
-    """Whether an address is, or lies in, one of the addresses, networks (10.1.0.0/16) or host names."""
-    address = _parse_address(host)
-    return any(address in network for entry in allowed for network in _resolve_networks(entry))
-
-
-def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
-
-
-def _resolve_networks(entry: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    try:
-        return [ipaddress.ip_network(entry, strict=False)]
-    except ValueError:
-        pass
-    try:
-        addresses = socket.getaddrinfo(entry, None, type=socket.SOCK_STREAM)
-    except OSError:  # a name that cannot be resolved now permits nobody
-        return []
-    return [ipaddress.ip_network(_parse_address(str(address[0]))) for *_, address in addresses]
-
-
-class Entity(AE):
-    """Counts associations where pynetdicom counts connections: a silent peer does not use up a connection."""
-
-    @property
-    def active_associations(self) -> list[Association]:
-        """List the associations that were asked for and have not ended."""
-        return [
-            association
-            for association in super().active_associations
-            if association.requestor.primitive is not None and not has_ended(association)
-        ]
-
-
-def has_ended(association: Association) -> bool:
-    """Whether it ended, as its peer sees it: its thread may live on for a moment."""
-    return bool(association.is_aborted or association.is_rejected or association._sent_release)
+    callers: Callers
 
 
 class Server(ThreadedAssociationServer):
@@ -95,10 +53,18 @@ class Server(ThreadedAssociationServer):
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 32
+    request_queue_size = 128
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        return len(self.active_associations) < self.ae.maximum_associations + _SPARE_CONNECTIONS
+    def __init__(self, callers: Callers, *arguments: Any, **named: Any) -> None:
+        self._callers = callers
+        super().__init__(*arguments, **named)
+
+    def service_actions(self) -> None:
+        """End what asks for nothing; called twice a second."""
+        super().service_actions()
+        cut = self._callers.cut_overdue()
+        if cut:
+            logs.event("silent connections ended", count=cut)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """A connection that fails ends; the traceback could quote what it sent."""
@@ -112,23 +78,31 @@ class Connection(RequestHandler):
 
     def __init__(self, door: Door, request: Any, client_address: Any, server: Any) -> None:
         self._door = door
+        self._caller: Caller | None = None
         super().__init__(request, client_address, server)
 
     def handle(self) -> None:
-        hosts = self._door.hosts
-        if hosts and not is_permitted(str(self.client_address[0]), hosts):
+        hosts, host = self._door.hosts, str(self.client_address[0])
+        if hosts and not is_permitted(host, hosts):
             logs.event("host refused", logging.WARNING, code="HOST")
             self.server.shutdown_request(self.request)
             return
-        self.request.settimeout(_HANDSHAKE_SECONDS)
-        if self._door.tls is not None and not self._shake_hands(self._door.tls):
+        self._caller = self._door.callers.enter(self.request, host)
+        if self._caller is None:
+            self.server.shutdown_request(self.request)
+            return
+        self.request.settimeout(ASK_SECONDS)
+        if self._door.tls is not None and not self._shake_hands(self._door.tls, self._caller):
             return
         super().handle()
 
-    def _shake_hands(self, tls: ssl.SSLContext) -> bool:
+    def _shake_hands(self, tls: ssl.SSLContext, caller: Caller) -> bool:
+        """However slowly it goes, `Callers` ends it in time."""
         try:
-            self.request = tls.wrap_socket(self.request, server_side=True)
-        except OSError:
+            wrapped = tls.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+            self.request = caller.socket = wrapped
+            wrapped.do_handshake()
+        except (OSError, ValueError):
             logs.event("host refused", logging.WARNING, code="TLS")
             self.server.shutdown_request(self.request)
             return False
@@ -136,6 +110,9 @@ class Connection(RequestHandler):
 
     def _create_association(self) -> Association:
         association = super()._create_association()
+        assert self._caller is not None
+        self._caller.association = association
+        association.acse = Reception(association, self._caller, self._door.callers)
         association.dimse = Receiver(association, self._door.shelf)
         association.dul.event_queue.get_nowait()  # that socket announced the connection; so does the one in its place
         association.dul.socket = _Socket(association, client_socket=self.request)
@@ -171,16 +148,20 @@ class Receiver(DIMSEServiceProvider):
         super().__init__(association)
         self.shelf = shelf
         self.stored = self.refused = 0
+        self._begun = 0.0
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Add a part of a message. What breaks the rules ends the association, in order, not the thread."""
         if self.message is None:
+            self._begun = time.monotonic()
             self.message = DIMSEMessage()
             self.message.encoded_command_set = _Command()
             self.message.data_set = IncomingDataset(self, self.message)
         try:
             if self.msg_queue.qsize() > _MOST_WAITING:
                 raise OSError("a peer does not wait for answers")
+            if time.monotonic() - self._begun > MESSAGE_SECONDS:
+                raise OSError("a message takes too long")
             super().receive_primitive(primitive)
         except Exception as error:  # the boundary: pynetdicom raises whatever the bytes lead it to
             logs.crash("association ended", error)

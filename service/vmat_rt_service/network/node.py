@@ -8,9 +8,12 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import resource
+import select
 import sys
 import threading
 import time
+from typing import Any
 
 from pydicom.uid import (
     HTJ2K,
@@ -38,16 +41,16 @@ from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
 from vmat_rt_service import children, logs
+from vmat_rt_service.addresses import explain_refusal, format_address
 from vmat_rt_service.config import ListenConfig, ServiceConfig
+from vmat_rt_service.network.callers import ASK_SECONDS, Callers, Entity, has_ended
 from vmat_rt_service.network.connections import (
     NETWORK_SECONDS,
     Connection,
     Door,
-    Entity,
     IncomingDataset,
     Server,
     find_receiver,
-    has_ended,
 )
 from vmat_rt_service.network.received import KINDS, RefusalError, Shelf, Status
 from vmat_rt_service.network.tls import make_server_context
@@ -60,8 +63,10 @@ SYNTAXES = (
 """Every transfer syntax that we can read; where a sender offers several in one context, the first of these."""
 
 _PDU_BYTES = 1 << 17  # what we ask senders for
-_ACSE_SECONDS = 30.0
 _STOP_SECONDS = 2.0
+_BEAT_SECONDS = 5.0
+_MEMORY_BYTES = 1 << 30  # it needs a tenth of that with every association at work
+_STACK_BYTES = 1 << 19  # of some hundred threads, none of which goes deep
 _TITLE = re.compile(r"[A-Za-z0-9_.-]{1,16}")
 
 
@@ -73,7 +78,8 @@ class Node:
         self.listen: ListenConfig = config.listen
         shelf = Shelf(config.inbox, self.listen.max_object_mb * 10**6, config.min_free_gb * 1e9)
         tls = make_server_context(self.listen.tls) if self.listen.tls is not None else None
-        self._door = Door(self.listen.allowed_hosts, tls, shelf)
+        callers = Callers(self.listen.max_associations, self.listen.max_associations_per_host)
+        self._door = Door(self.listen.allowed_hosts, tls, shelf, callers)
         self._ae = _make_application_entity(self.listen)
         self._server: ThreadedAssociationServer | None = None
 
@@ -90,12 +96,17 @@ class Node:
         self._server = server = self._ae.make_server(
             (self.listen.host, self.listen.port),
             evt_handlers=handlers,
-            server_class=Server,
+            server_class=functools.partial(Server, self._door.callers),  # type: ignore[arg-type]
             request_handler=functools.partial(Connection, self._door),
         )
         self._ae._servers.append(server)  # for its own shutdown
         threading.Thread(target=server.serve_forever, name="node", daemon=True).start()
-        return int(server.server_address[1])
+        return self.port
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 while it does not."""
+        return int(self._server.server_address[1]) if self._server is not None else 0
 
     def stop(self) -> None:
         """Stop listening and abort what is under way; its senders send it again."""
@@ -116,7 +127,7 @@ def _make_application_entity(listen: ListenConfig) -> Entity:
     ae = Entity(listen.ae_title)
     ae.maximum_pdu_size = _PDU_BYTES
     ae.maximum_associations = listen.max_associations
-    ae.acse_timeout, ae.network_timeout, ae.dimse_timeout = _ACSE_SECONDS, NETWORK_SECONDS, NETWORK_SECONDS
+    ae.acse_timeout, ae.network_timeout, ae.dimse_timeout = ASK_SECONDS, NETWORK_SECONDS, NETWORK_SECONDS
     ae.require_called_aet = True
     ae.require_calling_aet = list(listen.allowed_callers)
     ae.add_supported_context("1.2.840.10008.1.1")  # verification: C-ECHO
@@ -171,24 +182,55 @@ def _name_caller(association: Association) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Listen until the supervisor closes the pipe. Ends at once with 1 where it cannot listen."""
+    """Listen until the supervisor closes the pipe; where the port is taken, as soon as it is free."""
     children.begin(arguments)
     logs.start_logging()
     _config.LOG_HANDLER_LEVEL = "none"
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # what it has to say quotes objects; we say the rest
     channel = children.reply_channel()
-    node = Node(ServiceConfig.model_validate_json(sys.stdin.readline()))
+    config = ServiceConfig.model_validate_json(sys.stdin.readline())
     logs.silence_libraries()
-    try:
-        port = node.start()
-    except OSError:
-        logs.event("node not listening", logging.WARNING, code="ADDRESS_TAKEN")
-        raise SystemExit(1) from None
-    children.tell(channel, {"listening": port})
-    logs.event("node listening")
-    for _ in sys.stdin:
-        pass
+    _limit_memory()
+    node = Node(config)
+    if _listen(node, channel):
+        while not _is_told_to_end(_BEAT_SECONDS):
+            children.tell(channel, {"listening": node.port})
     node.stop()
+
+
+def _listen(node: Node, channel: Any) -> bool:
+    """Start listening, however long others keep the port; said once. False when the supervisor ends it before."""
+    told = None
+    while True:
+        try:
+            port = node.start()
+        except OSError as error:
+            refusal = explain_refusal(error, node.listen.host, node.listen.port, "listen.port")
+            children.tell(channel, {"refusal": f"{refusal.sentence}. {refusal.remedy}"})
+            if refusal != told:
+                told = refusal
+                address = format_address(node.listen.host, node.listen.port)
+                logs.event(
+                    "node not listening", logging.WARNING, code=refusal.code, address=address, remedy=refusal.remedy
+                )
+            if _is_told_to_end(_BEAT_SECONDS):
+                return False
+        else:
+            children.tell(channel, {"listening": port})
+            logs.event("node listening", address=format_address(node.listen.host, port))
+            return True
+
+
+def _is_told_to_end(seconds: float) -> bool:
+    """Whether the supervisor closes the pipe within these seconds."""
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+def _limit_memory() -> None:
+    """Beyond the limit an allocation fails, and with it one association, not the machine."""
+    threading.stack_size(_STACK_BYTES)
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ digests of them only. This module knows nothing of the network.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 import shutil
 import time
 import uuid
 import weakref
-import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -22,12 +20,10 @@ from typing import BinaryIO
 
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import (
     UID,
     CTImageStorage,
-    DeflatedExplicitVRLittleEndian,
     RTDoseStorage,
     RTPlanStorage,
     RTStructureSetStorage,
@@ -35,6 +31,7 @@ from pydicom.uid import (
 
 from vmat_rt.system.publish import flush
 from vmat_rt_service import logs
+from vmat_rt_service.network.heading import HeadingError, read_heading
 
 KINDS = {CTImageStorage: "CT", RTStructureSetStorage: "RS", RTPlanStorage: "RP", RTDoseStorage: "RD"}
 """SOP classes that are taken -> how the file names of their instances begin."""
@@ -45,8 +42,6 @@ FOLDER = "received"
 _HIDDEN = ".receiving"
 _ABANDONED_SECONDS = 3600.0  # the network's own time limits end an object that stands still long before
 _BUFFER_BYTES = 1 << 17
-_DEFLATED_BYTES, _INFLATED_BYTES = 1 << 20, 1 << 23
-_STUDY_UID = 0x0020000D
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -183,14 +178,17 @@ class Arrival:
         """The study instance UID, from an object that is what was announced."""
         with self._path.open("rb") as stream:
             stream.seek(self._begin)
-            sop_class, sop_instance, study = _read_identity(stream, UID(self._announced.transfer_syntax))
-        if not (sop_class and sop_instance):
+            try:
+                heading = read_heading(stream, self._announced.transfer_syntax)
+            except HeadingError as error:
+                raise RefusalError(Status.NOT_UNDERSTOOD, error.code) from error
+        if not (heading.sop_class and heading.sop_instance):
             raise RefusalError(Status.NOT_UNDERSTOOD, "UNREADABLE")
-        if (sop_class, sop_instance) != (self._announced.sop_class, self._announced.sop_instance):
+        if (heading.sop_class, heading.sop_instance) != (self._announced.sop_class, self._announced.sop_instance):
             raise RefusalError(Status.MISMATCH, "OTHER_INSTANCE")
-        if not study:
+        if not heading.study:
             raise RefusalError(Status.NOT_UNDERSTOOD, "NO_STUDY_UID")
-        return study
+        return heading.study
 
     def _remove(self) -> None:
         if self._file is None:
@@ -213,19 +211,3 @@ def _encode_file_head(announced: Announced) -> bytes:
     head.write(b"\0" * 128 + b"DICM")
     write_file_meta_info(head, meta, enforce_standard=True)
     return head.getvalue()
-
-
-def _read_identity(stream: BinaryIO, syntax: UID) -> tuple[str, str, str]:
-    """SOP class, SOP instance and study UID of an encoded dataset, of which no more is read. Raises RefusalError."""
-    try:
-        if syntax == DeflatedExplicitVRLittleEndian:
-            # The beginning only: what a small file inflates to has no bound.
-            inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(_DEFLATED_BYTES), _INFLATED_BYTES)
-            stream = io.BytesIO(inflated)
-        dataset = read_dataset(
-            stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=lambda tag, _vr, _length: tag > _STUDY_UID
-        )
-        uids = [str(dataset.get(word, "") or "").strip() for word in ("SOPClassUID", "SOPInstanceUID")]
-        return uids[0], uids[1], str(dataset.get("StudyInstanceUID", "") or "").strip()
-    except Exception as error:  # the boundary: pydicom raises whatever the bytes lead it to
-        raise RefusalError(Status.NOT_UNDERSTOOD, "UNREADABLE") from error

@@ -1,11 +1,25 @@
-"""TLS contexts of the DICOM node and of the sender, without DICOM: a wrong file is reported before a child runs."""
+"""Who may reach the DICOM node, and TLS of node and sender: mistakes are said before a child runs."""
 
 from __future__ import annotations
 
 import ssl
 
 from vmat_rt.errors import ConfigError
-from vmat_rt_service.config import DestinationTls, TlsConfig
+from vmat_rt_service.addresses import is_loopback
+from vmat_rt_service.config import DestinationTls, ListenConfig, TlsConfig
+
+
+def require_known_callers(listen: ListenConfig) -> None:
+    """Raise ConfigError for a node that any machine could store into. Usable certificates are asked for too."""
+    if listen.tls is not None:
+        make_server_context(listen.tls)
+        return
+    if not is_loopback(listen.host) and not listen.allowed_callers and not listen.allowed_hosts:
+        raise ConfigError(
+            f"listen.host {listen.host or '(all addresses)'} can be reached by other machines, any of which could send "
+            "studies: name who may in listen.allowed_callers (AE titles) or listen.allowed_hosts, or set listen.tls, "
+            "or use host 127.0.0.1"
+        )
 
 
 def make_server_context(tls: TlsConfig) -> ssl.SSLContext:

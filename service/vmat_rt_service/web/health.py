@@ -32,6 +32,7 @@ class Pulse:
         self._scans = 0
         self._scanned: float | None = None
         self.pause: Problem | None = None  # why the service takes and makes nothing at present
+        self.parts: dict[str, tuple[bool, str]] = {}
 
     def beat(self, scans: int, next_scan_seconds: float) -> None:
         """The loop has come round; so many scans are behind it, and the next is due in so many seconds."""
@@ -39,6 +40,10 @@ class Pulse:
         if scans != self._scans:
             self._scans, self._scanned = scans, now
         self._beaten, self._scan_due = now, now + next_scan_seconds
+
+    def report(self, name: str, ok: bool, sentence: str) -> None:
+        """A part beside the loop, such as the DICOM node, says how it is."""
+        self.parts = {**self.parts, name: (ok, sentence)}
 
     def age_seconds(self) -> float:
         """Since the loop last came round."""
@@ -110,6 +115,7 @@ def examine_health(config: ServiceConfig, pulse: Pulse) -> Health:
         Check("inbox", config.inbox.is_dir(), "the inbox is there" if config.inbox.is_dir() else "the inbox is gone"),
         _check_disk(free, config.min_free_gb),
         Check("work", pulse.pause is None, pulse.pause.message if pulse.pause else "nothing stops the work"),
+        *(Check(name, ok, sentence) for name, (ok, sentence) in pulse.parts.items()),
     )
     return Health(checks, pulse.measure_up_seconds(), pulse.scan_age_seconds(), free)
 

@@ -1,26 +1,35 @@
-"""The status page: server-rendered, read-only, nothing from outside, nothing of a patient."""
+"""The pages: server-rendered, nothing from outside, nothing of a patient but what a person with the token asks for."""
 
 from __future__ import annotations
 
 import math
+import re
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from statistics import median
+from urllib.parse import urlencode
 
 import jinja2
 
 from vmat_rt import __version__
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal.jobs import Job
-from vmat_rt_service.journal.readings import Readings, reading
+from vmat_rt_service.journal.readings import Readings, Search, reading
 from vmat_rt_service.journal.states import State
-from vmat_rt_service.outbox.published import has_page
+from vmat_rt_service.outbox.published import has_page, list_pages
+from vmat_rt_service.web.access import Access
+from vmat_rt_service.web.answers import Html
 from vmat_rt_service.web.health import Health, Pulse, examine_health
+from vmat_rt_service.web.results import Results
+from vmat_rt_service.web.whereabouts import Whereabouts
 
 _MOST_OPEN = 25
 _MOST_ENDED = 25
+_PAGE_ROWS = 25
+_LONGEST_SEARCH = 200
 _BARS = 60
 _BAR_STEP = 8.0
 _PLOT_HEIGHT = 72.0
@@ -36,14 +45,6 @@ GLOSS = {
     State.FAILED: "gave up after repeated tries",
 }
 """The states in a physicist's words, in the order of a study's way."""
-
-
-@dataclass(frozen=True)
-class Html:
-    """A page and the nonce that its only style sheet carries."""
-
-    text: str
-    nonce: str
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,33 @@ class Listing:
         return self.total - len(self.rows)
 
 
+@dataclass(frozen=True)
+class Found:
+    """One page of the studies that were searched for."""
+
+    rows: tuple[Job, ...]
+    total: int
+    page: int
+    text: str
+    state: str
+
+    @property
+    def pages(self) -> int:
+        return max(1, math.ceil(self.total / _PAGE_ROWS))
+
+    def link(self, page: int) -> str:
+        """The address of another page of the same search."""
+        return "/studies?" + urlencode({"q": self.text, "state": self.state, "page": page})
+
+
 class Pages:
     """Renders the pages of one service."""
 
-    def __init__(self, config: ServiceConfig, pulse: Pulse) -> None:
-        self._config = config
-        self._pulse = pulse
+    def __init__(self, config: ServiceConfig, pulse: Pulse, access: Access | None = None) -> None:
+        self._config, self._pulse = config, pulse
+        self._access = access or Access(config.web.host, "")
+        self._results = Results(config)
+        self.whereabouts = Whereabouts(config)
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("vmat_rt_service"),
             autoescape=True,
@@ -83,50 +105,84 @@ class Pages:
             undefined=jinja2.StrictUndefined,
         )
         self._templates.filters.update(ago=format_ago, duration=format_duration, moment=format_moment, size=format_size)
+        self._templates.globals.update(
+            reasons=self._results.list_reasons, glance=self._results.glance, gloss=GLOSS, version=__version__,
+            linked=lambda kind, job: has_page(config, kind, job.key),
+            downloads=lambda job: list_pages(config, "downloads", job.key),
+            can_change=bool(self._access.token), form_key=self._access.form_key if self._access.token else "",
+        )  # fmt: skip
 
     def status(self) -> Html:
         """The whole service at a look. Raises sqlite3.Error when the journal cannot be read."""
         with reading(self._config.journal) as journal:
             counts = journal.count_jobs()
             seconds = journal.read_latest_seconds(_BARS)
-            values = {
-                "counts": counts,
+            listings = {
                 "in_hand": _list_jobs(journal, counts, "oldest", State.RUNNING, State.READY),
                 "waiting": _list_jobs(journal, counts, "latest", State.RECEIVING, State.QUARANTINED),
                 "stopped": _list_jobs(journal, counts, "latest", State.REFUSED, State.FAILED),
                 "done": (done := _list_jobs(journal, counts, "latest", State.DONE)),
+            }
+            values = {
+                **listings,
+                "counts": counts,
+                "folders": self._name_folders(journal, [row for listing in listings.values() for row in listing.rows]),
                 "sent": {job.id: journal.list_sent(job.id) for job in done.rows},
                 "seconds": seconds,
                 "bars": make_bars(seconds),
             }
         return self._render("status.html", **values, summary=summarise(seconds))
 
-    def job(self, number: int) -> Html | None:
-        """One job with its history; None where there is none. Raises sqlite3.Error."""
+    def studies(self, words: Mapping[str, str]) -> Html:
+        """The studies that a search finds, a page at a time. Raises sqlite3.Error."""
+        text, state = words.get("q", "").strip()[:_LONGEST_SEARCH], words.get("state", "")
+        states = (State(state),) if state in set(map(str, State)) else ()
+        page = int(words["page"]) if re.fullmatch(r"[1-9][0-9]{0,6}", words.get("page", ""), re.ASCII) else 1
+        with reading(self._config.journal) as journal:
+            sources = self.whereabouts.search(text, journal) if text and self._access.token else ()
+            wanted = Search(text, states, sources)
+            rows, total = journal.search(wanted, _PAGE_ROWS, (page - 1) * _PAGE_ROWS)
+            folders = self._name_folders(journal, rows)
+        found = Found(rows, total, page, text, str(states[0]) if states else "")
+        return self._render("studies.html", found=found, folders=folders)
+
+    def job(self, number: int, patient: Mapping[str, str] | None = None) -> Html | None:
+        """One job with its history; None where there is none. patient: whose it is, where that was asked.
+
+        Raises sqlite3.Error.
+        """
         with reading(self._config.journal) as journal:
             job = journal.find_job(number)
             if job is None:
                 return None
             files, total_bytes = journal.count_inputs(number)
             steps, sent = journal.list_steps(number), journal.list_sent(number)
-        return self._render("job.html", job=job, steps=steps, sent=sent, files=files, total_bytes=total_bytes)
+            folder = self._name_folders(journal, [job]).get(number, "")
+        return self._render(
+            "job.html", job=job, steps=steps, sent=sent, files=files, total_bytes=total_bytes, folder=folder,
+            patient=patient,
+        )  # fmt: skip
+
+    def upload(self) -> Html:
+        """Where a study can be sent from a browser."""
+        return self._render("upload.html")
 
     def notice(self, title: str, text: str) -> Html:
         """A page that says one thing."""
         return self._render("notice.html", title=title, text=text)
 
+    def _name_folders(self, journal: Readings, jobs: Sequence[Job]) -> dict[int, str]:
+        """Job -> the folder that it arrived in: for who knows the token only, for it may name the patient."""
+        if not self._access.token or not jobs:
+            return {}
+        sources = journal.list_sources(job.id for job in jobs)
+        return {number: self.whereabouts.name_folder(source, journal) for number, source in sources.items()}
+
     def _render(self, template: str, **values: object) -> Html:
         nonce = secrets.token_urlsafe(16)
         health: Health = examine_health(self._config, self._pulse)
         text = self._templates.get_template(template).render(
-            values,
-            nonce=nonce,
-            health=health,
-            config=self._config,
-            version=__version__,
-            now=datetime.now(UTC),
-            gloss=GLOSS,
-            linked=lambda kind, job: has_page(self._config, kind, job.key),
+            values, nonce=nonce, health=health, config=self._config, now=datetime.now(UTC)
         )
         return Html(text, nonce)
 
@@ -181,8 +237,8 @@ def format_ago(at: str, now: datetime) -> str:
 
 
 def format_moment(at: str) -> str:
-    """2026-11-22 14:03:20 UTC."""
-    return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """2026-11-22 15:03:20 CET: the time of the machine that serves."""
+    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def format_size(count: int) -> str:

@@ -2,87 +2,73 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import BinaryIO
 
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.outbox.published import open_page
+from vmat_rt_service.web.access import Access
+from vmat_rt_service.web.answers import HTML, REPORT_POLICY, Answer
+from vmat_rt_service.web.changes import Changes, is_number
+from vmat_rt_service.web.forms import Body
 from vmat_rt_service.web.health import Pulse, examine_health
 from vmat_rt_service.web.metrics import format_metrics
-from vmat_rt_service.web.page import Html, Pages
+from vmat_rt_service.web.page import Pages
 
-HTML = "text/html; charset=utf-8"
-_TEXT = "text/plain; charset=utf-8"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
-_NOWHERE = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-_NOTHING = f"default-src 'none'; {_NOWHERE}"
-# A published report draws its own DVH. It runs apart from this origin: no cookie, no other page of the service.
-_REPORT = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; "
-    f"sandbox allow-scripts allow-downloads allow-modals; {_NOWHERE}"
-)
+_KINDS = {".dcm": "application/dicom", ".json": "application/json", ".csv": "text/csv; charset=utf-8"}
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Status, headers and body; the sender closes the body."""
+class Asked:
+    """A path and the words after its question mark, each once."""
 
-    status: HTTPStatus
-    body: BinaryIO
-    headers: Mapping[str, str] = field(default_factory=dict)
-    policy: str = _NOTHING
-
-    @classmethod
-    def of(cls, content: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, policy: str = _NOTHING) -> Answer:
-        return cls(status, io.BytesIO(content), {"Content-Type": kind, "Content-Length": str(len(content))}, policy)
-
-    @classmethod
-    def plain(cls, status: HTTPStatus, sentence: str) -> Answer:
-        return cls.of(f"{sentence}\n".encode(), _TEXT, status)
-
-    @classmethod
-    def page(cls, html: Html, status: HTTPStatus = HTTPStatus.OK) -> Answer:
-        return cls.of(
-            html.text.encode(), HTML, status, f"default-src 'none'; style-src 'nonce-{html.nonce}'; {_NOWHERE}"
-        )
-
-    @classmethod
-    def empty(cls, status: HTTPStatus, headers: Mapping[str, str]) -> Answer:
-        return cls(status, io.BytesIO(), {"Content-Length": "0", **headers})
-
-    def with_headers(self, headers: Mapping[str, str]) -> Answer:
-        return replace(self, headers={**self.headers, **headers})
+    path: str
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 class Routes:
     """Path -> answer, for a reader who may see it."""
 
-    def __init__(self, config: ServiceConfig, pulse: Pulse, pages: Pages) -> None:
+    def __init__(self, config: ServiceConfig, pulse: Pulse, pages: Pages, access: Access) -> None:
         self._config = config
         self._pulse = pulse
         self._pages = pages
+        self._changes = Changes(config, access, pages)
 
-    def answer(self, path: str) -> Answer:
+    def answer(self, asked: Asked) -> Answer:
         """Raises sqlite3.Error when the journal cannot be read."""
-        match path.split("/")[1:]:
+        match asked.path.split("/")[1:]:
             case [""]:
                 return Answer.page(self._pages.status())
+            case ["studies"]:
+                return Answer.page(self._pages.studies(asked.words))
+            case ["upload"]:
+                return Answer.page(self._pages.upload())
             case ["healthz"]:
                 return self._answer_health()
             case ["metrics"]:
                 return Answer.of(format_metrics(self._config, self._pulse), _METRICS)
-            case ["jobs", number] if number.isascii() and number.isdigit() and len(number) < 16:
+            case ["jobs", number] if is_number(number):
                 html = self._pages.job(int(number))
                 return Answer.page(html) if html else self._answer_absent()
             case [("reports" | "refused") as kind, key, name]:
                 return self._answer_file(kind, key, name)
+            case ["downloads", key, name]:
+                return self._answer_download(key, name)
             case _:
                 return self._answer_absent()
+
+    def takes(self, path: str) -> bool:
+        """Whether a path is there to change something."""
+        return self._changes.takes(path)
+
+    def change(self, asked: Asked, body: Body) -> Answer:
+        """Change what the path says. Raises sqlite3.Error, OSError."""
+        return self._changes.answer(asked.path, body)
 
     def ask_for_token(self) -> Answer:
         """What a reader without the token gets; it tells nothing of the service."""
@@ -100,7 +86,18 @@ class Routes:
         if file is None:
             return self._answer_absent()
         length = str(os.fstat(file.fileno()).st_size)
-        return Answer(HTTPStatus.OK, file, {"Content-Type": HTML, "Content-Length": length}, _REPORT)
+        return Answer(HTTPStatus.OK, file, {"Content-Type": HTML, "Content-Length": length}, REPORT_POLICY)
+
+    def _answer_download(self, key: str, name: str) -> Answer:
+        file = open_page(self._config, "downloads", key, name)
+        if file is None:
+            return self._answer_absent()
+        headers = {
+            "Content-Type": _KINDS.get(os.path.splitext(name)[1], "application/octet-stream"),  # noqa: PTH122
+            "Content-Length": str(os.fstat(file.fileno()).st_size),
+            "Content-Disposition": f'attachment; filename="{key}-{name}"',
+        }
+        return Answer(HTTPStatus.OK, file, headers)
 
     def _answer_absent(self) -> Answer:
         html = self._pages.notice("Not here", "There is no such page; a result may have been moved away since.")

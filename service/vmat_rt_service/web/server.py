@@ -1,52 +1,48 @@
-"""The status page's server: GET only, a few threads beside the supervisor, nothing that it can change.
+"""The status page's server: a few threads beside the supervisor.
 
-The standard library's server suffices: a handful of readers, six routes, no input but a path and a token. It adds no
-dependency and about 2 MB; a framework would add a process or an event loop to keep alive.
+The standard library's server suffices: a handful of readers, a dozen routes. It adds no dependency and about 2 MB; a
+framework would add a process or an event loop to keep alive. What a client may take of it is bounded here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import shutil
 import socket
 import socketserver
-import sqlite3
+import sys
 import threading
 import time
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, BinaryIO
-from urllib.parse import parse_qs
+from collections import Counter
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from typing import Any
 
 from vmat_rt_service import logs
+from vmat_rt_service.addresses import Refusal, explain_refusal, format_address
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.web.access import COOKIE, Access, make_access
+from vmat_rt_service.visitors import Visitor, Visitors, identify_host
+from vmat_rt_service.web.access import Access, make_access
+from vmat_rt_service.web.handler import Handler
 from vmat_rt_service.web.health import Pulse
 from vmat_rt_service.web.page import Pages
-from vmat_rt_service.web.routes import Answer, Routes
+from vmat_rt_service.web.routes import Routes
 
-_MOST_CONNECTIONS = 32
-_SOCKET_SECONDS = 10.0
-_COOKIE_SECONDS = 12 * 3600
+_ASK_SECONDS = 10.0
+"""How long a whole request may take to arrive, whatever its parts take."""
+
+_MOST_ANSWERS = 24
+_MOST_OF_A_CLIENT = 12
+_MOST_HEALTH = 4
 _AGAIN_SECONDS = 30.0
 _QUIET_SECONDS = 60.0
 """Denied requests are logged at most this often, with their count: a scanner must not fill the log."""
-
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 
 
 class StatusServer:
     """A companion of the supervisor. Raises ConfigError at once where the page would be open to others.
 
-    An address that is taken keeps no study waiting: it is logged, and tried again.
+    An address that is taken keeps no study waiting: it is logged once, and tried again.
     """
 
     busy = False
@@ -54,8 +50,9 @@ class StatusServer:
     def __init__(self, config: ServiceConfig, pulse: Pulse) -> None:
         self._web = config.web
         self._access = make_access(config.web)
-        self._routes = Routes(config, pulse, Pages(config, pulse))
-        self._server: _Server | None = None
+        self._routes = Routes(config, pulse, Pages(config, pulse, self._access), self._access)
+        self._server: Server | None = None
+        self._told: Refusal | None = None
         self._next_try = float("-inf")
 
     @property
@@ -66,12 +63,18 @@ class StatusServer:
     def start(self) -> None:
         """Listen."""
         try:
-            self._server = _Server(self._web.host, self._web.port, self._access, self._routes)
-        except OSError:
-            logs.event("web not listening", logging.WARNING, code="ADDRESS_TAKEN", seconds=_AGAIN_SECONDS)
+            self._server = Server(self._web.host, self._web.port, self._access, self._routes)
+        except OSError as error:
+            self._tell(explain_refusal(error, self._web.host, self._web.port, "web.port"))
             return
         threading.Thread(target=self._server.serve_forever, name="web", daemon=True).start()
-        logs.event("web listening")
+        logs.event("web listening", address=f"http://{format_address(self._web.host, self.port)}/")
+
+    def _tell(self, refusal: Refusal) -> None:
+        if refusal != self._told:
+            address = format_address(self._web.host, self._web.port)
+            logs.event("web not listening", logging.WARNING, code=refusal.code, address=address, remedy=refusal.remedy)
+        self._told = refusal
 
     def step(self, now: float) -> None:
         """Try again to listen; the threads serve by themselves."""
@@ -87,41 +90,82 @@ class StatusServer:
             self._server = None
 
 
-class _Server(ThreadingHTTPServer):
-    """One thread a connection, up to a bound."""
+class Slots:
+    """How many requests are answered at a time, in all and of one client. Health has its own."""
+
+    def __init__(self) -> None:
+        self._held: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def take(self, client: str, is_health: bool) -> Iterator[bool]:
+        """Whether there is one, held until the end."""
+        name = "" if is_health else identify_host(client)
+        with self._lock:
+            answers = self._held.total() - self._held[""]
+            free = self._held[""] < _MOST_HEALTH if is_health else answers < _MOST_ANSWERS
+            granted = free and (is_health or self._held[name] < _MOST_OF_A_CLIENT)
+            self._held[name] += granted
+        try:
+            yield granted
+        finally:
+            with self._lock:
+                self._held[name] -= granted
+                self._held += Counter()  # forgets who holds none
+
+
+class Server(ThreadingHTTPServer):
+    """One thread a connection, within bounds."""
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
     def __init__(self, host: str, port: int, access: Access, routes: Routes) -> None:
-        self.access = access
-        self.routes = routes
-        self._room = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        self.access, self.routes, self.slots = access, routes, Slots()
+        self._visitors = Visitors(Visitor, _MOST_ANSWERS + _MOST_HEALTH, _ASK_SECONDS)
         self._denied = 0
         self._told = -_QUIET_SECONDS
         if ":" in host:
             self.address_family = socket.AF_INET6
-        super().__init__((host, port), _Handler)
+        super().__init__((host, port), Handler)  # type: ignore[arg-type]  # _serve makes it
 
     def server_bind(self) -> None:
         """Bind without asking the name service who we are."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "vmat-rt", int(self.server_address[1])
 
+    def service_actions(self) -> None:
+        """End what takes too long; called twice a second."""
+        self._visitors.cut_overdue()
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._room.acquire(blocking=False):
+        visitor = self._visitors.enter(request, str(client_address[0]))
+        if visitor is None:
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(target=self._serve, args=(visitor, client_address), name="web answer", daemon=True)
         try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._room.release()
+            thread.start()
+        except RuntimeError:  # no thread to be had now
+            self.shutdown_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: the handler has logged what is our fault."""
+    def _serve(self, visitor: Visitor, client_address: Any) -> None:
+        request = visitor.socket
+        try:
+            Handler(visitor, request, client_address, self)
+        except OSError:  # the client left, or was cut off
+            pass
+        except Exception as error:  # the boundary: a request must not end a thread with a traceback on stderr
+            logs.crash("web failed", error)
+        finally:
+            self.shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """A request that could not even be taken."""
+        error = sys.exception()
+        if error is not None:
+            logs.crash("web failed", error)
 
     def count_denied(self) -> None:
         """Count a request without the token."""
@@ -130,70 +174,3 @@ class _Server(ThreadingHTTPServer):
         if now - self._told >= _QUIET_SECONDS:
             logs.event("web denied", count=self._denied)
             self._denied, self._told = 0, now
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    server_version = "vmat-rt"
-    sys_version = ""
-    timeout = _SOCKET_SECONDS
-
-    def do_GET(self) -> None:
-        try:
-            answer = self._answer()
-        except sqlite3.Error as error:
-            logs.crash("journal unreadable", error)
-            answer = Answer.plain(HTTPStatus.SERVICE_UNAVAILABLE, "The journal cannot be read now.")
-        except Exception as error:  # the boundary: a request must not end a thread with a traceback on stderr
-            logs.crash("web failed", error)
-            answer = Answer.plain(HTTPStatus.INTERNAL_SERVER_ERROR, "The page failed by its own fault; see the log.")
-        self._send(answer)
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def _answer(self) -> Answer:
-        access, routes = self.server.access, self.server.routes
-        if not access.addresses(self.headers.get("Host", "")):
-            return Answer.plain(HTTPStatus.MISDIRECTED_REQUEST, "Without a token this page answers to localhost only.")
-        url_path, _, query = self.path.partition("?")
-        offered = parse_qs(query).get("token", [""])[0]
-        if access.knows_token(offered):
-            path = "/" + url_path.lstrip("/\\")  # "//elsewhere" would lead a browser to another host
-            return Answer.empty(HTTPStatus.SEE_OTHER, {"Location": path, "Set-Cookie": self._make_cookie()})
-        if not access.permits(self.headers.get("Authorization", ""), self.headers.get("Cookie", "")):
-            self.server.count_denied()
-            return routes.ask_for_token()
-        return routes.answer(url_path)
-
-    def _make_cookie(self) -> str:
-        return f"{COOKIE}={self.server.access.cookie}; HttpOnly; SameSite=Lax; Path=/; Max-Age={_COOKIE_SECONDS}"
-
-    def _send(self, answer: Answer) -> None:
-        headers = {**_HEADERS, "Content-Security-Policy": answer.policy, **answer.headers}
-        try:
-            self.send_response(answer.status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self._copy(answer.body)
-        except OSError:  # the reader left
-            self.close_connection = True
-        finally:
-            answer.body.close()
-
-    def _copy(self, body: BinaryIO) -> None:
-        shutil.copyfileobj(body, self.wfile)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
-        """Answer what http.server itself refuses, without quoting it: a malformed request, or a method we lack."""
-        self.command = getattr(self, "command", None) or "GET"
-        if code == HTTPStatus.NOT_IMPLEMENTED:
-            answer = Answer.plain(HTTPStatus.METHOD_NOT_ALLOWED, "This server only shows.")
-            self._send(answer.with_headers({"Allow": "GET, HEAD"}))
-        else:
-            self._send(Answer.plain(HTTPStatus(code), HTTPStatus(code).phrase))
-
-    def log_message(self, *_: Any) -> None:
-        """Keep no access log: a request line may carry the token."""

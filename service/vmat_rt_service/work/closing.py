@@ -23,7 +23,7 @@ _MOST_INTERRUPTIONS = 30
 CRASHED = Problem(
     "WORKER_DIED",
     "The program ended without a word, several times, while it worked on this study.",
-    "Please report it; `vmat-rt jobs retry` tries again.",
+    "Please report it, and run the study again.",
 )
 
 
@@ -56,7 +56,8 @@ def give_up(
 ) -> Job:
     """Refuse or fail a job and publish why. The journal keeps the codes only: messages may name ROIs."""
     errors = [problem for problem in problems if problem.severity == "error"] or list(problems)
-    publish_refusal(config.outbox, job.key, state, errors, identity)
+    retry = config.write_command("jobs", "retry", job.id)
+    publish_refusal(config.outbox, job.key, state, errors, identity, retry)
     codes = ", ".join(dict.fromkeys(problem.code for problem in errors))
     audit.append(config, journal, str(state), job=job.id, key=job.key, content_hash=job.content_hash,
                  essence=journal.find_essence(job.id), inputs=journal.list_inputs(job.id), codes=codes)  # fmt: skip

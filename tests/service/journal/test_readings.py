@@ -10,7 +10,7 @@ import pytest
 
 from tests.service.pages import SECONDS, configured, fill, ready, run
 from vmat_rt_service.journal.jobs import JobOutcome, Journal
-from vmat_rt_service.journal.readings import BUCKETS_SECONDS, reading
+from vmat_rt_service.journal.readings import BUCKETS_SECONDS, Search, reading
 from vmat_rt_service.journal.states import State
 
 
@@ -82,3 +82,23 @@ def test_a_look_cannot_write_and_an_absent_journal_is_not_made(journal: Journal,
     with pytest.raises(sqlite3.Error), reading(tmp_path / "absent.sqlite"):
         pass
     assert not (tmp_path / "absent.sqlite").exists()
+
+
+def test_a_search_goes_by_key_number_reason_and_source_and_by_page(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path)
+    for number in range(30):
+        journal.receive(f"source-{number}", f"case-{number:02d}", "CT_GAP", "waiting for 100% of_it")
+    journal.close()
+    with reading(path) as look:
+        assert len(look.search(Search(), 25, 0)[0]) == 25
+        rows, total = look.search(Search(), 25, 25)
+        assert (len(rows), total) == (5, 30)
+        assert [job.key for job in look.search(Search("case-07"), 25, 0)[0]] == ["case-07"]
+        assert look.search(Search("100%"), 25, 0)[1] == 30
+        assert look.search(Search("%%"), 25, 0)[1] == 0, "no wildcard of SQL's"
+        assert look.search(Search("case_0"), 25, 0)[1] == 0
+        assert look.search(Search("none", sources=("source-3", "source-4")), 25, 0)[1] == 2
+        assert look.search(Search(states=(State.DONE,)), 25, 0)[1] == 0
+        (job,) = look.search(Search("case-07"), 25, 0)[0]
+        assert look.list_sources([job.id]) == {job.id: "source-7"}

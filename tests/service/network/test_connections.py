@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from pydicom.uid import (
     CTImageStorage,
 )
 from pynetdicom import AE
+from pynetdicom.dimse_messages import C_STORE_RQ
 
 from tests.patience import PROMPT_SECONDS, wait_for
+from tests.service.attackers import echo_from, holding, silent
 from tests.service.peers import (
     CT,
     associated,
@@ -32,8 +34,10 @@ from tests.service.peers import (
     request,
 )
 from vmat_rt.errors import ConfigError
-from vmat_rt_service.network.connections import is_permitted
+from vmat_rt_service.network import connections
+from vmat_rt_service.network.callers import ASK_SECONDS
 from vmat_rt_service.network.node import Node
+from vmat_rt_service.visitors import MOST_SILENT
 
 
 def test_titles_and_callers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -43,22 +47,6 @@ def test_titles_and_callers(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         assert not echoes(port, "-aet", "SCANNER", called="VMATRT")
         assert not echoes(port, "-aet", "STRANGER", called="NODE")
     assert events(caplog)["association refused"] == {"caller": "STRANGER"}
-
-
-@pytest.mark.parametrize(
-    ("host", "allowed", "expected"),
-    [
-        ("10.1.2.3", ["10.1.2.3"], True),
-        ("10.1.2.3", ["10.1.2.4", "10.1.0.0/16"], True),
-        ("10.1.2.3", ["10.2.0.0/16"], False),
-        ("::ffff:10.1.2.3", ["10.1.2.3"], True),
-        ("127.0.0.1", ["localhost"], True),
-        ("fe80::1%eth0", ["fe80::/10"], True),
-        ("10.1.2.3", ["no-such-host.invalid"], False),
-    ],
-)
-def test_hosts(host: str, allowed: list[str], expected: bool) -> None:
-    assert is_permitted(host, allowed) is expected
 
 
 def test_an_unlisted_host_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -72,7 +60,7 @@ def test_an_unlisted_host_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 def test_one_association_too_many_is_told_so_and_leaves_room_again(tmp_path: Path) -> None:
     with listening(node_config(tmp_path, max_associations=2)) as port:
-        with associated(port, CT), associated(port, CT):
+        with associated(port, CT), associated(port, CT, host="127.0.0.2"):
             refused = dcmtk("echoscu", port)
             assert refused.returncode != 0
             assert "Local Limit Exceeded" in refused.stdout + refused.stderr
@@ -131,14 +119,55 @@ def test_noise_ends_its_own_connection_only(tmp_path: Path, content: bytes) -> N
         wait_for(lambda: not associations(), PROMPT_SECONDS)
 
 
-def test_probes_of_the_port_take_no_association_away(tmp_path: Path) -> None:
-    with listening(node_config(tmp_path, max_associations=1)) as port, ExitStack() as silent:
-        for _ in range(40):
-            silent.enter_context(socket.create_connection(("127.0.0.1", port)))
-        wait_for(lambda: len(associations()) == 40)
-        assert echoes(port)
-        silent.close()
+def test_silent_connections_shut_nobody_out(tmp_path: Path) -> None:
+    """From the same host too: a site may reach the node through one address."""
+    with listening(node_config(tmp_path, max_associations=1)) as port:
+        with silent(port, 150):
+            assert [echo_from(port) is not None for _ in range(5)] == [True] * 5
+            wait_for(lambda: len(associations()) <= MOST_SILENT, PROMPT_SECONDS)
         wait_for(lambda: not associations(), PROMPT_SECONDS)
+
+
+def test_one_host_never_has_all_associations(tmp_path: Path) -> None:
+    with listening(node_config(tmp_path, max_associations=4, max_associations_per_host=9)) as port:
+        with holding(port, 6) as held:
+            assert len(held) == 3
+            assert echo_from(port, "127.0.0.2") is not None
+        wait_for(lambda: echo_from(port) is not None, PROMPT_SECONDS)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_connection_that_only_trickles_ends_in_time(tmp_path: Path, tls: bool) -> None:
+    server, key = certificate(tmp_path, "server")
+    more = {"tls": {"certificate": str(server), "key": str(key)}} if tls else {}
+    begin = b"\x16\x03\x01\x02\x00" if tls else b"\x01\x00\x00\x00\x02\x00\x00\x01"
+    with listening(node_config(tmp_path, **more)) as port, socket.create_connection(("127.0.0.1", port)) as peer:
+        begun = time.monotonic()
+        with suppress(OSError):
+            for byte in begin + bytes(100):
+                peer.sendall(bytes([byte]))
+                time.sleep(0.3)
+        assert time.monotonic() - begun < ASK_SECONDS + 6
+        wait_for(lambda: not associations(), PROMPT_SECONDS)
+
+
+def test_a_message_that_takes_too_long_ends_its_association(
+    tmp_path: Path, study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MESSAGE_SECONDS", 0.5)
+    config = node_config(tmp_path)
+    image = pydicom.dcmread(study.ct_files[0])
+    with listening(config) as port, associated(port, CT) as association:
+        message = C_STORE_RQ()
+        message.primitive_to_message(request(CTImageStorage, image.SOPInstanceUID, bytes(10**6)))
+        context = int(association.accepted_contexts[0].context_id or 0)
+        for part in message.encode_msg(context, 16382):
+            if not association.is_established:
+                break
+            association.dul.send_pdu(part)
+            time.sleep(0.1)
+        wait_for(lambda: not association.is_established, PROMPT_SECONDS)
+        assert hidden(config.inbox) == []
 
 
 def test_an_association_that_has_ended_leaves_its_place_at_once(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import socket
 import ssl
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.service.peers import certificate
+from tests.service.peers import certificate, node_config
 from vmat_rt.errors import ConfigError
-from vmat_rt_service.config import DestinationTls, TlsConfig
+from vmat_rt_service.config import DestinationTls, ListenConfig, TlsConfig
+from vmat_rt_service.network.companion import Listener, make_companions
 from vmat_rt_service.network.tls import make_client_context, make_server_context
 
 
@@ -91,3 +93,19 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, broken: str, fault:
         make_server_context(TlsConfig(**files))
     with pytest.raises(ConfigError, match=r"destinations\.tls"):
         make_client_context(DestinationTls(**files))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.7"])
+def test_a_node_that_anybody_could_store_into_is_refused_with_the_remedy(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ConfigError, match=r"listen\.allowed_callers.*listen\.tls.*127\.0\.0\.1"):
+        make_companions(node_config(tmp_path, host=host))
+
+
+@pytest.mark.parametrize("known", [{"allowed_callers": ["TPS"]}, {"allowed_hosts": ["10.0.0.0/8"]}, {"host": "::1"}])
+def test_named_callers_or_loopback_are_enough(tmp_path: Path, known: dict[str, Any]) -> None:
+    (listener,) = make_companions(node_config(tmp_path, **{"host": "0.0.0.0", **known}))
+    assert isinstance(listener, Listener)
+
+
+def test_a_node_listens_on_loopback_unless_told_otherwise() -> None:
+    assert ListenConfig.model_validate({}).host == "127.0.0.1"

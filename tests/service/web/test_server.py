@@ -5,14 +5,18 @@ from __future__ import annotations
 import socket
 import sqlite3
 import threading
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.patience import PROMPT_SECONDS, wait_for
+from tests.service.attackers import trickling
 from tests.service.pages import Served, configured
 from vmat_rt_service.web.health import Pulse
-from vmat_rt_service.web.server import StatusServer
+from vmat_rt_service.web.server import Slots, StatusServer
 
 
 def test_reading_never_holds_the_journal_up(served: Served) -> None:
@@ -85,6 +89,66 @@ def test_malformed_requests_and_idle_connections_do_not_stop_it(served: Served, 
     assert served.get("/healthz").status == 200
     for connection in idle:
         connection.close()
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 500 + b"\r\n\r\n"
+
+
+def test_health_is_answered_at_once_while_others_trickle(served: Served) -> None:
+    with trickling(served.server.port, 60, REQUEST, pause_seconds=0.5):
+        time.sleep(1.0)
+        for _ in range(10):
+            begun = time.monotonic()
+            assert served.get("/healthz").status == 200
+            assert served.get("/").status == 200
+            assert time.monotonic() - begun < PROMPT_SECONDS / 4
+
+
+def test_a_request_that_only_trickles_is_cut_off_whatever_its_parts_take(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.server.port)) as peer, suppress(OSError):
+        begun = time.monotonic()
+        for position in range(300):
+            peer.sendall(REQUEST[position : position + 1])
+            time.sleep(0.2)
+    assert time.monotonic() - begun < 20
+
+
+def test_clients_that_do_not_read_leave_health_its_own_place(served: Served, tmp_path: Path) -> None:
+    report = served.config.outbox / "case-done0" / "report.html"
+    report.write_bytes(bytes(30_000_000))
+    with ExitStack() as stack:
+        for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            for _ in range(12):
+                peer = stack.enter_context(socket.create_connection(("127.0.0.1", served.server.port), 5, (host, 0)))
+                peer.sendall(b"GET /reports/case-done0/report.html HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        wait_for(lambda: served.get("/").status == 503, PROMPT_SECONDS)
+        assert served.get("/").headers["Retry-After"] == "5"
+        assert [served.get("/healthz").status for _ in range(10)] == [200] * 10
+    wait_for(lambda: served.get("/").status == 200, PROMPT_SECONDS)
+
+
+def test_one_client_leaves_places_for_others() -> None:
+    slots = Slots()
+    with ExitStack() as held:
+        granted = [held.enter_context(slots.take("10.0.0.1", False)) for _ in range(30)]
+        assert sum(granted) == 12
+        with slots.take("10.0.0.2", False) as other:
+            assert other
+    with slots.take("10.0.0.1", False) as again:
+        assert again
+
+
+def test_a_taken_port_is_named_once_with_the_remedy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        server = StatusServer(configured(tmp_path, web={"port": port}), Pulse())
+        for now in (1000.0, 1100.0, 1200.0):
+            server.step(now)
+    (told,) = [record.fields for record in caplog.records if record.msg == "web not listening"]  # type: ignore[attr-defined]
+    assert told["address"] == f"127.0.0.1:{port}"
+    assert "web.port" in told["remedy"]
 
 
 def test_a_taken_port_keeps_no_study_waiting_and_is_tried_again(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from vmat_rt.cohort.place import Place
+from vmat_rt.dicom.scrubbing import scrub
 from vmat_rt.errors import Problem
 
 FILE: Final = "refused.csv"
@@ -34,13 +35,11 @@ class Refusal:
 
 def remove_identity(problem: Problem, values: Iterable[str] = ()) -> Problem:
     """The problem without what was quoted from the files, UIDs, paths and these values (name, IDs, birth date)."""
-    texts = []
+    texts, words = [], tuple(values)
     for text in (problem.message, problem.remedy):
         for pattern in _TELLTALE:
             text = pattern.sub(_HIDDEN, text)
-        for value in sorted(values, key=len, reverse=True):
-            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", _HIDDEN, text, flags=re.IGNORECASE)
-        texts.append(text)
+        texts.append(scrub(text, words, _HIDDEN, whole=True))
     return replace(problem, message=texts[0], remedy=texts[1])
 
 
