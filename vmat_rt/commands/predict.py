@@ -146,6 +146,7 @@ def command(study_dir: Path, out: Path, as_json: bool, **options: Any) -> None:
         bits=32 if options["bits"] == "32" else 16,
         isodose_percent=options["isodose"],
         identify=options["identify"],
+        received=study_dir.resolve().name,
     )
     prediction = predict_study(
         study_dir, out, choice, outputs, options["model"], options["device"], allow_outside=options["allow_outside"]

@@ -34,7 +34,9 @@ class CaseResult:
 
     others are the geometric baseline and the clinical dose, where there are such. patient holds what the reader of the
     report may see of the patient's identity (`--identify`), and is None by default. seconds are by step, in the
-    order of the steps. created is an ISO 8601 time, or None where reports must be reproducible byte for byte.
+    order of the steps. created is an ISO 8601 time, or None where reports must be reproducible byte for byte. received
+    is what report.html alone calls the study. baseline_was_shown: the model was given the geometric baseline's dose, so
+    that both err together.
     """
 
     case: Case
@@ -45,6 +47,8 @@ class CaseResult:
     patient: Mapping[str, str] | None
     seconds: Mapping[str, float]
     created: str | None
+    received: str = ""
+    baseline_was_shown: bool = False
 
     def other(self, label: DoseLabel) -> DoseResult | None:
         """The dose of that label among `others`, or None."""

@@ -62,7 +62,7 @@ def predict_study(
         with watch.step("write DICOM", case.key):
             more = write_dicom(temporary, study, result, outputs)
         problems, patient = (*result.problems, *more), patient_of(study, outputs)
-        result = replace(result, problems=problems, patient=patient, seconds=watch.seconds)
+        result = replace(result, problems=problems, patient=patient, seconds=watch.seconds, received=outputs.received)
         report = write_report(result, temporary)
     return Prediction(result, report, out / case.key)
 
@@ -91,6 +91,7 @@ def predict_and_evaluate(
         patient=None,
         seconds=watch.seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        baseline_was_shown=predicted.prior is not None,
     )
 
 
