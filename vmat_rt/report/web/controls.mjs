@@ -37,7 +37,9 @@ export class Controls {
   fillWindows() {
     const select = this.find("window");
     select.append(...Object.keys(WINDOWS).map((name) => make("option", { value: name }, name)), make("option", { value: "", hidden: true }, "Own"));
-    select.addEventListener("change", () => this.viewer.setWindow([...WINDOWS[select.value]]));
+    select.addEventListener("change", () => {
+      if (select.value in WINDOWS) this.viewer.setWindow([...WINDOWS[select.value]]);
+    });
   }
 
   bindWash() {
