@@ -38,10 +38,10 @@ def test_the_dose_that_the_network_was_shown_is_no_independent_check(result: Cas
     assert document.comparison_with_baseline is not None
     mae = f"{document.comparison_with_baseline.mae_body_gy:.2f} Gy"
     shown = build_headlines(replace(result, baseline_was_shown=True), document).gaps[0]
-    assert (shown.text, shown.value) == ("Differs from the dose it was shown by", mae)
+    assert (shown.text, shown.value) == ("Differs from the dose it was shown, mean in the body, by", mae)
     assert "both err together" in shown.note
     apart = build_headlines(result, document).gaps[0]
-    assert apart.text == "Differs from the geometric baseline dose by"
+    assert apart.text == "Differs from the geometric baseline dose, mean in the body, by"
     assert "err together" not in apart.note
 
 

@@ -157,7 +157,7 @@ def test_page_says_the_most_important_things_first(page: Page, result: CaseResul
         "unet-prostate 1.0 (network)",
         "of 10 goals missed",
         "Targets, D95%",
-        "Differs from the clinical dose by",
+        "Differs from the clinical dose, mean in the body, by",
         "Problems found",
         "Slices",
         "Dose-volume histogram",

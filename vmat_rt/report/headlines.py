@@ -97,7 +97,7 @@ def _describe_gap(comparison: ComparisonEntry, other: str, shown: bool) -> GapLi
         parts.append("no independent check: both err together")
     if comparison.mae_body_gy is None:
         return GapLine(f"Cannot compare with the {other}", ABSENT, "; ".join(parts), "warn")
-    words = f"Differs from the {other} by"
+    words = f"Differs from the {other}, mean in the body, by"
     return GapLine(words, f"{comparison.mae_body_gy:.2f} Gy", "; ".join(parts), "warn" if flagged else "plain")
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from vmat_rt.metrics.gamma.index import GammaResult
 from vmat_rt.report.colours import assign_colours, list_evaluated_structures
 from vmat_rt.report.document import build_report_document
 from vmat_rt.report.headlines import build_headlines
 from vmat_rt.report.margins import build_goal_marks
 from vmat_rt.report.page_template import load_page_template
+from vmat_rt.report.quality.build import build_quality_tables
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import ReportDocument
 from vmat_rt.report.tables import build_dvh_tables, build_goal_tables, order_doses
@@ -48,11 +50,17 @@ def render_page(result: CaseResult, document: ReportDocument) -> str:
         goal_tables=build_goal_tables(document),
         goal_marks=build_goal_marks(document),
         dvh_tables=build_dvh_tables(document, structures, colours),
+        quality_tables=build_quality_tables(document.quality, titles),
         models=[dose.model for dose in order_doses(document) if dose.model is not None],
-        scene=build_scene(result, document, colours, titles, None),
+        scene=build_scene(result, document, colours, titles, _find_map(result)),
         dvh=build_dvh_data(result, document, colours, titles),
         script=bundle_script("main.mjs"),
     )
+
+
+def _find_map(result: CaseResult) -> GammaResult | None:
+    """The first gamma that has a map to show."""
+    return next((found for found in result.gammas if found.status == "evaluated"), None)
 
 
 def _list_files(folder: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import Protocol, load_protocol
 from vmat_rt.report.document import build_report_document
 from vmat_rt.report.page import write_report
+from vmat_rt.report.quality.build import compute_gammas
 from vmat_rt.report.result import CaseResult
 from vmat_rt.study.choice import AS_FOUND, StudyChoice, gated, load_case_and_bundle, prescribed, protocol_for
 from vmat_rt.study.evaluate_dose import doses_to_report, evaluate_doses
@@ -82,6 +83,8 @@ def predict_and_evaluate(
     with watch.step("dvh and goals", case.key):
         doses = doses_to_report(case, bundle, predicted, device)
         evaluated, *others = evaluate_doses(case, protocol, doses)
+    with watch.step("gamma", case.key):
+        gammas = compute_gammas(evaluated, others)
     return CaseResult(
         case=case,
         protocol=protocol,
@@ -92,6 +95,7 @@ def predict_and_evaluate(
         seconds=watch.seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         baseline_was_shown=predicted.prior is not None,
+        gammas=gammas,
     )
 
 
