@@ -117,7 +117,8 @@ class Case:
 
     key is a random-looking stable name; structures are keyed by TG-263 name; unmapped holds the other ROIs.
     body is the External contour, or the voxels found in CT. reference_dose is the clinical dose when one came with
-    the study. gantry_angles_deg come from the plan, or are empty where there is none. problems are warnings only.
+    the study; reference_simulated says that it was computed for a simulated patient instead. gantry_angles_deg come
+    from the plan, or are empty where there is none. problems are warnings only.
     """
 
     key: str
@@ -130,6 +131,7 @@ class Case:
     reference_dose: Volume | None = None
     gantry_angles_deg: tuple[float, ...] = ()
     problems: tuple[Problem, ...] = ()
+    reference_simulated: bool = False
 
     @classmethod
     def from_arrays(

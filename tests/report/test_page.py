@@ -5,8 +5,6 @@ Covers vmat_rt.report.document, vmat_rt.report.result and vmat_rt.report.tables.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
 import subprocess
@@ -19,30 +17,14 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.external import program
-from tests.patience import PATIENCE_SECONDS
 from tests.report import synthetic
 from vmat_rt.case import Volume
 from vmat_rt.grid import Grid
 from vmat_rt.report.document import build_report_document
-from vmat_rt.report.page import read_plotly_script, render_page, write_report
+from vmat_rt.report.page import render_page, write_report
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import NOTICE, ReportDocument, read_json_schema
-
-CHROMIUM = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--virtual-time-budget=8000",
-    "--enable-logging=stderr",
-)
 
 
 class Page(HTMLParser):
@@ -84,7 +66,7 @@ def folder(result: CaseResult, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def html(folder: Path) -> str:
-    return (folder / "report.html").read_text(encoding="utf-8").replace(read_plotly_script(), "")
+    return (folder / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +125,14 @@ def test_a_clinical_dose_somewhere_else_is_no_obstacle() -> None:
     assert document.comparison_with_clinical is not None
     assert document.comparison_with_clinical.mae_body_gy is None
     assert "NaN" not in document.model_dump_json()
-    assert "it lies outside the dose grid" in Page(render_page(apart, document).replace(read_plotly_script(), "")).text
+    assert "it lies outside the dose grid" in Page(render_page(apart, document)).text
 
 
-def test_names_from_the_file_are_text_and_nothing_else(page: Page) -> None:
+def test_names_from_the_file_are_text_and_nothing_else(html: str, page: Page) -> None:
     scripts = [attributes for tag, attributes in page.tags if tag == "script"]
-    assert len(scripts) == 3, "the figure, plotly and the page's own script"
+    kinds = [attributes.get("type") for attributes in scripts if attributes.get("type") != "text/plain"]
+    assert kinds == ["application/json", "application/json", None], "scene, DVH and the page's own script"
+    assert "<script>alert" not in html
     assert synthetic.EVIL in page.text.replace("  ", " ")
     assert "<img src=x onerror=alert(2)>" in page.text
     assert "The ROI <b>odd</b> & co." in page.text
@@ -158,7 +142,7 @@ def test_names_from_the_file_are_text_and_nothing_else(page: Page) -> None:
 def test_page_needs_nothing_from_outside(page: Page) -> None:
     for tag, attributes in page.tags:
         for key in ("src", "href", "action", "data", "poster", "srcset"):
-            assert (attributes.get(key) or "data:").startswith("data:"), (tag, attributes)
+            assert (attributes.get(key) or "data:").startswith(("data:", "#")), (tag, attributes)
         assert tag not in {"link", "iframe", "object", "embed", "base"}
     policy = [a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
     assert policy
@@ -171,11 +155,14 @@ def test_page_says_the_most_important_things_first(page: Page, result: CaseResul
         "Prostate, 70 and 56 Gy in 28 fractions",
         "PTV_7000 70 Gy, PTV_5600 56 Gy in 28 fractions",
         "unet-prostate 1.0 (network)",
+        "of 10 goals missed",
+        "Targets, D95%",
+        "Differs from the clinical dose, mean in the body, by",
         "Problems found",
+        "Slices",
+        "Dose-volume histogram",
         "Goals: QUANTEC",
         "Goals: Reference code's own set",
-        "Dose-volume histogram",
-        "Dose through the target",
         "DVH table",
         "Predicted minus clinical dose, Gy",
         "Known to the protocol",
@@ -199,37 +186,38 @@ def test_goals_have_words_beside_their_colours(html: str, page: Page) -> None:
     assert "Dmax ≤ 107 % of prescription Dmax ≤ 74.9 Gy" in page.text
 
 
-def test_pictures_are_inlined_and_of_the_size_that_the_page_says(page: Page) -> None:
-    images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert [str(image["alt"]).split(" on ")[0] for image in images] == [
-        "Predicted dose",
-        "Clinical dose",
-        "Predicted minus clinical dose",
-        "Predicted minus geometric baseline dose",
-    ]
-    for image in images:
-        picture = Image.open(io.BytesIO(base64.b64decode(str(image["src"]).partition("base64,")[2])))
-        assert abs(picture.width - int(str(image["width"]))) <= 1
-        assert abs(picture.height - int(str(image["height"]))) <= 1
+def test_a_goal_says_how_urgent_it_is_for_the_filter(html: str) -> None:
+    urgencies = re.findall(r'<tr class="[^"]*" data-urgency="([a-z]+)" data-structure="([^"]+)">', html)
+    document = build_report_document(synthetic.result(), {})
+    assert len(urgencies) == len(document.predicted.goals)
+    assert {urgency for urgency, _ in urgencies} >= {"missed", "clear"}
+    assert all(structure for _, structure in urgencies), "a filter may hide the row that names it"
 
 
 def test_identity_appears_only_when_it_is_given(result: CaseResult, page: Page) -> None:
     named = replace(result, patient={"Patient": "Doe^Jane & Co", "ID": "4711"}, others=())
     document = build_report_document(named, {})
-    shown = Page(render_page(named, document).replace(read_plotly_script(), ""))
+    shown = Page(render_page(named, document))
     assert "Doe^Jane & Co" in shown.text
     assert document.patient == {"Patient": "Doe^Jane & Co", "ID": "4711"}
     assert "4711" not in page.text
 
 
+def test_the_received_folder_is_named_on_the_page_and_nowhere_else(result: CaseResult, tmp_path: Path) -> None:
+    write_report(replace(result, received="from <the> scanner"), tmp_path)
+    assert "received as from <the> scanner" in Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert "scanner" not in (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert "scanner" not in (tmp_path / "dvh.csv").read_text(encoding="utf-8")
+
+
 def test_a_prediction_alone_makes_a_page() -> None:
     plain = replace(synthetic.result(), problems=(), created=None)
     document = build_report_document(plain, {})
-    text = Page(render_page(plain, document).replace(read_plotly_script(), "")).text
+    text = Page(render_page(plain, document)).text
     assert document.clinical is None
     assert document.comparison_with_baseline is None
     assert "Comparison" not in text
-    assert "nothing stood against the input" in text
+    assert "No problems: nothing stood against the input." in text
 
 
 def test_disagreement_is_flagged_in_words() -> None:
@@ -237,7 +225,10 @@ def test_disagreement_is_flagged_in_words() -> None:
     document = build_report_document(far, {})
     assert document.comparison_with_baseline is not None
     assert document.comparison_with_baseline.disagrees
-    assert "⚠ Disagree" in Page(render_page(far, document).replace(read_plotly_script(), "")).text
+    text = Page(render_page(far, document)).text
+    assert "⚠ The two doses disagree." in text
+    assert "beyond the action levels" in text
+    assert "Agree" not in text.replace("Agreement", "")
 
 
 def test_same_result_gives_the_same_bytes(result: CaseResult, folder: Path, tmp_path: Path) -> None:
@@ -248,13 +239,13 @@ def test_same_result_gives_the_same_bytes(result: CaseResult, folder: Path, tmp_
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_importing_the_page_does_not_import_matplotlib_or_plotly() -> None:
-    code = "import sys, vmat_rt.report.page; assert not {'matplotlib', 'plotly', 'jinja2'} & set(sys.modules)"
+def test_importing_the_page_does_not_import_what_draws() -> None:
+    code = "import sys, vmat_rt.report.page; assert not {'matplotlib', 'jinja2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_full_size_ct_is_reported_in_time(tmp_path: Path) -> None:
-    """1.5 s of one core for 512 x 512 x 120; the processor's own time, so a busy machine does not matter."""
+    """2.5 s of one core for 512 x 512 x 120; the processor's own time, so a busy machine does not matter."""
     grid = Grid((120, 512, 512), (3.0, 0.9, 0.8), (-168.0, -210.0, -212.0), synthetic.FRAME)
     large = replace(synthetic.case(), ct=Volume(grid, np.zeros(grid.shape, np.float32)))
     made = replace(synthetic.result(), case=large)
@@ -262,19 +253,4 @@ def test_a_full_size_ct_is_reported_in_time(tmp_path: Path) -> None:
     write_report(synthetic.result(), tmp_path / "first")  # imports are not what is timed
     start = time.process_time()
     write_report(made, tmp_path)
-    assert time.process_time() - start < 1.5
-
-
-def test_chromium_draws_the_page_without_a_network(folder: Path, tmp_path: Path) -> None:
-    command = [program("chromium"), *CHROMIUM, f"--user-data-dir={tmp_path}", "--dump-dom"]
-    address = (folder / "report.html").resolve().as_uri()
-    run = subprocess.run([*command, address], check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-    console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
-    assert not console, console
-    dom = run.stdout.replace(read_plotly_script(), "")
-    assert dom.count('class="scatterlayer') >= 1
-    curves, _, legend = dom.partition('class="infolayer"')
-    drawn = re.findall(r'<path class="js-line" [^>]*d="M[^"]+"', curves)
-    assert len(drawn) == 21, "seven structures, three doses"
-    assert legend.count('class="legendtext"') == 7
-    assert "<script>alert" not in dom
+    assert time.process_time() - start < 2.5

@@ -25,8 +25,8 @@ STUDY = ROOT / "sample_data" / "head_neck_openkbp"
 DOSE = STUDY / "RTDOSE.dcm"
 PACKAGES = {package for packages in EXTRAS.values() for package in packages}
 IMPORTED_AS = {"yaml": "pyyaml", "gdcm": "python-gdcm"}
-UNIMPORTED = {"pylibjpeg", "pylibjpeg-openjpeg", "python-gdcm", "plotly", "tensorboard", "dask"}
-"""Decoders that pydicom finds by itself; plotly's script is read as a file; torch and distributed import the others."""
+UNIMPORTED = {"pylibjpeg", "pylibjpeg-openjpeg", "python-gdcm", "tensorboard", "dask"}
+"""Decoders that pydicom finds by itself; torch and distributed import the others."""
 ROOMS_OF_EXTRAS = {"nn", "train", "cohort", "curation", "evaluate"}
 
 

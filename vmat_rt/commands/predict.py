@@ -177,6 +177,7 @@ def _predict_studies(out: Path, options: dict[str, Any]) -> Callable[[Path], Pre
         bits=32 if options["bits"] == "32" else 16,
         isodose_percent=options["isodose"],
         identify=options["identify"],
+        received=study_dir.resolve().name,
     )
     choice, model, device = _choose(options), options["model"], options["device"]
     outside = options["allow_outside"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Never
@@ -29,12 +30,14 @@ _EXPORT_GY = "Export the dose as physical dose in Gy."
 class DoseFile:
     """An RTDOSE. volume: Gy (z, y, x), LPS; its frame_uid is "" where the file names none. meaning: what it says of
     itself; problems: what stands against taking it for the physical dose of a whole plan, and how it was read.
+    simulated: it says that patient and dose are, as what `vmat-rt cohort export` writes of a simulated case does.
     """
 
     volume: Volume
     sop_uid: str
     meaning: DoseMeaning
     problems: tuple[Problem, ...] = ()
+    simulated: bool = False
 
     @property
     def plan_uid(self) -> str:
@@ -64,7 +67,14 @@ def read_dose(path: Path) -> DoseFile:
     _refuse_impossible(dose_gy)
     volume, problems = _placed(a, dose_gy)
     meaning = meaning_of(a)
-    return DoseFile(volume, a.text("SOPInstanceUID"), meaning, (*meaning.problems(), *problems))
+    found = (*meaning.problems(), *problems)
+    return DoseFile(volume, a.text("SOPInstanceUID"), meaning, found, says_simulated(a))
+
+
+def says_simulated(a: Attributes) -> bool:
+    """Whether an object calls itself simulated, as a word of one of its descriptions."""
+    words = (a.text(keyword) for keyword in ("DoseComment", "SeriesDescription", "StudyDescription"))
+    return any(re.search(r"\bsimulated\b", text, re.IGNORECASE) for text in words)
 
 
 def plan_of(dose: Attributes) -> str:

@@ -62,6 +62,7 @@ def load_case(study: Study, protocol: Protocol, given: Given = NOTHING_GIVEN) ->
         protocol_name=protocol.name,
         unmapped=tuple(one.structure for one in named if one.structure.name is None),
         reference_dose=study.dose.volume if study.dose is not None else None,
+        reference_simulated=study.dose is not None and study.dose.simulated,
         gantry_angles_deg=_angles_deg(study),
         problems=tuple(problems),
     )

@@ -15,6 +15,7 @@ from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.metrics.goals import GoalResult
 from vmat_rt.report.colours import find_role, list_evaluated_structures, sort_for_report
 from vmat_rt.report.comparison import compare
+from vmat_rt.report.quality.build import build_dose_qualities, build_gamma_rates
 from vmat_rt.report.result import CaseResult, DoseResult
 from vmat_rt.report.schema import (
     CaseEntry,
@@ -61,6 +62,8 @@ def build_report_document(result: CaseResult, files: Mapping[str, str]) -> Repor
         comparison_with_clinical=_build_comparison(result, clinical),
         comparison_with_baseline=_build_comparison(result, baseline),
         bands=result.bands,
+        quality=build_dose_qualities(result),
+        gamma=build_gamma_rates(result.gammas),
         files=dict(files),
         software=list_software_versions(),
         seconds={step: round(seconds, 3) for step, seconds in result.seconds.items()},

@@ -12,7 +12,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vmat_rt.report.schema import GoalStatus, Number, ProblemEntry, main
+from vmat_rt.report.quality.entries import Number
+from vmat_rt.report.schema import GoalStatus, ProblemEntry, main
 from vmat_rt.strict import Strict
 
 SCHEMA_VERSION: Final = 1

@@ -70,7 +70,7 @@ def cut_planes(case: Case, dose_grid: Grid) -> tuple[Plane, ...]:
     The picture shows the body within the dose grid, with a margin. Without a contoured target the planes pass through
     the middle of the dose grid.
     """
-    centre = _find_focus_mm(case, dose_grid)
+    centre = find_focus_mm(case, dose_grid)
     low, high = _find_region_mm(case, dose_grid)
     structures = [*case.structures.values()]
     if case.body.roi_name not in {structure.roi_name for structure in structures}:
@@ -94,7 +94,7 @@ def make_axial_plane(case: Case, z_mm: float) -> Plane:
     return Plane("axial", grid, ct, {name: _trace_outlines(s, grid, "axial") for name, s in structures.items()})
 
 
-def _find_focus_mm(case: Case, dose_grid: Grid) -> Triple:
+def find_focus_mm(case: Case, dose_grid: Grid) -> Triple:
     """Find where the first target is largest along each axis: unlike its centre of mass, always inside some of it."""
     targets = [case.structures[name] for name in case.targets()]
     for target in (target for target in targets if not is_empty(target)):

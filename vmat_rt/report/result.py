@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from vmat_rt.case import Case, ModelIdentity, Volume
 from vmat_rt.errors import Problem
 from vmat_rt.metrics.dvh.compute import Dvh
+from vmat_rt.metrics.gamma.index import GammaResult
 from vmat_rt.metrics.goals import GoalResult
 from vmat_rt.protocol import Protocol
 from vmat_rt.report.band_entries import BandsEntry
@@ -36,7 +37,9 @@ class CaseResult:
     others are the geometric baseline and the clinical dose, where there are such. patient holds what the reader of the
     report may see of the patient's identity (`--identify`), and is None by default. seconds are by step, in the
     order of the steps. created is an ISO 8601 time, or None where reports must be reproducible byte for byte. bands is
-    None where the model was not calibrated.
+    None where the model was not calibrated. received is what report.html alone calls the study. baseline_was_shown: the
+    model was given the geometric baseline's dose, so that both err together. gammas are of the predicted dose against
+    the clinical one, the page's map first.
     """
 
     case: Case
@@ -48,6 +51,9 @@ class CaseResult:
     seconds: Mapping[str, float]
     created: str | None
     bands: BandsEntry | None = None
+    received: str = ""
+    baseline_was_shown: bool = False
+    gammas: tuple[GammaResult, ...] = ()
 
     def other(self, label: DoseLabel) -> DoseResult | None:
         """The dose of that label among `others`, or None."""

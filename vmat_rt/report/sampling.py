@@ -19,7 +19,7 @@ _NEIGHBOURS = 2
 
 def sample_volume(volume: Volume, grid: Grid) -> FloatArray:
     """The volume on another grid of its frame, linear; NaN in voxels that are not wholly within its outer faces."""
-    array = resample(_round(volume, grid), grid, outside=0.0).array.copy()
+    array = resample(crop_round(volume, grid), grid, outside=0.0).array.copy()
     array[~find_covered(volume.grid, grid)] = np.nan
     return array
 
@@ -29,7 +29,7 @@ def compute_fraction(structure: Structure, grid: Grid) -> FloatArray:
     if structure.shape is None:
         return np.zeros(grid.shape, np.float32)
     if isinstance(structure.shape, Volume):
-        structure = replace(structure, shape=_round(structure.shape, grid))
+        structure = replace(structure, shape=crop_round(structure.shape, grid))
     return structure_fraction(structure, grid)
 
 
@@ -50,7 +50,7 @@ def find_covered(source: Grid, grid: Grid) -> NDArray[np.bool_]:
     return z[:, None, None] & y[None, :, None] & x[None, None, :]
 
 
-def _round(volume: Volume, grid: Grid) -> Volume:
+def crop_round(volume: Volume, grid: Grid) -> Volume:
     """The part of the volume that the grid's voxels can depend on: a plane needs only a few slices of a large CT."""
     low, high = grid.bounds_mm
     start, stop = [], []

@@ -7,15 +7,15 @@ A number that does not exist is null, never NaN. `python -m vmat_rt.report.schem
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from vmat_rt.report.band_entries import BandsEntry
+from vmat_rt.report.quality.entries import DoseQuality, GammaRate, Number
 from vmat_rt.strict import Strict
 
 SCHEMA_VERSION: Final = 1
@@ -25,12 +25,6 @@ DoseLabel = Literal["predicted", "geometric baseline", "clinical"]
 GoalStatus = Literal["met", "missed", "not evaluable", "vacuous"]
 
 
-def _drop_non_finite(value: object) -> object:
-    """None for NaN and the infinities, which JSON does not have."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(_drop_non_finite)]
 Indices = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
 
@@ -198,6 +192,8 @@ class ReportDocument(_Document):
     comparison_with_clinical: ComparisonEntry | None
     comparison_with_baseline: ComparisonEntry | None
     bands: BandsEntry | None = Field(default=None, description="null where the model was not calibrated")
+    quality: list[DoseQuality]
+    gamma: list[GammaRate] = Field(description="of the predicted dose against the clinical one; empty without it")
     files: dict[str, str] = Field(description="what was written, by kind, relative to the folder of report.json")
     software: dict[str, str]
     seconds: dict[str, float]

@@ -15,6 +15,7 @@ from vmat_rt.prediction import predict_dose
 from vmat_rt.protocol import Protocol, load_protocol
 from vmat_rt.report.document import build_report_document
 from vmat_rt.report.page import write_report
+from vmat_rt.report.quality.build import compute_gammas
 from vmat_rt.report.result import CaseResult
 from vmat_rt.study.bands import build_bands_entry, find_calibration
 from vmat_rt.study.choice import AS_FOUND, StudyChoice, gated, load_case_and_bundle, prescribed, protocol_for
@@ -66,7 +67,7 @@ def predict_study(
         with watch.step("write DICOM", case.key):
             more = write_dicom(temporary, study, result, outputs)
         problems, patient = (*result.problems, *more), patient_of(study, outputs)
-        result = replace(result, problems=problems, patient=patient, seconds=watch.seconds)
+        result = replace(result, problems=problems, patient=patient, seconds=watch.seconds, received=outputs.received)
         with announced("report"):
             report = write_report(result, temporary)
     return Prediction(result, report, out / case.key)
@@ -90,6 +91,8 @@ def predict_and_evaluate(
         calibration, other_model = find_calibration(bundle)
         beside = next((other for other in others if other.label == "geometric baseline"), None)
         bands = build_bands_entry(calibration, protocol, case.prescription, evaluated, beside) if calibration else None
+    with watch.step("gamma", case.key):
+        gammas = compute_gammas(evaluated, others)
     return CaseResult(
         case=case,
         protocol=protocol,
@@ -100,6 +103,8 @@ def predict_and_evaluate(
         seconds=watch.seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         bands=bands,
+        baseline_was_shown=predicted.prior is not None,
+        gammas=gammas,
     )
 
 

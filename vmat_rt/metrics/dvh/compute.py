@@ -193,8 +193,8 @@ def key_by_structure_name(dvhs: Mapping[str, Dvh]) -> dict[str, Dvh]:
     return {labels.get(key, f"{key} (as found)" if key in first else key): dvh for key, dvh in dvhs.items()}
 
 
-def compute_isodose_volume_cc(dose: Volume, level_gy: float) -> float:
-    """Volume of the dose grid that gets at least level_gy, cm^3, sampled at about 1 mm."""
+def compute_isodose_volume_cc(dose: Volume, level_gy: float, step_mm: float = _ISODOSE_STEP_MM) -> float:
+    """Volume of the dose grid that gets at least level_gy, cm^3, sampled at about twice step_mm."""
     reached = dose.array >= level_gy * (1 - 1e-6)
     # One voxel more on every side: between centres the isodose reaches into voxels that are below the level.
     box = dose.grid.box_of(reached, (1, 1, 1))
@@ -202,7 +202,7 @@ def compute_isodose_volume_cc(dose: Volume, level_gy: float) -> float:
         return 0.0
     grid = dose.grid.part(box)
     whole = Structure("isodose", None, Volume(grid, np.ones(grid.shape, np.float32)))
-    samples = sample_structure(whole, dose, _ISODOSE_STEP_MM, Detail())
+    samples = sample_structure(whole, dose, step_mm, Detail())
     above = samples.doses_gy >= level_gy * (1 - 1e-6)
     return float(samples.weights_cc[above].sum(dtype=np.float64))
 

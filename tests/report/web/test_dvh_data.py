@@ -1,4 +1,4 @@
-"""The DVH plot: its curves, names and colours."""
+"""The DVH: its curves, names, colours and marks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from vmat_rt.case import Structure, Volume
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh.compute import compute_dvh
 from vmat_rt.report.colours import assign_colours, list_evaluated_structures
-from vmat_rt.report.dvh_plot import build_dvh_figure, decimate, sample_curve, write_dvh_csv
+from vmat_rt.report.document import build_report_document
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import NOTICE
+from vmat_rt.report.titles import title_doses
+from vmat_rt.report.web.dvh_data import build_dvh_data, decimate, find_open_below_gy, sample_curve, write_dvh_csv
 
 
 def test_curve_of_a_linear_dose_is_a_straight_line() -> None:
@@ -43,19 +46,40 @@ def test_decimation_keeps_to_its_tolerance(result: CaseResult) -> None:
             assert np.max(np.abs(np.interp(doses, few_doses, few_volumes) - volume)) <= 0.05 + 1e-9
 
 
-def test_figure_has_a_trace_for_each_structure_and_dose(result: CaseResult) -> None:
+def data_of(result: CaseResult) -> dict[str, Any]:
     structures = list_evaluated_structures(result.case, result.protocol)
-    figure = build_dvh_figure(result, structures, assign_colours(structures, result.protocol))
-    json.dumps(figure, allow_nan=False)
-    traces = figure["data"]
-    assert len(traces) == 3 * len(structures)
-    dashes = {trace["meta"]: trace["line"]["dash"] for trace in traces}
-    assert dashes == {"predicted": "solid", "geometric baseline": "dot", "clinical": "dash"}
-    shown = [trace["name"] for trace in traces if trace["showlegend"]]
-    assert shown == [s.name for s in structures]
-    assert all("<script" not in json.dumps(trace) for trace in traces)
-    levels = [shape["x0"] for shape in figure["layout"]["shapes"]]
-    assert levels == [56.0, 70.0]
+    colours = assign_colours(structures, result.protocol)
+    return build_dvh_data(result, build_report_document(result, {}), colours, title_doses(result))
+
+
+def test_every_structure_has_a_curve_of_each_dose(result: CaseResult) -> None:
+    data = data_of(result)
+    json.dumps(data, allow_nan=False)
+    assert [s["roi"] for s in data["structures"]] == [
+        s.roi_name for s in list_evaluated_structures(result.case, result.protocol)
+    ]
+    for structure in data["structures"]:
+        assert list(structure["curves"]) == ["predicted", "geometric baseline", "clinical"]
+    assert data["doses"][2] == {"label": "clinical", "title": "Clinical"}
+    assert data["prescription"] == [{"name": "PTV_7000", "gy": 70.0}, {"name": "PTV_5600", "gy": 56.0}]
+    assert data["notice"] == NOTICE
+
+
+def test_goals_at_a_point_of_the_chart_are_marked_as_evaluated(result: CaseResult) -> None:
+    marks = {(m["roi"], m["percent"]): m for m in data_of(result)["goals"]}
+    rectum = marks[synthetic.EVIL, 50]
+    assert rectum["gy"] == pytest.approx(51.62, abs=0.01), "50 Gy at 2 Gy per fraction, in 28 fractions"
+    assert not rectum["up"]
+    assert rectum["title"].startswith("Rectum V51.62Gy < 50 %: ")
+    assert all(mark["roi"] != "PenileBulb" for mark in marks.values()), "it is not contoured"
+
+
+def test_a_structure_that_leaves_the_grid_is_open_up_to_what_lies_on_the_crossed_face(result: CaseResult) -> None:
+    crossing = result.predicted.dvhs["External"]
+    assert crossing.outside is not None
+    assert find_open_below_gy(crossing) == crossing.outside.at_most_gy > 0
+    assert find_open_below_gy(result.predicted.dvhs["PTV 70"]) == 0
+    assert find_open_below_gy(replace(crossing, outside=None, reason="too little")) == crossing.doses_gy[-1]
 
 
 def test_colours_are_distinct_and_follow_the_role(result: CaseResult) -> None:
@@ -92,5 +116,5 @@ def test_structure_without_a_curve_is_left_out() -> None:
     structures = list_evaluated_structures(result.case, result.protocol)
     colours = assign_colours(structures, result.protocol)
     assert "Bulb" in colours
-    assert all(trace["name"] != "PenileBulb" for trace in build_dvh_figure(result, structures, colours)["data"])
+    assert all(structure["roi"] != "Bulb" for structure in data_of(result)["structures"])
     assert "Bulb" not in write_dvh_csv(result, structures)

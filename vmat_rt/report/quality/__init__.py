@@ -1,0 +1,1 @@
+"""Indices of targets, effects on organs and gamma in the report."""
