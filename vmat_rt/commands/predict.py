@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,11 +178,15 @@ def _predict_studies(out: Path, options: dict[str, Any]) -> Callable[[Path], Pre
         bits=32 if options["bits"] == "32" else 16,
         isodose_percent=options["isodose"],
         identify=options["identify"],
-        received=study_dir.resolve().name,
     )
     choice, model, device = _choose(options), options["model"], options["device"]
     outside = options["allow_outside"]
-    return lambda folder: predict_study(folder, out, choice, outputs, model, device, allow_outside=outside)
+
+    def predict(folder: Path) -> Prediction:
+        named = replace(outputs, received=folder.resolve().name)
+        return predict_study(folder, out, choice, named, model, device, allow_outside=outside)
+
+    return predict
 
 
 def _predict_images(out: Path, options: dict[str, Any]) -> Callable[[Path], Prediction]:
