@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _UNFINISHED = (".part", ".tmp", ".filepart", ".partial", ".crdownload", "~")
@@ -61,6 +61,7 @@ class Inbox:
         self._stable_seconds = stable_seconds
         self._leave_out = {os.path.realpath(path) for path in leave_out}
         self._seen: dict[str, _Seen] = {}
+        self._trusts_inodes = not on_network(folder)  # shares may number a file anew whenever they are asked
 
     def scan(self, now: float) -> bool:
         """Look once. True when anything came, went or changed since the last look."""
@@ -110,7 +111,8 @@ class Inbox:
                     folders.append(entry_or_folder)
                 elif entry_or_folder.identity not in seen:
                     seen.add(entry_or_folder.identity)
-                    yield entry.path, entry_or_folder
+                    known = entry_or_folder if self._trusts_inodes else replace(entry_or_folder, identity=(0, 0))
+                    yield entry.path, known
 
 
 def _look_at(entry: os.DirEntry[str]) -> str | Version | None:

@@ -6,6 +6,9 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
+from vmat_rt_service.intake import inbox as inboxes
 from vmat_rt_service.intake.inbox import Inbox, on_network
 
 
@@ -26,6 +29,24 @@ def test_a_file_is_stable_after_its_time_and_each_change_begins_it_anew(tmp_path
     assert inbox.scan(4.0)
     assert names(inbox, 6.0) == set()
     assert names(inbox, 7.0) == {"a.dcm"}
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["on a disk", "on a share"])
+def test_another_file_of_the_same_size_and_time_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    monkeypatch.setattr(inboxes, "on_network", lambda _: shared)
+    inbox = Inbox(tmp_path, 0.0)
+    file = tmp_path / "a.dcm"
+    for content in (b"1", b"2"):
+        file.unlink(missing_ok=True)
+        file.write_bytes(content)
+        os.utime(file, ns=(1, 1))
+        assert inbox.scan(0.0)
+    assert not inbox.scan(0.0)
+    (version,) = inbox.stable(0.0).values()
+    assert (version.identity == (0, 0)) == shared
+    assert version.is_that_of(file.stat())
 
 
 def test_a_jump_of_the_clock_decides_nothing(tmp_path: Path) -> None:
