@@ -114,7 +114,7 @@ class Listener(_Kept):
             self.port = int(message["listening"])
             self._report("DICOM node", True, f"the DICOM node listens on port {self.port}")
         elif "refusal" in message:
-            self._report("DICOM node", False, f"the DICOM node does not listen: {message['refusal']}")
+            self._report("DICOM node", False, f"the DICOM node does not listen: {message['refusal']}".rstrip("."))
 
 
 class Sender(_Kept):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.external import program
 from tests.patience import PATIENCE_SECONDS
-from tests.service.pages import SECONDS, Served, configured, serve
+from tests.service.pages import SECONDS, TOKEN, Served, configured, serve
 from vmat_rt_service.config import ServiceConfig
 from vmat_rt_service.journal.jobs import Job, Journal
 from vmat_rt_service.journal.states import State
-from vmat_rt_service.web.page import format_ago, format_duration, make_bars, summarise
+from vmat_rt_service.web.page import format_ago, format_duration, format_moment, make_bars, summarise
 
 
 def test_the_page_shows_every_state_and_what_waits_for_what(served: Served) -> None:
@@ -67,6 +69,64 @@ def test_text_of_the_journal_cannot_become_markup(tmp_path: Path) -> None:
         assert "<script" not in site.get("/").text
 
 
+def test_a_refused_study_says_why_in_a_sentence_with_its_remedy(served: Served) -> None:
+    for page in (served.get("/").text, served.get("/studies?state=refused").text):
+        assert "CT slices 41 and 43 are 6 mm apart, the others 3 mm." in page
+        assert "Export the complete series." in page
+
+
+def test_studies_are_found_by_words_and_state_a_page_at_a_time(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    journal = Journal(config.journal)
+    for number in range(60):
+        journal.receive(f"source {number}", f"case-{number:02d}", "CT_INCOMPLETE", f"waiting for {number} slices")
+    journal.close()
+    for site in serve(config):
+        assert site.get("/studies").text.count('class="case"') == 25
+        assert site.get("/studies?page=3").text.count('class="case"') == 10
+        assert "page 2 of 3" in site.get("/studies?page=2").text
+        assert "case-07" in site.get("/studies?q=for+7+slices").text
+        assert site.get("/studies?q=for+7+slices").text.count('class="case"') == 1
+        assert "No study is like that" in site.get("/studies?state=done").text
+        assert "No study is like that" in site.get("/studies?page=999").text
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["q=%22%3E%3Cscript%3E", "state=%27--", "page=0", "page=-1", "page=9e9", "q=" + "x" * 5000, "q=%00", "q=%ff"],
+)
+def test_no_search_breaks_the_page_or_becomes_markup(served: Served, words: str) -> None:
+    reply = served.get(f"/studies?{words}")
+    assert reply.status == 200
+    assert "<script" not in reply.text
+
+
+def test_folders_are_shown_to_who_knows_the_token_only(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    file = config.inbox / "Doe folder" / "RS.dcm"
+    file.parent.mkdir()
+    file.write_bytes(b"x")
+    journal = Journal(config.journal)
+    journal.receive(journal.digest("source", str(file)), "case-1", "CT_INCOMPLETE", "waiting")
+    journal.close()
+    for site in serve(config):
+        assert "Doe" not in site.get("/").text + site.get("/studies?q=doe").text + site.get("/jobs/1").text
+    guarded = config.model_copy(update={"web": config.web.model_copy(update={"token": TOKEN})})
+    for site in serve(guarded):
+        for path in ("/", "/studies?q=DOE", "/jobs/1"):
+            assert "Doe folder" in site.get(path, Authorization=f"Bearer {TOKEN}").text
+
+
+def test_times_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        assert format_moment("2026-07-01T12:00:00+00:00") == "2026-07-01 14:00:00 CEST"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def dom(url: str, profile: Path) -> str:
     command = [
         program("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
@@ -76,12 +136,24 @@ def dom(url: str, profile: Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS).stdout
 
 
-def test_chromium_draws_the_page_with_its_style_and_no_complaint(served: Served, tmp_path: Path) -> None:
+LIGHT, DARK, HEAD, DARK_HEAD = (0xF3, 0xF5, 0xF7), (0x10, 0x17, 0x1D), (0x17, 0x30, 0x3F), (0x0B, 0x14, 0x19)
+
+
+@pytest.mark.parametrize("path", ["/", "/studies", "/jobs/1", "/upload"])
+@pytest.mark.parametrize(
+    ("width", "scheme", "colours"),
+    [(1200, 1, (HEAD, LIGHT)), (1200, 0, (DARK_HEAD, DARK)), (390, 1, (HEAD, LIGHT))],
+    ids=["wide", "dark", "phone"],
+)
+def test_chromium_draws_the_pages_with_their_style_and_no_complaint(
+    guarded: Served, tmp_path: Path, path: str, width: int, scheme: int, colours: tuple[tuple[int, ...], ...]
+) -> None:
     picture = tmp_path / "page.png"
     command = [
         program("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
         "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}",
-        "--window-size=1200,900", "--hide-scrollbars", "--enable-logging=stderr", f"--screenshot={picture}", served.url,
+        f"--window-size={width},900", "--hide-scrollbars", "--enable-logging=stderr", f"--screenshot={picture}",
+        f"--blink-settings=preferredColorScheme={scheme}", f"{guarded.url}{path}?token={TOKEN.replace(' ', '+')}",
     ]  # fmt: skip
     run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert "Content Security Policy" not in run.stderr
@@ -89,9 +161,10 @@ def test_chromium_draws_the_page_with_its_style_and_no_complaint(served: Served,
     from matplotlib.image import imread
 
     pixels = imread(picture)[..., :3] * 255
-    assert pixels.shape[:2] == (900, 1200)
-    header = pixels[8, 600]
-    assert header == pytest.approx((0x17, 0x30, 0x3F), abs=2), "the style sheet's own header colour"
+    assert pixels.shape[:2] == (900, width)
+    assert pixels[3, width // 2] == pytest.approx(colours[0], abs=2), "the style sheet's own header colour"
+    margin = pixels[250:, width - 4]
+    assert margin == pytest.approx(np.broadcast_to(colours[1], margin.shape), abs=2), "nothing reaches over the edge"
 
 
 def test_chromium_draws_a_report_apart_from_the_service(served: Served, tmp_path: Path) -> None:

@@ -70,3 +70,31 @@ def test_no_other_path_leads_anywhere(served: Served, tmp_path: Path, path: str)
     assert reply.status == (421 if "elsewhere" in path else 404)
     assert b"SECRET" not in reply.body
     assert b"root:" not in reply.body
+
+
+def test_a_result_can_be_taken_along_and_nothing_else(served: Served) -> None:
+    reply = served.get("/downloads/case-done0/rtdose.dcm")
+    assert (reply.status, reply.body) == (200, b"dose")
+    assert reply.headers["Content-Disposition"] == 'attachment; filename="case-done0-rtdose.dcm"'
+    assert reply.headers["Content-Type"] == "application/dicom"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/downloads/case-done0/job.json",
+        "/downloads/case-done0/../case-done1/rtdose.dcm",
+        "/downloads/case-done0/rtdose.dcm/",
+        "/downloads/unknown/rtdose.dcm",
+        "/downloads/.vmat-rt/journal.sqlite",
+        "/downloads/case-done0/rtplan.dcm",
+    ],
+)
+def test_no_other_download_is_there(served: Served, path: str) -> None:
+    for folder in ("unknown", ".vmat-rt"):
+        (served.config.outbox / folder).mkdir(exist_ok=True)
+        (served.config.outbox / folder / "rtdose.dcm").write_text("SECRET")
+    (served.config.outbox / "case-done0" / "job.json").write_text("SECRET")
+    reply = served.get(path)
+    assert reply.status == 404
+    assert b"SECRET" not in reply.body
