@@ -29,6 +29,7 @@ from vmat_rt.nn.unet import UNet, UNetSettings
 from vmat_rt.nn.windows import Window
 from vmat_rt.train import loop
 from vmat_rt.train.loop import Training
+from vmat_rt.train.losses import LOSSES as ALL_LOSSES
 from vmat_rt.train.precision import precision_plugin
 from vmat_rt.train.recipe import Recipe
 
@@ -39,7 +40,7 @@ EVERYTHING = {
     "ct_noise_hu": 10,
     "drop_organs": 0.5,
 }
-LOSSES = [{"name": "l1"}, {"name": "mse"}, {"name": "dvh"}, {"name": "openkbp_dvh"}]
+LOSSES = [{"name": name} for name in ALL_LOSSES]
 
 
 @pytest.fixture
