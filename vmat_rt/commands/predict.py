@@ -118,6 +118,7 @@ device_option = click.option(
     is_flag=True,
     help="For research: predict what lies far outside of what the model learned, with warnings.",
 )
+@click.option("--pdf", is_flag=True, help="Also write summary.pdf, two pages to print (extra pdf).")
 @click.option("--identify", is_flag=True, help="Put the patient's name and ID into the report.")
 @click.option(
     "--nifti",
@@ -152,7 +153,10 @@ def command(study_dirs: tuple[Path, ...], out: Path, as_json: bool, **options: A
 def _choose(options: dict[str, Any]) -> StudyChoice:
     from vmat_rt.protocol import load_protocol
     from vmat_rt.study.choice import StudyChoice
+    from vmat_rt.system.extras import require
 
+    if options["pdf"]:
+        require("pdf", what="predict --pdf")
     name = options["protocol_name"]
     return StudyChoice(
         structures_uid=options["structures_uid"],
@@ -178,6 +182,7 @@ def _predict_studies(out: Path, options: dict[str, Any]) -> Callable[[Path], Pre
         bits=32 if options["bits"] == "32" else 16,
         isodose_percent=options["isodose"],
         identify=options["identify"],
+        pdf=options["pdf"],
     )
     choice, model, device = _choose(options), options["model"], options["device"]
     outside = options["allow_outside"]
@@ -197,7 +202,8 @@ def _predict_images(out: Path, options: dict[str, Any]) -> Callable[[Path], Pred
     mapping = Path(options["mapping_file"]) if options["mapping_file"] != _NOTHING else None
     choice, model, device = _choose(options), options["model"], options["device"]
     outside = options["allow_outside"]
-    return lambda folder: predict_images(folder, out, mapping, choice, model, device, allow_outside=outside)
+    pdf = options["pdf"]
+    return lambda folder: predict_images(folder, out, mapping, choice, model, device, allow_outside=outside, pdf=pdf)
 
 
 def _refuse_dicom_options(options: dict[str, Any]) -> None:

@@ -110,7 +110,8 @@ def _reaches_edge(dose: Volume, level_gy: float) -> bool:
 
 def compute_organ_effect(dvh: Dvh, fractions: int, alpha_beta_gy: float | None) -> OrganEffect:
     """Compute gEUD where Burman's table has the organ, and EQD2 of EQD2_METRICS where alpha_beta_gy is given."""
-    exponent = 1 / VOLUME_EXPONENTS[dvh.name] if dvh.name in VOLUME_EXPONENTS else None
+    n = VOLUME_EXPONENTS.get(dvh.name or "")
+    exponent = 1 / n if n is not None else None
     geud = dvh.value(f"gEUD[a={exponent:.4g}]") if exponent is not None else None
     doses = {metric: dvh.value(metric) for metric in EQD2_METRICS} if alpha_beta_gy is not None else {}
     converted = {

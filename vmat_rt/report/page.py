@@ -23,16 +23,22 @@ from vmat_rt.report.web.script import bundle_script
 REPORT_FILES: Mapping[str, str] = {"report_html": "report.html", "report_json": "report.json", "dvh_csv": "dvh.csv"}
 
 
-def write_report(result: CaseResult, folder: Path) -> ReportDocument:
-    """Write report.html, report.json and dvh.csv into an existing folder; returns the content of report.json.
+def write_report(result: CaseResult, folder: Path, *, pdf: bool = False) -> ReportDocument:
+    """Write report.html, report.json and dvh.csv into an existing folder, and summary.pdf where `pdf` asks for it.
 
-    Its `files` also list the other files that the folder already holds (the DICOM results), so it is written last.
+    Returns the content of report.json. Its `files` also list the other files that the folder already holds (the DICOM
+    results), so it is written last. summary.pdf needs the extra `pdf`.
     """
-    document = build_report_document(result, _list_files(folder))
+    more = {"summary_pdf": "summary.pdf"} if pdf else {}
+    document = build_report_document(result, _list_files(folder) | more)
     structures = list_evaluated_structures(result.case, result.protocol)
     paths = {kind: folder / name for kind, name in REPORT_FILES.items()}
     paths["dvh_csv"].write_text(write_dvh_csv(result, structures), encoding="utf-8")
     paths["report_html"].write_text(render_page(result, document), encoding="utf-8")
+    if pdf:
+        from vmat_rt.report.pdf.summary import write_summary_pdf
+
+        (folder / more["summary_pdf"]).write_bytes(write_summary_pdf(result, document))
     paths["report_json"].write_text(document.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return document
 

@@ -22,7 +22,8 @@ class Outputs:
     The dose belongs to a companion plan, or to `plan` (an RTPLAN file), or to the plan with the UID `plan_uid`. bits:
     16 or 32 per voxel of the RTDOSE. isodose_percent: levels, in percent of the highest prescription, of an RTSTRUCT of
     isodoses; none by default. identify: the report shows the patient's name and ID. received: what report.html alone
-    calls the study, such as the name of its folder; nothing by default, for it may name the patient.
+    calls the study, such as the name of its folder; nothing by default, for it may name the patient. pdf: a summary
+    of two pages too (extra `pdf`).
     """
 
     plan: str | Path | None = None
@@ -31,6 +32,7 @@ class Outputs:
     isodose_percent: tuple[float, ...] = ()
     identify: bool = False
     received: str = ""
+    pdf: bool = False
 
 
 DEFAULT_OUTPUTS = Outputs()

@@ -69,7 +69,7 @@ def predict_study(
         problems, patient = (*result.problems, *more), patient_of(study, outputs)
         result = replace(result, problems=problems, patient=patient, seconds=watch.seconds, received=outputs.received)
         with announced("report"):
-            report = write_report(result, temporary)
+            report = write_report(result, temporary, pdf=outputs.pdf)
     return Prediction(result, report, out / case.key)
 
 

@@ -36,14 +36,15 @@ def predict_images(
     device: str = "auto",
     *,
     allow_outside: bool = False,
+    pdf: bool = False,
 ) -> Prediction:
     """The whole job for one folder of images. Results appear under out/<case key>/ whole or not at all.
 
     mapping: a mapping file; by default mapping.yaml in the folder, else the names of the files. choice: protocol,
-    prescription and fractions of the user, before the mapping's. allow_outside: as for `predict_study`. The dose lies
-    on the model's grid, cut to the CT, in the images' own space. With out=None nothing is written. Raises InputError
-    when the images are refused, ConfigError for wrong options or a wrong mapping file, ModelError when the prediction
-    cannot be a dose.
+    prescription and fractions of the user, before the mapping's. allow_outside: as for `predict_study`. pdf: write
+    summary.pdf too. The dose lies on the model's grid, cut to the CT, in the images' own space. With out=None nothing
+    is written. Raises InputError when the images are refused, ConfigError for wrong options or a wrong mapping file,
+    ModelError when the prediction cannot be a dose.
     """
     if out is not None:
         require_writable(out)
@@ -61,7 +62,7 @@ def predict_images(
         with watch.step("write NIfTI", case.key):
             write_dose(temporary / DOSE_FILE, result.predicted.dose, NOTICE)
         result = replace(result, seconds=watch.seconds)
-        report = write_report(result, temporary)
+        report = write_report(result, temporary, pdf=pdf)
     return Prediction(result, report, out / case.key)
 
 

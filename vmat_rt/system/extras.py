@@ -15,6 +15,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "cohort": ("zarr", "fsspec", "tqdm"),
         "train": ("torch", "safetensors", "zarr", "fsspec", "tqdm", "lightning_fabric", "tensorboard", "lightgbm"),
         "service": ("watchdog", "pynetdicom", "prometheus_client"),
+        "pdf": ("fpdf",),
         "cluster": ("distributed", "dask", "zarr", "fsspec", "tqdm"),
     }
 )

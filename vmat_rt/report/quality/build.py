@@ -107,8 +107,8 @@ def find_alpha_betas(protocol: Protocol) -> dict[str, float]:
 
 def build_quality_tables(qualities: Sequence[DoseQuality], titles: Mapping[str, str]) -> list[QualityTable]:
     """A table of the targets' indices and one of the organs' effects; titles are what the page calls each dose."""
-    columns = ("CI Paddick", "CI RTOG", "GI", "R50 %", "HI")
-    targets = QualityTable("Targets, dose against shape", columns, tuple(_list_targets(qualities, titles)))
+    indices = ("CI Paddick", "CI RTOG", "GI", "R50 %", "HI")
+    targets = QualityTable("Targets, dose against shape", indices, tuple(_list_targets(qualities, titles)))
     columns = ("gEUD, Gy", "a", *(f"EQD2 of {metric}, Gy" for metric in EQD2_METRICS), "α/β, Gy")
     organs = QualityTable("Organs, effect", columns, tuple(_list_organs(qualities, titles)))
     return [table for table in (targets, organs) if table.rows]

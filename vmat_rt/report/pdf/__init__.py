@@ -1,0 +1,1 @@
+"""The two-page summary on paper."""
