@@ -14,7 +14,7 @@ from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.dose_meaning import DoseMeaning, meaning_of
 from vmat_rt.dicom.files import Kind, kind_of, read_whole
 from vmat_rt.dicom.orientation import cosines
-from vmat_rt.dicom.pixels import stored_values
+from vmat_rt.dicom.pixels import Stored, stored_values
 from vmat_rt.errors import InputError, Problem, warning
 from vmat_rt.geometry.orientation import find_signed_axis, make_canonical_volume
 
@@ -22,6 +22,10 @@ _FRAMES_LIMIT = 10_000
 _SAME_MM = 0.01
 _ROUNDED_MM = 0.055
 """Half of the last place of offsets that are written with one decimal, and a little."""
+_HIGHEST_GY = 1e6
+"""Far above what stands where cGy were written as Gy."""
+_VOXELS_LIMIT = 100_000_000
+_SPACING_LIMIT_MM = 100.0
 _EXPORT_GY = "Export the dose as physical dose in Gy."
 
 
@@ -57,10 +61,14 @@ def read_dose(path: Path) -> DoseFile:
     _refuse_other_units(a)
     frames = a.whole("NumberOfFrames")
     frames = 1 if frames is None else a.need_whole("NumberOfFrames", 1, _FRAMES_LIMIT)
+    voxels = frames * (a.whole("Rows") or 0) * (a.whole("Columns") or 0)
+    if voxels > _VOXELS_LIMIT:
+        message = f"The dose claims {voxels} voxels; {_VOXELS_LIMIT} are the most that is read."
+        _refuse("DICOM_TOO_LARGE", message, "Export the dose on a coarser grid.")
     scaling = a.need_number("DoseGridScaling")
     if scaling <= 0:
         _refuse("DOSE_SCALING", f"DoseGridScaling is {scaling:g}.", _EXPORT_GY)
-    dose_gy = (stored_values(a, frames).astype(np.float64) * scaling).astype(np.float32)
+    dose_gy = _scaled(stored_values(a, frames), scaling)
     _refuse_impossible(dose_gy)
     volume, problems = _placed(a, dose_gy)
     meaning = meaning_of(a)
@@ -102,9 +110,19 @@ def _refuse_other_units(a: Attributes) -> None:
         _refuse("DOSE_IS_ERROR", "The RTDOSE is a difference of two doses (DoseType ERROR).", _EXPORT_GY)
 
 
+def _scaled(stored: Stored, scaling: float) -> NDArray[np.float32]:
+    """Gy, computed in double precision plane by plane: a dose of many voxels is held once."""
+    dose_gy = np.empty(stored.shape, np.float32)
+    for plane, values in zip(dose_gy, stored, strict=True):
+        plane[:] = values.astype(np.float64) * scaling
+    return dose_gy
+
+
 def _refuse_impossible(dose_gy: NDArray[np.float32]) -> None:
     unknown = int(np.count_nonzero(~np.isfinite(dose_gy)))
     negative = int(np.count_nonzero(dose_gy < 0))
+    if float(np.max(dose_gy)) > _HIGHEST_GY:
+        _refuse("DOSE_IMPOSSIBLE", f"The dose reaches {np.max(dose_gy):.4g} Gy, which cannot be.", _EXPORT_GY)
     if unknown or negative:
         message = f"Of {dose_gy.size} dose voxels {unknown} are not numbers and {negative} are negative."
         _refuse("DOSE_IMPOSSIBLE", message, _EXPORT_GY)
@@ -119,7 +137,7 @@ def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> tuple[Volume, tuple[
         shown = "\\".join(f"{value:.4g}" for value in orientation)
         message = f"The dose grid lies oblique to the patient's axes (ImageOrientationPatient {shown})."
         _refuse("DOSE_OBLIQUE", message, "Export the dose on an axis-aligned grid.")
-    if np.any(spacing <= 0):
+    if np.any(spacing <= _SAME_MM) or np.any(spacing > _SPACING_LIMIT_MM):
         _refuse("DOSE_PIXEL_SPACING", f"PixelSpacing is {spacing[0]:g} x {spacing[1]:g} mm.", "Export the dose again.")
     row, column, normal = directions
     step_mm, problems = _frame_step_mm(a, len(dose_gy), position, orientation)

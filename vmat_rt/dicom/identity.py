@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pydicom
+from vmat_rt.dicom.files import read_header
 
 _KEYWORDS = (
     "PatientName",
@@ -27,7 +27,7 @@ def identifying_values(path: Path) -> frozenset[str]:
     """Name (whole and in parts), IDs and birth date of the patient of a file; empty where it cannot be read."""
     found: set[str] = set()
     try:
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(_KEYWORDS))
+        dataset = read_header(path, "file", _KEYWORDS).dataset
         for keyword in _KEYWORDS:
             text = str(dataset.get(keyword, "") or "")
             found.add(text.strip())
