@@ -2,7 +2,8 @@
 
 pydicom makes objects of whatever a file claims: a few megabytes can claim gigabytes (deflated, or millions of empty
 items). This walk follows pydicom's reading element by element, keeps nothing, and refuses what no real export comes
-near. `read_whole` and `read_header` of `dicom.files` call it; whoever opens a file by other means calls `check_bounds` first.
+near. `read_whole` and `read_header` of `dicom.files` call it; whoever opens a file by other means calls `check_bounds`
+first.
 """
 
 from __future__ import annotations

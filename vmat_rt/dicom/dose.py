@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Never
@@ -15,6 +16,7 @@ from vmat_rt.dicom.dose_meaning import DoseMeaning, meaning_of
 from vmat_rt.dicom.files import Kind, kind_of, read_whole
 from vmat_rt.dicom.orientation import cosines
 from vmat_rt.dicom.pixels import Stored, stored_values
+from vmat_rt.dicom.rtdose.planes import offsets_mm, planes_beside
 from vmat_rt.errors import InputError, Problem, warning
 from vmat_rt.geometry.orientation import find_signed_axis, make_canonical_volume
 
@@ -53,11 +55,33 @@ class DoseFile:
 def read_dose(path: Path) -> DoseFile:
     """Read an RTDOSE file: 16 or 32 bits, any axis-aligned orientation, frames in either direction.
 
-    Raises InputError when it is no RTDOSE, is damaged, is not in Gy, or holds values that cannot be dose.
+    A file of one plane is read with the others of its folder that make one dose with it. Raises InputError when it is
+    no RTDOSE, is damaged, is not in Gy, or holds values that cannot be dose.
     """
     a = read_whole(path, "RTDOSE")
     if kind_of(a.dataset, a.what) is not Kind.DOSE:
         raise InputError(Problem("DOSE_NOT_RTDOSE", f"{path.name!r} is no RTDOSE.", "Give an RTDOSE file."))
+    return read_planes(planes_beside(path, a) if (a.whole("NumberOfFrames") or 1) == 1 else (a,))
+
+
+def read_planes(files: Sequence[Attributes]) -> DoseFile:
+    """The dose of one RTDOSE, or of several that `are_one_dose`. Raises InputError as `read_dose`."""
+    offsets = offsets_mm(files) if len(files) > 1 else None
+    if offsets is not None:
+        files, offsets = [files[k] for k in np.argsort(offsets)], np.sort(offsets)
+    a = files[0]
+    dose_gy = np.concatenate([_gy_of(one) for one in files])
+    _refuse_impossible(dose_gy)
+    volume, problems = _placed(a, dose_gy, offsets)
+    if offsets is not None:
+        message = f"The dose lies in {len(files)} RTDOSE files of one plane each; they were read as one dose."
+        problems = (*problems, warning("DOSE_PLANES", message, "Check in the report that no plane is missing."))
+    meaning = meaning_of(a)
+    return DoseFile(volume, a.text("SOPInstanceUID"), meaning, (*meaning.problems(), *problems))
+
+
+def _gy_of(a: Attributes) -> NDArray[np.float32]:
+    """Gy (frame, row, column) of one file."""
     _refuse_other_units(a)
     frames = a.whole("NumberOfFrames")
     frames = 1 if frames is None else a.need_whole("NumberOfFrames", 1, _FRAMES_LIMIT)
@@ -68,11 +92,7 @@ def read_dose(path: Path) -> DoseFile:
     scaling = a.need_number("DoseGridScaling")
     if scaling <= 0:
         _refuse("DOSE_SCALING", f"DoseGridScaling is {scaling:g}.", _EXPORT_GY)
-    dose_gy = _scaled(stored_values(a, frames), scaling)
-    _refuse_impossible(dose_gy)
-    volume, problems = _placed(a, dose_gy)
-    meaning = meaning_of(a)
-    return DoseFile(volume, a.text("SOPInstanceUID"), meaning, (*meaning.problems(), *problems))
+    return _scaled(stored_values(a, frames), scaling)
 
 
 def plan_of(dose: Attributes) -> str:
@@ -93,11 +113,6 @@ def in_frame(dose: DoseFile, frame_uid: str) -> DoseFile:
     message = "The RTDOSE names no frame of reference; it was taken to lie in that of its plan's structure set."
     said = warning("DOSE_NO_FRAME", message, "Check in the report that dose and structures fit.")
     return replace(dose, volume=volume, problems=(*dose.problems, said))
-
-
-def summation_type_of(dose: Attributes) -> str:
-    """DoseSummationType: PLAN, BEAM, FRACTION, ..., or "" where a file leaves it out."""
-    return meaning_of(dose).summation_type
 
 
 def _refuse_other_units(a: Attributes) -> None:
@@ -128,7 +143,10 @@ def _refuse_impossible(dose_gy: NDArray[np.float32]) -> None:
         _refuse("DOSE_IMPOSSIBLE", message, _EXPORT_GY)
 
 
-def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> tuple[Volume, tuple[Problem, ...]]:
+def _placed(
+    a: Attributes, dose_gy: NDArray[np.float32], offsets: NDArray[np.float64] | None
+) -> tuple[Volume, tuple[Problem, ...]]:
+    """The dose on its grid. offsets: of planes, mm, that lie in files of their own, `a` first."""
     position = a.need_numbers("ImagePositionPatient", 3)
     orientation = a.need_numbers("ImageOrientationPatient", 6)
     spacing = a.need_numbers("PixelSpacing", 2)
@@ -140,7 +158,10 @@ def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> tuple[Volume, tuple[
     if np.any(spacing <= _SAME_MM) or np.any(spacing > _SPACING_LIMIT_MM):
         _refuse("DOSE_PIXEL_SPACING", f"PixelSpacing is {spacing[0]:g} x {spacing[1]:g} mm.", "Export the dose again.")
     row, column, normal = directions
-    step_mm, problems = _frame_step_mm(a, len(dose_gy), position, orientation)
+    if offsets is None:
+        step_mm, problems = _frame_step_mm(a, len(dose_gy), position, orientation)
+    else:
+        step_mm, problems = _equal_step_mm(offsets)
     upwards = normal if step_mm > 0 else -normal
     sizes = (abs(step_mm), float(spacing[0]), float(spacing[1]))
     frame_uid = a.text("FrameOfReferenceUID")

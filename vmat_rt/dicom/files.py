@@ -260,7 +260,7 @@ def read_whole(path: Path, what: str) -> Attributes:
 
 
 def read_header(path: Path, what: str, keywords: Sequence[str] = ()) -> Attributes:
-    """A file without its pixels, or the elements called `keywords`. Raises InputError (DICOM_UNREADABLE, _TOO_LARGE)."""
+    """A file without pixels, or its elements called `keywords`. Raises InputError (DICOM_UNREADABLE, _TOO_LARGE)."""
     check_bounds(path, f"{what} {path.name!r}")
     tags = list(keywords) or None
     dataset = _parsed(lambda: pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=tags))
