@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ def command(context: click.Context, state: Path | None, as_json: bool) -> None:
         documents = [{**asdict(job), "sends": [asdict(send) for send in sends.get(job.id, ())]} for job in jobs]
         print_json({"schema_version": SCHEMA_VERSION, "jobs": documents})
         return
-    click.echo("\n".join(_format_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
+    say("\n".join(_format_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
 
 
 @command.command(epilog="Example: vmat-rt jobs retry 12 --state OUTBOX/.vmat-rt")
@@ -81,7 +81,7 @@ def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "jobs": [asdict(record)]})
     else:
-        click.echo(f"Job {job} runs again as soon as its files are found in the inbox.")
+        say(f"Job {job} runs again as soon as its files are found in the inbox.")
 
 
 @command.command(epilog="Example: vmat-rt jobs resend 12 --state OUTBOX/.vmat-rt")
@@ -95,7 +95,7 @@ def resend(context: click.Context, job: int, state: Path | None) -> None:
 
     if not open_ledger(open_journal(state or context.obj)).resend(job):
         raise ConfigError(f"no destination has given up on job {job}")
-    click.echo(f"Job {job} is sent again by the running service.")
+    say(f"Job {job} is sent again by the running service.")
 
 
 def _format_line(job: Job, sends: Sequence[Send]) -> str:

@@ -16,6 +16,7 @@ from vmat_rt.commands.common import (
     json_option,
     print_json,
     protocol_option,
+    say,
     series_option,
     structures_option,
 )
@@ -171,4 +172,4 @@ def _print(prediction: Any, as_json: bool) -> None:
     if as_json:
         print_json(prediction.document().model_dump(mode="json"))
         return
-    click.echo(prediction.summary())
+    say(prediction.summary())
