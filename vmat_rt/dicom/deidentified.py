@@ -19,7 +19,7 @@ from vmat_rt.dicom.write.uids import derived_uid
 from vmat_rt.errors import InputError, Problem, warning
 
 OPTION = "--accept-deidentified"
-FOR_DEIDENTIFIED = f"For a de-identified set: {OPTION} (predict, inspect, dvh) links by study and geometry."
+FOR_DEIDENTIFIED = f"For a de-identified set: {OPTION} (predict, inspect, dvh, cohort add) links by study and geometry."
 _INSIDE = 0.95
 _MARGIN_MM = 5.0
 _IMAGES = (Kind.CT, Kind.ENHANCED_CT)
