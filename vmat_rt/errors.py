@@ -33,6 +33,11 @@ def shortened(text: str, longest: int = 40) -> str:
     return f"{text[: longest - 3 - end]}...{text[len(text) - end :]}"
 
 
+def printable(text: str) -> str:
+    """The text with ? for every character but new lines that is not printable: control, escape, change of direction."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text.expandtabs())
+
+
 def listed(names: Sequence[str], most: int = 6, longest: int = 40, between: str = ", ", last: str = "") -> str:
     """The first names, each shortened, and how many more there are. last stands before the last one where all are."""
     shown = [shortened(name, longest) for name in names[:most]]

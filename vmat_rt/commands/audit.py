@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, say
 from vmat_rt.commands.jobs import open_journal, state_option
 
 _BROKEN = 4
@@ -31,6 +31,6 @@ def verify(state: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "lines": verdict.lines, "fault": verdict.fault})
     else:
-        click.echo(f"{verdict.lines} lines hold" + (f"; {verdict.fault}." if verdict.fault else "."))
+        say(f"{verdict.lines} lines hold" + (f"; {verdict.fault}." if verdict.fault else "."))
     if verdict.fault:
         sys.exit(_BROKEN)

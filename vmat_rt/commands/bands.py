@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, needs, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, needs, print_json, say
 from vmat_rt.system.cores import usable_cores
 
 if TYPE_CHECKING:
@@ -106,10 +106,10 @@ def _show(rows: list[Coverage], as_json: bool, note: str) -> None:
         entries = [{**asdict(row), "percent": row.percent} for row in rows]
         print_json({"schema_version": SCHEMA_VERSION, "structures": entries, "note": note})
         return
-    click.echo(f"{'structure':<18} {'held':>13} {'width':>9} {'constant':>9}")
+    say(f"{'structure':<18} {'held':>13} {'width':>9} {'constant':>9}")
     for row in rows:
         share = f"{row.percent:.1f} % of {row.judged}"
-        click.echo(f"{row.structure:<18} {share:>13} {row.width_gy:>6.2f} Gy {row.constant_width_gy:>6.2f} Gy")
+        say(f"{row.structure:<18} {share:>13} {row.width_gy:>6.2f} Gy {row.constant_width_gy:>6.2f} Gy")
     if not rows:
-        click.echo("no structure has the 20 cases that a band needs")
-    click.echo(note)
+        say("no structure has the 20 cases that a band needs")
+    say(note)

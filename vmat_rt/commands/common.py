@@ -11,7 +11,7 @@ from typing import Any, Never
 
 import click
 
-from vmat_rt.errors import ConfigError, InputError, VmatError
+from vmat_rt.errors import ConfigError, InputError, VmatError, printable
 from vmat_rt.gate.codes import ALLOWABLE
 from vmat_rt.system.extras import MissingExtraError, as_missing_extra, require
 
@@ -152,13 +152,18 @@ def print_problems(problems: Sequence[Mapping[str, str]], exit_code: int, place:
         heading = "Not installed" if problem["code"] == "EXTRA_MISSING" else headings.get(exit_code, "Failed")
         sentence = problem["message"] if problem["message"].endswith((".", "!", "?")) else f"{problem['message']}."
         heading = f"{heading} {place}" if place else heading
-        click.echo(f"{heading}: {sentence} {problem['remedy']} [{problem['code']}]", err=True)
+        say(f"{heading}: {sentence} {problem['remedy']} [{problem['code']}]", err=True)
 
 
 def print_usage_error(error: click.UsageError) -> None:
     """The document of a usage error; click itself writes the sentence to stderr."""
     problem = {"code": "USAGE", "message": error.format_message(), "remedy": "See --help.", "severity": "error"}
     print_json({"schema_version": SCHEMA_VERSION, "exit_code": error.exit_code, "problems": [problem]})
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print text for a person. Names come from files: what would steer a terminal (PS3.5 allows ESC) is shown as ?."""
+    click.echo(printable(text), err=err)
 
 
 def print_json(document: dict[str, Any]) -> None:

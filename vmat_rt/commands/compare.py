@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, say
 
 
 @click.command(epilog="Example: vmat-rt compare baseline/results.csv combined/results.csv --json")
@@ -26,4 +26,4 @@ def command(results: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, **comparison.as_dict()})
     else:
-        click.echo(comparison.as_text())
+        say(comparison.as_text())

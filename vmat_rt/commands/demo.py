@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guard, json_option, print_json
+from vmat_rt.commands.common import guard, json_option, print_json, say
 from vmat_rt.commands.predict import device_option
 
 _STUDY = "study"
@@ -37,8 +37,8 @@ def command(folder: Path, device: str, as_json: bool) -> None:
     if as_json:
         print_json(published.document().model_dump(mode="json"))
         return
-    click.echo(published.summary())
-    click.echo(f"\nThe study is in {study}. Open {published.files['report_html']} in a browser.")
+    say(published.summary())
+    say(f"\nThe study is in {study}. Open {published.files['report_html']} in a browser.")
 
 
 def copy_files(source: Path, target: Path) -> None:

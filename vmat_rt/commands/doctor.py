@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, say
 
 if TYPE_CHECKING:
     from vmat_rt_service.doctor.findings import Finding
@@ -50,6 +50,6 @@ def command(config_file: Path | None, as_json: bool) -> None:
 
 def _print(finding: Finding) -> None:
     mark = click.style(f"{finding.status:4}", fg=_COLOURS[finding.status], bold=finding.status != "ok")
-    click.echo(f"{mark}  {finding.name}: {finding.detail}")
+    say(f"{mark}  {finding.name}: {finding.detail}")
     if finding.remedy:
-        click.echo(f"      {finding.remedy}")
+        say(f"      {finding.remedy}")

@@ -13,6 +13,7 @@ from vmat_rt.commands.common import (
     json_option,
     print_json,
     protocol_option,
+    say,
     structures_option,
 )
 from vmat_rt.commands.progress import show_steps
@@ -71,4 +72,4 @@ def command(
     if as_json:
         print_json(document.model_dump(mode="json"))
     else:
-        click.echo(dvh_text(document))
+        say(dvh_text(document))

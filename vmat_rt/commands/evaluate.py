@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmat_rt.commands.common import guard, json_option, needs, print_json
+from vmat_rt.commands.common import guard, json_option, needs, print_json, say
 from vmat_rt.commands.predict import device_option
 from vmat_rt.system.cores import usable_cores
 
@@ -80,12 +80,12 @@ def command(models: tuple[str, ...], uri: str, out: Path, as_json: bool, **optio
     if as_json:
         print_json(document.model_dump(mode="json"))
         return
-    click.echo(_format_table(document))
+    say(_format_table(document))
     for note in document.notes:
-        click.echo(f"Note: {note}")
+        say(f"Note: {note}")
     if question.clinical:
-        click.echo(f"Plans against prediction: {describe_plans_against_prediction(out)}")
-    click.echo(f"results in {out}")
+        say(f"Plans against prediction: {describe_plans_against_prediction(out)}")
+    say(f"results in {out}")
 
 
 def _format_table(document: AggregateDocument) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, protocol_option
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, protocol_option, say
 from vmat_rt.commands.progress import show_steps
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -57,7 +57,9 @@ def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) ->
     )
     name = options["protocol_name"]
     choice = StudyChoice(protocol=load_protocol(name) if name else None)
-    result, regions = gamma_of_files(reference, evaluation, criteria, options["study"], choice, options["device"])
+    result, regions, problems = gamma_of_files(
+        reference, evaluation, criteria, options["study"], choice, options["device"]
+    )
     if options["png"]:
         from vmat_rt.report.gamma_figure import write_gamma_figure
         from vmat_rt.system.steps import announced
@@ -65,12 +67,15 @@ def command(reference: Path, evaluation: Path, as_json: bool, **options: Any) ->
         with announced("picture"):
             write_gamma_figure(result, options["png"])
     if as_json:
-        print_json({"schema_version": SCHEMA_VERSION, **result.as_dict(regions)})
+        told = [problem.as_dict() for problem in problems]
+        print_json({"schema_version": SCHEMA_VERSION, **result.as_dict(regions), "problems": told})
         return
-    click.echo(f"gamma {criteria.label}")
+    say(f"gamma {criteria.label}")
     for region, summary in {"all points": result.summary, **regions}.items():
         rate, mean = summary.pass_rate_percent, summary.mean
         if rate is None or mean is None:
-            click.echo(f"  {region:<24} not evaluable: {summary.reason}")
+            say(f"  {region:<24} not evaluable: {summary.reason}")
         else:
-            click.echo(f"  {region:<24} {rate:6.2f} % pass, mean {mean:.3f}, {summary.points_evaluated} points")
+            say(f"  {region:<24} {rate:6.2f} % pass, mean {mean:.3f}, {summary.points_evaluated} points")
+    for problem in problems:
+        say(f"{problem.severity}: {problem.message} {problem.remedy} [{problem.code}]")

@@ -14,6 +14,7 @@ from vmat_rt.commands.common import (
     json_option,
     print_json,
     protocol_option,
+    say,
 )
 
 
@@ -55,4 +56,4 @@ def command(
     if as_json:
         print_json(document.model_dump(mode="json"))
     else:
-        click.echo(as_text(document))
+        say(as_text(document))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,8 +60,8 @@ def command(context: click.Context, state: Path | None, as_json: bool) -> None:
         print_json({"schema_version": SCHEMA_VERSION, "jobs": documents, "pause": pause})
         return
     if pause is not None:
-        click.echo(f"Paused since {pause['since'][:19]}: {pause['message']} {pause['remedy']}")
-    click.echo("\n".join(_format_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
+        say(f"Paused since {pause['since'][:19]}: {pause['message']} {pause['remedy']}")
+    say("\n".join(_format_line(job, sends.get(job.id, ())) for job in jobs) or "There is no job.")
 
 
 @command.command(epilog="Example: vmat-rt jobs retry 12 --state OUTBOX/.vmat-rt")
@@ -86,7 +86,7 @@ def retry(context: click.Context, job: int, state: Path | None, as_json: bool) -
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "jobs": [asdict(record)]})
     else:
-        click.echo(f"Job {job} runs again as soon as its files are found in the inbox.")
+        say(f"Job {job} runs again as soon as its files are found in the inbox.")
 
 
 @command.command(epilog="Example: vmat-rt jobs resend 12 --state OUTBOX/.vmat-rt")
@@ -100,7 +100,7 @@ def resend(context: click.Context, job: int, state: Path | None) -> None:
 
     if not open_ledger(open_journal(state or context.obj)).resend(job):
         raise ConfigError(f"no destination has given up on job {job}")
-    click.echo(f"Job {job} is sent again by the running service.")
+    say(f"Job {job} is sent again by the running service.")
 
 
 @command.command(epilog="Example: vmat-rt jobs rebuild --state OUTBOX/.vmat-rt")
@@ -132,11 +132,9 @@ def rebuild(context: click.Context, state: Path | None, as_json: bool) -> None:
         kept = str(rebuilt.aside) if rebuilt.aside else None
         print_json({"schema_version": SCHEMA_VERSION, "jobs": rebuilt.jobs, "kept": kept, "results_absent": absent})
         return
-    click.echo(
-        f"The journal holds {rebuilt.jobs} jobs again" + (f"; the old: {rebuilt.aside}." if rebuilt.aside else ".")
-    )
+    say(f"The journal holds {rebuilt.jobs} jobs again" + (f"; the old: {rebuilt.aside}." if rebuilt.aside else "."))
     if absent:
-        click.echo(f"{len(absent)} results are not in the outbox as they were written: {', '.join(absent[:6])}.")
+        say(f"{len(absent)} results are not in the outbox as they were written: {', '.join(absent[:6])}.")
 
 
 def _format_line(job: Job, sends: Sequence[Send]) -> str:

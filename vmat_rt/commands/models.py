@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, say
 
 
 def _list_documents() -> dict[str, Any]:
@@ -69,4 +69,4 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        click.echo("\n\n".join(_format_model(model) for model in document["models"]) or "No model is installed.")
+        say("\n\n".join(_format_model(model) for model in document["models"]) or "No model is installed.")

@@ -21,6 +21,7 @@ from vmat_rt.commands.common import (
     print_json,
     print_problems,
     protocol_option,
+    say,
     series_option,
     structures_option,
 )
@@ -144,7 +145,7 @@ def command(study_dirs: tuple[Path, ...], out: Path, as_json: bool, **options: A
         if as_json:
             print_json(made.document().model_dump(mode="json"))
         else:
-            click.echo(made.summary())
+            say(made.summary())
         return
     _refuse_options_of_one(options)
     _predict_each(study_dirs, predict, as_json)
@@ -239,11 +240,11 @@ def _predict_each(folders: Sequence[Path], predict: Callable[[Path], Prediction]
             continue
         documents.append({"folder": str(folder), **made.document().model_dump(mode="json")})
         if not as_json:
-            click.echo(made.summary())
+            say(made.summary())
     refused = sum("paths" not in document for document in documents)
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "studies": documents})
     else:
-        click.echo(f"{len(documents) - refused} predicted, {refused} refused")
+        say(f"{len(documents) - refused} predicted, {refused} refused")
     if refused:
         sys.exit(InputError.exit_code)

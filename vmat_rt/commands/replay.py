@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, say
 from vmat_rt.commands.jobs import state_option
 
 _DIFFERS = 4
@@ -27,6 +27,6 @@ def command(job: int, state: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, **outcome.as_dict()})
     else:
-        click.echo(outcome.sentence())
+        say(outcome.sentence())
     if not outcome.same:
         sys.exit(_DIFFERS)

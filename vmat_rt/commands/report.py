@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, say
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -43,4 +43,4 @@ def command(
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "files": [str(path.relative_to(out)) for path in written]})
     else:
-        click.echo(f"{written[0]} and {len(written) - 1} figures")
+        say(f"{written[0]} and {len(written) - 1} figures")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guard, json_option, needs, print_json
+from vmat_rt.commands.common import guard, json_option, needs, print_json, say
 
 
 @click.command(
@@ -56,7 +56,7 @@ def command(
     if as_json:
         print_json(summary)
         return
-    click.echo(
+    say(
         f"{summary['recipe']}: {summary['metric']} {summary['best']:.3f} after epoch {summary['best_epoch']} "
         f"of {summary['epochs']}; bundle in {out / 'bundle'}"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vmat_rt.commands.common import guard, needs
+from vmat_rt.commands.common import guard, needs, say
 
 _WORK_LEFT = 4
 
@@ -61,5 +61,5 @@ def command(
     pulse = Pulse()
     page = [StatusServer(config, pulse)] if config.web.enabled and not once else []
     if not serve(config, once, [*page, *make_companions(config, once, pulse.report)], pulse):
-        click.echo("Work is left: the disk of the outbox or the state folder is full.", err=True)
+        say("Work is left: the disk of the outbox or the state folder is full.", err=True)
         sys.exit(_WORK_LEFT)

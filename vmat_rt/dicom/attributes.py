@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from typing import Any, Never
+from typing import Any, Final, Never
 
 import numpy as np
 import pydicom
@@ -26,6 +26,20 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom\b")
 
+LONGEST_TEXT: Final = 10_000
+"""Characters of a text that is read; those of DICOM are at most 64, or 1024."""
+_LONGEST_NUMBER = 64
+"""Characters of a number; those of DICOM are at most 16."""
+_LARGEST = {
+    "ImagePositionPatient": 1e5,
+    "GridFrameOffsetVector": 1e5,
+    "SliceThickness": 1e4,
+    "RescaleSlope": 1e6,
+    "RescaleIntercept": 1e6,
+    "DoseGridScaling": 1e6,
+    "ImageOrientationPatient": 1.5,
+}
+"""What values cannot exceed, whatever their sign: no patient and no scale is so large. mm where they are lengths."""
 _EXPORT_AGAIN = "Export the study again from the system that made it."
 
 
@@ -45,15 +59,18 @@ class Attributes:
         self.dataset = dataset
         self.what = what
 
-    def text(self, keyword: str) -> str:
-        """The value as stripped text; several values are joined by a backslash, as in the file."""
+    def text(self, keyword: str, longest: int = LONGEST_TEXT) -> str:
+        """The value as stripped text of at most `longest` characters; several values are joined by a backslash."""
         value = self._value(keyword)
         if value is None:
             return ""
         if isinstance(value, bytes):
-            return value.decode("latin-1").strip(" \0")
+            value = value[: longest + 1].decode("latin-1")
         parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
-        return "\\".join(str(part).strip(" \0") for part in parts)
+        text = "\\".join(str(part).strip(" \0") for part in parts)
+        if len(text) > longest:
+            self._refuse(keyword, f"is a text of more than {longest} characters")
+        return text
 
     def number(self, keyword: str) -> float | None:
         """One finite number."""
@@ -76,6 +93,8 @@ class Attributes:
             self._refuse(keyword, f"has {values.size} values where {count} belong")
         if not np.all(np.isfinite(values)):
             self._refuse(keyword, "holds a value that is not a finite number")
+        if np.any(np.abs(values) > (most := _LARGEST.get(keyword, np.inf))):
+            self._refuse(keyword, f"is {float(values[np.argmax(np.abs(values))]):.4g}, beyond {most:g}")
         return values
 
     def raw_numbers(self, keyword: str) -> NDArray[np.float64] | None:
@@ -83,12 +102,17 @@ class Attributes:
         raw = self.stored(keyword)
         try:
             if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and _is_decimal_text(raw, keyword):
-                content = raw.value.strip(b" \0")
-                return np.array(content.split(b"\\"), dtype=np.bytes_).astype(np.float64) if content else None
+                return self._parsed_numbers(keyword, raw.value.strip(b" \0"))
             value = self._value(keyword)
             return None if value is None else np.atleast_1d(np.asarray(value, dtype=np.float64))
         except (ValueError, TypeError, OverflowError):
             self._refuse(keyword, "is not a number")
+
+    def _parsed_numbers(self, keyword: str, content: bytes) -> NDArray[np.float64] | None:
+        parts = content.split(b"\\")
+        if max(map(len, parts)) > _LONGEST_NUMBER:
+            self._refuse(keyword, "is not a number")
+        return np.array(parts, dtype=np.bytes_).astype(np.float64) if content else None
 
     def stored(self, keyword: str) -> object:
         """The element as the file holds it (RawDataElement) or, once it was touched, converted; None when absent."""

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 
-from vmat_rt.dicom.files import DicomFile
+from vmat_rt.dicom.files import DicomFile, read_header
+from vmat_rt.errors import InputError
 from vmat_rt.geometry.solid import CONNECTED_SLABS, TOLERANCE_MM
 
 _SAME_PLACE_MM = 0.5
@@ -27,12 +26,12 @@ def slice_places_mm(files: Iterable[DicomFile]) -> Lengths:
     places = []
     for file in files:
         try:
-            header = pydicom.dcmread(file.path, stop_before_pixels=True, specific_tags=["ImagePositionPatient"])
-            places.append(float(header.ImagePositionPatient[2]))
-        except (InvalidDicomError, OSError, AttributeError, TypeError, ValueError, IndexError):
+            header = read_header(file.path, "CT file", ["ImagePositionPatient"])
+            places.append(float(header.need_numbers("ImagePositionPatient", 3)[2]))
+        except InputError:
             # What is wrong with a CT file is said where the CT is read.
             continue
-    return np.unique(np.array([place for place in places if np.isfinite(place)], np.float64))
+    return np.unique(np.array(places, np.float64))
 
 
 def is_regular(z_mm: Lengths) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Never
@@ -15,7 +16,8 @@ from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.dose_meaning import DoseMeaning, meaning_of
 from vmat_rt.dicom.files import Kind, kind_of, read_whole
 from vmat_rt.dicom.orientation import cosines
-from vmat_rt.dicom.pixels import stored_values
+from vmat_rt.dicom.pixels import Stored, stored_values
+from vmat_rt.dicom.rtdose.planes import offsets_mm, planes_beside
 from vmat_rt.errors import InputError, Problem, warning
 from vmat_rt.geometry.orientation import find_signed_axis, make_canonical_volume
 
@@ -23,6 +25,10 @@ _FRAMES_LIMIT = 10_000
 _SAME_MM = 0.01
 _ROUNDED_MM = 0.055
 """Half of the last place of offsets that are written with one decimal, and a little."""
+_HIGHEST_GY = 1e6
+"""Far above what stands where cGy were written as Gy."""
+_VOXELS_LIMIT = 100_000_000
+_SPACING_LIMIT_MM = 100.0
 _EXPORT_GY = "Export the dose as physical dose in Gy."
 
 
@@ -52,23 +58,45 @@ class DoseFile:
 def read_dose(path: Path) -> DoseFile:
     """Read an RTDOSE file: 16 or 32 bits, any axis-aligned orientation, frames in either direction.
 
-    Raises InputError when it is no RTDOSE, is damaged, is not in Gy, or holds values that cannot be dose.
+    A file of one plane is read with the others of its folder that make one dose with it. Raises InputError when it is
+    no RTDOSE, is damaged, is not in Gy, or holds values that cannot be dose.
     """
     a = read_whole(path, "RTDOSE")
     if kind_of(a.dataset, a.what) is not Kind.DOSE:
         raise InputError(Problem("DOSE_NOT_RTDOSE", f"{path.name!r} is no RTDOSE.", "Give an RTDOSE file."))
-    _refuse_other_units(a)
-    frames = a.whole("NumberOfFrames")
-    frames = 1 if frames is None else a.need_whole("NumberOfFrames", 1, _FRAMES_LIMIT)
-    scaling = a.need_number("DoseGridScaling")
-    if scaling <= 0:
-        _refuse("DOSE_SCALING", f"DoseGridScaling is {scaling:g}.", _EXPORT_GY)
-    dose_gy = (stored_values(a, frames).astype(np.float64) * scaling).astype(np.float32)
+    return read_planes(planes_beside(path, a) if (a.whole("NumberOfFrames") or 1) == 1 else (a,))
+
+
+def read_planes(files: Sequence[Attributes]) -> DoseFile:
+    """The dose of one RTDOSE, or of several that `are_one_dose`. Raises InputError as `read_dose`."""
+    offsets = offsets_mm(files) if len(files) > 1 else None
+    if offsets is not None:
+        files, offsets = [files[k] for k in np.argsort(offsets)], np.sort(offsets)
+    a = files[0]
+    dose_gy = np.concatenate([_gy_of(one) for one in files])
     _refuse_impossible(dose_gy)
-    volume, problems = _placed(a, dose_gy)
+    volume, problems = _placed(a, dose_gy, offsets)
+    if offsets is not None:
+        message = f"The dose lies in {len(files)} RTDOSE files of one plane each; they were read as one dose."
+        problems = (*problems, warning("DOSE_PLANES", message, "Check in the report that no plane is missing."))
     meaning = meaning_of(a)
     found = (*meaning.problems(), *problems)
     return DoseFile(volume, a.text("SOPInstanceUID"), meaning, found, says_simulated(a))
+
+
+def _gy_of(a: Attributes) -> NDArray[np.float32]:
+    """Gy (frame, row, column) of one file."""
+    _refuse_other_units(a)
+    frames = a.whole("NumberOfFrames")
+    frames = 1 if frames is None else a.need_whole("NumberOfFrames", 1, _FRAMES_LIMIT)
+    voxels = frames * (a.whole("Rows") or 0) * (a.whole("Columns") or 0)
+    if voxels > _VOXELS_LIMIT:
+        message = f"The dose claims {voxels} voxels; {_VOXELS_LIMIT} are the most that is read."
+        _refuse("DICOM_TOO_LARGE", message, "Export the dose on a coarser grid.")
+    scaling = a.need_number("DoseGridScaling")
+    if scaling <= 0:
+        _refuse("DOSE_SCALING", f"DoseGridScaling is {scaling:g}.", _EXPORT_GY)
+    return _scaled(stored_values(a, frames), scaling)
 
 
 def says_simulated(a: Attributes) -> bool:
@@ -97,11 +125,6 @@ def in_frame(dose: DoseFile, frame_uid: str) -> DoseFile:
     return replace(dose, volume=volume, problems=(*dose.problems, said))
 
 
-def summation_type_of(dose: Attributes) -> str:
-    """DoseSummationType: PLAN, BEAM, FRACTION, ..., or "" where a file leaves it out."""
-    return meaning_of(dose).summation_type
-
-
 def _refuse_other_units(a: Attributes) -> None:
     units, kind = a.text("DoseUnits").upper(), a.text("DoseType").upper()
     if units == "RELATIVE":
@@ -112,15 +135,28 @@ def _refuse_other_units(a: Attributes) -> None:
         _refuse("DOSE_IS_ERROR", "The RTDOSE is a difference of two doses (DoseType ERROR).", _EXPORT_GY)
 
 
+def _scaled(stored: Stored, scaling: float) -> NDArray[np.float32]:
+    """Gy, computed in double precision plane by plane: a dose of many voxels is held once."""
+    dose_gy = np.empty(stored.shape, np.float32)
+    for plane, values in zip(dose_gy, stored, strict=True):
+        plane[:] = values.astype(np.float64) * scaling
+    return dose_gy
+
+
 def _refuse_impossible(dose_gy: NDArray[np.float32]) -> None:
     unknown = int(np.count_nonzero(~np.isfinite(dose_gy)))
     negative = int(np.count_nonzero(dose_gy < 0))
+    if float(np.max(dose_gy)) > _HIGHEST_GY:
+        _refuse("DOSE_IMPOSSIBLE", f"The dose reaches {np.max(dose_gy):.4g} Gy, which cannot be.", _EXPORT_GY)
     if unknown or negative:
         message = f"Of {dose_gy.size} dose voxels {unknown} are not numbers and {negative} are negative."
         _refuse("DOSE_IMPOSSIBLE", message, _EXPORT_GY)
 
 
-def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> tuple[Volume, tuple[Problem, ...]]:
+def _placed(
+    a: Attributes, dose_gy: NDArray[np.float32], offsets: NDArray[np.float64] | None
+) -> tuple[Volume, tuple[Problem, ...]]:
+    """The dose on its grid. offsets: of planes, mm, that lie in files of their own, `a` first."""
     position = a.need_numbers("ImagePositionPatient", 3)
     orientation = a.need_numbers("ImageOrientationPatient", 6)
     spacing = a.need_numbers("PixelSpacing", 2)
@@ -129,10 +165,13 @@ def _placed(a: Attributes, dose_gy: NDArray[np.float32]) -> tuple[Volume, tuple[
         shown = "\\".join(f"{value:.4g}" for value in orientation)
         message = f"The dose grid lies oblique to the patient's axes (ImageOrientationPatient {shown})."
         _refuse("DOSE_OBLIQUE", message, "Export the dose on an axis-aligned grid.")
-    if np.any(spacing <= 0):
+    if np.any(spacing <= _SAME_MM) or np.any(spacing > _SPACING_LIMIT_MM):
         _refuse("DOSE_PIXEL_SPACING", f"PixelSpacing is {spacing[0]:g} x {spacing[1]:g} mm.", "Export the dose again.")
     row, column, normal = directions
-    step_mm, problems = _frame_step_mm(a, len(dose_gy), position, orientation)
+    if offsets is None:
+        step_mm, problems = _frame_step_mm(a, len(dose_gy), position, orientation)
+    else:
+        step_mm, problems = _equal_step_mm(offsets)
     upwards = normal if step_mm > 0 else -normal
     sizes = (abs(step_mm), float(spacing[0]), float(spacing[1]))
     frame_uid = a.text("FrameOfReferenceUID")

@@ -19,7 +19,7 @@ _PARTS = {
     "FRACTION_SESSION": "a fraction session",
     "RECORD": "treatment records",
 }
-_EXPORT_SUM = (
+EXPORT_SUM = (
     "Export the RTDOSE of the whole plan (DoseSummationType PLAN, DoseType PHYSICAL), in Gy over all fractions."
 )
 
@@ -40,6 +40,14 @@ class DoseMeaning:
     def is_whole_plan(self) -> bool:
         return self.summation_type in WHOLE_PLAN
 
+    def describe(self) -> str:
+        """What kind of dose it is: "physical dose of a whole plan"."""
+        kind = "physical" if self.is_physical else f"{self.dose_type[:16].lower()}"
+        if self.summation_type == "MULTI_PLAN":
+            return f"{kind} dose of several plans"
+        whole = "a whole plan" if self.is_whole_plan else _PARTS.get(self.summation_type, "something else than a plan")
+        return f"{kind} dose of {whole}"
+
     def problems(self) -> tuple[Problem, ...]:
         """Warnings where the values are not the physical dose of one whole plan."""
         found = []
@@ -47,17 +55,26 @@ class DoseMeaning:
             message = (
                 f"The RTDOSE is a biologically effective dose (DoseType {self.dose_type[:16]}), not a physical one."
             )
-            found.append(warning("DOSE_EFFECTIVE", f"{message} Goals are not judged on it.", _EXPORT_SUM))
+            found.append(warning("DOSE_EFFECTIVE", f"{message} Goals are not judged on it.", EXPORT_SUM))
         if not self.is_whole_plan:
             part = _PARTS.get(self.summation_type, "something else than a plan")
             message = (
                 f"The RTDOSE is that of {part} (DoseSummationType {self.summation_type[:16]}), not of a whole plan."
             )
-            found.append(warning("DOSE_NOT_WHOLE_PLAN", f"{message} Goals are not judged on it.", _EXPORT_SUM))
+            found.append(warning("DOSE_NOT_WHOLE_PLAN", f"{message} Goals are not judged on it.", EXPORT_SUM))
         if self.summation_type == "MULTI_PLAN" or len(self.plan_uids) > 1:
             message = f"The RTDOSE is the sum of {max(2, len(self.plan_uids))} plans or more."
             found.append(warning("DOSE_OF_SEVERAL_PLANS", message, "Check that the prescription is that of the sum."))
         return tuple(found)
+
+
+def difference_problems(reference: DoseMeaning, evaluation: DoseMeaning) -> tuple[Problem, ...]:
+    """A warning where two doses that are compared are not of one kind."""
+    first, second = reference.describe(), evaluation.describe()
+    if first == second:
+        return ()
+    message = f"The reference is a {first}, the evaluation a {second}: a difference need not be one of calculation."
+    return (warning("DOSES_UNLIKE", message, "Compare doses of the same DoseType and DoseSummationType."),)
 
 
 def meaning_of(dose: Attributes) -> DoseMeaning:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_partial
 
 from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.bounds import check_bounds, weigh
 from vmat_rt.dicom.write.header import MANUFACTURER, NOT_FOR_TREATMENT
 from vmat_rt.dicom.write.uids import IMPLEMENTATION_UID
 from vmat_rt.errors import InputError, Problem, Severity, warning
@@ -132,7 +133,10 @@ def identify(path: Path, name: str) -> DicomFile | Problem | None:
             if not _looks_like_dicom(head):
                 return _foreign(path, name, empty=not head)
             stream.seek(0)
+            weigh(path, f"{name!r}", _LAST_HEADER_TAG)
             return _identified(path, name, stream, has_prefix=head[128:] == b"DICM")
+    except InputError as error:
+        return error.problems[0]
     except OSError as error:
         return Problem("DICOM_UNREADABLE", f"{name!r} cannot be read: {error.strerror or error}.", _COPY_AGAIN)
 
@@ -246,6 +250,7 @@ def read_whole(path: Path, what: str) -> Attributes:
     if not _begins_like_dicom(path):
         message = f"{path.name!r} is not a DICOM file, so it is no {what}."
         raise InputError(Problem("NOT_DICOM", message, "Give a DICOM file."))
+    check_bounds(path, f"{what} {path.name!r}")
     try:
         dataset = _parsed(lambda: _complete(pydicom.dcmread(path, force=True)))
     except InputError:
@@ -254,11 +259,12 @@ def read_whole(path: Path, what: str) -> Attributes:
     return Attributes(dataset, f"{what} {path.name!r}")
 
 
-def read_header(path: Path, what: str) -> Attributes:
-    """A file without its pixels. Raises InputError (DICOM_UNREADABLE)."""
-    return Attributes(
-        _parsed(lambda: pydicom.dcmread(path, force=True, stop_before_pixels=True)), f"{what} {path.name!r}"
-    )
+def read_header(path: Path, what: str, keywords: Sequence[str] = ()) -> Attributes:
+    """A file without pixels, or its elements called `keywords`. Raises InputError (DICOM_UNREADABLE, _TOO_LARGE)."""
+    check_bounds(path, f"{what} {path.name!r}")
+    tags = list(keywords) or None
+    dataset = _parsed(lambda: pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=tags))
+    return Attributes(dataset, f"{what} {path.name!r}")
 
 
 def _begins_like_dicom(path: Path) -> bool:

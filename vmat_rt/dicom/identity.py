@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-import pydicom
+from vmat_rt.dicom.files import read_header
 
 _KEYWORDS = (
     "PatientName",
@@ -38,7 +38,7 @@ def identifying_values(path: Path) -> frozenset[str]:
     """
     found: set[str] = set()
     try:
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(_KEYWORDS))
+        dataset = read_header(path, "file", _KEYWORDS).dataset
         for keyword in _KEYWORDS:
             found.update(_collect_words(str(dataset.get(keyword, "") or ""), keyword in _NAMES))
         found.update(_write_dates(str(dataset.get("PatientBirthDate", "") or "")))

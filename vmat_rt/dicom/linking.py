@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from vmat_rt.dicom.attributes import Attributes
+from vmat_rt.dicom.bounds import MOST_ITEMS, weigh
 from vmat_rt.dicom.copies import without_copies
 from vmat_rt.dicom.ct.series import ct_series
 from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED, can_be_one, moved_to_frame, without_patients
@@ -17,6 +18,8 @@ from vmat_rt.dicom.structures import frame_claims, frames_of, referenced_images
 from vmat_rt.errors import InputError, Problem, listed, shortened, warning
 
 _NO_STRUCTURES = "Add the RTSTRUCT that was drawn on this CT."
+_MOST_ITEMS = 2 * MOST_ITEMS
+"""Of all structure sets of a folder: they are held together."""
 _NO_CT = "Add the CT series that the structures were drawn on."
 
 
@@ -146,13 +149,22 @@ def _structure_files(scan: Scan) -> tuple[list[StructureFile], list[Problem]]:
     found: list[StructureFile] = []
     problems: list[Problem] = []
     # Of files that contradict each other under one UID the first stands for the set, which is refused in any case.
+    items = 0
     for file in _first_of_each(scan.of(Kind.STRUCTURES)):
         try:
             source = read_whole(file.path, "RTSTRUCT")
+            items += weigh(file.path, "RTSTRUCT").items
+            if items > _MOST_ITEMS:
+                raise InputError(_too_much())
             found.append(StructureFile(file, source, frames_of(source), referenced_images(source)))
         except InputError as error:
             problems.extend(error.problems)
     return found, problems
+
+
+def _too_much() -> Problem:
+    message = f"The structure sets of the folder hold more than {_MOST_ITEMS} contours and references together"
+    return Problem("DICOM_TOO_LARGE", f"{message}, which is more than is read.", "Keep one study in the folder.")
 
 
 def _first_of_each(files: Sequence[DicomFile]) -> list[DicomFile]:

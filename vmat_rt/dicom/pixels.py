@@ -15,7 +15,7 @@ Stored = NDArray[np.signedinteger | np.unsignedinteger | np.floating]
 _PADDING_HU = -1024.0
 _HIGHEST_PLAUSIBLE_HU = 32767.0
 _SIDE_LIMIT = 8192
-_VOXEL_LIMIT = 2_000_000_000
+_VOXEL_LIMIT = 200_000_000
 _EXPORT_AGAIN = "Copy or export that file again; it may have been cut off on the way."
 _NATIVE = {"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"}
 

@@ -17,6 +17,7 @@ _CLOSED = {"CLOSED_PLANAR", _EXCLUSIVE}
 _FLAT_MM = 0.1
 _FURTHEST_MM = 10_000.0
 _THINNEST_MM = 1e-4
+_MOST_POINTS = 100_000
 _MISCOUNTED = 1
 """Some systems count the repeated first point, or leave it out of the count; more than that, and points are missing."""
 _NAMED = 5
@@ -47,6 +48,7 @@ class RoiFaults:
     not_closed: dict[str, int] = field(default_factory=dict)
     degenerate: list[int] = field(default_factory=list)
     nothing_left: bool = False
+    overlapping: bool = False
     repeated: list[int] = field(default_factory=list)
     miscounted: list[tuple[int, int, int]] = field(default_factory=list)
     wound: list[int] = field(default_factory=list)
@@ -79,6 +81,9 @@ class RoiFaults:
         if self.nothing_left and self.degenerate and not found:
             message = f"ROI {self.roi_name!r} has {len(self.degenerate)} closed contours, but none encloses an area."
             found.append(Problem("STRUCTURE_EMPTY", message, "Repair or delete it in the planning system."))
+        if self.overlapping:
+            message = f"Contours of ROI {self.roi_name!r} overlap and cross themselves more often than any drawn ones."
+            found.append(Problem("CONTOUR_INVALID", message, _REPAIR))
         if self.unknown_thickness:
             message = f"ROI {self.roi_name!r} has a single plane, and neither CT nor another ROI tells how thick it is."
             found.append(Problem("ROI_THICKNESS_UNKNOWN", message, "Add the CT to the folder."))
@@ -189,6 +194,8 @@ def _fault(points: NDArray[np.float64] | int, stated: int | None) -> str | None:
         return f"has {points} coordinates, not three a point"
     if stated is not None and abs(stated - len(points)) > _MISCOUNTED:
         return f"says that it has {stated} points but holds {len(points)}"
+    if len(points) > _MOST_POINTS:
+        return f"has {len(points)} points"
     if not np.all(np.isfinite(points)):
         return "has a coordinate that is not a number"
     furthest = float(np.max(np.abs(points))) if len(points) else 0.0

@@ -13,12 +13,18 @@ from vmat_rt.dicom.attributes import Attributes, readable_header
 from vmat_rt.dicom.connection import Lengths, connected_by_distances, connected_by_slab, connected_by_slices, is_regular
 from vmat_rt.dicom.polygons import PlanarContour, RoiFaults, planar_contour
 from vmat_rt.errors import InputError, Problem, warning
-from vmat_rt.geometry.plane_regions import resolve_plane
+from vmat_rt.geometry.plane_regions import estimate_work, resolve_plane
 from vmat_rt.geometry.solid import plane_stack
 
 PLANE_TOLERANCE_MM = 0.1
 """Contours closer than this in z lie in one plane; CT slices are never that thin."""
 
+_MOST_ROIS = 1000
+_MOST_CONTOURS = 50_000
+"""60 ROIs on 300 slices have 18,000; reading one takes half a millisecond."""
+_LONGEST_NAME = 256
+_MOST_WORK = 20e6
+"""Of `estimate_work` over a whole structure set: 15 seconds. One of 60 ROIs with rings needs a tenth of it."""
 _CHECK_CONTOURS = "Check the contours in the planning system and export the structure set again."
 
 
@@ -125,6 +131,7 @@ def read_structures(
     gathered = [(number, roi, *_planar_contours(roi, drawn.get(number, ()), frame)) for number, roi in declared]
     for number, _, contours, faults in gathered:
         faults.shared_number = number if contours and numbers.count(number) > 1 else None
+    _find_overlapping((contours, faults) for _, _, contours, faults in gathered)
     usual = _usual_spacing([_planes_z(contours) for _, _, contours, _ in gathered])
     surroundings = _Surroundings(frame, slice_mm or usual, usual or slice_mm, slices_mm)
     rois = tuple(
@@ -134,6 +141,15 @@ def read_structures(
     sop_uid, label = source.text("SOPInstanceUID"), source.text("StructureSetLabel")
     header = readable_header(source.dataset, "ROIContourSequence")
     return StructureSet(header, sop_uid, frame, rois, label, problems)
+
+
+def _find_overlapping(gathered: Iterable[tuple[list[PlanarContour], RoiFaults]]) -> None:
+    """Note the ROIs with which resolving the planes of all would take too long."""
+    work = 0.0
+    for contours, faults in gathered:
+        own = sum(estimate_work([contour.polygon for contour in plane]) for plane in _planes(contours))
+        faults.overlapping = work + own > _MOST_WORK
+        work += 0.0 if faults.overlapping else own
 
 
 def _usual_frame(source: Attributes, declared: Iterable[_Declared]) -> str:
@@ -153,10 +169,13 @@ def _declared_rois(source: Attributes) -> list[tuple[int, _Declared]]:
     if not items:
         message = f"{source.what} lists no ROI."
         raise InputError(Problem("STRUCTURES_EMPTY", message, "Export a structure set with contours."))
+    if len(items) > _MOST_ROIS:
+        message = f"{source.what} lists {len(items)} ROIs; {_MOST_ROIS} are the most that is read."
+        raise InputError(Problem("DICOM_TOO_LARGE", message, "Export it again with the ROIs that are needed."))
     declared = []
     for item in items:
         number = item.need_whole("ROINumber", -(2**31), 2**31 - 1)
-        name = item.text("ROIName") or f"ROI {number}"
+        name = item.text("ROIName", _LONGEST_NAME) or f"ROI {number}"
         declared.append((number, _Declared(name, item.text("ReferencedFrameOfReferenceUID"))))
     return declared
 
@@ -167,6 +186,10 @@ def _contour_items(source: Attributes) -> dict[int, tuple[Attributes, ...]]:
     for item in source.items("ROIContourSequence"):
         number = item.need_whole("ReferencedROINumber", -(2**31), 2**31 - 1)
         drawn[number] = drawn.get(number, ()) + item.items("ContourSequence")
+    count = sum(map(len, drawn.values()))
+    if count > _MOST_CONTOURS:
+        message = f"{source.what} holds {count} contours; {_MOST_CONTOURS} are the most that is read."
+        raise InputError(Problem("DICOM_TOO_LARGE", message, "Export it again with the ROIs that are needed."))
     return drawn
 
 
@@ -215,7 +238,7 @@ def _roi(
     faults: RoiFaults,
     surroundings: _Surroundings,
 ) -> Roi:
-    planes = tuple(_one_plane(plane, faults) for plane in _planes(contours))
+    planes = tuple(_one_plane(plane, faults) for plane in _planes(contours) if not faults.overlapping)
     if not planes:
         faults.nothing_left = True
         return Roi(number, roi.name, None, faults.problems())

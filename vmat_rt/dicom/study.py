@@ -13,12 +13,13 @@ from vmat_rt.dicom.connection import Lengths, slice_places_mm
 from vmat_rt.dicom.copies import UID_TWICE
 from vmat_rt.dicom.ct.read import CtSeries, read_ct
 from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED
-from vmat_rt.dicom.dose import DoseFile, has_pixels, in_frame, plan_of, read_dose
+from vmat_rt.dicom.dose import DoseFile, has_pixels, in_frame, plan_of, read_dose, read_planes
 from vmat_rt.dicom.dose_meaning import meaning_of
 from vmat_rt.dicom.files import DicomFile, read_whole
 from vmat_rt.dicom.linking import StructureFile, StudyFiles, find_studies, missing_slices
 from vmat_rt.dicom.plan import Plan, read_plan, structure_set_of
 from vmat_rt.dicom.references import reference_problems
+from vmat_rt.dicom.rtdose.planes import are_one_dose
 from vmat_rt.dicom.structures import StructureSet, read_structures
 from vmat_rt.errors import InputError, Problem, listed, raise_errors, warning
 
@@ -203,8 +204,8 @@ def _read_dose(files: StudyFiles, frame_uid: str, plan: Plan | None) -> tuple[Do
         problems = (*problems, *_of_other_plans(len(sources) - len(own) if own else 0))
         sources = own
     summed = [pair for pair in sources if meaning_of(pair[1]).is_whole_plan and meaning_of(pair[1]).is_physical]
-    named = [file for file, source in summed if plan is not None and plan_of(source) == plan.sop_uid]
-    whole = named or [file for file, _ in summed]
+    named = [pair for pair in summed if plan is not None and plan_of(pair[1]) == plan.sop_uid]
+    whole = named or summed
     if not whole:
         if files.doses:
             message = f"None of {len(files.doses)} RTDOSE files is the whole plan's dose in this frame; none is used."
@@ -213,10 +214,12 @@ def _read_dose(files: StudyFiles, frame_uid: str, plan: Plan | None) -> tuple[Do
                 warning("DOSE_NOT_LINKED", message, "Add the plan's summed dose to compare."),
             )
         return None, problems
-    if len(whole) > 1:
+    if len(whole) > 1 and not are_one_dose([source for _, source in whole]):
         message = f"{len(whole)} RTDOSE files hold a whole plan's dose; none is used."
         return None, (*problems, warning("SEVERAL_DOSES", message, "Keep the one to compare with in the folder."))
-    dose, more = _optional(lambda: in_frame(read_dose(whole[0].path), frame_uid), "RTDOSE")
+    parts = [source for _, source in whole]
+    read = partial(read_planes, parts) if len(parts) > 1 else partial(read_dose, whole[0][0].path)
+    dose, more = _optional(lambda: in_frame(read(), frame_uid), "RTDOSE")
     return dose, (*problems, *more, *(dose.problems if dose is not None else ()))
 
 

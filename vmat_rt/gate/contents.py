@@ -90,7 +90,9 @@ def metal_problems(measures: Measures, site: str) -> Iterator[Problem]:
         message = (
             f"{measures.metal_cc:.1f} cc of metal (above 2000 HU) lie {measures.metal_mm:.0f} mm from the targets."
         )
-        remedy = "Few or no training cases had metal; expect a less certain prediction, and look at the beams' way."
+        remedy = (
+            "HU round metal are wrong, and beams avoid it: expect a less certain prediction, and look at their way."
+        )
         yield warning("METAL", message, remedy)
 
 

@@ -7,6 +7,7 @@ A contour that stands twice, rounded or slightly moved, counts once. What is sim
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ import numpy as np
 from vmat_rt.case import Polygon
 from vmat_rt.geometry.regions import (
     Region,
+    count_vertices,
+    estimate_crossings,
     even_odd_paths,
     is_sliver,
     paths_area_mm2,
@@ -36,6 +39,11 @@ _MEET = 0.005
 _FAR_BELOW = 0.5
 _THIN_MM = 0.5
 """A ring thinner than this is more likely what two copies leave than a wall."""
+
+_MOST_OUTLINES = 2000
+"""Outlines of one plane; those of a skeleton found by threshold are some hundreds."""
+_USUAL_CROSSINGS = 20.0
+_PER_CROSSING = 150.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,21 @@ def resolve_plane(outlines: Sequence[Polygon], exclusive: bool = False) -> Resol
         polygons += members[0].polygons if len(members) == 1 else polygons_of(united(members))
     cancelled = _cancelled(kept, polygons, overlap.nested)
     return ResolvedPlane(tuple(polygons), repeated, wound, bool(pairs), cancelled)
+
+
+def estimate_work(outlines: Sequence[Polygon]) -> float:
+    """What `resolve_plane` costs, in vertices of pairs of outlines whose boxes meet; about 0.7 microseconds each.
+
+    A crossing of an outline with itself counts as many; those that any drawn outline may have are left out.
+    """
+    if len(outlines) > _MOST_OUTLINES:
+        return math.inf
+    crossings = sum(max(0.0, estimate_crossings(outline) - _USUAL_CROSSINGS) for outline in outlines)
+    low = np.array([outline.min(axis=0) for outline in outlines])
+    high = np.array([outline.max(axis=0) for outline in outlines])
+    meet = np.all((low[:, None] < high[None]) & (high[:, None] > low[None]), axis=2)
+    vertices = np.array([count_vertices(outline) for outline in outlines])
+    return float(((meet.sum(axis=1) - 1) * vertices).sum()) + _PER_CROSSING * crossings
 
 
 @dataclass(frozen=True)

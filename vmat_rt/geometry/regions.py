@@ -95,9 +95,19 @@ def is_tangled(polygon: Polygon) -> bool:
 
     A line of random directions crosses itself length^2 / (pi * area) times (Buffon); drawn outlines stay below 200.
     """
+    return estimate_crossings(polygon) > _TANGLED
+
+
+def estimate_crossings(polygon: Polygon) -> float:
+    """How often a line of this length would cross itself in the room that it takes; about 3 for a circle."""
     outline = _thinned(polygon)
     high, wide = np.ptp(outline, axis=0) + _MARGIN_MM
-    return bool(_length_mm(outline) ** 2 > _TANGLED * np.pi * high * wide)
+    return float(_length_mm(outline) ** 2 / (np.pi * high * wide))
+
+
+def count_vertices(polygon: Polygon) -> int:
+    """The vertices by which an outline is judged."""
+    return min(len(polygon), _MOST_VERTICES)
 
 
 def united(regions: Iterable[Region]) -> tuple[Path, ...]:

@@ -33,7 +33,7 @@ class _Found:
     problems: list[Problem] = field(default_factory=list)
 
     def note(self, problems: tuple[Problem, ...]) -> None:
-        self.problems += [problem for problem in problems if problem not in self.problems]
+        self.problems = list(dict.fromkeys((*self.problems, *problems)))
 
 
 def inspect_folder(folder: Path, choice: StudyChoice) -> InspectDocument:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import FloatArray, Prescription, Structure, Volume
 from vmat_rt.dicom.dose import DoseFile, in_frame, read_dose
-from vmat_rt.dicom.dose_meaning import DoseMeaning
+from vmat_rt.dicom.dose_meaning import DoseMeaning, difference_problems
 from vmat_rt.dicom.load import commonly_named, load_case, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
@@ -214,22 +214,34 @@ def gamma_of_files(
     folder: Path | None,
     choice: StudyChoice,
     device: str,
-) -> tuple[GammaResult, dict[str, GammaSummary]]:
-    """Gamma of two RTDOSE files, and by region where a study's structures are given (targets also grown by 5 mm).
+) -> tuple[GammaResult, dict[str, GammaSummary], tuple[Problem, ...]]:
+    """Gamma of two RTDOSE files, by region where a study's structures are given (targets also grown by 5 mm), and what
+    the files say of their doses.
 
     Raises InputError when a file cannot be used or two things lie in different frames of reference.
     """
     with announced("read"):
-        reference, evaluation = read_dose(reference_file).volume, read_dose(evaluation_file).volume
+        first, second = read_dose(reference_file), read_dose(evaluation_file)
+        reference, problems = first.volume, _meanings(first, second)
     with announced("gamma"):
-        result = gamma_of_doses(reference, evaluation, criteria, device)
+        result = gamma_of_doses(reference, second.volume, criteria, device)
     if folder is None:
-        return result, {}
+        return result, {}, problems
     with announced("structures"):
         study = _read(folder, choice)
         _in_frame_of(study, reference)
         protocol, _ = _protocol(study, choice)
-        return result, compute_region_pass_rates(result, _regions(study, protocol, reference.grid))
+        return result, compute_region_pass_rates(result, _regions(study, protocol, reference.grid)), problems
+
+
+def _meanings(reference: DoseFile, evaluation: DoseFile) -> tuple[Problem, ...]:
+    """What the two doses say of themselves, each as `dvh` says it, and that they are not doses of one kind."""
+    told = [
+        replace(problem, message=f"{role}: {problem.message}")
+        for role, dose in (("Reference", reference), ("Evaluation", evaluation))
+        for problem in dose.problems
+    ]
+    return (*told, *difference_problems(reference.meaning, evaluation.meaning))
 
 
 def gamma_of_doses(reference: Volume, evaluation: Volume, criteria: GammaCriteria, device: str) -> GammaResult:

@@ -15,7 +15,7 @@ from vmat_rt.commands.cohort.options import (
     add_workers_option,
     cohort_option,
 )
-from vmat_rt.commands.common import allow_option, guard, json_option, needs, print_json
+from vmat_rt.commands.common import allow_option, deidentified_option, guard, json_option, needs, print_json, say
 
 
 @click.command(
@@ -49,6 +49,7 @@ from vmat_rt.commands.common import allow_option, guard, json_option, needs, pri
     "mapping.yaml goes before it; without either the files' TG-263 names do.",
 )
 @click.option("--replace", is_flag=True, help="Add studies again whose files changed since they were added.")
+@deidentified_option
 @allow_option
 @json_option
 @guard
@@ -72,6 +73,7 @@ def add(root: Path, uri: str, as_json: bool, **options: Any) -> None:
         progress=not as_json,
         replace=options["replace"],
         allowed=options["allowed"],
+        deidentified=options["deidentified"],
     )
     mapping_file = options["mapping_file"]
     if mapping_file is None:
@@ -110,5 +112,5 @@ def _print_intake(summary: Any, as_json: bool) -> Never:
     if as_json:
         print_json({**summary.document(), "exit_code": exit_code})
     else:
-        click.echo(summary.text())
+        say(summary.text())
     sys.exit(exit_code)

@@ -9,7 +9,7 @@ from typing import Never
 import click
 
 from vmat_rt.commands.cohort.options import EXISTING_FOLDER, NOTHING_USABLE, add_workers_option, cohort_option
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, needs, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, needs, print_json, say
 
 
 @click.command(
@@ -72,9 +72,9 @@ def _print_batch(name: str, counts: dict[str, int], problems: list[dict[str, str
         document = {"schema_version": SCHEMA_VERSION, "cohort": name, "counts": counts, "problems": problems}
         print_json({**document, "exit_code": exit_code})
     else:
-        click.echo(f"{name}: {counts['added']} added, {counts['present']} there already, {counts['refused']} refused")
+        say(f"{name}: {counts['added']} added, {counts['present']} there already, {counts['refused']} refused")
         for problem in problems:
-            click.echo(f"  {problem['severity']}: {problem['message']} {problem['remedy']} [{problem['code']}]")
+            say(f"  {problem['severity']}: {problem['message']} {problem['remedy']} [{problem['code']}]")
     sys.exit(exit_code)
 
 

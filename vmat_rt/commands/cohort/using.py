@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from vmat_rt.commands.cohort.options import add_workers_option, existing_option
-from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, needs, print_json
+from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, needs, print_json, say
 
 _PICTURES = ("contact_sheet_", "dvh_fan")
 
@@ -39,7 +39,7 @@ def export(case_key: str, uri: str, folder: Path, as_json: bool) -> None:
         document = {"schema_version": SCHEMA_VERSION, "case": case_key, "counts": {"files": len(files)}}
         print_json({**document, "files": files, "problems": [], "exit_code": 0})
     else:
-        click.echo(f"{case_key}: {len(files)} DICOM files in {folder}")
+        say(f"{case_key}: {len(files)} DICOM files in {folder}")
 
 
 @click.command(
@@ -68,7 +68,7 @@ def info(uri: str, out: Path | None, workers: int, as_json: bool) -> None:
     if as_json:
         print_json({**description.document(), "exit_code": 0})
         return
-    click.echo(as_text(description))
+    say(as_text(description))
 
 
 def _is_of_info(folder: Path) -> bool:
@@ -139,7 +139,7 @@ def split(
         document = {"schema_version": SCHEMA_VERSION, "cohort": cohort.settings.name, "counts": counts}
         print_json({**document, "seeds": parts, "sha256": splits.sha256, "problems": [], "exit_code": 0})
         return
-    click.echo(f"{counts['cases']} cases of {counts['patients']} patients, {counts['outliers']} outliers apart")
+    say(f"{counts['cases']} cases of {counts['patients']} patients, {counts['outliers']} outliers apart")
     for seed, sizes in parts.items():
-        click.echo(f"  seed {seed}: " + ", ".join(f"{number} {part}" for part, number in sizes.items()))
-    click.echo(f"  SHA-256 {splits.sha256}")
+        say(f"  seed {seed}: " + ", ".join(f"{number} {part}" for part, number in sizes.items()))
+    say(f"  SHA-256 {splits.sha256}")

@@ -7,12 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vmat_rt.dicom.dose import plan_of, read_dose, summation_type_of
-from vmat_rt.dicom.dose_meaning import WHOLE_PLAN
+from vmat_rt.dicom.dose import plan_of, read_dose
+from vmat_rt.dicom.dose_meaning import EXPORT_SUM, DoseMeaning, meaning_of
 from vmat_rt.dicom.files import DicomFile, read_whole
 from vmat_rt.dicom.linking import StudyFiles
 from vmat_rt.dicom.study import Study
-from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.errors import InputError, Problem, listed, warning
 
 _ADD_DOSE = "Add the RTDOSE of the plan made on this structure set."
 _UNCLEAR = {"SEVERAL_PLANS", "SEVERAL_DOSES"}
@@ -104,7 +104,7 @@ def _explain_no_dose(files: StudyFiles, study: Study) -> Iterator[Problem]:
         message = f"The {len(files.doses)} RTDOSE files of the patient lie in other frames of reference."
         yield Problem("DOSE_FRAME_MISMATCH", message, "Add the dose that was computed on this CT.")
         return
-    belonging: dict[DicomFile, str] = {}
+    belonging: dict[DicomFile, DoseMeaning] = {}
     for file in in_frame:
         try:
             source = read_whole(file.path, "RTDOSE")
@@ -112,23 +112,28 @@ def _explain_no_dose(files: StudyFiles, study: Study) -> Iterator[Problem]:
             yield from damage.problems
             continue
         if study.plan is None or plan_of(source) in (study.plan.sop_uid, ""):
-            belonging[file] = summation_type_of(source)
+            belonging[file] = meaning_of(source)
     yield from _explain_no_fit(belonging, len(in_frame))
 
 
-def _explain_no_fit(belonging: dict[DicomFile, str], in_frame: int) -> Iterator[Problem]:
-    """belonging: doses that may be this plan's, with their summation type."""
+def _explain_no_fit(belonging: dict[DicomFile, DoseMeaning], in_frame: int) -> Iterator[Problem]:
+    """belonging: doses that may be this plan's, with what they say of themselves."""
     if not belonging:
         message = f"None of {in_frame} RTDOSE files in this frame belongs to the plan of this structure set."
         yield Problem("DOSE_NOT_LINKED", message, _ADD_DOSE)
         return
-    whole = [file for file, kind in belonging.items() if kind in WHOLE_PLAN]
+    whole = [file for file, meaning in belonging.items() if meaning.is_whole_plan]
     if not whole:
-        kinds = ", ".join(sorted(set(belonging.values())))
+        kinds = ", ".join(sorted({meaning.summation_type for meaning in belonging.values()}))
         message = (
             f"The {len(belonging)} RTDOSE files are of type {kinds} (DoseSummationType), none is the whole plan's."
         )
         yield Problem("DOSE_SINGLE_BEAM", message, "Export the RTDOSE of the whole plan (DoseSummationType PLAN).")
+    effective = [belonging[file] for file in whole if not belonging[file].is_physical]
+    if whole and len(effective) == len(whole):
+        kinds = listed(sorted({meaning.dose_type for meaning in effective}), 3, 16)
+        message = f"The {len(whole)} RTDOSE files of the whole plan are of DoseType {kinds}, none is a physical dose."
+        yield Problem("DOSE_EFFECTIVE", message, EXPORT_SUM)
     for file in whole:
         try:
             read_dose(file.path)

@@ -34,8 +34,10 @@ def add_studies(root: Path, cohort_uri: str | Path, options: IntakeOptions) -> I
         cohort = _open_cohort(cohort_uri, options, index)
         protocols = choose_protocols(cohort.settings.protocol, options.protocols)
         keys = KeyFile(path)
-        more = (options.replace, options.allowed)
-        jobs = (StudyJob(group, cohort.place.root, keys, protocols, *more) for group in index.groups())
+        more = (options.replace, options.allowed, options.deidentified)
+        jobs = (
+            StudyJob(group, cohort.place.root, keys, protocols, *more) for group in index.groups(options.deidentified)
+        )
         run = IntakeRun(cohort, keys, root, index.count(Kind.STRUCTURES), options)
         return run_intake(run, take_in, jobs, _make_entry)
 

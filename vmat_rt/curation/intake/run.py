@@ -39,7 +39,7 @@ class IntakeOptions:
 
     protocols: the first names a new cohort, each case takes the one that fits; by default those that ship. keys: the
     key file, by default beside the cohort. replace: add studies again whose files changed since. allowed: codes of the
-    gate's errors that are noted as warnings.
+    gate's errors that are noted as warnings. deidentified: as of `dicom.linking.find_studies`, for each study.
     """
 
     protocols: tuple[Protocol, ...] = ()
@@ -49,6 +49,7 @@ class IntakeOptions:
     progress: bool = True
     replace: bool = False
     allowed: frozenset[str] = frozenset()
+    deidentified: bool = False
 
 
 @dataclass(frozen=True)

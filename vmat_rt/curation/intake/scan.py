@@ -17,7 +17,8 @@ from typing import Final
 from tqdm import tqdm
 
 from vmat_rt.cohort.joining import join_links
-from vmat_rt.dicom.files import DicomFile, Kind, identify, regular_files
+from vmat_rt.dicom.copies import without_copies
+from vmat_rt.dicom.files import DicomFile, Kind, Scan, identify, regular_files
 from vmat_rt.errors import InputError, Problem
 from vmat_rt.system.processes import run_tasks, yield_in_order
 
@@ -59,6 +60,7 @@ class FolderIndex:
         self._database = sqlite3.connect("")
         self._database.execute(f"CREATE TABLE file ({_COLUMNS}, folder, owner)")
         self._problems: dict[str, list[Problem]] = defaultdict(list)
+        self._root = Path()
         self.others = 0
 
     def __enter__(self) -> FolderIndex:
@@ -74,6 +76,7 @@ class FolderIndex:
         """
         if not root.exists():
             raise InputError(Problem("NO_FOLDER", f"There is no folder {root}.", "Give the folder with the studies."))
+        self._root = root
         batches = walk_in_batches(root)
         with tqdm(unit="file", desc="headers", disable=None if progress else True) as bar:
             few = ((batch, identify_all(batch)) for batch in itertools.islice(batches, _FEW))
@@ -115,8 +118,15 @@ class FolderIndex:
         row = self._database.execute("SELECT COUNT(DISTINCT sop_uid) FROM file WHERE kind = ?", (str(kind),))
         return int(row.fetchone()[0])
 
-    def groups(self) -> Iterator[Group]:
-        """All of one patient together; where his name stands for many, by study and frame of reference."""
+    def groups(self, deidentified: bool = False) -> Iterator[Group]:
+        """All of one patient together; where his name stands for many, by study and frame of reference.
+
+        deidentified: PatientIDs tell nothing. All of one study together where it has CT and structures, else all below
+        one folder of the root.
+        """
+        if deidentified:
+            yield from self._groups_by_place()
+            return
         owners_of = {folder: self._count_owners(folder) for folder in self._problems}
         lost = [folder for folder, owners in owners_of.items() if owners != 1]
         for folder in lost:
@@ -126,6 +136,28 @@ class FolderIndex:
                 folders = sorted({str(file.path.parent) for file in files} & (owners_of.keys() - set(lost)))
                 problems = tuple((folder, problem) for folder in folders for problem in self._problems[folder])
                 yield Group(_drop_copies(files), problems)
+
+    def _groups_by_place(self) -> Iterator[Group]:
+        kinds: dict[str, set[str]] = defaultdict(set)
+        for study, kind in self._database.execute("SELECT DISTINCT study_uid, kind FROM file"):
+            kinds[study].add(Kind.CT if kind == Kind.ENHANCED_CT else kind)
+        places: dict[str, list[DicomFile]] = defaultdict(list)
+        for file in self._select("1", ()):
+            whole = {Kind.CT, Kind.STRUCTURES} <= kinds[file.study_uid]
+            places[f"study {file.study_uid}" if whole else f"folder {self._top(file.path)}"].append(file)
+        held = [{str(file.path.parent) for file in files} for files in places.values()]
+        for files, folders in zip(places.values(), held, strict=True):
+            yield Group(_drop_copies(tuple(files)), self._problems_in(folders))
+        alone = set(self._problems).difference(*held)
+        yield from (Group((), self._problems_in({folder})) for folder in sorted(alone))
+
+    def _problems_in(self, folders: set[str]) -> tuple[tuple[str, Problem], ...]:
+        return tuple((folder, problem) for folder in sorted(folders) for problem in self._problems.get(folder, ()))
+
+    def _top(self, path: Path) -> str:
+        """The folder right below the root in which a file lies, however deep."""
+        parts = path.relative_to(self._root).parts
+        return parts[0] if len(parts) > 1 else ""
 
     def _count_owners(self, folder: str) -> int:
         row = self._database.execute("SELECT COUNT(DISTINCT owner) FROM file WHERE folder = ?", (folder,))
@@ -195,8 +227,5 @@ def _join_components(rows: Iterable[tuple[str, str, str]]) -> Iterator[list[tupl
 
 
 def _drop_copies(files: tuple[DicomFile, ...]) -> tuple[DicomFile, ...]:
-    """One of every instance that lies in several folders. Within a folder nothing is taken for a copy."""
-    first: dict[tuple[Kind, str], Path] = {}
-    return tuple(
-        file for file in files if first.setdefault((file.kind, file.sop_uid), file.path.parent) == file.path.parent
-    )
+    """One of every instance that lies in several folders, but for files that differ, which are refused together."""
+    return without_copies(Scan(files, (), 0)).files

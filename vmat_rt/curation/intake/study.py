@@ -32,7 +32,7 @@ from vmat_rt.protocol import Protocol
 
 @dataclass(frozen=True)
 class StudyJob:
-    """One group for one worker. replace, allowed: as IntakeOptions."""
+    """One group for one worker. replace, allowed, deidentified: as IntakeOptions."""
 
     group: Group
     cohort_uri: str
@@ -40,6 +40,7 @@ class StudyJob:
     protocols: tuple[Protocol, ...]
     replace: bool = False
     allowed: frozenset[str] = frozenset()
+    deidentified: bool = False
 
 
 def take_in(job: StudyJob) -> tuple[StudyOutcome, ...]:
@@ -48,7 +49,7 @@ def take_in(job: StudyJob) -> tuple[StudyOutcome, ...]:
     if not job.group.files:
         return (_refuse_unreadable(job),)
     try:
-        entries = link(Scan(job.group.files, (), 0))
+        entries = link(Scan(job.group.files, (), 0), deidentified=job.deidentified)
     except InputError as refusal:
         seen = _make_seen(job.group.files[0])
         return (refuse_study(job.keys.register(seen), refusal.problems, _collect_telltales(job.group.files[:1])),)

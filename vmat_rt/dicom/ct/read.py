@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ from vmat_rt.geometry.orientation import OBLIQUE_TOLERANCE_DEG, find_signed_axis
 
 _READERS = 4
 _SAME_PROBLEMS = 3
+_MOST_PIXELS = 400_000_000
+_ALWAYS_PIXELS, _PIXELS_PER_BYTE = 100_000_000, 8
 _TILT_TOLERANCE_DEG = 0.1
 _SHIFT_TOLERANCE_MM = 0.05
 _DECUBITUS = {"HFDR", "HFDL", "FFDR", "FFDL"}
@@ -53,15 +57,25 @@ class CtSeries:
 def read_ct(files: Iterable[DicomFile]) -> CtSeries:
     """Read the files of one series. Raises InputError that gathers every problem found in it."""
     ordered = sorted(files, key=lambda file: file.path)
+    room = _Room(ordered)
     with ThreadPoolExecutor(_READERS) as readers:
-        results = list(readers.map(_slices_or_problem, ordered))
+        results = list(readers.map(partial(_slices_or_problem, claim=room.claim), ordered))
+    room.check()
     slices = [one for found, _ in results for one in found]
     broken = [problem for _, problems in results for problem in problems]
     slices.sort(key=lambda one: one.z_mm)
     raise_errors([*_few_of_each(broken), *(_series_problems(slices) if slices else ())])
     places = place_slices([one.z_mm for one in slices])
-    raise_errors([*_shift_problems(slices), *places.problems])
+    raise_errors([*_shift_problems(slices), *places.problems, *_too_many(slices, places)])
     return _assembled(slices, places, min(file.series_uid for file in ordered))
+
+
+def _too_many(slices: list[CtSlice], places: SlicePlaces) -> list[Problem]:
+    """Whether interpolating between slices would make more pixels than are read of any CT."""
+    if places.count * slices[0].hu.size <= max(_ALWAYS_PIXELS, len(slices) * slices[0].hu.size):
+        return []
+    message = f"Slices at steps of {places.step_mm:.2f} mm throughout would be {places.count} slices"
+    return [Problem("DICOM_TOO_LARGE", f"{message}; that is more than is read.", "Export a CT of one spacing.")]
 
 
 def _few_of_each(problems: Iterable[Problem]) -> list[Problem]:
@@ -78,9 +92,31 @@ def _few_of_each(problems: Iterable[Problem]) -> list[Problem]:
     return few
 
 
-def _slices_or_problem(file: DicomFile) -> tuple[tuple[CtSlice, ...], tuple[Problem, ...]]:
+class _Room:
+    """How many pixels a series may have: as much as any scan has, and less where its files are too small for that."""
+
+    def __init__(self, files: Iterable[DicomFile]) -> None:
+        in_files = sum(file.path.stat().st_size for file in files if file.path.is_file())
+        self._most = min(_MOST_PIXELS, _ALWAYS_PIXELS + _PIXELS_PER_BYTE * in_files)
+        self._claimed, self._lock = 0, threading.Lock()
+
+    def claim(self, pixels: int) -> None:
+        """Raises InputError once the files claim more than there may be: nothing more is unpacked then."""
+        with self._lock:
+            self._claimed += max(pixels, 0)
+        self.check()
+
+    def check(self) -> None:
+        if self._claimed > self._most:
+            message = f"The CT series claims {self._claimed} pixels or more; of these files {self._most} are the most "
+            raise InputError(Problem("DICOM_TOO_LARGE", f"{message}that is read.", "Export only the planning CT."))
+
+
+def _slices_or_problem(
+    file: DicomFile, claim: Callable[[int], None]
+) -> tuple[tuple[CtSlice, ...], tuple[Problem, ...]]:
     try:
-        return read_slices(file), ()
+        return read_slices(file, claim), ()
     except InputError as error:
         return (), error.problems
 

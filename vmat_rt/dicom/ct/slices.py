@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,9 +40,13 @@ class CtSlice:
         return float(self.position_xyz[2])
 
 
-def read_slices(file: DicomFile) -> tuple[CtSlice, ...]:
-    """The slice of a classic CT image, every frame of an enhanced one. Raises InputError."""
+def read_slices(file: DicomFile, claim: Callable[[int], None] = lambda _pixels: None) -> tuple[CtSlice, ...]:
+    """The slice of a classic CT image, every frame of an enhanced one. Raises InputError.
+
+    claim is told the number of pixels before they are read, and may refuse it.
+    """
     a = read_whole(file.path, "CT file")
+    claim((a.whole("Rows") or 0) * (a.whole("Columns") or 0) * (a.whole("NumberOfFrames") or 1))
     return _enhanced(file, a) if file.kind is Kind.ENHANCED_CT else (_classic(file, a),)
 
 

@@ -21,12 +21,9 @@ from vmat_rt.dicom.prescription.problems import (
     contradicting,
     dose_unknown,
     fractions_unknown,
-    shorten,
 )
-from vmat_rt.errors import ConfigError, Problem
+from vmat_rt.errors import ConfigError, Problem, shortened
 from vmat_rt.protocol import Protocol
-
-_LONGEST_NAME = 48
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ def _explain_no_default(target: Structure, given: Given) -> str:
         return "the doses or fractions given are not the protocol's, so its own dose does not go with them"
     if given.protocol_named:
         return "neither a plan nor the protocol gives it"
-    return f'there is no plan, and the name "{shorten(target.roi_name)}" does not say a dose'
+    return f'there is no plan, and the name "{shortened(target.roi_name)}" does not say a dose'
 
 
 def _find_fractions(

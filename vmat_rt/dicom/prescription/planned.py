@@ -6,20 +6,20 @@ of one target that could be phases, alternatives or running totals are quoted an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.prescription.names import same_dose
-from vmat_rt.errors import Problem, warning
+from vmat_rt.errors import Problem, listed, printable, shortened, warning
 
 HIGHEST_DOSE_GY = 200.0
 HIGHEST_FRACTIONS = 200
 _SAME_FRACTION_DOSE = 0.35
 """Phases of one course differ by less than this part in their dose per fraction (1.8 and 2.4 Gy still do)."""
 _OTHER_DOSES = ("DeliveryMaximumDose", "TargetMaximumDose", "TargetMinimumDose", "DeliveryWarningDose")
-_LONGEST_WORDS = 40
+_LONGEST_QUOTED = 120
 _MOST_QUOTED = 4
 
 
@@ -40,7 +40,7 @@ class DoseReference:
 
     def quoted(self) -> str:
         """For a sentence: 60 Gy to "Prostata" (SITE)."""
-        to = f' to "{_shorten(self.description)}"' if self.description else ""
+        to = f' to "{_clean(self.description)}"' if self.description else ""
         roi = f", ROI number {self.roi_number}" if self.roi_number is not None else ""
         return f"{self.dose_gy:g} Gy{to} ({self.structure_type or 'no type'}{roi})"
 
@@ -194,7 +194,7 @@ def _warn_of_phases(several: Sequence[DoseReference]) -> Problem:
 def _warn_of_unclear_doses(several: Sequence[DoseReference], groups: Sequence[_Group]) -> Problem:
     counts = f"{len(groups)} fraction group{'s' if len(groups) != 1 else ''}"
     message = (
-        f"The plan has several doses for one target ({_list(r.quoted() for r in several)}) and {counts}: "
+        f"The plan has several doses for one target ({_quoted([r.quoted() for r in several])}) and {counts}: "
         "phases, alternatives or running totals, it does not say which. None is used."
     )
     return warning("PLAN_PRESCRIPTION_UNCLEAR", message, "Give the dose with --prescription NAME=GY and --fractions N.")
@@ -215,18 +215,15 @@ def _quote(plan: Attributes, stated: Sequence[DoseReference], groups: Sequence[_
     parts = [reference.quoted() for reference in stated]
     for item in plan.items("DoseReferenceSequence") if not stated else ():
         given = [f"{word} {value:g} Gy" for word in _OTHER_DOSES if (value := item.number(word)) is not None]
-        description = _shorten(item.text("DoseReferenceDescription"))
+        description = _clean(item.text("DoseReferenceDescription"))
         parts += [f'{", ".join(given)} for "{description}"' if description else ", ".join(given)] if given else []
-    said = [_list(part) for part in (parts, counts) if part]
+    said = [_quoted(part) for part in (parts, counts) if part]
     return "; ".join(said) if said else "neither a target dose nor a number of fractions"
 
 
-def _list(parts: Iterable[str]) -> str:
-    parts = list(parts)
-    more = len(parts) - _MOST_QUOTED
-    return "; ".join(parts[:_MOST_QUOTED]) + (f"; and {more} more" if more > 0 else "")
+def _quoted(parts: Sequence[str]) -> str:
+    return listed(parts, _MOST_QUOTED, _LONGEST_QUOTED, between="; ")
 
 
-def _shorten(text: str) -> str:
-    clean = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return clean if len(clean) <= _LONGEST_WORDS else clean[: _LONGEST_WORDS - 3] + "..."
+def _clean(description: str) -> str:
+    return shortened(" ".join(printable(description).split()))

@@ -8,10 +8,9 @@ from vmat_rt.case import Structure
 from vmat_rt.dicom.plan import Plan
 from vmat_rt.dicom.prescription.names import named_doses_gy
 from vmat_rt.dicom.prescription.planned import DoseReference
-from vmat_rt.errors import Problem, warning
+from vmat_rt.errors import Problem, shortened, warning
 from vmat_rt.protocol import Protocol
 
-_LONGEST_NAME = 48
 _BY_NAME = ", or name the protocol whose doses hold (--protocol NAME; protocol: in the watcher's configuration)."
 
 
@@ -23,7 +22,7 @@ def assumed(doses_gy: Mapping[str, float], protocol: Protocol, why: str) -> Prob
 
 def contradicting(target: Structure, dose_gy: float) -> Problem:
     named = " or ".join(f"{dose:g}" for dose in named_doses_gy(target.roi_name))
-    message = f"{shorten(target.roi_name)} is prescribed {dose_gy:g} Gy, while its name says {named} Gy."
+    message = f"{shortened(target.roi_name)} is prescribed {dose_gy:g} Gy, while its name says {named} Gy."
     return warning("PRESCRIPTION_NAME", message, "Check the prescription; the number given is used, not the name's.")
 
 
@@ -38,8 +37,8 @@ def dose_unknown(
 
 def placed_elsewhere(source: DoseReference, roi: Structure | None, target: Structure) -> Problem:
     """The plan's dose for a site, an organ or a CTV is used as the target's."""
-    words = source.quoted() + (f', which is "{shorten(roi.roi_name)}"' if roi is not None else "")
-    message = f"The plan prescribes {words}; this is taken as the dose of {shorten(target.roi_name)}."
+    words = source.quoted() + (f', which is "{shortened(roi.roi_name)}"' if roi is not None else "")
+    message = f"The plan prescribes {words}; this is taken as the dose of {shortened(target.roi_name)}."
     remedy = f"If that is wrong, give it with --prescription {target.name}=GY."
     return warning("PLAN_PRESCRIPTION_PLACED", message, remedy)
 
@@ -70,7 +69,3 @@ def _examples(targets: Mapping[str, Structure]) -> dict[str, float]:
 
 def _spelled(doses_gy: Mapping[str, float]) -> str:
     return " ".join(f"--prescription {name}={dose:g}" for name, dose in doses_gy.items())
-
-
-def shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 3] + "..."

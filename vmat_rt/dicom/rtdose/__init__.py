@@ -1,0 +1,1 @@
+"""RTDOSE in several files: the planes of one dose."""
