@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vmat_rt.dicom.dose import plan_of, read_dose, summation_type_of
-from vmat_rt.dicom.dose_meaning import WHOLE_PLAN
+from vmat_rt.dicom.dose_meaning import WHOLE_PLAN_TYPES
 from vmat_rt.dicom.files import DicomFile, read_whole
 from vmat_rt.dicom.linking import StudyFiles
 from vmat_rt.dicom.study import Study
@@ -122,7 +122,7 @@ def _explain_no_fit(belonging: dict[DicomFile, str], in_frame: int) -> Iterator[
         message = f"None of {in_frame} RTDOSE files in this frame belongs to the plan of this structure set."
         yield Problem("DOSE_NOT_LINKED", message, _ADD_DOSE)
         return
-    whole = [file for file, kind in belonging.items() if kind in WHOLE_PLAN]
+    whole = [file for file, kind in belonging.items() if kind in WHOLE_PLAN_TYPES]
     if not whole:
         kinds = ", ".join(sorted(set(belonging.values())))
         message = (
