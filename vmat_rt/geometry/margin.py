@@ -3,8 +3,8 @@
 The solid that is grown is that of vmat_rt.geometry.solid, with sides that run straight from plane to plane: between two
 connected planes its outline is where the signed distance from their outlines, linear along z, is zero (shape-based
 interpolation: S. P. Raya, J. K. Udupa (1990), IEEE Trans. Med. Imaging 9, 32). An end goes on for half the spacing, as
-the last two planes do. The distance of a point from it has a closed form, so that no voxel rounds it: on spheres of planes 3 mm apart the
-grown surface is right to 0.1 mm on average.
+the last two planes do. The distance of a point from it has a closed form, so that no voxel rounds it: on spheres of
+planes 3 mm apart the grown surface is right to 0.1 mm on average.
 """
 
 from __future__ import annotations
