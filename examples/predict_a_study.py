@@ -28,15 +28,17 @@ def main() -> None:
 
     print(f"{prediction.notice}: model {prediction.model.name} {prediction.model.version}")
     print(f"dose {prediction.dose_gy.shape} voxels of {prediction.spacing_mm} mm (z, y, x), in Gy")
-    for name, dvh in prediction.dvhs.items():
+    shells = {of.shell.label: of.dvh for of in prediction.shells.values()}
+    for name, dvh in {**prediction.dvhs, **shells}.items():
         values = (f"{metric} {value:6.2f} Gy" for metric, value in dvh.values(METRICS).items() if value is not None)
         print(f"  {name:<14} {dvh.volume_cc:9.1f} cc  {'  '.join(values)}")
     for goal_set, goals in prediction.goals.items():
         print(goal_set)
         for goal in goals:
             found = "-" if goal.value is None else f"{goal.value:.1f} {goal.unit}"
-            stated = f"{goal.structure:<14} {goal.metric_stated} {goal.limit_stated}"
-            print(f"  {goal.status:<14} {stated}: {goal.metric} is {found}")
+            whole = "" if goal.whole_value is None else f" (of the whole {goal.whole_value:.1f} {goal.unit})"
+            where = "" if goal.judged_on in ("", goal.structure) else f" of {goal.judged_on}"
+            print(f"  {goal.status:<14} {goal.stated}: {goal.metric}{where} is {found}{whole}")
     for problem in prediction.problems:
         print(f"{problem.severity}: {problem.message} {problem.remedy}")
     for kind, path in prediction.files.items():

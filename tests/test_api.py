@@ -98,6 +98,7 @@ class TestPredictOfACase:
         assert NOTICE in of_case._repr_html_()
 
     def test_structures_and_goals_are_at_hand(self, of_case: Prediction) -> None:
+        assert set(of_case.shells) == {"PTV_5600"}
         assert set(of_case.dvhs) == {"PTV_7000", "PTV_5600", "SpinalCord", "Parotid_L", "Parotid_R", "External"}
         d95 = of_case.dvhs["PTV_7000"].value("D95%")
         reported = next(entry for entry in of_case.report.predicted.structures if entry.name == "PTV_7000")

@@ -1,6 +1,6 @@
 """The commands as a user runs them, on the sample studies and on faults; the input is never touched.
 
-Covers vmat_rt.commands.dvh, vmat_rt.commands.gamma, vmat_rt.commands.inspect and vmat_rt.commands.models.
+Covers vmat_rt.commands.gamma, vmat_rt.commands.inspect and vmat_rt.commands.models.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vmat_rt.case import Prescription
 from vmat_rt.errors import ConfigError
-from vmat_rt.metrics.goals import parse_goal_metric
+from vmat_rt.metrics.goals import check_goals, parse_goal_metric
 from vmat_rt.naming import alias_table, fold
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
 
@@ -42,10 +43,11 @@ def test_packaged_protocols_are_sound(protocol: Protocol) -> None:
     assert [spec.name for spec in protocol.structures if spec.required][0:1] == ["PTV_7000"]
     assert protocol.default_prescription_gy()["PTV_7000"] == 70
     assert protocol.goal_sets[0].name == "quantec"
-    for goal_set in protocol.goal_sets:
-        for goal in goal_set.goals:
+    for goal_set in (*protocol.goal_sets, *protocol.more_goal_sets):
+        for goal in goal_set.single_goals():
             parse_goal_metric(goal)
             assert goal.source
+            assert (goal.alpha_beta_gy is None) == (goal.alpha_beta_source == "")
 
 
 def test_skin_is_nobodys_alias(protocol: Protocol) -> None:
@@ -185,3 +187,54 @@ def test_a_file_is_extended_from_beside_it(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("extends: site.yaml\naliases: {Bladder: [Harnblase]}\n")
     (bladder,) = [spec for spec in load_protocol(tmp_path / "own.yaml").structures if spec.name == "Bladder"]
     assert bladder.aliases[-2:] == ("Blase", "Harnblase")
+
+
+def test_a_site_chooses_the_goal_sets_that_are_judged(tmp_path: Path) -> None:
+    site = load_protocol(write(tmp_path, {"extends": "prostate_sib_70_56", "judge": ["chhip", "quantec"]}))
+    assert [goal_set.name for goal_set in site.goal_sets] == ["chhip", "quantec"]
+    assert {goal_set.name for goal_set in site.more_goal_sets} == {"reference_code", "coverage"}
+    assert "V40Gy" in site.goal_metrics()
+
+
+def test_a_goal_set_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="no goal set is called 'rtog'; there are quantec, reference_code, coverage, chhip"
+    ):
+        load_protocol(write(tmp_path, {"extends": "prostate_70_28", "judge": ["rtog"]}))
+
+
+def test_a_set_on_request_is_not_judged_by_default() -> None:
+    assert "chhip" not in [goal_set.name for goal_set in load_protocol("prostate_70_28").goal_sets]
+
+
+def test_only_targets_have_shells(tmp_path: Path) -> None:
+    base = load_protocol("prostate_70_28").model_dump(mode="json")
+    base["structures"][3]["shell_margin_mm"] = 5
+    with pytest.raises(ConfigError, match="Rectum is not a target, so it cannot have shell_margin_mm"):
+        load_protocol(write(tmp_path, base))
+
+
+def test_a_mistake_in_an_arm_is_named(tmp_path: Path) -> None:
+    goals = [{"either": [{"structure": "Rectum", "metric": "Dmax"}, {"structure": "Rectum"}]}]
+    document = {"extends": "prostate_70_28", "goal_sets": [{"name": "n", "title": "t", "goals": goals}]}
+    with pytest.raises(ConfigError, match=r"either\.0\.comparison is missing"):
+        load_protocol(write(tmp_path, document))
+
+
+def test_an_arm_of_an_unknown_structure_is_refused(tmp_path: Path) -> None:
+    arms = [
+        {"structure": s, "metric": "Dmax", "comparison": "<", "limit": 1, "unit": "Gy", "source": "x"} for s in "AB"
+    ]
+    document = {"extends": "prostate_70_28", "goal_sets": [{"name": "n", "title": "t", "goals": [{"either": arms}]}]}
+    with pytest.raises(ConfigError, match="structures that the protocol lacks: A, B"):
+        load_protocol(write(tmp_path, document))
+
+
+def test_cord_and_brainstem_are_converted_where_the_plan_gives_more_per_fraction() -> None:
+    """In 20 fractions: 50 Gy with alpha/beta 0.87 (BED 164.9) is 45.6 Gy, 54 Gy with 2 (BED 108) 48.7 Gy."""
+    quantec = load_protocol("head_neck_70").goal_sets[0]
+    for fractions, cord, stem in ((20, 45.6, 48.7), (35, 50, 54)):
+        results = check_goals(quantec, {}, Prescription({"PTV_7000": 70.0}, fractions, "test"))
+        limits = {result.structure: result.limit for result in results if result.metric == "Dmax"}
+        assert limits == {"SpinalCord": pytest.approx(cord, abs=0.05), "Brainstem": pytest.approx(stem, abs=0.05)}
+        assert {result.converted for result in results if result.metric == "Dmax"} == {fractions == 20}

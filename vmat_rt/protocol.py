@@ -7,12 +7,12 @@ A protocol is a YAML file, packaged (`vmat_rt/protocols`) or a site's own. A sit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from vmat_rt.errors import ConfigError, listed, shortened
 from vmat_rt.strict import Strict, checked, load_mapping, read_text
@@ -22,18 +22,24 @@ _LONGEST_NAME = 160
 
 
 class StructureSpec(Strict):
-    """One structure that the protocol knows. aliases are matched whole, after folding case and separators."""
+    """One structure that the protocol knows. aliases are matched whole, after folding case and separators.
+
+    shell_margin_mm: goals of this target are judged on its shell, the part that lies outside of the targets with a
+    higher prescription grown by this margin.
+    """
 
     name: str
     role: Literal["target", "oar", "body"]
     required: bool = False
     dose_gy: float | None = Field(None, gt=0, description="default prescription of a target, Gy in total")
+    shell_margin_mm: float | None = Field(None, ge=0, le=50)
     aliases: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _only_targets_are_prescribed(self) -> StructureSpec:
-        if self.dose_gy is not None and self.role != "target":
-            raise ValueError(f"{self.name} is not a target, so it cannot have dose_gy")
+        for key in ("dose_gy", "shell_margin_mm"):
+            if getattr(self, key) is not None and self.role != "target":
+                raise ValueError(f"{self.name} is not a target, so it cannot have {key}")
         return self
 
 
@@ -42,7 +48,8 @@ class Goal(Strict):
 
     metric follows the grammar of vmat_rt.metrics.grammar (`D95%`, `V70Gy`, `V45Gy[cc]`, `Dmean`). Dose levels and dose
     limits hold at derived_at_gy_per_fraction; where the plan fractionates otherwise and alpha_beta_gy is given they are
-    converted through EQD2. A dose limit may be a percentage of the structure's (or the highest) prescription.
+    converted through EQD2; alpha_beta_source says whose value that is. A dose limit may be a percentage of the
+    structure's (or the highest) prescription. part: "whole" judges a target whole though the protocol gives it a shell.
     """
 
     structure: str
@@ -52,8 +59,15 @@ class Goal(Strict):
     unit: Literal["Gy", "%", "cc", "% of prescription"]
     source: str
     alpha_beta_gy: float | None = Field(None, gt=0)
+    alpha_beta_source: str = ""
     derived_at_gy_per_fraction: float | None = Field(None, gt=0)
+    part: Literal["as the structure says", "whole"] = "as the structure says"
     note: str = ""
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """The structure, as an EitherGoal has several."""
+        return (self.structure,)
 
     @model_validator(mode="after")
     def _conversion_needs_both(self) -> Goal:
@@ -64,12 +78,43 @@ class Goal(Strict):
         return self
 
 
+class EitherGoal(Strict):
+    """One goal with arms of which one suffices, such as one of two parotids."""
+
+    either: tuple[Goal, ...] = Field(min_length=2)
+    note: str = ""
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """The arms' structures, each once."""
+        return tuple(dict.fromkeys(arm.structure for arm in self.either))
+
+    @property
+    def structure(self) -> str:
+        """The arms' structures in words: `Parotid_L or Parotid_R`."""
+        return " or ".join(self.structures)
+
+
+def _kind_of_goal(value: object) -> str:
+    """Which schema a goal as read from YAML is held against."""
+    either = "either" in value if isinstance(value, dict) else isinstance(value, EitherGoal)
+    return "either" if either else "goal"
+
+
+AnyGoal = Annotated[Annotated[Goal, Tag("goal")] | Annotated[EitherGoal, Tag("either")], Discriminator(_kind_of_goal)]
+
+
 class GoalSet(Strict):
     """Goals of one origin; `name` is the key, `title` what a report prints."""
 
     name: str
     title: str
-    goals: tuple[Goal, ...]
+    goals: tuple[AnyGoal, ...]
+
+    def single_goals(self) -> Iterator[Goal]:
+        """Every goal, an EitherGoal arm by arm."""
+        for goal in self.goals:
+            yield from goal.either if isinstance(goal, EitherGoal) else (goal,)
 
 
 class BeamAngles(Strict):
@@ -84,7 +129,10 @@ class BeamAngles(Strict):
 
 
 class Protocol(Strict):
-    """A disease site's structures, prescription, beams and goals."""
+    """A disease site's structures, prescription, beams and goals.
+
+    goal_sets are judged; more_goal_sets only where they are asked for by name, in `judge` or with --goals.
+    """
 
     schema_version: Literal[1]
     name: str
@@ -94,16 +142,39 @@ class Protocol(Strict):
     beam_angles: BeamAngles
     structures: tuple[StructureSpec, ...]
     goal_sets: tuple[GoalSet, ...] = ()
+    more_goal_sets: tuple[GoalSet, ...] = ()
+    judge: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _names_are_unique_and_goals_known(self) -> Protocol:
         names = [spec.name for spec in self.structures]
         if len(set(names)) != len(names):
             raise ValueError("a structure name stands twice")
-        unknown = {goal.structure for goals in self.goal_sets for goal in goals.goals} - set(names)
+        sets = (*self.goal_sets, *self.more_goal_sets)
+        if len({goal_set.name for goal_set in sets}) != len(sets):
+            raise ValueError("a goal set's name stands twice")
+        unknown = {goal.structure for goal_set in sets for goal in goal_set.single_goals()} - set(names)
         if unknown:
             raise ValueError(f"goals name structures that the protocol lacks: {', '.join(sorted(unknown))}")
         return self
+
+    def choose_goal_sets(self, names: Iterable[str]) -> Protocol:
+        """The same protocol with these goal sets judged, in this order. Raises ConfigError that lists what there is."""
+        known = {goal_set.name: goal_set for goal_set in (*self.goal_sets, *self.more_goal_sets)}
+        names = tuple(dict.fromkeys(names))
+        for name in names:
+            if name not in known:
+                there = listed(list(known), 8) or "none"
+                raise ConfigError(
+                    f"protocol {_shorten(self.name)}: no goal set is called {_shorten(name)!r}; there are {there}"
+                )
+        rest = tuple(goal_set for name, goal_set in known.items() if name not in names)
+        chosen = tuple(known[name] for name in names)
+        return self.model_copy(update={"goal_sets": chosen, "more_goal_sets": rest, "judge": names})
+
+    def shell_margins_mm(self) -> dict[str, float]:
+        """Targets whose goals are judged on their shell: name -> margin, mm."""
+        return {spec.name: spec.shell_margin_mm for spec in self.structures if spec.shell_margin_mm is not None}
 
     def with_role(self, role: str) -> tuple[StructureSpec, ...]:
         """The specs of one role, in file order."""
@@ -116,7 +187,7 @@ class Protocol(Strict):
 
     def goal_metrics(self) -> tuple[str, ...]:
         """The metrics that its goals ask for, as written, in file order."""
-        return tuple(goal.metric for goal_set in self.goal_sets for goal in goal_set.goals)
+        return tuple(goal.metric for goal_set in self.goal_sets for goal in goal_set.single_goals())
 
     def default_prescription_gy(self) -> dict[str, float]:
         """Targets with a default dose: name -> Gy."""
@@ -131,8 +202,8 @@ def packaged_protocols() -> Iterator[str]:
 
 def load_protocol(name_or_path: str | Path) -> Protocol:
     """A packaged protocol by name, or a site's own YAML by path. Raises ConfigError that says what is wrong."""
-    document = _read_document(name_or_path)
-    return checked(Protocol, document, f"protocol {_shorten(name_or_path)}")
+    protocol = checked(Protocol, _read_document(name_or_path), f"protocol {_shorten(name_or_path)}")
+    return protocol.choose_goal_sets(protocol.judge) if protocol.judge else protocol
 
 
 def _read_document(name_or_path: str | Path, below: tuple[str, ...] = ()) -> dict[str, Any]:

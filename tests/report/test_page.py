@@ -1,6 +1,6 @@
 """The report of a case: complete in itself, and true to its numbers.
 
-Covers vmat_rt.report.document, vmat_rt.report.result and vmat_rt.report.tables.
+Covers vmat_rt.report.document and vmat_rt.report.result.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def document(folder: Path) -> dict[str, object]:
 def test_report_json_follows_its_published_schema(document: dict[str, object]) -> None:
     jsonschema.validate(document, json.loads(read_json_schema("report")))
     assert document["notice"] == NOTICE
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["patient"] is None
 
 

@@ -28,6 +28,13 @@ protocol_option = click.option(
     metavar="NAME|FILE",
     help="Protocol by name, or your site's own YAML. Default: by ROIs.",
 )
+goals_option = click.option(
+    "--goals",
+    "goal_sets",
+    metavar="NAMES",
+    callback=lambda _context, _option, value: tuple(name.strip() for name in (value or "").split(",") if name.strip()),
+    help="Goal sets of the protocol to judge, comma-separated. Default: those that it judges.",
+)
 structures_option = click.option("--structures", "structures_uid", metavar="UID", help="Choose an RTSTRUCT (SOP UID).")
 series_option = click.option("--series", "series_uid", metavar="UID", help="Choose a CT series (Series UID).")
 

@@ -9,6 +9,7 @@ import click
 from vmat_rt.commands.common import (
     add_prescription_options,
     deidentified_option,
+    goals_option,
     guard,
     json_option,
     print_json,
@@ -33,6 +34,7 @@ DEFAULT_METRICS = "D99%,D98%,D95%,D50%,D2%,D1%,D0.03cc,Dmin,Dmean,Dmax"
 @click.option("--metrics", default=DEFAULT_METRICS, show_default=True, metavar="LIST", help="Metrics, comma-separated.")
 @click.option("--all-rois", is_flag=True, help="Every contoured ROI, mapped or not. Default: the mapped ones.")
 @protocol_option
+@goals_option
 @structures_option
 @deidentified_option
 @add_prescription_options
@@ -46,6 +48,7 @@ def command(
     all_rois: bool,
     as_json: bool,
     protocol_name: str | None,
+    goal_sets: tuple[str, ...],
     structures_uid: str | None,
     prescription: dict[str, float],
     fractions: int | None,
@@ -67,6 +70,7 @@ def command(
         prescription_gy=prescription,
         fractions=fractions,
         deidentified=deidentified,
+        goal_sets=goal_sets,
     )
     document = dvh_document(study_dir, dose, parse_metrics(metrics), choice, all_rois=all_rois)
     if as_json:

@@ -16,6 +16,7 @@ from vmat_rt.commands.common import (
     add_prescription_options,
     allow_option,
     deidentified_option,
+    goals_option,
     guard,
     json_option,
     print_json,
@@ -100,6 +101,7 @@ device_option = click.option(
 )
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
 @protocol_option
+@goals_option
 @click.option("--model", metavar="NAME|DIR", help="A bundle by name or folder. Default: the protocol's own.")
 @structures_option
 @series_option
@@ -167,6 +169,7 @@ def _choose(options: dict[str, Any]) -> StudyChoice:
         fractions=options["fractions"],
         allowed=options["allowed"],
         deidentified=options["deidentified"],
+        goal_sets=options["goal_sets"],
     )
 
 

@@ -20,8 +20,8 @@ from vmat_rt.errors import InputError, Problem, warning
 
 OPTION = "--accept-deidentified"
 FOR_DEIDENTIFIED = (
-    f"For a de-identified set: {OPTION} (predict, inspect, dvh, cohort add), or accept_deidentified: true in the service's "
-    "configuration, links by study and geometry."
+    f"For a de-identified set: {OPTION} (predict, inspect, dvh, cohort add), or accept_deidentified: true in the "
+    "service's configuration, links by study and geometry."
 )
 _INSIDE = 0.95
 _MARGIN_MM = 5.0

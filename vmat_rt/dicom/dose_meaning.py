@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.errors import Problem, warning
 
-WHOLE_PLAN = ("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW", "")
+WHOLE_PLAN_TYPES = ("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW", "")
 """DoseSummationType of a dose that may be a whole plan's."""
 _PARTS = {
     "BEAM": "one beam",
@@ -38,7 +38,7 @@ class DoseMeaning:
 
     @property
     def is_whole_plan(self) -> bool:
-        return self.summation_type in WHOLE_PLAN
+        return self.summation_type in WHOLE_PLAN_TYPES
 
     def describe(self) -> str:
         """What kind of dose it is: "physical dose of a whole plan"."""

@@ -58,10 +58,11 @@ def collect_pairs(document: CaseDocument) -> list[Pair]:
             clinical, predicted = structure.reference.get(metric), structure.predicted.get(metric)
             if clinical is not None and predicted is not None:
                 pairs.append(Pair(structure.name, metric, "Gy", worse, clinical, predicted))
-    for goal in document.goals:
+    for goal in (single for whole in document.goals for single in (whole.arms or [whole])):
         direction: Worse = "higher" if goal.comparison in {"<", "<="} else "lower"
         if goal.reference is not None and goal.predicted is not None:
-            pairs.append(Pair(goal.structure, goal.metric, goal.unit, direction, goal.reference, goal.predicted))
+            judged = goal.structure if goal.judged_on in {"", goal.structure} else f"{goal.structure} shell"
+            pairs.append(Pair(judged, goal.metric, goal.unit, direction, goal.reference, goal.predicted))
     # Several goals may ask for one metric; it counts once, as it was asked for first.
     found: dict[tuple[str, str], Pair] = {}
     for pair in pairs:

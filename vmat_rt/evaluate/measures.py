@@ -15,18 +15,20 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import Case, FloatArray, Structure, Volume
 from vmat_rt.errors import InputError, Problem
+from vmat_rt.evaluate.goal_outcomes import count_goal_shares, judge_goals
 from vmat_rt.geometry.rasterize import structure_fraction
 from vmat_rt.metrics.dose_error import compute_dose_error, require_some_dose
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
 from vmat_rt.metrics.gamma.index import GammaCriteria, compute_region_pass_rates, gamma
-from vmat_rt.metrics.goals import GoalResult, check_goal_sets
 from vmat_rt.metrics.openkbp_score import OpenKbpRegions, score_patient
+from vmat_rt.metrics.shells import Shell, ShellDvh, compute_shell_dvhs, find_shells
 from vmat_rt.protocol import Protocol
 from vmat_rt.report.evaluation_schema import GoalOutcome, OpenKbpEntry, StructureResult
 
 CRITERIA: Final = GammaCriteria(dose_percent=3.0, distance_mm=3.0, lower_cutoff_percent=10.0)
 STRUCTURE_METRICS: Final = ("D98%", "D95%", "D50%", "D2%", "Dmean", "D0.03cc")
 TARGET_METRICS: Final = (*STRUCTURE_METRICS, "HI", "CI")
+SHELL_METRICS: Final = (*STRUCTURE_METRICS, "HI")
 INSIDE: Final = 0.5
 """Fraction from which a voxel belongs to OpenKBP's masks, which are binary."""
 
@@ -42,7 +44,7 @@ METRICS: Final = {
     "d95_abs_gap_gy": "|D95% predicted - reference|, by target",
     "mean_gap_gy": "Dmean predicted - reference, by structure",
     "near_max_gap_gy": "D0.03cc predicted - reference, by structure",
-    "homogeneity_gap": "HI (D2% - D98%) / D50% predicted - reference, by target",
+    "homogeneity_gap": "HI (D2% - D98%) / D50% predicted - reference, by target and shell",
     "conformity_gap": "CI (Paddick) at the target's prescription, predicted - reference, by target",
     "asymmetry_gy": "mean dose of the left - of the right structure in the predicted dose, by pair",
     "asymmetry_reference_gy": "the same in the reference dose",
@@ -84,10 +86,13 @@ def measure(case: Case, dose: Volume, protocol: Protocol, *, with_gamma: bool, o
     if with_gamma:
         metrics |= _measure_gamma(reference, dose, body, targets)
     dvhs = _BothDvhs(*(_compute_dvhs(case, structures, protocol, volume) for volume in (dose, reference)))
+    shells = find_shells(structures.values(), case.prescription.dose_gy, protocol)
+    of_shells = _BothShells(*(_compute_shell_dvhs(case, shells, protocol, volume) for volume in (dose, reference)))
     results = [_compare_structure(structure, case, protocol, dvhs) for structure in structures.values()]
-    goals = _judge_goals(case, protocol, dvhs)
+    results += [_compare_shell(shell, case, of_shells) for shell in shells]
+    goals = judge_goals(case, protocol, (dvhs.predicted, of_shells.predicted), (dvhs.reference, of_shells.reference))
     scores = _make_openkbp_entry(case, dose, protocol) if openkbp else None
-    metrics |= _measure_gaps(results) | _measure_asymmetries(results) | _count_goal_shares(goals)
+    metrics |= _measure_gaps(results) | _measure_asymmetries(results) | count_goal_shares(goals)
     if scores is not None:
         metrics["openkbp_dose_score"] = scores.dose_error_gy
         entries = list(scores.dvh_errors_gy.values())
@@ -101,6 +106,14 @@ class _BothDvhs:
 
     predicted: dict[str, Dvh]
     reference: dict[str, Dvh]
+
+
+@dataclass(frozen=True)
+class _BothShells:
+    """Shells by target, in the predicted dose and in the reference."""
+
+    predicted: dict[str, ShellDvh]
+    reference: dict[str, ShellDvh]
 
 
 def find_reference(case: Case) -> Volume:
@@ -164,6 +177,24 @@ def _compute_dvhs(case: Case, structures: Mapping[str, Structure], protocol: Pro
     return {name: by_name[name] for name in structures}
 
 
+def _compute_shell_dvhs(case: Case, shells: tuple[Shell, ...], protocol: Protocol, dose: Volume) -> dict[str, ShellDvh]:
+    metrics = (*STRUCTURE_METRICS, *protocol.goal_metrics(), "HI")
+    return compute_shell_dvhs(shells, dose, metrics, case.prescription.dose_gy)
+
+
+def _compare_shell(shell: Shell, case: Case, dvhs: _BothShells) -> StructureResult:
+    predicted, reference = dvhs.predicted[shell.target].dvh, dvhs.reference[shell.target].dvh
+    return StructureResult(
+        name=f"{shell.target} shell",
+        outside=shell.outside_in_words,
+        role="target",
+        volume_cc=predicted.volume_cc,
+        prescription_gy=case.prescription.dose_gy[shell.target],
+        predicted=dict(predicted.values(SHELL_METRICS)),
+        reference=dict(reference.values(SHELL_METRICS)),
+    )
+
+
 def _compare_structure(structure: Structure, case: Case, protocol: Protocol, dvhs: _BothDvhs) -> StructureResult:
     name = structure.name or structure.roi_name
     predicted, reference = dvhs.predicted[name], dvhs.reference[name]
@@ -172,6 +203,7 @@ def _compare_structure(structure: Structure, case: Case, protocol: Protocol, dvh
     roles = {spec.name: spec.role for spec in protocol.structures}
     return StructureResult(
         name=name,
+        outside="",
         role="target" if roles[name] == "target" else "oar",
         volume_cc=predicted.volume_cc,
         prescription_gy=case.prescription.dose_gy.get(name),
@@ -219,45 +251,6 @@ def _measure_asymmetries(results: list[StructureResult]) -> dict[str, float | No
 
 def _subtract(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
-
-
-def _judge_goals(case: Case, protocol: Protocol, dvhs: _BothDvhs) -> list[GoalOutcome]:
-    predicted = check_goal_sets(protocol, dvhs.predicted.values(), case.prescription)
-    reference = check_goal_sets(protocol, dvhs.reference.values(), case.prescription)
-    return [
-        _judge_goal(name, mine, theirs)
-        for name in predicted
-        for mine, theirs in zip(predicted[name], reference[name], strict=True)
-    ]
-
-
-def _judge_goal(goal_set: str, predicted: GoalResult, reference: GoalResult) -> GoalOutcome:
-    judged = {predicted.status, reference.status} <= {"met", "missed"}
-    return GoalOutcome(
-        goal_set=goal_set,
-        structure=predicted.structure,
-        metric=predicted.metric,
-        comparison=predicted.goal.comparison,
-        limit=predicted.limit,
-        unit=predicted.unit,
-        predicted=predicted.value,
-        reference=reference.value,
-        predicted_status=predicted.status,
-        reference_status=reference.status,
-        agrees=predicted.status == reference.status if judged else None,
-    )
-
-
-def _count_goal_shares(goals: list[GoalOutcome]) -> dict[str, float | None]:
-    judged = [goal for goal in goals if goal.agrees is not None]
-    if not judged:
-        return {"goals_agreement_percent": None, "goals_met_percent": None, "goals_met_reference_percent": None}
-    shares = {
-        "goals_agreement_percent": [goal.agrees is True for goal in judged],
-        "goals_met_percent": [goal.predicted_status == "met" for goal in judged],
-        "goals_met_reference_percent": [goal.reference_status == "met" for goal in judged],
-    }
-    return {name: 100 * sum(found) / len(judged) for name, found in shares.items()}
 
 
 def _make_openkbp_entry(case: Case, dose: Volume, protocol: Protocol) -> OpenKbpEntry:

@@ -19,7 +19,7 @@ COVERED: Final = 0.999
 """Part of a target that must lie in the dose grid: the rest is rounding of its edge."""
 OF_ONE_FRACTION: Final = 0.15
 """How near a median dose must come to that of one fraction, as a part of it."""
-WHOLE_PLAN: Final = (0.6, 1.5)
+WHOLE_PLAN_RATIO: Final = (0.6, 1.5)
 """Median dose of the highest target over its prescription: below nobody plans, so a beam or a phase is missing."""
 USUAL_D95: Final = (0.90, 1.10)
 """D95 of a target over its prescription. A lower-dose target that lies within a higher one may exceed this."""
@@ -80,7 +80,7 @@ def scale_problem(target: Structure, dvh: Dvh, prescription: Prescription) -> Pr
         return None
     ratio, fractions = d50 / prescribed_gy, prescription.fractions
     gets = f"{target.name} gets {d50:.4g} Gy (median; D95 {d95:.4g} Gy)"
-    if WHOLE_PLAN[0] <= ratio <= WHOLE_PLAN[1]:
+    if WHOLE_PLAN_RATIO[0] <= ratio <= WHOLE_PLAN_RATIO[1]:
         return None
     if fractions > 1 and abs(ratio * fractions - 1) <= OF_ONE_FRACTION:
         message = f"{gets}: {prescribed_gy:g} Gy in {fractions} fractions are {prescribed_gy / fractions:.3g} Gy each."

@@ -126,6 +126,29 @@ def even_odd_paths(polygons: Iterable[Polygon]) -> tuple[Path, ...]:
     return tuple(pyclipper.SimplifyPolygons(paths, pyclipper.PFT_EVENODD)) if paths else ()
 
 
+def unite_paths(polygons: Iterable[Polygon]) -> tuple[Path, ...]:
+    """The union of polygons whose holes run the other way than their outlines."""
+    return _combined(pyclipper.CT_UNION, [_path(polygon) for polygon in polygons if len(polygon) >= 3], [])
+
+
+def subtract_paths(paths: Sequence[Path], other: Sequence[Path]) -> tuple[Path, ...]:
+    """The part of a region that lies outside of another."""
+    return _combined(pyclipper.CT_DIFFERENCE, paths, other)
+
+
+def open_paths(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """A region without what is thinner than a tenth of a millimetre: what two copies of an outline leave."""
+    pen: pyclipper.PyclipperOffset = pyclipper.PyclipperOffset()
+    thinner: Sequence[Path] = paths
+    for width in (-_PEN_MM, _PEN_MM):
+        pen.Clear()
+        pen.AddPaths(thinner, pyclipper.JT_MITER, pyclipper.ET_CLOSEDPOLYGON)
+        thinner = pen.Execute(width * _PER_MM)
+        if not thinner:
+            return ()
+    return tuple(thinner)
+
+
 def polygons_of(paths: Iterable[Path]) -> tuple[Polygon, ...]:
     """Paths in mm, (y, x)."""
     return tuple(np.asarray(path, np.float64) / _PER_MM for path in paths if len(path) >= 3)

@@ -1,22 +1,25 @@
 """Planning goals: is what a protocol asks for reached by a plan?
 
 A goal is met, missed, not evaluable (why) or vacuous. A goal that was published at another dose per fraction is
-converted (vmat_rt.metrics.fractionation) and reported both as stated and as evaluated.
+converted (vmat_rt.metrics.fractionation) and reported both as stated and as evaluated. A goal with several arms is met
+where one of them is; an arm that cannot be judged makes it neither met nor missed.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vmat_rt.case import Prescription
 from vmat_rt.errors import ConfigError
 from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.metrics.fractionation import convert_level_gy, fractionates_otherwise
+from vmat_rt.metrics.goal_reading import read_goal
 from vmat_rt.metrics.grammar import Metric, parse_metric
-from vmat_rt.protocol import Goal, GoalSet, Protocol
+from vmat_rt.metrics.shells import ShellDvh
+from vmat_rt.protocol import EitherGoal, Goal, GoalSet, Protocol
 
 Status = Literal["met", "missed", "not evaluable", "vacuous"]
 
@@ -34,10 +37,12 @@ class GoalResult:
 
     metric_stated and limit_stated are the protocol's, in its own words; metric and limit what was compared, the dose
     levels being physical dose in this plan's fractions. value has the unit of limit, or is None with a reason.
-    converted says whether metric or limit were converted.
+    converted says whether metric or limit were converted. judged_on: what the value is of, the structure or the shell
+    of a target; whole_value: the metric of the whole target where that is not the same. Of an EitherGoal arms are the
+    results of its arms, and all else but status and reason is that of the arm that decides.
     """
 
-    goal: Goal
+    goal: Goal | EitherGoal
     metric_stated: str
     limit_stated: str
     metric: str
@@ -47,23 +52,41 @@ class GoalResult:
     status: Status
     reason: str = ""
     converted: bool = False
+    judged_on: str = ""
+    whole_value: float | None = None
+    arms: tuple[GoalResult, ...] = ()
 
     @property
     def structure(self) -> str:
+        """TG-263 name; of an EitherGoal those of its arms, with "or" between."""
         return self.goal.structure
+
+    @property
+    def stated(self) -> str:
+        """The goal as its protocol states it: `Rectum V70Gy < 20 %`, `Parotid_L or Parotid_R Dmean < 20 Gy`."""
+        if len({(arm.metric_stated, arm.limit_stated) for arm in self.arms}) > 1:
+            return " or ".join(arm.stated for arm in self.arms)
+        return f"{self.structure} {self.metric_stated} {self.limit_stated}"
+
+    @property
+    def single(self) -> Goal:
+        """The goal that the numbers belong to: of an EitherGoal the arm that decides."""
+        return self.goal if isinstance(self.goal, Goal) else find_deciding_arm(self.arms).single
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the goal's source and note stand beside the result."""
-        goal = self.goal
-        plain = {key: value for key, value in vars(self).items() if key != "goal"}
+        goal = self.single
+        plain = {key: value for key, value in vars(self).items() if key not in {"goal", "arms"}}
         return {
-            "structure": goal.structure,
+            "structure": self.structure,
             "comparison": goal.comparison,
             **plain,
             "source": goal.source,
-            "note": goal.note,
+            "note": self.goal.note,
             "alpha_beta_gy": goal.alpha_beta_gy,
+            "alpha_beta_source": goal.alpha_beta_source,
             "derived_at_gy_per_fraction": goal.derived_at_gy_per_fraction,
+            "arms": [arm.as_dict() for arm in self.arms],
         }
 
 
@@ -78,23 +101,72 @@ class _Question:
 
 
 def check_goals(
-    goal_set: GoalSet, dvhs: Mapping[str, Dvh], prescription: Prescription | None
+    goal_set: GoalSet,
+    dvhs: Mapping[str, Dvh],
+    prescription: Prescription | None,
+    shells: Mapping[str, ShellDvh] | None = None,
 ) -> tuple[GoalResult, ...]:
-    """Results in the order of the goals. dvhs are keyed by TG-263 name.
+    """Results in the order of the goals. dvhs and shells are keyed by TG-263 name.
 
-    Percent of the prescription is of the structure's own where it has one, else of the highest. Without a prescription,
-    goals that need one, or its fractions, are not evaluable. Raises ConfigError when a goal's metric is none or does
-    not go with its unit.
+    A target that has a shell is judged on it, unless the goal asks for the whole. Percent of the prescription is of the
+    structure's own where it has one, else of the highest. Without a prescription, goals that need one, or its
+    fractions, are not evaluable. Raises ConfigError when a goal's metric is none or does not go with its unit.
     """
-    return tuple(check_goal(goal, dvhs.get(goal.structure), prescription) for goal in goal_set.goals)
+    return tuple(_check_any(goal, dvhs, prescription, shells or {}) for goal in goal_set.goals)
 
 
 def check_goal_sets(
-    protocol: Protocol, dvhs: Iterable[Dvh], prescription: Prescription | None
+    protocol: Protocol,
+    dvhs: Iterable[Dvh],
+    prescription: Prescription | None,
+    shells: Mapping[str, ShellDvh] | None = None,
 ) -> dict[str, tuple[GoalResult, ...]]:
     """Results of every goal set of a protocol, by its name; DVHs without a TG-263 name do not count."""
     by_name = {dvh.name: dvh for dvh in dvhs if dvh.name is not None}
-    return {goal_set.name: check_goals(goal_set, by_name, prescription) for goal_set in protocol.goal_sets}
+    return {goal_set.name: check_goals(goal_set, by_name, prescription, shells) for goal_set in protocol.goal_sets}
+
+
+def _check_any(
+    goal: Goal | EitherGoal,
+    dvhs: Mapping[str, Dvh],
+    prescription: Prescription | None,
+    shells: Mapping[str, ShellDvh],
+) -> GoalResult:
+    if isinstance(goal, EitherGoal):
+        return _join_arms(goal, tuple(_check_any(arm, dvhs, prescription, shells) for arm in goal.either))
+    whole = dvhs.get(goal.structure)
+    shell = shells.get(goal.structure) if goal.part != "whole" else None
+    if shell is None or whole is None:
+        return check_goal(goal, whole, prescription)
+    result = check_goal(goal, shell.dvh, prescription)
+    of_whole = check_goal(goal, whole, prescription)
+    return replace(result, judged_on=shell.shell.label, whole_value=of_whole.value)
+
+
+def _join_arms(goal: EitherGoal, arms: tuple[GoalResult, ...]) -> GoalResult:
+    """Met where an arm is, missed where all are; else what the arms that cannot be judged leave open."""
+    deciding = find_deciding_arm(arms)
+    reasons = [arm.reason or f"{arm.structure} is {arm.status}" for arm in arms]
+    reason = "" if deciding.status in {"met", "missed"} else "; ".join(reasons)
+    judged = " or ".join(dict.fromkeys(arm.judged_on for arm in arms))
+    return replace(deciding, goal=goal, reason=reason, judged_on=judged, whole_value=None, arms=arms)
+
+
+def find_deciding_arm(arms: Sequence[GoalResult]) -> GoalResult:
+    """The first arm that is met, or vacuous; without one the first that cannot be judged; else the one that misses by
+    the least part of its limit.
+    """
+    for status in ("met", "vacuous", "not evaluable"):
+        for arm in arms:
+            if arm.status == status:
+                return arm
+    return min(arms, key=_measure_miss)
+
+
+def _measure_miss(arm: GoalResult) -> float:
+    if arm.value is None or not arm.limit:
+        return float("inf")
+    return abs(arm.value - arm.limit) / abs(arm.limit)
 
 
 def check_goal(goal: Goal, dvh: Dvh | None, prescription: Prescription | None) -> GoalResult:
@@ -106,17 +178,19 @@ def check_goal(goal: Goal, dvh: Dvh | None, prescription: Prescription | None) -
         return _make_unknown(goal, metric, None, question)
     if dvh is None:
         return _make_unknown(goal, metric, _reject_guess(goal, question, prescription), f"no {goal.structure} contour")
-    reading = dvh.read(question.metric, own_gy)
-    if reading.value is None:
+    upper = goal.comparison in {"<", "<="}
+    reading = read_goal(dvh, question.metric, own_gy, upper=upper)
+    reached = reading.value is not None and _is_reached(goal, reading.value, question.limit)
+    if reading.value is None or (reached and reading.bound):
         return _make_unknown(goal, metric, question, f"{goal.structure}: {reading.reason}")
-    status: Status = "met" if _is_reached(goal, reading.value, question.limit) else "missed"
-    reason = ""
+    status: Status = "met" if reached else "missed"
+    reason = f"at {'least' if upper else 'most'} that: {reading.reason}" if reading.bound else ""
     if status == "met" and prescription is not None:
         reason = _explain_vacuous(goal, question, prescription.highest_gy)
         status = "vacuous" if reason else "met"
     return GoalResult(
         goal, str(metric), _describe_goal(goal), str(question.metric), question.limit, question.unit,
-        reading.value, status, reason, question.converted,
+        reading.value, status, reason, question.converted, goal.structure,
     )  # fmt: skip
 
 
@@ -204,5 +278,6 @@ def _make_unknown(goal: Goal, metric: Metric, question: _Question | None, reason
     limit, unit = (question.limit, question.unit) if question else (None, goal.unit)
     converted = question.converted if question else False
     return GoalResult(
-        goal, str(metric), _describe_goal(goal), str(asked), limit, unit, None, "not evaluable", reason, converted
+        goal, str(metric), _describe_goal(goal), str(asked), limit, unit,
+        None, "not evaluable", reason, converted, goal.structure,
     )  # fmt: skip

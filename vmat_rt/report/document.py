@@ -13,6 +13,7 @@ from vmat_rt.geometry.rasterize import volume_cc
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.metrics.goals import GoalResult
+from vmat_rt.metrics.shells import ShellDvh
 from vmat_rt.report.colours import find_role, list_evaluated_structures, sort_for_report
 from vmat_rt.report.comparison import compare
 from vmat_rt.report.quality.build import build_dose_qualities, build_gamma_rates
@@ -29,6 +30,7 @@ from vmat_rt.report.schema import (
     ProblemEntry,
     ProtocolEntry,
     ReportDocument,
+    ShellMetrics,
     StructureEntry,
     StructureMetrics,
 )
@@ -84,6 +86,19 @@ def build_structure_metrics(dvh: Dvh, metrics: Sequence[str], prescription_gy: f
         metrics=dvh.values(metrics, prescription_gy),
         reason=dvh.reason or dvh.shortfall,
     )
+
+
+def build_shell_metrics(shells: Mapping[str, ShellDvh], metrics: Sequence[str]) -> list[ShellMetrics]:
+    """The shells' metrics, as JSON; percentages of dose refer to the target's own prescription. Raises ConfigError."""
+    return [
+        ShellMetrics(
+            **build_structure_metrics(of.dvh, metrics, None).model_dump(),
+            target=of.shell.target,
+            outside=list(of.shell.outside),
+            margin_mm=of.shell.margin_mm,
+        )
+        for of in shells.values()
+    ]
 
 
 def build_goal_entries(goals: Mapping[str, Iterable[GoalResult]]) -> list[GoalEntry]:
@@ -156,6 +171,7 @@ def _build_dose_entry(result: CaseResult, dose: DoseResult) -> DoseEntry:
         label=dose.label,
         model=_build_model_entry(dose.model),
         structures=structures,
+        shells=build_shell_metrics(dose.shells, TARGET_METRICS),
         goals=build_goal_entries(dose.goals),
     )
 
@@ -165,10 +181,10 @@ def _build_comparison(result: CaseResult, other: DoseResult | None) -> Compariso
 
 
 def _build_goal_entry(goal_set: str, result: GoalResult) -> GoalEntry:
-    goal = result.goal
+    goal = result.single
     return GoalEntry(
         goal_set=goal_set,
-        structure=goal.structure,
+        structure=result.structure,
         metric_stated=result.metric_stated,
         metric_evaluated=result.metric,
         comparison=goal.comparison,
@@ -181,7 +197,11 @@ def _build_goal_entry(goal_set: str, result: GoalResult) -> GoalEntry:
         status=result.status,
         reason=result.reason,
         source=goal.source,
-        note=goal.note,
+        note=result.goal.note,
         alpha_beta_gy=goal.alpha_beta_gy,
+        alpha_beta_source=goal.alpha_beta_source,
         derived_at_gy_per_fraction=goal.derived_at_gy_per_fraction,
+        judged_on=result.judged_on,
+        whole_value=result.whole_value,
+        arms=[_build_goal_entry(goal_set, arm) for arm in result.arms],
     )

@@ -17,6 +17,7 @@ from vmat_rt.report.schema import GoalStatus, ProblemEntry, main
 from vmat_rt.strict import Strict
 
 SCHEMA_VERSION: Final = 1
+CASE_VERSION: Final = 2
 
 SubjectRole = Literal["model", "baseline"]
 Worse = Literal["higher", "lower"]
@@ -46,9 +47,13 @@ class SubjectEntry(_Document):
 
 
 class StructureResult(_Document):
-    """DVH metrics of one structure in both doses: doses in Gy, volumes in the unit that the metric's name says."""
+    """DVH metrics of one structure in both doses: doses in Gy, volumes in the unit that the metric's name says.
+
+    A shell is called `PTV_5600 shell`; outside says of what, `PTV_7000 + 5 mm`, and is empty for all else.
+    """
 
     name: str
+    outside: str = ""
     role: Literal["target", "oar"]
     volume_cc: Number
     prescription_gy: float | None
@@ -59,7 +64,9 @@ class StructureResult(_Document):
 class GoalOutcome(_Document):
     """One planning goal in both doses, as evaluated for this fractionation.
 
-    agrees: both are met or both missed; null where one cannot be evaluated or the goal says nothing (vacuous).
+    judged_on: the structure, or its shell in words. arms: of which one suffices; the numbers are then those of the arm
+    that decides in each dose. agrees: both are met or both missed; null where one cannot be evaluated or the goal says
+    nothing (vacuous): unknown is not agreed. predicted_reason and reference_reason say why.
     """
 
     goal_set: str
@@ -73,6 +80,10 @@ class GoalOutcome(_Document):
     predicted_status: GoalStatus
     reference_status: GoalStatus
     agrees: bool | None
+    judged_on: str = ""
+    predicted_reason: str = ""
+    reference_reason: str = ""
+    arms: list[GoalOutcome] = Field(default=[])
 
 
 class OpenKbpEntry(_Document):
@@ -95,7 +106,7 @@ class CaseDocument(_Document):
     seconds: by step. coverage_percent: part of the body's volume for which the model gives a dose.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = CASE_VERSION
     label: str
     model: str
     seed: str

@@ -62,7 +62,7 @@ def build_headlines(result: CaseResult, document: ReportDocument) -> Headlines:
         unknown=sum(goal.status == "not evaluable" for goal in goals),
         named=[
             MissedGoal(
-                f"{goal.structure} {describe_limit(goal)}",
+                f"{goal.judged_on} {describe_limit(goal)}",
                 f"{format_number(goal.value)} {goal.unit_evaluated}",
                 margin.text if (margin := compute_margin(goal)) else "",
             )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vmat_rt.case import Case, ModelIdentity, Volume
 from vmat_rt.errors import Problem
 from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.metrics.gamma.index import GammaResult
 from vmat_rt.metrics.goals import GoalResult
+from vmat_rt.metrics.shells import ShellDvh
 from vmat_rt.protocol import Protocol
 from vmat_rt.report.band_entries import BandsEntry
 from vmat_rt.report.schema import DoseLabel
@@ -20,7 +21,8 @@ class DoseResult:
     """One dose of the case with everything measured on it.
 
     dose is Gy in total over all fractions. dvhs are keyed by ROI name as found in the RTSTRUCT, goals by the name of
-    the protocol's goal set. model is None for a dose that no model made.
+    the protocol's goal set, shells by the TG-263 name of the target that they are of. model is None for a dose that no
+    model made.
     """
 
     label: DoseLabel
@@ -28,6 +30,7 @@ class DoseResult:
     dvhs: Mapping[str, Dvh]
     goals: Mapping[str, tuple[GoalResult, ...]]
     model: ModelIdentity | None
+    shells: Mapping[str, ShellDvh] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

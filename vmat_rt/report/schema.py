@@ -18,7 +18,7 @@ from vmat_rt.report.band_entries import BandsEntry
 from vmat_rt.report.quality.entries import DoseQuality, GammaRate, Number
 from vmat_rt.strict import Strict
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 NOTICE: Final = "PREDICTED, NOT FOR TREATMENT"
 
 DoseLabel = Literal["predicted", "geometric baseline", "clinical"]
@@ -74,11 +74,23 @@ class StructureMetrics(_Document):
     reason: str = Field(description="why there are no metrics, or what may leave some null; empty where nothing does")
 
 
+class ShellMetrics(StructureMetrics):
+    """DVH metrics of a target's shell: what of it lies outside of the targets `outside`, grown by margin_mm; roi_name
+    says this in words.
+    """
+
+    target: str
+    outside: list[str]
+    margin_mm: float
+
+
 class GoalEntry(_Document):
     """One planning goal as stated by its source, as evaluated for this fractionation, and what came out.
 
     value and limit_evaluated are in unit_evaluated. converted says that a dose was taken from
-    derived_at_gy_per_fraction to this plan's fractions through EQD2 with alpha_beta_gy.
+    derived_at_gy_per_fraction to this plan's fractions through EQD2 with alpha_beta_gy. judged_on is the structure or
+    the shell of it that the value belongs to; whole_value the same metric of the whole structure where they differ. A
+    goal with arms is met where one of them is; its numbers are those of the arm that decides.
     """
 
     goal_set: str
@@ -97,7 +109,11 @@ class GoalEntry(_Document):
     source: str
     note: str
     alpha_beta_gy: float | None
+    alpha_beta_source: str
     derived_at_gy_per_fraction: float | None
+    judged_on: str
+    whole_value: Number
+    arms: list[GoalEntry]
 
 
 class GoalSetEntry(_Document):
@@ -113,6 +129,7 @@ class DoseEntry(_Document):
     label: DoseLabel
     model: ModelEntry | None
     structures: list[StructureMetrics]
+    shells: list[ShellMetrics]
     goals: list[GoalEntry]
 
 
@@ -174,7 +191,7 @@ class ProtocolEntry(_Document):
 class ReportDocument(_Document):
     """report.json."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     notice: Literal["PREDICTED, NOT FOR TREATMENT"] = NOTICE
     title: str = Field(description="site and prescription of this case, not of the protocol")
     created: str | None
@@ -226,15 +243,16 @@ class InspectedStudy(_Document):
 class InspectDocument(_Document):
     """The JSON of `vmat-rt inspect`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     studies: list[InspectedStudy]
 
 
 class DvhDocument(_Document):
     """The JSON of `vmat-rt dvh`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     structures: list[StructureMetrics]
+    shells: list[ShellMetrics] = Field(default=[])
     goals: list[GoalEntry]
     problems: list[ProblemEntry] = Field(default=[])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vmat_rt.case import Structure
@@ -31,7 +31,8 @@ class GoalCell:
 class GoalRow:
     """One goal: as its source states it, as it was evaluated, and what each dose gives.
 
-    structure is empty where it is that of the row above; evaluated is empty where it is as stated. reason explains the
+    structure is what is judged, a structure or the shell of one; empty where it is that of the row above. evaluated is
+    empty where it is as stated. reason explains the
     predicted dose's verdict. footnote counts the table's sources from 1.
     """
 
@@ -48,7 +49,7 @@ class GoalRow:
 class GoalTable:
     """One goal set. counts are the predicted dose's results by status, in a fixed order, without zeros.
 
-    converted says that some dose was converted through EQD2, relative that some limit was a percentage.
+    conversions: what was converted through EQD2, and with which alpha/beta; relative: some limit was a percentage.
     """
 
     title: str
@@ -56,8 +57,13 @@ class GoalTable:
     rows: tuple[GoalRow, ...]
     counts: Mapping[str, int]
     sources: tuple[str, ...]
-    converted: bool
+    conversions: tuple[str, ...]
     relative: bool
+
+    @property
+    def converted(self) -> bool:
+        """Whether some dose was converted through EQD2."""
+        return bool(self.conversions)
 
 
 @dataclass(frozen=True)
@@ -119,24 +125,23 @@ def build_goal_tables(document: ReportDocument) -> list[GoalTable]:
         above = ""
         for goals in zip(*columns, strict=True):
             rows.append(_build_goal_row(goals, labels, sources, above))
-            above = goals[0].structure
+            above = goals[0].judged_on
         counts = {status: count for status, count in counts.items() if count}
-        converted = any(goal.converted for goal in columns[0])
+        conversions = _describe_conversions(columns[0])
         relative = any(goal.unit_stated == _RELATIVE for goal in columns[0])
-        tables.append(GoalTable(goal_set.title, labels, tuple(rows), counts, sources, converted, relative))
+        tables.append(GoalTable(goal_set.title, labels, tuple(rows), counts, sources, conversions, relative))
     return tables
 
 
 def _build_goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: Sequence[str], above: str) -> GoalRow:
     goal = goals[0]
-    as_stated = _describe_goal(goal.metric_stated, goal.comparison, goal.limit_stated, goal.unit_stated)
-    evaluated = _describe_goal(goal.metric_evaluated, goal.comparison, goal.limit_evaluated, goal.unit_evaluated)
+    as_stated, evaluated = _describe_stated(goal), _describe_evaluated(goal)
     verdicts = [
         GoalCell(label, _format_goal_value(result), result.status, SYMBOLS[result.status])
         for label, result in zip(labels, goals, strict=True)
     ]
     return GoalRow(
-        structure="" if goal.structure == above else goal.structure,
+        structure="" if goal.judged_on == above else goal.judged_on,
         stated=as_stated,
         evaluated="" if evaluated == as_stated else evaluated,
         verdicts=tuple(verdicts),
@@ -146,13 +151,50 @@ def _build_goal_row(goals: Sequence[GoalEntry], labels: Sequence[str], sources: 
     )
 
 
+def _describe_stated(goal: GoalEntry) -> str:
+    if goal.arms:
+        return _join_arms(goal, [_describe_stated(arm) for arm in goal.arms])
+    return _describe_goal(goal.metric_stated, goal.comparison, goal.limit_stated, goal.unit_stated)
+
+
+def _describe_evaluated(goal: GoalEntry) -> str:
+    if goal.arms:
+        return _join_arms(goal, [_describe_evaluated(arm) for arm in goal.arms])
+    return _describe_goal(goal.metric_evaluated, goal.comparison, goal.limit_evaluated, goal.unit_evaluated)
+
+
+def _join_arms(goal: GoalEntry, described: Sequence[str]) -> str:
+    if len(set(described)) == 1:
+        return described[0]
+    return " or ".join(f"{arm.structure} {text}" for arm, text in zip(goal.arms, described, strict=True))
+
+
 def _describe_goal(metric: str, comparison: str, limit: float | None, unit: str) -> str:
-    bound = ABSENT if limit is None else f"{round(limit, 1):g}"
+    bound = ABSENT if limit is None else f"{round(limit, 1):g}" if abs(limit) >= 0.1 else f"{limit:g}"
     return f"{metric} {_COMPARISONS[comparison]} {bound} {unit}"
 
 
 def _format_goal_value(goal: GoalEntry) -> str:
-    return "" if goal.value is None else f"{goal.value:.1f} {goal.unit_evaluated}"
+    """The value; of a goal with arms that of each; of a shell also that of the whole. Empty where there is none."""
+    if goal.arms:
+        values = [_format_goal_value(arm) for arm in goal.arms]
+        return " or ".join(value or ABSENT for value in values) if any(values) else ""
+    value = "" if goal.value is None else f"{goal.value:.1f} {goal.unit_evaluated}"
+    if goal.whole_value is None:
+        return value
+    return f"{value or ABSENT} (whole {goal.whole_value:.1f} {goal.unit_evaluated})"
+
+
+def _describe_conversions(goals: Iterable[GoalEntry]) -> tuple[str, ...]:
+    """What limits were converted with: one sentence for each structure, alpha/beta and dose per fraction."""
+    singles = [single for goal in goals for single in (goal.arms or [goal]) if single.converted]
+    return tuple(
+        dict.fromkeys(
+            f"{goal.structure}: derived at {goal.derived_at_gy_per_fraction:g} Gy per fraction, converted with "
+            f"alpha/beta {goal.alpha_beta_gy:g} Gy" + (f" ({goal.alpha_beta_source})" if goal.alpha_beta_source else "")
+            for goal in singles
+        )
+    )
 
 
 def build_dvh_tables(
@@ -175,8 +217,19 @@ def build_dvh_tables(
                 label, colours[structure.roi_name], by_source, TARGET_COLUMNS if target else ORGAN_COLUMNS
             )
             (targets if target else organs).append(row)
+            targets += _build_shell_rows(document, structure.name, colours[structure.roi_name])
     tables = (DvhTable("Targets", TARGET_COLUMNS, tuple(targets)), DvhTable("Others", ORGAN_COLUMNS, tuple(organs)))
     return [table for table in tables if table.rows]
+
+
+def _build_shell_rows(document: ReportDocument, target: str | None, colour: str) -> list[DvhRow]:
+    """The row of a target's shell, in its colour; none where it has no shell."""
+    by_source: dict[str, StructureMetrics] = {
+        dose.label: shell for dose in order_doses(document) for shell in dose.shells if shell.target == target
+    }
+    if not by_source:
+        return []
+    return [_build_dvh_row(next(iter(by_source.values())).roi_name, colour, by_source, TARGET_COLUMNS)]
 
 
 def _build_dvh_row(

@@ -69,7 +69,9 @@ def build_bands_entry(
 def _list_metrics(protocol: Protocol, predicted: DoseResult, name: str) -> Iterator[Metric]:
     """Each once: those of the report's tables, and those that goals judge this structure by."""
     targets = {spec.name for spec in protocol.with_role("target")}
-    of_goals = [goal.metric for goals in predicted.goals.values() for goal in goals if goal.goal.structure == name]
+    singles = (one for goals in predicted.goals.values() for goal in goals for one in (goal.arms or (goal,)))
+    # A band is of the whole structure, which a goal on its shell does not ask for.
+    of_goals = [goal.metric for goal in singles if goal.judged_on == name]
     texts = (*(TARGET_METRICS if name in targets else METRICS), *of_goals)
     yield from dict.fromkeys(parse_metric(text) for text in texts)
 

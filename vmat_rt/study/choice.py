@@ -25,8 +25,9 @@ class StudyChoice:
     """Which files of a folder to use, and what the user says of them. Empty values mean: as found.
 
     prescription_gy: Gy in total by target. allowed: codes of the gate's errors that are taken as warnings.
-    deidentified: the folder is a set that lost patients or frames of reference, see `dicom.deidentified`. Raises
-    ConfigError for a dose that does not lie between 0 and 200 Gy, and for fractions that are not 1 to 200.
+    deidentified: the folder is a set that lost patients or frames of reference, see `dicom.deidentified`. goal_sets:
+    names of those that are judged; none of them: those that the protocol judges. Raises ConfigError for a dose that
+    does not lie between 0 and 200 Gy, and for fractions that are not 1 to 200.
     """
 
     structures_uid: str | None = None
@@ -36,6 +37,7 @@ class StudyChoice:
     fractions: int | None = None
     allowed: frozenset[str] = frozenset()
     deidentified: bool = False
+    goal_sets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, dose_gy in self.prescription_gy.items():
@@ -49,6 +51,10 @@ class StudyChoice:
         """What the user says of the prescription; a protocol that was named speaks for its own doses."""
         return Given(self.prescription_gy, self.fractions, self.protocol is not None, self.allowed)
 
+    def judging(self, protocol: Protocol) -> Protocol:
+        """The protocol with the goal sets of this choice. Raises ConfigError for a name that it does not have."""
+        return protocol.choose_goal_sets(self.goal_sets) if self.goal_sets else protocol
+
 
 AS_FOUND = StudyChoice()
 
@@ -56,9 +62,9 @@ AS_FOUND = StudyChoice()
 def protocol_for(study: Study, choice: StudyChoice) -> Protocol:
     """The protocol that the user named, or the packaged one that fits the contoured ROIs."""
     if choice.protocol is not None:
-        return choice.protocol
+        return choice.judging(choice.protocol)
     contoured = [roi.name for roi in study.structure_set.rois if roi.drawn]
-    return choose_protocol(contoured, [load_protocol(name) for name in packaged_protocols()])
+    return choice.judging(choose_protocol(contoured, [load_protocol(name) for name in packaged_protocols()]))
 
 
 def case_of(study: Study, protocol: Protocol, choice: StudyChoice) -> Case:

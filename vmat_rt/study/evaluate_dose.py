@@ -8,6 +8,7 @@ from vmat_rt.bundle import Bundle, find_baseline_bundle
 from vmat_rt.case import Case, ModelIdentity, Structure, Volume
 from vmat_rt.metrics.dvh.compute import compute_dvhs
 from vmat_rt.metrics.goals import check_goal_sets
+from vmat_rt.metrics.shells import Shell, compute_shell_dvhs, find_shells
 from vmat_rt.prediction import predict_dose
 from vmat_rt.predictor import PredictedDose
 from vmat_rt.protocol import Protocol
@@ -39,13 +40,17 @@ def doses_to_report(case: Case, bundle: Bundle, predicted: PredictedDose, device
 
 def evaluate_doses(case: Case, protocol: Protocol, doses: list[LabelledDose]) -> list[DoseResult]:
     """DVHs of the mapped structures and the body, and every goal set of the protocol; in the order of the doses."""
-    return run_threads(lambda dose: _evaluate_dose(case, protocol, dose), doses)
+    structures = case.structures.values()
+    shells = find_shells(structures, case.prescription.dose_gy, protocol)
+    return run_threads(lambda dose: _evaluate_dose(case, protocol, shells, dose), doses)
 
 
-def _evaluate_dose(case: Case, protocol: Protocol, of: LabelledDose) -> DoseResult:
+def _evaluate_dose(case: Case, protocol: Protocol, shells: tuple[Shell, ...], of: LabelledDose) -> DoseResult:
     structures: list[Structure] = [*case.structures.values()]
     if case.body.name not in case.structures:
         structures.append(case.body)
-    prescription = case.prescription
-    dvhs = compute_dvhs(structures, of.dose, metrics=protocol.goal_metrics(), prescription_gy=prescription.dose_gy)
-    return DoseResult(of.label, of.dose, dvhs, check_goal_sets(protocol, dvhs.values(), prescription), of.model)
+    prescription, metrics = case.prescription, protocol.goal_metrics()
+    dvhs = compute_dvhs(structures, of.dose, metrics=metrics, prescription_gy=prescription.dose_gy)
+    of_shells = compute_shell_dvhs(shells, of.dose, metrics, prescription.dose_gy)
+    goals = check_goal_sets(protocol, dvhs.values(), prescription, of_shells)
+    return DoseResult(of.label, of.dose, dvhs, goals, of.model, of_shells)

@@ -122,7 +122,7 @@ def predict_case(
     Without a DICOM header no DICOM is written: out/<case key>/ holds the report, which says so (NO_DICOM_HEADER).
     Raises as predict_study.
     """
-    protocol = choice.protocol or load_protocol(case.protocol_name)
+    protocol = choice.judging(choice.protocol or load_protocol(case.protocol_name))
     case = gated(prescribed(case, protocol, choice), protocol, choice.allowed)
     require_plain_name(case.key)
     bundle = find_bundle(protocol.name, model)

@@ -54,6 +54,7 @@ def predict_images(
         known = [choice.protocol] if choice.protocol is not None else _packaged()
         images = open_folder(folder, given, known)
         case, protocol, bundle = _case_and_bundle(images, choice, known, model)
+        protocol = choice.judging(protocol)
         case = gated(case, protocol, choice.allowed)
     result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
     if out is None:

@@ -10,6 +10,7 @@ from vmat_rt.errors import Problem
 from vmat_rt.grid import Grid, Triple
 from vmat_rt.metrics.dvh.compute import Dvh, key_by_structure_name
 from vmat_rt.metrics.goals import GoalResult
+from vmat_rt.metrics.shells import ShellDvh
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import PredictDocument, ReportDocument
 from vmat_rt.report.summary import write_summary_html, write_summary_text
@@ -56,6 +57,11 @@ class Prediction:
     def dvhs(self) -> dict[str, Dvh]:
         """The DVH of each mapped structure and of the body, by TG-263 name: `.dvhs["Rectum"].value("V50Gy")`."""
         return key_by_structure_name(self.result.predicted.dvhs)
+
+    @property
+    def shells(self) -> dict[str, ShellDvh]:
+        """The shells of lower targets, on which their goals are judged: `.shells["PTV_5600"].dvh.value("D2%")`."""
+        return dict(self.result.predicted.shells)
 
     @property
     def goals(self) -> dict[str, tuple[GoalResult, ...]]:

@@ -31,8 +31,13 @@ from vmat_rt.metrics.gamma.index import (
 )
 from vmat_rt.metrics.grammar import Metric
 from vmat_rt.protocol import Protocol, load_protocol, packaged_protocols
-from vmat_rt.report.document import build_goal_entries, build_problem_entries, build_structure_metrics
-from vmat_rt.report.schema import DvhDocument
+from vmat_rt.report.document import (
+    build_goal_entries,
+    build_problem_entries,
+    build_shell_metrics,
+    build_structure_metrics,
+)
+from vmat_rt.report.schema import DvhDocument, GoalEntry
 from vmat_rt.study.choice import StudyChoice, protocol_for
 from vmat_rt.study.dose_review import DoseReview, review_dose
 from vmat_rt.system.steps import announced
@@ -75,8 +80,10 @@ def dvh_document(
 ) -> DvhDocument:
     """The review of an RTDOSE file as JSON. Raises as review_study and read_dose."""
     review = review_study(folder, read_dose(dose_file), metrics, choice, all_rois=all_rois)
+    names = [str(metric) for metric in metrics]
     return DvhDocument(
-        structures=[build_structure_metrics(dvh, [str(metric) for metric in metrics], None) for dvh in review.values()],
+        structures=[build_structure_metrics(dvh, names, None) for dvh in review.values()],
+        shells=build_shell_metrics(review.shells, names),
         goals=build_goal_entries(review.goals),
         problems=build_problem_entries(review.problems),
     )
@@ -191,20 +198,24 @@ def _prescription(
 def dvh_text(document: DvhDocument) -> str:
     """The document for a person at a terminal."""
     lines = []
-    for entry in document.structures:
+    for entry in (*document.structures, *document.shells):
         name = entry.name or "-"
         volume = "-" if entry.volume_cc is None else f"{entry.volume_cc:.2f}"
         values = "  ".join(f"{m} {'-' if v is None else f'{v:.2f}'}" for m, v in entry.metrics.items())
         lines.append(f"{entry.roi_name:<24} {name:<18} {volume:>9} cc  {values}")
-    for goal in document.goals:
-        value = "-" if goal.value is None else f"{goal.value:.2f}"
-        limit = "-" if goal.limit_evaluated is None else f"{goal.limit_evaluated:g}"
-        lines.append(
-            f"{goal.status:<14} {goal.structure:<18} {goal.metric_evaluated:<12} {value} {goal.comparison} {limit} "
-            f"{goal.unit_evaluated} ({goal.goal_set}) {goal.reason}"
-        )
+    lines += [f"{goal.status:<14} {_goal_text(goal)} ({goal.goal_set}) {goal.reason}" for goal in document.goals]
     lines += [f"{p.severity}: {p.message} {p.remedy} [{p.code}]" for p in document.problems]
     return "\n".join(lines)
+
+
+def _goal_text(goal: GoalEntry) -> str:
+    if goal.arms:
+        return " or ".join(_goal_text(arm) for arm in goal.arms)
+    value = "-" if goal.value is None else f"{goal.value:.2f}"
+    whole = "" if goal.whole_value is None else f" (whole {goal.whole_value:.2f})"
+    limit = "-" if goal.limit_evaluated is None else f"{goal.limit_evaluated:g}"
+    asked = f"{goal.judged_on:<18} {goal.metric_evaluated:<12}"
+    return f"{asked} {value}{whole} {goal.comparison} {limit} {goal.unit_evaluated}"
 
 
 def gamma_of_files(

@@ -17,6 +17,7 @@ from vmat_rt.errors import InputError, Problem
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
 from vmat_rt.metrics.goals import Status, check_goal_sets
 from vmat_rt.metrics.grammar import parse_metric
+from vmat_rt.metrics.shells import ShellDvh, compute_shell_dvhs, find_shells
 from vmat_rt.protocol import Protocol, load_protocol
 from vmat_rt.report.contact_sheet import SheetTile, make_tile
 
@@ -95,7 +96,7 @@ def choose_metrics(name: str, case: Case, protocol: Protocol) -> tuple[str, ...]
         usual: tuple[str, ...] = BODY_METRICS
     else:
         usual = TARGET_METRICS if name in case.prescription.dose_gy else ORGAN_METRICS
-    asked = [goal.metric for goals in protocol.goal_sets for goal in goals.goals if goal.structure == name]
+    asked = [goal.metric for goals in protocol.goal_sets for goal in goals.single_goals() if goal.structure == name]
     return tuple(dict.fromkeys(str(parse_metric(metric)) for metric in (*usual, *choose_range_metrics(name), *asked)))
 
 
@@ -117,12 +118,13 @@ def _evaluate_metrics(name: str, dvh: Dvh, case: Case, protocol: Protocol) -> di
 
 
 def _judge_goals(case: Case, protocol: Protocol, dvhs: dict[str, Dvh]) -> dict[tuple[str, str], Status]:
-    results = check_goal_sets(protocol, dvhs.values(), case.prescription)
-    return {
-        (name, f"{one.structure} {one.metric_stated} {one.limit_stated}"): one.status
-        for name, goals in results.items()
-        for one in goals
-    }
+    doses_gy, dose = case.prescription.dose_gy, case.reference_dose
+    shells: dict[str, ShellDvh] = {}
+    if dose is not None:
+        found = find_shells(case.structures.values(), doses_gy, protocol)
+        shells = compute_shell_dvhs(found, dose, protocol.goal_metrics(), doses_gy)
+    results = check_goal_sets(protocol, dvhs.values(), case.prescription, shells)
+    return {(name, one.stated): one.status for name, goals in results.items() for one in goals}
 
 
 def _measure_overlaps(case: Case, protocol: Protocol) -> dict[str, float]:

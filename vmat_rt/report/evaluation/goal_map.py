@@ -77,9 +77,14 @@ def _order_by_seed(pair: tuple[str, str]) -> tuple[int, str, str]:
 
 
 def describe_goal(goal: GoalOutcome) -> str:
-    """`Rectum V70Gy < 15 %`, as evaluated."""
+    """`Rectum V70Gy < 15 %`, as evaluated; of a goal on a shell `PTV_5600 shell D2% ≤ 59.92 Gy`."""
+    if goal.arms:
+        described = [describe_goal(arm) for arm in goal.arms]
+        asked = {text.removeprefix(f"{arm.structure} ") for arm, text in zip(goal.arms, described, strict=True)}
+        return f"{goal.structure} {asked.pop()}" if len(asked) == 1 else " or ".join(described)
     limit = "?" if goal.limit is None else f"{goal.limit:.4g}"
-    return f"{goal.structure} {goal.metric} {_COMPARISONS[goal.comparison]} {limit} {goal.unit}"
+    part = "" if goal.judged_on in {"", goal.structure} else " shell"
+    return f"{goal.structure}{part} {goal.metric} {_COMPARISONS[goal.comparison]} {limit} {goal.unit}"
 
 
 def draw_goal_map(goals: GoalMap, name: str, style: Style) -> Drawing:

@@ -12,7 +12,7 @@ from vmat_rt.protocol import Protocol
 from vmat_rt.report.colours import find_role, list_evaluated_structures
 from vmat_rt.report.quality.entries import DoseQuality, GammaRate, OrganEffects, TargetIndices
 from vmat_rt.report.result import CaseResult, DoseResult
-from vmat_rt.report.tables import format_number
+from vmat_rt.report.tables import ABSENT, format_number
 
 GAMMA_CRITERIA: Final = ((3.0, 3.0), (2.0, 2.0))
 """Percent of the reference's maximum and mm: AAPM TG-218's usual pair, and the stricter one."""
@@ -98,10 +98,9 @@ def find_alpha_betas(protocol: Protocol) -> dict[str, float]:
     """The one alpha/beta (Gy) that all goals of a structure name; structures with several or none are left out."""
     found: dict[str, set[float]] = {}
     for goal_set in protocol.goal_sets:
-        for goal in goal_set.goals:
-            for arm in getattr(goal, "either", (goal,)):
-                if arm.alpha_beta_gy is not None:
-                    found.setdefault(arm.structure, set()).add(arm.alpha_beta_gy)
+        for goal in goal_set.single_goals():
+            if goal.alpha_beta_gy is not None:
+                found.setdefault(goal.structure, set()).add(goal.alpha_beta_gy)
     return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
 
 
@@ -133,7 +132,7 @@ def _list_organs(qualities: Sequence[DoseQuality], titles: Mapping[str, str]) ->
             converted = (format_number(entry.eqd2_gy.get(metric)) for metric in EQD2_METRICS)
             values = (
                 format_number(entry.geud_gy), format_number(entry.geud_exponent), *converted,
-                format_number(entry.alpha_beta_gy, 0),
+                ABSENT if entry.alpha_beta_gy is None else f"{entry.alpha_beta_gy:g}",
             )  # fmt: skip
             rows.append(QualityRow("" if first else entry.name, titles[quality.label], values, ""))
     return rows

@@ -123,7 +123,8 @@ def _list_marks(goals: Iterable[GoalEntry], rois: Mapping[str, str]) -> Iterator
     seen = set()
     for goal in goals:
         metric, limit = parse_metric(goal.metric_evaluated), goal.limit_evaluated
-        if limit is None or goal.structure not in rois or goal.status == "not evaluable":
+        # The chart has no curve of a shell, and none of two structures of which one suffices.
+        if limit is None or goal.judged_on not in rois or goal.status == "not evaluable":
             continue
         if metric.kind == "volume_at_gy" and goal.unit_evaluated == "%":
             gy, percent = metric.number or 0.0, limit

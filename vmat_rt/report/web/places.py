@@ -53,8 +53,10 @@ def _find_worst_goal(result: CaseResult, document: ReportDocument) -> Place | No
 
 
 def _find_extreme(result: CaseResult, goal: GoalEntry) -> Place | None:
-    structure = result.case.structures.get(goal.structure)
-    if structure is None:
+    structure = result.case.structures.get(goal.judged_on)
+    if goal.structure in result.predicted.shells and goal.judged_on != goal.structure:
+        structure = result.predicted.shells[goal.structure].shell.structure
+    if structure is None or structure.shape is None:
         return None
     dose = result.predicted.dose
     inside: NDArray[np.bool_] = compute_fraction(structure, dose.grid) >= 0.5
@@ -64,7 +66,7 @@ def _find_extreme(result: CaseResult, goal: GoalEntry) -> Place | None:
     values = np.where(inside, dose.array, np.inf if cold else -np.inf)
     at = int(np.argmin(values) if cold else np.argmax(values))
     margin = compute_margin(goal)
-    text = f"{goal.structure} {goal.metric_evaluated}{f': {margin.text}' if margin else ''}"
+    text = f"{goal.judged_on} {goal.metric_evaluated}{f': {margin.text}' if margin else ''}"
     return Place("goal", "Worst goal", text, _locate(dose.grid, at))
 
 
