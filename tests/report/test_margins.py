@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from vmat_rt.report.band_entries import BandEntry, BandsEntry
 from vmat_rt.report.document import build_report_document
 from vmat_rt.report.margins import build_goal_marks, compute_margin, describe_limit, judge_urgency, list_missed
 from vmat_rt.report.result import CaseResult
@@ -70,6 +73,16 @@ def test_there_is_a_mark_for_each_row_of_each_table(result: CaseResult) -> None:
     document = build_report_document(result, {})
     marks = build_goal_marks(document)
     assert [len(table) for table in marks] == [len(goals) for goals in result.predicted.goals.values()]
+
+
+def test_a_goal_of_a_calibrated_metric_shows_its_band(result: CaseResult) -> None:
+    goal = build_report_document(result, {}).predicted.goals[0]
+    band = BandEntry(structure=goal.structure, metric=goal.metric_evaluated, low=41.66, high=51.2, cases=33, reason="")
+    none = band.model_copy(update={"structure": "Bladder", "low": None, "high": None, "reason": "too few"})
+    bands = BandsEntry(level_percent=90, cases=33, data="none", simulated=False, metrics=[band, none], curves=[])
+    marks = build_goal_marks(build_report_document(replace(result, bands=bands), {}))
+    assert marks[0][0].band == f"41.7 to 51.2 {goal.unit_evaluated}"
+    assert {mark.band for mark in marks[0][1:]} <= {"", marks[0][0].band}
 
 
 def test_a_limit_is_described_as_evaluated(entry: GoalEntry) -> None:

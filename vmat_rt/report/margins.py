@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from vmat_rt.report.band_entries import BandsEntry
 from vmat_rt.report.schema import GoalEntry, ReportDocument
 
 NEAR_PERCENT: Final = 5.0
@@ -69,23 +70,39 @@ def _rank(goal: GoalEntry) -> tuple[bool, float]:
 
 @dataclass(frozen=True)
 class GoalMark:
-    """What a row of the goal table says beside its verdict: urgency for the filter, margin in words."""
+    """What a row of the goal table says beside its verdict: urgency for the filter, margin and band in words."""
 
     urgency: Urgency
     margin: str
+    band: str = ""
 
 
 def build_goal_marks(document: ReportDocument) -> list[list[GoalMark]]:
     """Marks of the predicted dose's goals, in the order of the page's goal tables and of their rows."""
+    bands = _write_bands(document.bands)
     return [
-        [_mark(goal) for goal in document.predicted.goals if goal.goal_set == goal_set.name]
+        [_mark(goal, bands) for goal in document.predicted.goals if goal.goal_set == goal_set.name]
         for goal_set in document.protocol.goal_sets
     ]
 
 
-def _mark(goal: GoalEntry) -> GoalMark:
+def _mark(goal: GoalEntry, bands: Mapping[tuple[str, str], str]) -> GoalMark:
     margin = compute_margin(goal)
-    return GoalMark(judge_urgency(goal), margin.text if margin else "")
+    band = bands.get((goal.judged_on, goal.metric_evaluated), "")
+    return GoalMark(
+        judge_urgency(goal), margin.text if margin else "", f"{band} {goal.unit_evaluated}".rstrip() if band else ""
+    )
+
+
+def _write_bands(bands: BandsEntry | None) -> dict[tuple[str, str], str]:
+    """`41.7 to 51.2` by structure and metric; a structure's shell has no band of its own."""
+    if bands is None:
+        return {}
+    return {
+        (band.structure, band.metric): f"{band.low:.1f} to {band.high:.1f}"
+        for band in bands.metrics
+        if band.low is not None and band.high is not None
+    }
 
 
 def describe_limit(goal: GoalEntry) -> str:

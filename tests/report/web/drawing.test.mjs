@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { makeAxes, writePath } from "../../../vmat_rt/report/web/chart.mjs";
 import { greyOf, makeScale, scaleIndex, WINDOWS } from "../../../vmat_rt/report/web/colours.mjs";
-import { quoteField, readCurve, splitCurve, writeCsv } from "../../../vmat_rt/report/web/curves.mjs";
+import { outlineBand, quoteField, readCurve, splitCurve, writeCsv } from "../../../vmat_rt/report/web/curves.mjs";
 import { traceLevel } from "../../../vmat_rt/report/web/isolines.mjs";
 import { paintImage } from "../../../vmat_rt/report/web/painting.mjs";
 import { format, interpolate, niceTicks, parseLevels } from "../../../vmat_rt/report/web/scale.mjs";
@@ -164,4 +164,12 @@ test("a chart's axes lead to pixels and back, and a path breaks where there is n
   assert.ok(Math.abs(axes.toX(axes.px(33)) - 33) < 1e-9);
   assert.ok(axes.py(100) < axes.py(0));
   assert.equal(writePath([[0, 1], [1, 2], [2, NaN], [3, 4]], axes).match(/M/g).length, 2);
+});
+
+test("a band goes down its lowest doses and back along its highest, in the units shown", () => {
+  const band = { y: [98, 50, 2], low: [10, 20, 30], high: [12, 24, 36] };
+  const plain = { relativeDose: false, absoluteVolume: false, reference: 40 };
+  assert.deepEqual(outlineBand(band, { volume: 50 }, plain), [[10, 98], [20, 50], [30, 2], [36, 2], [24, 50], [12, 98]]);
+  const other = outlineBand(band, { volume: 50 }, { relativeDose: true, absoluteVolume: true, reference: 40 });
+  assert.deepEqual(other[1], [50, 25]);
 });

@@ -15,6 +15,7 @@ from tests.report import synthetic
 from vmat_rt.case import Structure, Volume
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh.compute import compute_dvh
+from vmat_rt.report.band_entries import BandsEntry, CurveBandEntry
 from vmat_rt.report.colours import assign_colours, list_evaluated_structures
 from vmat_rt.report.document import build_report_document
 from vmat_rt.report.result import CaseResult
@@ -72,6 +73,15 @@ def test_goals_at_a_point_of_the_chart_are_marked_as_evaluated(result: CaseResul
     assert not rectum["up"]
     assert rectum["title"].startswith("Rectum V51.62Gy < 50 %: ")
     assert all(mark["roi"] != "PenileBulb" for mark in marks.values()), "it is not contoured"
+
+
+def test_a_calibrated_structure_has_its_band(result: CaseResult) -> None:
+    curve = CurveBandEntry(structure="Rectum", volume_percent=[98.0, 2.0], low_gy=[1.234, 50.0], high_gy=[3.0, 60.0])
+    bands = BandsEntry(level_percent=90, cases=33, data="none", simulated=False, metrics=[], curves=[curve])
+    of = {s["name"]: s["band"] for s in data_of(replace(result, bands=bands))["structures"]}
+    assert of["Rectum"] == {"y": [98.0, 2.0], "low": [1.23, 50.0], "high": [3.0, 60.0]}
+    assert of["Bladder"] is None
+    assert all(structure["band"] is None for structure in data_of(result)["structures"])
 
 
 def test_a_structure_that_leaves_the_grid_is_open_up_to_what_lies_on_the_crossed_face(result: CaseResult) -> None:

@@ -133,7 +133,7 @@ def test_the_hottest_voxel_is_that_of_the_full_dose(result: CaseResult) -> None:
 def test_the_worst_goal_leads_to_where_it_is_violated(result: CaseResult) -> None:
     document = build_report_document(result, {})
     goal = document.predicted.goals[0].model_copy(
-        update={"structure": "Bladder", "status": "missed", "comparison": "<", "value": 60.0, "limit_evaluated": 20.0,
+        update={"structure": "Bladder", "judged_on": "Bladder", "status": "missed", "comparison": "<", "value": 60.0,
                 "metric_evaluated": "Dmax", "unit_evaluated": "Gy"}
     )  # fmt: skip
     missed = document.model_copy(update={"predicted": document.predicted.model_copy(update={"goals": [goal]})})

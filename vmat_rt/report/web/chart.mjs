@@ -36,7 +36,7 @@ export function writePath(points, axes) {
 
 /**
  * Draw into `svg`. chart: {width, height, x: [low, high], y: [low, high], xLabel, yLabel, label,
- * lines: [{points, colour, width, dash, opacity, key}], marks: [{x, y, colour, up, title}], levels: [{x, text}]}.
+ * areas: [{points, colour, opacity, key}], lines: [{points, colour, width, dash, opacity, key}], marks: [{x, y, colour, up, title}], levels: [{x, text}]}.
  * Returns the axes.
  */
 export function drawChart(svg, chart, inks) {
@@ -56,6 +56,9 @@ export function drawChart(svg, chart, inks) {
   const hole = makeSvg("clipPath", { id: clip });
   hole.append(makeSvg("rect", { x: axes.left, y: axes.top - 1, width: axes.right - axes.left, height: axes.bottom - axes.top + 2 }));
   const group = makeSvg("g", { "clip-path": `url(#${clip})`, fill: "none", "stroke-linejoin": "round" });
+  for (const area of chart.areas ?? []) {
+    group.append(makeSvg("path", { d: `${writePath(area.points, axes)}Z`, fill: area.colour, "fill-opacity": area.opacity, "data-key": area.key }));
+  }
   for (const line of chart.lines) {
     group.append(makeSvg("path", {
       d: writePath(line.points, axes), stroke: line.colour, "stroke-width": line.width, "stroke-dasharray": line.dash || null,

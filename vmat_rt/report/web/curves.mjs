@@ -23,6 +23,14 @@ export function splitCurve(curve, structure, units) {
   return [[middle, ...points.slice(cut)], [...points.slice(0, cut), middle]];
 }
 
+/** The outline of a band, [[x, y], ...]: down its lowest doses and back along its highest. */
+export function outlineBand(band, structure, { relativeDose, absoluteVolume, reference }) {
+  const x = relativeDose ? 100 / reference : 1;
+  const y = absoluteVolume ? structure.volume / 100 : 1;
+  const side = (doses) => doses.map((gy, i) => [gy * x, band.y[i] * y]);
+  return [...side(band.low), ...side(band.high).reverse()];
+}
+
 /** The volume at a dose (both as shown); 0 beyond the curve's end. */
 export function readCurve(curve, structure, units, dose) {
   const { x, y } = factorsOf(curve, structure, units);

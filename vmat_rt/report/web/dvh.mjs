@@ -1,6 +1,6 @@
 // The DVH: chart, table of structures that reads all curves at the pointer, export.
 import { drawChart, readInks } from "./chart.mjs";
-import { factorsOf, readCurve, splitCurve, writeCsv } from "./curves.mjs";
+import { factorsOf, outlineBand, readCurve, splitCurve, writeCsv } from "./curves.mjs";
 import { make, makeSvg, saveBlob } from "./elements.mjs";
 import { format } from "./scale.mjs";
 
@@ -13,7 +13,7 @@ export class DvhChart {
     this.root = root;
     this.data = data;
     this.svg = root.querySelector("svg");
-    this.state = { relativeDose: false, absoluteVolume: false, hiddenDoses: new Set(), hidden: new Set(), goals: true, at: null };
+    this.state = { relativeDose: false, absoluteVolume: false, hiddenDoses: new Set(), hidden: new Set(), goals: true, bands: true, at: null };
     this.listeners = [];
     this.buildControls();
     this.buildTable();
@@ -40,6 +40,7 @@ export class DvhChart {
     bind("dvh-dose", (box) => { state.relativeDose = box.value === "percent"; });
     bind("dvh-volume", (box) => { state.absoluteVolume = box.value === "cc"; });
     bind("dvh-goals", (box) => { state.goals = box.checked; });
+    bind("dvh-bands", (box) => { state.bands = box.checked; });
     bind("dvh-source", (box) => {
       if (box.checked) state.hiddenDoses.delete(box.value);
       else state.hiddenDoses.add(box.value);
@@ -120,7 +121,7 @@ export class DvhChart {
     const top = units.absoluteVolume ? Math.max(1, ...shown.map(({ structure, curve }) => curve.y[0] * factorsOf(curve, structure, units).y)) : 100;
     const scale = units.relativeDose ? 100 / this.data.reference : 1;
     this.axes = drawChart(this.svg, {
-      name: "dvh", width, height, lines, x: [0, 1.02 * this.data.highest * scale], y: [0, 1.02 * top],
+      name: "dvh", width, height, lines, areas: this.listAreas(units), x: [0, 1.02 * this.data.highest * scale], y: [0, 1.02 * top],
       xLabel: units.relativeDose ? `Dose, % of ${this.data.reference} Gy` : "Dose, Gy", yLabel: units.absoluteVolume ? "Volume, cc" : "Volume, %",
       levels: [...new Set(this.data.prescription.map(({ gy }) => gy))].map((gy) => ({ x: gy * scale, text: units.relativeDose ? `${format(gy * scale, 0)} %` : `${gy} Gy` })),
       marks: this.listMarks(units, scale),
@@ -129,6 +130,15 @@ export class DvhChart {
     this.cursor = makeSvg("line", { y1: this.axes.top, y2: this.axes.bottom, stroke: readInks(this.root).ink, "stroke-dasharray": "3 2", visibility: "hidden" });
     this.svg.append(this.cursor);
     this.showReading(this.state.at);
+  }
+
+  /** Bands of the predicted dose; the structure under the pointer in the table is told from the others by its ink. */
+  listAreas(units) {
+    const { bands, hidden, hiddenDoses } = this.state;
+    if (!bands || hiddenDoses.has("predicted")) return [];
+    return this.data.structures.filter(({ roi, band }) => band && !hidden.has(roi)).map((structure) => ({
+      points: outlineBand(structure.band, structure, units), colour: structure.colour, opacity: 0.13, key: structure.roi,
+    }));
   }
 
   listMarks(units, scale) {

@@ -70,6 +70,7 @@ def build_dvh_data(
     colours are by ROI name, titles by dose label. A structure without any curve is left out.
     """
     highest = find_highest_dose_gy(result)
+    bands = _list_bands(document)
     structures: list[dict[str, Any]] = [
         {
             "roi": structure.roi_name,
@@ -77,6 +78,7 @@ def build_dvh_data(
             "colour": colours[structure.roi_name],
             "volume": round(volume, 4),
             "curves": curves,
+            "band": bands.get(structure.name or ""),
         }
         for structure in list_evaluated_structures(result.case, result.protocol)
         if (curves := _list_curves(result, structure, highest))
@@ -90,6 +92,19 @@ def build_dvh_data(
         "doses": [{"label": dose.label, "title": titles[dose.label]} for dose in list_doses(result)],
         "structures": structures,
         "goals": list(_list_marks(document.predicted.goals, {s["name"]: s["roi"] for s in structures})),
+    }
+
+
+def _list_bands(document: ReportDocument) -> dict[str, dict[str, list[float]]]:
+    """By structure: volumes in percent, and the lowest and highest dose of each, Gy."""
+    curves = () if document.bands is None else document.bands.curves
+    return {
+        curve.structure: {
+            "y": curve.volume_percent,
+            "low": [round(gy, 2) for gy in curve.low_gy],
+            "high": [round(gy, 2) for gy in curve.high_gy],
+        }
+        for curve in curves
     }
 
 
