@@ -134,7 +134,7 @@ def test_the_worst_goal_leads_to_where_it_is_violated(result: CaseResult) -> Non
     document = build_report_document(result, {})
     goal = document.predicted.goals[0].model_copy(
         update={"structure": "Bladder", "judged_on": "Bladder", "status": "missed", "comparison": "<", "value": 60.0,
-                "metric_evaluated": "Dmax", "unit_evaluated": "Gy"}
+                "limit_evaluated": 20.0, "metric_evaluated": "Dmax", "unit_evaluated": "Gy"}
     )  # fmt: skip
     missed = document.model_copy(update={"predicted": document.predicted.model_copy(update={"goals": [goal]})})
     place = next(p for p in find_places(result, missed, title_doses(result)) if p.kind == "goal")
