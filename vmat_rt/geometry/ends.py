@@ -51,7 +51,8 @@ class Ends:
     @property
     def closed(self) -> Flags:
         """Which ends close; the others are cut off."""
-        return self.slope != 0
+        closed: Flags = self.slope != 0
+        return closed
 
     def share(self, planes: NDArray[np.int64], depth_mm: Lengths) -> Lengths:
         """The part of each plane that is left at a depth within its reach."""

@@ -17,7 +17,7 @@ from vmat_rt.protocol import Protocol
 class DoseReview(Mapping[str, Dvh]):
     """A mapping: TG-263 name, or the ROI's own name where it has none -> Dvh. `review["Rectum"].value("V50Gy")`.
 
-    metrics: those that the DVHs are made fine enough for, besides those of the goals. goals: what became of each goal,
+    metrics: those that were asked for, besides those of the goals. goals: what became of each goal,
     by goal set; empty without protocol or prescription. problems: warnings, also for structures that leave the dose.
     """
 
