@@ -20,7 +20,7 @@ class DoseReview(Mapping[str, Dvh]):
 
     shells: those of lower targets, on which their goals are judged: `review.shells["PTV_5600"].dvh.value("D2%")`.
 
-    metrics: those that the DVHs are made fine enough for, besides those of the goals. goals: what became of each goal,
+    metrics: those that were asked for, besides those of the goals. goals: what became of each goal,
     by goal set; empty without protocol or prescription. problems: warnings, also for structures that leave the dose.
     """
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from vmat_rt.bundle import Bundle, find_bundle
 from vmat_rt.case import Case
 from vmat_rt.dicom.study import read_study
+from vmat_rt.dicom.write.dose import as_stored
 from vmat_rt.errors import raise_errors
 from vmat_rt.geometry.model_grid import check_cut_off, model_grid
 from vmat_rt.prediction import predict_dose
@@ -85,6 +86,7 @@ def predict_and_evaluate(
     raise_errors((*outside, *cut_off))
     with watch.step("predict", case.key):
         predicted = predict_dose(case, bundle, device)
+        predicted = replace(predicted, dose=as_stored(predicted.dose))
     with watch.step("dvh and goals", case.key):
         doses = doses_to_report(case, bundle, predicted, device)
         evaluated, *others = evaluate_doses(case, protocol, doses)

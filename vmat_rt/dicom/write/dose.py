@@ -72,6 +72,16 @@ def grid_scaling(highest_gy: float, bits: Bits) -> str:
     return f"{step:.10e}"
 
 
+def as_stored(dose: Volume, bits: Bits = 16) -> Volume:
+    """The dose as a reader finds it in the file: rounded to steps of DoseGridScaling. Raises as writing does.
+
+    What is evaluated is what is written, so that whoever opens the file gets the numbers of the report.
+    """
+    require_dose(dose.array)
+    scaling = float(grid_scaling(float(dose.array.max()), bits))
+    return Volume(dose.grid, (np.rint(dose.array.astype(np.float64) / scaling) * scaling).astype(np.float32))
+
+
 def _set_image_plane(dataset: Dataset, dose: Volume, header: OutputHeader) -> None:
     layout = layout_for(header.orientation)
     thickness, row_spacing, column_spacing = dose.grid.spacing_mm

@@ -1,1 +1,1 @@
-"""Dose-volume histograms: structures sampled as solids, refined until their metrics stand still."""
+"""Dose-volume histograms: structures sampled as solids, refined until their curves hold still."""

@@ -1,4 +1,4 @@
-"""DVH: how much of a structure gets how much dose. Unbinned, volume-weighted, sampled as finely as the metrics need.
+"""DVH: how much of a structure gets how much dose. Unbinned, volume-weighted, sampled until the curve holds still.
 
 The solid is that of vmat_rt.case.Contours (ends and all) or a Volume of area fractions; dose is trilinear
 between voxel centres. What cannot be known is None with a reason, never 0: a structure without contours, a metric that
@@ -15,10 +15,17 @@ from numpy.typing import NDArray
 
 from vmat_rt.case import Contours, Structure, Volume
 from vmat_rt.errors import GeometryError, Problem, raise_errors, warning
-from vmat_rt.geometry.rasterize import bounds_mm, volume_cc, volume_inside_cc
+from vmat_rt.geometry.rasterize import volume_cc, volume_inside_cc
 from vmat_rt.grid import Grid
-from vmat_rt.metrics.dvh.convergence import Accuracy, Extent, GridInvariance, MetricRequest, refine_curve
-from vmat_rt.metrics.dvh.coverage import LEAST, WHOLE, Outside, find_hottest_crossed_face_gy, read_with_outside
+from vmat_rt.metrics.dvh.convergence import Accuracy, Extent, GridInvariance, refine_curve
+from vmat_rt.metrics.dvh.coverage import (
+    LEAST,
+    WHOLE,
+    Outside,
+    find_hottest_crossed_face_gy,
+    is_within_grid,
+    read_with_outside,
+)
 from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
 from vmat_rt.metrics.dvh.evaluation import Reading, read_metric
 from vmat_rt.metrics.dvh.sampling import Detail
@@ -26,7 +33,7 @@ from vmat_rt.metrics.dvh.solid_samples import sample_structure
 from vmat_rt.metrics.grammar import Metric, parse_metric
 
 DEFAULT_METRICS = ("D99%", "D98%", "D95%", "D50%", "D5%", "D2%", "D1%", "D0.03cc", "Dmin", "Dmean", "Dmax")
-"""What sampling is made fine enough for when no metrics are named."""
+"""What is read when no metrics are named."""
 _ISODOSE_STEP_MM = 0.5
 
 
@@ -37,7 +44,8 @@ class Dvh:
     volume_cc is the whole structure's; covered_fraction the part of it inside the dose grid; cumulative the curve of
     that part, None when nothing is covered. outside is the rest where it is too much to be left out of account. reason,
     when not empty, says why no metric can be given. prescription_gy is used where a caller of value() gives none;
-    isodose_cc is the volume of the whole dose grid that gets it (for CI).
+    isodose_cc is the volume of the whole dose grid that gets it (for CI). within_grid: the whole structure, to its
+    last edge, lies in the dose grid; covered_fraction may round to 1 where it does not.
     """
 
     roi_name: str
@@ -50,6 +58,7 @@ class Dvh:
     isodose_cc: float | None = None
     reason: str = ""
     outside: Outside | None = None
+    within_grid: bool = False
 
     @property
     def shortfall(self) -> str:
@@ -140,7 +149,7 @@ def compute_dvh(
     prescription_gy: float | None = None,
     accuracy: Accuracy | None = None,
 ) -> Dvh:
-    """The DVH of one structure in a dose (Gy), fine enough for `metrics` (DEFAULT_METRICS when none are named).
+    """The DVH of one structure in a dose (Gy). Its numbers do not depend on `metrics`: CI alone must be asked for here.
 
     prescription_gy is what V95%, D95%[%] and CI refer to. Raises GeometryError when structure and dose lie in different
     frames, InputError (DOSE_NAN, DOSE_NEGATIVE) for what is not a dose, ConfigError for what is not a metric.
@@ -174,7 +183,7 @@ def compute_dvhs(
         level = given.get(structure.name or "", given.get(structure.roi_name, highest))
         if level is not None and any(m.kind == "conformity" for m in wanted) and level not in isodoses:
             isodoses[level] = compute_isodose_volume_cc(dose, level)
-        dvh = _compute_one(structure, dose, wanted, level, accuracy or Accuracy())
+        dvh = _compute_one(structure, dose, accuracy or Accuracy())
         key = structure.roi_name
         if key in dvhs:
             key = f"{key} (ROI {structure.number if structure.number is not None else index})"
@@ -207,9 +216,7 @@ def compute_isodose_volume_cc(dose: Volume, level_gy: float, step_mm: float = _I
     return float(samples.weights_cc[above].sum(dtype=np.float64))
 
 
-def _compute_one(
-    structure: Structure, dose: Volume, metrics: tuple[Metric, ...], level: float | None, accuracy: Accuracy
-) -> Dvh:
+def _compute_one(structure: Structure, dose: Volume, accuracy: Accuracy) -> Dvh:
     shape = structure.shape
     if shape is None:
         return _make_empty(structure, 0.0, "it has no closed contours")
@@ -221,8 +228,9 @@ def _compute_one(
     covered = _compute_covered_fraction(structure, dose.grid, whole)
     if covered * whole <= 1e-9:
         return _make_empty(structure, whole, "it lies outside the dose grid")
-    curve, invariance = refine_curve(structure, dose, Extent(whole, covered), MetricRequest(metrics, level), accuracy)
-    dvh = Dvh(structure.roi_name, structure.name, whole, covered, curve, invariance)
+    curve, invariance = refine_curve(structure, dose, Extent(whole, covered), accuracy)
+    within = is_within_grid(structure, dose.grid)
+    dvh = Dvh(structure.roi_name, structure.name, whole, covered, curve, invariance, within_grid=within)
     if covered >= WHOLE:
         return dvh
     if covered < LEAST:
@@ -233,8 +241,7 @@ def _compute_one(
 
 def _compute_covered_fraction(structure: Structure, grid: Grid, whole_cc: float) -> float:
     """Fraction of a structure's volume within the outer faces of the dose grid."""
-    (low, high), (first, last) = bounds_mm(structure), grid.bounds_mm
-    if all(a >= b for a, b in zip(low, first, strict=True)) and all(a <= b for a, b in zip(high, last, strict=True)):
+    if is_within_grid(structure, grid):
         return 1.0
     return min(1.0, volume_inside_cc(structure, grid) / whole_cc)
 

@@ -1,22 +1,23 @@
-"""How finely a structure must be sampled: the step is halved until the metrics that are asked for hold still.
+"""How finely a structure must be sampled: the step is halved until its whole curve holds still.
 
 Every step cuts the solid anew, so the change tells of geometry and dose alike. The error falls at least as fast as the
-step, so all further halvings together (1/2 + 1/4 + ...) change no more than the last one did.
+step, so all further halvings together (1/2 + 1/4 + ...) change no more than the last one did. What is compared does not
+depend on what is asked for: a structure in a dose has one curve, and every report and table reads its numbers there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import numpy as np
 
 from vmat_rt.case import Structure, Volume
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh.curve import DoseVolumeCurve, build_curve
-from vmat_rt.metrics.dvh.evaluation import read_metric
 from vmat_rt.metrics.dvh.sampling import Detail
 from vmat_rt.metrics.dvh.solid_samples import find_extremes_gy, sample_structure
-from vmat_rt.metrics.grammar import Metric
 
 _FIRST_STEP = 0.025
 """Coarsest step as a fraction of the edge of a cube of the same volume; never above the dose grid's spacing."""
@@ -27,6 +28,14 @@ HOT_CC = 2.0
 margin."""
 HOT_PART_MM = 0.4
 """0.03 cc then holds some 470 points."""
+_COMPARED_PERCENT = (99, 98, 95, 90, 75, 50, 25, 10, 5, 2, 1)
+_COMPARED_CC = (0.1, 0.5, 1.0)
+"""Volumes at which curves are compared in dose; in volume they are at every percent of the highest dose. D0.03cc is
+made certain by HOT_PART_MM: halving the step moves it by chance only."""
+_LEVELS = 100
+_NO_VOLUME = 0.001
+_NO_DOSE = 0.25
+"""Parts of the structure's volume, and of the dose tolerance at the grid's highest dose, that are slight."""
 _FLOOR = 0.25
 """A structure far from the target is held to no less than what one with a quarter of the highest dose is held to."""
 
@@ -35,11 +44,10 @@ _FLOOR = 0.25
 class Accuracy:
     """When sampling is fine enough.
 
-    dose_percent: dose metrics change by less than this much of the structure's highest dose (of a quarter of the dose
-    grid's where that is more) when the step is halved; 0.2 %, 0.14 Gy at 70 Gy, is a fifth of what planning systems
-    differ by. volume_percent: volume metrics change by less than this much of the structure; 0.5 % because at a
-    target's edge 0.1 % of dose is already about that. most_cells bounds time and memory: past it the change that was
-    reached is reported, and that it is too large.
+    dose_percent: doses of the curve change by less than this much of the structure's highest dose (of a quarter of the
+    dose grid's where that is more) when the step is halved; 0.2 %, 0.14 Gy at 70 Gy, is a fifth of what planning
+    systems differ by. volume_percent: volumes at every dose change by less than this much of the structure.
+    most_cells bounds time and memory: past it the change that was reached is reported, and that it is too large.
     """
 
     dose_percent: float = 0.2
@@ -49,10 +57,10 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class GridInvariance:
-    """How much the metrics still changed when the sampling step was last halved, to step_mm.
+    """How much the curve still changed when the sampling step was last halved, to step_mm.
 
-    dose_change_gy is the largest change of a dose metric, volume_change_percent that of a volume metric in percent of
-    the structure (an index, HI or CI, counts times 100). within_tolerance: both are within what Accuracy asks for.
+    dose_change_gy is the largest change of a dose (mean, D_x), volume_change_percent that of the volume at any dose in
+    percent of the structure. within_tolerance: both are within what Accuracy asks for.
     """
 
     step_mm: float
@@ -77,22 +85,10 @@ class Extent:
         return self.whole_cc * self.covered_fraction
 
 
-@dataclass(frozen=True)
-class MetricRequest:
-    """The metrics that a curve is for, and the prescription that they refer to, Gy."""
-
-    metrics: tuple[Metric, ...]
-    prescription_gy: float | None
-
-
 def refine_curve(
-    structure: Structure,
-    dose: Volume,
-    extent: Extent,
-    request: MetricRequest,
-    accuracy: Accuracy,
+    structure: Structure, dose: Volume, extent: Extent, accuracy: Accuracy
 ) -> tuple[DoseVolumeCurve, GridInvariance]:
-    """The curve of a structure, fine enough for the request, and how far it still moves.
+    """The curve of a structure, as fine as accuracy asks for, and how far it still moves.
 
     Raises GeometryError when structure and dose lie in different frames.
     """
@@ -112,8 +108,10 @@ def refine_curve(
         previous = curve
         floor_gy = _FLOOR * hottest_gy
         curve, count = sample_curve(step, _choose_detail(previous, floor_gy))
-        change_gy, change_percent = _compute_changes(previous, curve, request)
         allowed_gy = accuracy.dose_percent / 100 * max(curve.highest_gy, floor_gy)
+        change_gy, change_percent = _compute_changes(
+            previous, curve, _NO_DOSE * accuracy.dose_percent / 100 * hottest_gy
+        )
         within = change_gy <= allowed_gy and change_percent <= accuracy.volume_percent
         invariance = GridInvariance(step, count, change_gy, change_percent, within)
         if within:
@@ -143,18 +141,23 @@ def _halve_steps_mm(volume_cc: float, dose: Grid, most_cells: int) -> Iterator[f
         yield step
 
 
-def _compute_changes(before: DoseVolumeCurve, after: DoseVolumeCurve, request: MetricRequest) -> tuple[float, float]:
-    """Largest change of a dose metric, Gy, and of a volume metric or index, percent."""
-    change_gy, change_percent = abs(after.mean_gy - before.mean_gy), 0.0
-    for metric in request.metrics:
-        absolute = replace(metric, unit="Gy") if metric.is_dose else replace(metric, unit="%")
-        # The volume of the prescription isodose does not depend on the step; the structure's own stands for it.
-        old = read_metric(absolute, before, request.prescription_gy, before.volume_cc).value
-        new = read_metric(absolute, after, request.prescription_gy, after.volume_cc).value
-        if old is None or new is None:
-            continue
-        if metric.is_dose:
-            change_gy = max(change_gy, abs(new - old))
-        else:
-            change_percent = max(change_percent, abs(new - old) * (1 if metric.is_volume else 100))
-    return change_gy, change_percent
+def _compute_changes(before: DoseVolumeCurve, after: DoseVolumeCurve, slight_gy: float) -> tuple[float, float]:
+    """Largest change of a dose, Gy, and of the volume at a dose, percent of the structure.
+
+    Where the curve is flat a dose, where it is steep a volume says little: the change of a dose does not count where
+    hardly any volume has it, nor that of a volume which slight_gy more or less makes up for.
+    """
+    tail_cc = np.array([cc for cc in _COMPARED_CC if cc < after.volume_cc])
+    tail_gy = np.abs(after.doses_at_cc(tail_cc) - before.doses_at_cc(tail_cc))
+    shares_cc = np.array(_COMPARED_PERCENT) / 100 * after.volume_cc
+    doses_gy = after.doses_at_cc(shares_cc)
+    moved_gy = np.abs(doses_gy - before.doses_at_cc(shares_cc))
+    moved_cc = np.abs(before.volume_at_gy(doses_gy) - shares_cc)
+    moved_gy = np.where(moved_cc > _NO_VOLUME * after.volume_cc, moved_gy, 0.0)
+    change_gy = max(abs(after.mean_gy - before.mean_gy), float(moved_gy.max()), float(tail_gy.max(initial=0.0)))
+    levels_gy = after.highest_gy * np.arange(1, _LEVELS) / _LEVELS
+    volumes_cc = after.volume_at_gy(levels_gy)
+    change_cc = np.abs(volumes_cc - before.volume_at_gy(levels_gy))
+    shift_gy = np.abs(before.doses_at_cc(volumes_cc) - levels_gy)
+    change_cc = np.where(shift_gy > slight_gy, change_cc, 0.0)
+    return change_gy, 100 * float(change_cc.max()) / after.volume_cc

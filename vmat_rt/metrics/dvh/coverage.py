@@ -14,6 +14,7 @@ import numpy as np
 
 from vmat_rt.case import Structure, Volume
 from vmat_rt.geometry.rasterize import bounds_mm
+from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
 from vmat_rt.metrics.dvh.evaluation import Reading, read_metric
 from vmat_rt.metrics.grammar import Metric
@@ -22,6 +23,7 @@ WHOLE = 0.999
 """From this fraction inside the dose grid on, a structure counts as covered: the rest is rounding of its edge."""
 LEAST = 0.5
 """Below this fraction inside, no metric is given."""
+_ROUNDING = 0.01
 _SAME = 0.005
 """Gy, %, cc: values this close are one number, half a unit of the second decimal."""
 
@@ -32,6 +34,19 @@ class Outside:
 
     volume_cc: float
     at_most_gy: float
+
+
+def is_within_grid(structure: Structure, grid: Grid) -> bool:
+    """Whether a structure lies wholly within the outer faces of a grid, its ends included.
+
+    What reaches beyond by less than _ROUNDING of a voxel is rounding of positions, not anatomy.
+    """
+    (low, high), (first, last) = bounds_mm(structure), grid.bounds_mm
+    return all(
+        low[axis] >= first[axis] - _ROUNDING * grid.spacing_mm[axis]
+        and high[axis] <= last[axis] + _ROUNDING * grid.spacing_mm[axis]
+        for axis in range(3)
+    )
 
 
 def find_hottest_crossed_face_gy(structure: Structure, dose: Volume) -> float:

@@ -48,7 +48,12 @@ class DoseVolumeCurve:
 
     def dose_at_cc(self, volume_cc: float) -> float:
         """The lowest dose in the hottest volume_cc, Gy."""
-        return float(np.interp(volume_cc, self.at_least_cc[::-1], self.doses_gy[::-1]))
+        return float(self.doses_at_cc(np.array([volume_cc]))[0])
+
+    def doses_at_cc(self, volumes_cc: FloatArray) -> FloatArray:
+        """dose_at_cc of several volumes."""
+        doses: FloatArray = np.interp(volumes_cc, self.at_least_cc[::-1], self.doses_gy[::-1])
+        return doses
 
     def volume_at_gy(self, levels_gy: FloatArray | float) -> FloatArray:
         """Volume that gets at least each level, cm^3; the shape of levels_gy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from vmat_rt.metrics.dvh.curve import DoseVolumeCurve
 from vmat_rt.metrics.grammar import Metric
@@ -38,7 +39,9 @@ def read_metric(
         return reading
     if metric.kind == "homogeneity":
         return _compute_homogeneity(curve)
-    return _compute_conformity(curve, prescription_gy or 0.0, isodose_cc)
+    if metric.kind == "conformity":
+        return _compute_conformity(curve, prescription_gy or 0.0, isodose_cc)
+    raise ValueError(f"there is no reading of {metric.kind!r}")
 
 
 def _read_dose(metric: Metric, curve: DoseVolumeCurve) -> Reading:
@@ -54,9 +57,14 @@ def _read_dose(metric: Metric, curve: DoseVolumeCurve) -> Reading:
             return Reading(curve.geud_gy(number))
         case "dose_at_cc":
             return _read_dose_at_cc(number, curve)
+        case "dose_at_percent":
+            return Reading(curve.dose_at_cc(number / 100 * curve.volume_cc))
+        case "dose_median":
+            return Reading(curve.dose_at_cc(0.5 * curve.volume_cc))
+        case "volume_at_gy" | "volume_at_percent" | "homogeneity" | "conformity":
+            raise ValueError(f"{metric} is no dose")
         case _:
-            percent = 50.0 if metric.kind == "dose_median" else number
-            return Reading(curve.dose_at_cc(percent / 100 * curve.volume_cc))
+            assert_never(metric.kind)
 
 
 def _read_dose_at_cc(volume_cc: float, curve: DoseVolumeCurve) -> Reading:
