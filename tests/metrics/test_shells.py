@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
+from tests.geometry.margins.test_cut import CENTRE, ball
 from tests.geometry.shapes import FRAME
-from tests.geometry.test_margin import CENTRE, ball
 from vmat_rt.case import Prescription, Structure, Volume
 from vmat_rt.grid import Grid
 from vmat_rt.metrics.dvh.compute import compute_dvhs

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from vmat_rt.case import Structure, Volume
-from vmat_rt.geometry.margin import outside_grown
+from vmat_rt.geometry.margins.cut import outside_grown
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
 from vmat_rt.metrics.dvh.convergence import Accuracy
 from vmat_rt.metrics.grammar import Metric

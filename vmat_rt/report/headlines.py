@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from vmat_rt.report.margins import compute_margin, describe_limit, judge_urgency, list_missed
+from vmat_rt.report.margins import compute_margin, describe_limit, judge_urgency, list_missed, name_judged
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import ComparisonEntry, ReportDocument, StructureGap
 from vmat_rt.report.tables import ABSENT, TargetTile, build_target_tiles, format_number
@@ -62,7 +62,7 @@ def build_headlines(result: CaseResult, document: ReportDocument) -> Headlines:
         unknown=sum(goal.status == "not evaluable" for goal in goals),
         named=[
             MissedGoal(
-                f"{goal.judged_on} {describe_limit(goal)}",
+                f"{name_judged(goal)} {describe_limit(goal)}",
                 f"{format_number(goal.value)} {goal.unit_evaluated}",
                 margin.text if (margin := compute_margin(goal)) else "",
             )

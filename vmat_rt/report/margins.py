@@ -105,6 +105,11 @@ def _write_bands(bands: BandsEntry | None) -> dict[tuple[str, str], str]:
     }
 
 
+def name_judged(goal: GoalEntry) -> str:
+    """What a goal is judged on: its structure, or the shell of it in words."""
+    return goal.judged_on if goal.judged_on.startswith(f"{goal.structure} outside ") else goal.structure
+
+
 def describe_limit(goal: GoalEntry) -> str:
     """`V50Gy < 50 %`, as evaluated."""
     limit = "?" if goal.limit_evaluated is None else f"{round(goal.limit_evaluated, 1):g}"

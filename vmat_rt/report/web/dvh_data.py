@@ -14,7 +14,7 @@ from vmat_rt.case import Structure
 from vmat_rt.metrics.dvh.compute import Dvh
 from vmat_rt.metrics.grammar import parse_metric
 from vmat_rt.report.colours import list_evaluated_structures
-from vmat_rt.report.margins import describe_limit
+from vmat_rt.report.margins import describe_limit, name_judged
 from vmat_rt.report.result import CaseResult, DoseResult
 from vmat_rt.report.schema import NOTICE, GoalEntry, ReportDocument
 
@@ -139,7 +139,7 @@ def _list_marks(goals: Iterable[GoalEntry], rois: Mapping[str, str]) -> Iterator
     for goal in goals:
         metric, limit = parse_metric(goal.metric_evaluated), goal.limit_evaluated
         # The chart has no curve of a shell, and none of two structures of which one suffices.
-        if limit is None or goal.judged_on not in rois or goal.status == "not evaluable":
+        if limit is None or name_judged(goal) not in rois or goal.status == "not evaluable":
             continue
         if metric.kind == "volume_at_gy" and goal.unit_evaluated == "%":
             gy, percent = metric.number or 0.0, limit

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmat_rt.grid import Grid, Triple
-from vmat_rt.report.margins import compute_margin, list_missed
+from vmat_rt.report.margins import compute_margin, list_missed, name_judged
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.sampling import compute_fraction, sample_volume
 from vmat_rt.report.schema import GoalEntry, ReportDocument
@@ -53,8 +53,8 @@ def _find_worst_goal(result: CaseResult, document: ReportDocument) -> Place | No
 
 
 def _find_extreme(result: CaseResult, goal: GoalEntry) -> Place | None:
-    structure = result.case.structures.get(goal.judged_on)
-    if goal.structure in result.predicted.shells and goal.judged_on != goal.structure:
+    judged, structure = name_judged(goal), result.case.structures.get(goal.structure)
+    if judged != goal.structure and goal.structure in result.predicted.shells:
         structure = result.predicted.shells[goal.structure].shell.structure
     if structure is None or structure.shape is None:
         return None
@@ -66,7 +66,7 @@ def _find_extreme(result: CaseResult, goal: GoalEntry) -> Place | None:
     values = np.where(inside, dose.array, np.inf if cold else -np.inf)
     at = int(np.argmin(values) if cold else np.argmax(values))
     margin = compute_margin(goal)
-    text = f"{goal.judged_on} {goal.metric_evaluated}{f': {margin.text}' if margin else ''}"
+    text = f"{judged} {goal.metric_evaluated}{f': {margin.text}' if margin else ''}"
     return Place("goal", "Worst goal", text, _locate(dose.grid, at))
 
 

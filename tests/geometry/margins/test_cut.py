@@ -1,4 +1,7 @@
-"""A structure less others that are grown: spheres and cylinders in closed form, drawn as clinics draw them."""
+"""A structure less others that are grown: spheres and cylinders in closed form, drawn as clinics draw them.
+
+Covers vmat_rt.geometry.margins.grow.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ import pytest
 from tests.geometry.shapes import FRAME, box, contours, disc
 from vmat_rt.case import ContourPlane, Contours, Structure, Volume
 from vmat_rt.errors import GeometryError
-from vmat_rt.geometry.margin import grow_sections, outside_grown
+from vmat_rt.geometry.margins.cut import outside_grown
+from vmat_rt.geometry.margins.grow import grow_sections
 from vmat_rt.geometry.rasterize import structure_fraction, volume_cc
 from vmat_rt.grid import Grid
 

@@ -1,0 +1,1 @@
+"""Structures grown by a margin, and what lies outside of them."""
