@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from tests.cohort.cases import small_cohort
 from vmat_rt.cli import main
+from vmat_rt.commands.common import say
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "sample_data" / "prostate_cohort"
@@ -181,3 +182,8 @@ def test_a_damaged_bundle_is_a_sentence(tmp_path: Path, content: str, said: str)
     is_a_sentence(result)
     assert "bundle mine: bundle.json is damaged" in result.stderr
     assert said in result.stderr
+
+
+def test_a_terminal_is_shown_no_character_that_steers_it(capsys: pytest.CaptureFixture[str]) -> None:
+    say("PTV\x1b[2J\x07 \u202eabc\x9b1m\nM\u00e4nnlich")
+    assert capsys.readouterr().out == "PTV?[2J? ?abc?1m\nM\u00e4nnlich\n"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.dicom_phantom import Phantom, edited, write_study
 from vmat_rt.dicom.dose import read_dose
+from vmat_rt.dicom.dose_meaning import DoseMeaning, difference_problems
 from vmat_rt.dicom.study import read_study
 from vmat_rt.errors import InputError
 from vmat_rt.metrics.grammar import parse_metric
@@ -109,3 +110,13 @@ def test_offsets_rounded_to_whole_numbers_are_refused(phantom: Phantom) -> None:
     changed(phantom, GridFrameOffsetVector=[float(value) for value in np.round(offsets(phantom, 4.25))])
     with pytest.raises(InputError, match="DOSE_FRAMES"):
         read_dose(phantom.dose_file)
+
+
+def test_two_doses_of_unlike_kinds_are_said_to_be_so() -> None:
+    plan, beam = DoseMeaning("PHYSICAL", "PLAN"), DoseMeaning("", "BEAM")
+    assert difference_problems(plan, DoseMeaning()) == ()
+    (problem,) = difference_problems(plan, beam)
+    assert problem.code == "DOSES_UNLIKE"
+    assert "physical dose of a whole plan" in problem.message
+    assert "physical dose of one beam" in problem.message
+    assert "effective dose" in difference_problems(plan, DoseMeaning("EFFECTIVE", "PLAN"))[0].message

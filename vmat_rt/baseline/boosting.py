@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,9 +15,12 @@ from vmat_rt.grid import Grid
 from vmat_rt.predictor import PredictedDose
 from vmat_rt.strict import reason
 from vmat_rt.system.threads import THREADS
+from vmat_rt.system.unpack import unpack_xz
 
 TREES = "trees.txt.xz"
 """LightGBM's text format in an xz stream; nothing in it is executed."""
+_MOST_BYTES = 64 << 20
+"""Ten times the text of the trees that ship."""
 
 START = "plan_sparing"
 """The trees add to this feature where beam geometry is used: the shape is in the plan already."""
@@ -46,9 +47,9 @@ class GeometricPredictor:
             raise ModelError(f"bundle {manifest.name} is a {manifest.kind} model, not a geometric one")
         try:
             self.settings = FeatureSettings.model_validate(manifest.settings["features"])
-            text = lzma.decompress(bundle.read_bytes(TREES)).decode("ascii")
+            text = unpack_xz(bundle.read_bytes(TREES), _MOST_BYTES).decode("ascii")
             self._trees = Trees.parse(text)
-        except (KeyError, ValueError, lzma.LZMAError) as error:  # pydantic's and Unicode's are ValueErrors
+        except (KeyError, ValueError) as error:  # pydantic's and Unicode's are ValueErrors
             raise ModelError(f"bundle {manifest.name} cannot be loaded: {reason(error)}") from error
         if self._trees.names != manifest.inputs:
             raise ModelError(f"bundle {manifest.name}: its trees were fitted on other features than it lists")

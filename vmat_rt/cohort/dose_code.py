@@ -22,6 +22,7 @@ from vmat_rt.case import Volume
 from vmat_rt.errors import ConfigError, GeometryError, InputError, Problem
 from vmat_rt.grid import Grid
 from vmat_rt.strict import Strict, reason
+from vmat_rt.system.unpack import unpack_xz
 
 VERSION: Final = 2
 MOST_STEPS = 1 << 22
@@ -30,6 +31,10 @@ MOST_STEPS = 1 << 22
 _START_OF_VERSION_1 = b"VMATdose"
 _AXES = (0, 2)
 """Of the differences: along z and x. A third along y makes the files larger, see the decision."""
+
+
+_MOST_BYTES = 400 << 20
+"""A hundred million voxels."""
 
 
 class _Header(Strict):
@@ -102,13 +107,10 @@ def _open_packed(data: bytes) -> tuple[_Header, bytes]:
     """Header and planes, once the checksum agrees."""
     if data.startswith(_START_OF_VERSION_1):
         raise _report_damage(f"are of version 1; this program reads version {VERSION}")
-    stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
     try:
-        text, _, planes = stream.decompress(data).partition(b"\n")
-    except lzma.LZMAError as error:
+        text, _, planes = unpack_xz(data, _MOST_BYTES).partition(b"\n")
+    except ValueError as error:
         raise _report_damage(f"are not the {len(data)} bytes that were packed ({error})") from error
-    if not stream.eof or stream.unused_data:
-        raise _report_damage(f"are not the {len(data)} bytes that were packed (they end too soon or too late)")
     try:
         document: Any = json.loads(text)
         version = document.get("version") if isinstance(document, dict) else None

@@ -27,7 +27,7 @@ _ROUNDED_MM = 0.055
 """Half of the last place of offsets that are written with one decimal, and a little."""
 _HIGHEST_GY = 1e6
 """Far above what stands where cGy were written as Gy."""
-_VOXELS_LIMIT = 100_000_000
+_VOXELS_LIMIT = 70_000_000
 _SPACING_LIMIT_MM = 100.0
 _EXPORT_GY = "Export the dose as physical dose in Gy."
 

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Never, TypeVar
 
+import numpy as np
+
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.connection import Lengths, slice_places_mm
 from vmat_rt.dicom.copies import UID_TWICE
@@ -74,7 +76,8 @@ def read_files(files: StudyFiles, *, need_ct: bool = True) -> Study:
     raise_errors(structure_set.problems)
     plan, plan_problems = _read_plan(files)
     dose, dose_problems = _read_dose(files, structure_set.frame_uid, plan)
-    problems = (*files.problems, *ct_problems, *structure_set.problems, *plan_problems, *dose_problems)
+    lost = _lost_slices(files, ct, structure_set)
+    problems = (*files.problems, *ct_problems, *lost, *structure_set.problems, *plan_problems, *dose_problems)
     return Study(files.key, ct, structure_set, plan, dose, problems)
 
 
@@ -165,6 +168,21 @@ def _read_structure_set(
     message = "The structure set names no frame of reference; that of the CT series it refers to was taken."
     told = warning("STRUCTURES_NO_FRAME", message, "Check in the report that contours and CT fit.")
     return replace(structure_set, problems=(*structure_set.problems, told))
+
+
+def _lost_slices(files: StudyFiles, ct: CtSeries | None, structure_set: StructureSet) -> tuple[Problem, ...]:
+    """A warning where contours lie between slices of a CT of two spacings: they were drawn on slices that are lost."""
+    if ct is None or all(problem.code != "CT_MIXED_SPACING" for problem in ct.problems):
+        return ()
+    slices = slice_places_mm(files.ct)
+    drawn = {plane.z_mm for roi in structure_set.rois if roi.contours is not None for plane in roi.contours.planes}
+    planes = np.array(sorted(z for z in drawn if slices[0] < z < slices[-1]))
+    beside = planes[np.abs(planes[:, None] - slices).min(axis=1, initial=np.inf) > np.diff(slices).min() / 4]
+    if not beside.size:
+        return ()
+    where = listed([f"{z:.1f}" for z in beside])
+    message = f"{beside.size} planes of contours lie where the CT has no slice (z {where} mm): slices seem to be lost."
+    return (warning("CT_SLICES_LOST", message, "Export the complete CT series that the structures were drawn on."),)
 
 
 def _read_plan(files: StudyFiles) -> tuple[Plan | None, tuple[Problem, ...]]:

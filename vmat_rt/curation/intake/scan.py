@@ -40,11 +40,13 @@ class Group:
     """Files of one patient, as they name him, none of which belongs to a file of another group.
 
     problems: what could not be read, each with the folder that it lies in. A group without files holds those of a
-    folder in which it is unknown to which patient they belonged.
+    folder in which it is unknown to which patient they belonged. divided: other files of its studies name another
+    patient.
     """
 
     files: tuple[DicomFile, ...]
     problems: tuple[tuple[str, Problem], ...] = ()
+    divided: bool = False
 
 
 def is_placeholder(patient_id: str) -> bool:
@@ -85,6 +87,7 @@ class FolderIndex:
                     self._note_found(path, one)
                 bar.update(len(batch))
         self._database.execute("CREATE INDEX whose ON file (patient, study_uid, frame_uid)")
+        self._database.execute("CREATE INDEX whole ON file (study_uid, patient)")
         self._database.execute("CREATE INDEX lies ON file (folder, owner)")
 
     def _note_found(self, path: Path, found: Found) -> None:
@@ -135,7 +138,7 @@ class FolderIndex:
             for files in self._divide_patient(patient):
                 folders = sorted({str(file.path.parent) for file in files} & (owners_of.keys() - set(lost)))
                 problems = tuple((folder, problem) for folder in folders for problem in self._problems[folder])
-                yield Group(_drop_copies(files), problems)
+                yield Group(_drop_copies(files), problems, self._is_divided(files))
 
     def _groups_by_place(self) -> Iterator[Group]:
         kinds: dict[str, set[str]] = defaultdict(set)
@@ -158,6 +161,11 @@ class FolderIndex:
         """The folder right below the root in which a file lies, however deep."""
         parts = path.relative_to(self._root).parts
         return parts[0] if len(parts) > 1 else ""
+
+    def _is_divided(self, files: tuple[DicomFile, ...]) -> bool:
+        sql = "SELECT COUNT(DISTINCT patient) FROM file WHERE study_uid = ?"
+        studies = {file.study_uid for file in files} - {""}
+        return any(self._database.execute(sql, (study,)).fetchone()[0] > 1 for study in studies)
 
     def _count_owners(self, folder: str) -> int:
         row = self._database.execute("SELECT COUNT(DISTINCT owner) FROM file WHERE folder = ?", (folder,))

@@ -19,6 +19,7 @@ from vmat_rt.curation.intake.entering import (
 )
 from vmat_rt.curation.intake.keys import Entry, KeyFile
 from vmat_rt.curation.intake.scan import Group, is_placeholder
+from vmat_rt.dicom.deidentified import FOR_DEIDENTIFIED
 from vmat_rt.dicom.files import DicomFile, Scan
 from vmat_rt.dicom.identity import identifying_values
 from vmat_rt.dicom.linking import StudyFiles, link
@@ -72,7 +73,7 @@ def _read(job: StudyJob, candidate: Candidate) -> tuple[Case, tuple[Problem, ...
     files = candidate.files
     folders = {str(file.path.parent) for file in (*files.ct, *_find_structures(files))}
     near = tuple(problem for folder, problem in job.group.problems if folder in folders)
-    files = replace(files, problems=(*files.problems, *near))
+    files = replace(files, problems=tuple(_advise(job.group, problem) for problem in (*files.problems, *near)))
     study = read_files(files)
     raise_errors(check_dose(candidate, study))
     protocol = choose_protocol([roi.name for roi in study.structure_set.rois if roi.drawn], job.protocols)
@@ -80,6 +81,13 @@ def _read(job: StudyJob, candidate: Candidate) -> tuple[Case, tuple[Problem, ...
     found = (*check_entry(case, protocol.site, job.allowed), *_warn_of_nameless(files))
     raise_errors(found)
     return case, found
+
+
+def _advise(group: Group, problem: Problem) -> Problem:
+    """The problem, with the way out where the rest of the study is called another patient's."""
+    if not group.divided or problem.code not in ("NO_CT", "NO_STRUCTURES") or FOR_DEIDENTIFIED in problem.remedy:
+        return problem
+    return replace(problem, remedy=f"{problem.remedy} {FOR_DEIDENTIFIED}")
 
 
 def _refuse_unreadable(job: StudyJob) -> StudyOutcome:
