@@ -28,7 +28,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.dicom_phantom import write_study
-from tests.service.model import tiny_bundle
+from tests.service.model import tiny_bundle, write_protocol
 from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import Journal
 from vmat_rt_service.journal.states import State
@@ -84,7 +84,8 @@ def make_site(root: Path, workers: int) -> Site:
     bundle = tiny_bundle(root / "bundle").folder
     settings = {
         "inbox": str(site.inbox), "outbox": str(site.outbox), "model": str(bundle), "workers": workers,
-        "stable_seconds": 0.3, "scan_seconds": 1.0, "min_free_gb": 0, "web": {"port": 0},
+        "protocol": str(write_protocol(root)), "stable_seconds": 0.3, "scan_seconds": 1.0, "min_free_gb": 0,
+        "web": {"port": 0},
     }  # fmt: skip
     (root / "service.yaml").write_text(json.dumps(settings))
     return site

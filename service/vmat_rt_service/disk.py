@@ -14,6 +14,9 @@ from vmat_rt_service.config import ServiceConfig
 _LEAST_FILES = 16
 """A result is about ten files and folders: with fewer names left on a disk none is begun."""
 
+_LEAST_BYTES = 64 << 10
+"""With less left on a disk it is full, whatever min_free_gb says: not even a reason could be published."""
+
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -45,8 +48,8 @@ def find_shortage(config: ServiceConfig) -> Problem | None:
     """What the disks lack for any study at all. Raises OSError."""
     for name, folder in (("outbox", config.outbox), ("state", config.state)):
         room = measure_room(folder)
-        if room.free_bytes < config.min_free_gb * 1e9:
-            lack = f"{room.free_bytes / 1e9:.1f} GB are free, min_free_gb is {config.min_free_gb:g}"
+        if room.free_bytes < max(config.min_free_gb * 1e9, _LEAST_BYTES):
+            lack = f"{room.free_bytes / 1e9:.2g} GB are free, min_free_gb is {config.min_free_gb:g}"
         elif room.free_files is not None and room.free_files < _LEAST_FILES:
             lack = f"its file system takes {room.free_files} more files (inodes)"
         else:

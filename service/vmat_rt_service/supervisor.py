@@ -10,6 +10,7 @@ import contextlib
 import os
 import selectors
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -90,7 +91,9 @@ class Supervisor:
         Raises ConfigError when another service holds the state folder or the outbox.
         """
         with Locks(self.config) as self._locks:
-            journal = open_journal(self.config)
+            journal = self._open_journal()
+            if journal is None:
+                return False
             reader = Reader(journal.meta("key"), self._locks.descriptors)
             crew = Crew(self.config, journal, self._locks.descriptors)
             try:
@@ -103,6 +106,21 @@ class Supervisor:
                 reader.stop()
                 crew.kill()
                 journal.close()
+
+    def _open_journal(self) -> Journal | None:
+        """The journal, as soon as its disk takes it; None where it is not waited for."""
+        while not self._stopping:
+            try:
+                return open_journal(self.config)
+            except (sqlite3.Error, OSError) as error:
+                if self._pulse.pause is None:
+                    logs.crash("paused", error)
+                self._pulse.pause = find_machine_fault(error)
+                self._pulse.beat(0, _TROUBLE_SECONDS)
+            if self._once:
+                return None
+            time.sleep(_TROUBLE_SECONDS)
+        return None
 
     def _begin(self, journal: Journal) -> None:
         """Undo what a killed service left half done."""

@@ -27,6 +27,7 @@ from vmat_rt_service.journal import audit
 from vmat_rt_service.journal.jobs import JobOutcome, Journal
 from vmat_rt_service.journal.states import State
 from vmat_rt_service.places import Places
+from vmat_rt_service.supervisor import Supervisor
 from vmat_rt_service.work import closing
 
 
@@ -260,3 +261,23 @@ def test_results_honour_the_umask(site: Site) -> None:
     private = [path for path in site.config.state.rglob("*") if path.is_file()]
     assert stat.S_IMODE(site.config.state.stat().st_mode) == 0o700
     assert not [path.name for path in private if "sqlite" in path.name and path.stat().st_mode & 0o077]
+
+
+def test_a_companion_that_fails_ends_nothing(site: Site) -> None:
+    class Failing:
+        busy = False
+        steps = 0
+
+        def start(self) -> None: ...
+
+        def step(self, _now: float) -> None:
+            self.steps += 1
+            raise RuntimeError
+
+        def stop(self) -> None: ...
+
+    write_study(site.inbox, seed="companion")
+    companion = Failing()
+    assert Supervisor(site.config, once=True, companions=[companion]).run()
+    assert companion.steps > 1
+    assert site.states() == ["done"]

@@ -26,10 +26,18 @@ state_option = click.option(
 
 def open_journal(state: Path | None) -> Journal:
     """The journal of the service that a state folder (or an outbox) belongs to."""
+    import sqlite3
+
+    from vmat_rt.errors import ConfigError
     from vmat_rt_service.config import read_saved_config
     from vmat_rt_service.journal.jobs import Journal
 
-    return Journal(read_saved_config(state or Path.cwd()).journal)
+    config = read_saved_config(state or Path.cwd())
+    try:
+        return Journal(config.journal)
+    except sqlite3.DatabaseError as error:
+        remedy = f"stop the service and run `vmat-rt jobs rebuild --state {config.state}`"
+        raise ConfigError(f"the journal cannot be used ({error}); where it is damaged, {remedy}") from error
 
 
 def open_ledger(journal: Journal) -> Ledger:

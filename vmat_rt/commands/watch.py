@@ -61,5 +61,6 @@ def command(
     pulse = Pulse()
     page = [StatusServer(config, pulse)] if config.web.enabled and not once else []
     if not serve(config, once, [*page, *make_companions(config, once, pulse.report)], pulse):
-        say("Work is left: the disk of the outbox or the state folder is full.", err=True)
+        why = f"`vmat-rt jobs --state {config.state}` says why"
+        say(f"Work is left: a disk is full or a folder is not there; {why}.", err=True)
         sys.exit(_WORK_LEFT)

@@ -51,7 +51,7 @@ def stage(sources: Iterable[Source], root: Path) -> tuple[Staged, Path]:
 
     Raises ChangedError, OSError, or InputError (DISK_FULL).
     """
-    from vmat_rt.dicom.content import hash_dicom_content  # only the reader's process loads pydicom
+    from vmat_rt.dicom.content.hashing import hash_dicom_content  # only the reader's process loads pydicom
 
     files: dict[str, int] = {}
     essences = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from vmat_rt.errors import Problem
 from vmat_rt_service.config import ServiceConfig
-from vmat_rt_service.disk import find_shortage, has_enough_space
+from vmat_rt_service.disk import find_shortage, measure_room
 from vmat_rt_service.intake.attempts import Attempts
 from vmat_rt_service.intake.reader_process import Reader, ReaderAnswer
 from vmat_rt_service.intake.readiness import Assessment
@@ -110,7 +110,8 @@ class Taking:
     def _has_room(self, group: Group, files: tuple[str, ...], now: float) -> bool:
         needed = sum(self._survey.examined[path][0].size for path in files)
         self.trouble = find_shortage(self._config)
-        if self.trouble is None and has_enough_space(self._config, needed):
+        kept_free = self._config.min_free_gb * 1e9
+        if self.trouble is None and measure_room(self._config.state).free_bytes - needed >= kept_free:
             return True
         self._say(group, f"complete, {len(files)} files; waiting for disk space")
         if self.trouble is not None:
@@ -151,7 +152,7 @@ class Taking:
     def _describe_no_room(self, needed: int) -> Problem:
         free = f"{needed / 1e9:.2f} GB, which would leave less than min_free_gb ({self._config.min_free_gb:g} GB)"
         remedy = f"Make room, then run `vmat-rt jobs retry ID --state {self._config.state}`."
-        return Problem("NO_ROOM", f"The study needs {free} on the disk of outbox or state.", remedy)
+        return Problem("NO_ROOM", f"The study needs {free} on the disk of the state folder.", remedy)
 
     def _say(self, group: Group, sentence: str) -> None:
         if group.sentence != sentence:

@@ -17,6 +17,8 @@ import pytest
 
 from tests.dicom_phantom import Options, cut_short, edited, write_study
 from tests.service.conftest import Site
+from vmat_rt_service.intake import readiness, taking
+from vmat_rt_service.intake.catalogue import Catalogue
 from vmat_rt_service.journal.states import State
 
 
@@ -203,3 +205,51 @@ def test_a_file_that_may_not_be_read_waits_until_it_may(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
     assert found.stdout.strip() == "unreadable", found.stderr
+
+
+def test_what_one_study_leads_to_is_its_own_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = write_study(site.inbox / "bad", seed="bad", patient="BAD")
+    write_study(site.inbox / "good", seed="good", patient="GOOD")
+    judge = readiness._judge_structures
+
+    def fail_over_one(catalogue: Catalogue, path: str) -> readiness.Verdict:
+        if path == str(bad.structures_file):
+            raise OverflowError("cannot convert float infinity to integer")
+        return judge(catalogue, path)
+
+    monkeypatch.setattr(readiness, "_judge_structures", fail_over_one)
+    for _ in range(2):
+        site.take_in()
+        site.work()
+        assert sorted(site.states()) == ["done", "refused"]
+    (refused,) = (job for job in site.jobs() if job.state is State.REFUSED)
+    assert refused.reason_code == "INTAKE_FAILED"
+    assert (site.outbox / "refused" / refused.key / "reason.html").is_file()
+
+
+def test_staging_that_fails_over_one_study_is_its_own_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("bad", "good"):
+        write_study(site.inbox / name, seed=name, patient=name)
+    stage = taking.Taking.stage
+
+    def fail_over_one(self: taking.Taking, group: taking.Group, files: tuple[str, ...], now: float) -> None:
+        if "/bad/" in group.assessment.anchor:
+            raise ZeroDivisionError
+        stage(self, group, files, now)
+
+    monkeypatch.setattr(taking.Taking, "stage", fail_over_one)
+    site.take_in()
+    site.work()
+    assert sorted(site.states()) == ["done", "refused"]
+
+
+def test_a_refusal_at_the_door_can_be_retried(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_study(site.inbox, seed="door")
+    monkeypatch.setattr(readiness, "_judge_structures", lambda *_: 1 / 0)
+    site.take_in()
+    refused = next(job for job in site.jobs() if job.state is State.REFUSED)
+    monkeypatch.undo()
+    site.journal.retry(refused.id)
+    site.take_in()
+    site.work()
+    assert [(job.id, job.state) for job in site.jobs()] == [(refused.id, State.DONE)]

@@ -84,6 +84,9 @@ def test_a_damaged_last_line_is_moved_away_and_said(site: Site) -> None:
 def test_the_command_says_what_it_found(site: Site) -> None:
     done(site)
     damage(site)
+    listing = [sys.executable, "-m", "vmat_rt.cli", "jobs", "--state", str(site.config.state)]
+    refused = subprocess.run(listing, capture_output=True, check=False, text=True)
+    assert (refused.returncode, "jobs rebuild --state" in refused.stderr) == (2, True)
     command = [sys.executable, "-m", "vmat_rt.cli", "jobs", "rebuild", "--state", str(site.config.state), "--json"]
     answer = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert (answer["jobs"], answer["results_absent"]) == (1, [])

@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from tests.dicom_phantom import edited, write_study
-from vmat_rt.dicom.content import hash_dicom_content
+from vmat_rt.dicom.content.hashing import hash_dicom_content
 
 
 @pytest.fixture

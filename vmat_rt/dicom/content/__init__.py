@@ -1,0 +1,1 @@
+"""What of a DICOM file counts for a result."""
