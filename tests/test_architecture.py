@@ -17,6 +17,7 @@ SERVICE = ROOT / "service" / "vmat_rt_service"
 LEVELS: dict[str, int] = {
     "errors": 0,
     "grid": 1,
+    "scrubbing": 1,
     "strict": 1,
     "system": 1,
     "case": 2,

@@ -24,11 +24,14 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import (
     UID,
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     RTDoseStorage,
     RTPlanStorage,
     RTStructureSetStorage,
 )
 
+from vmat_rt.dicom.bounds import check_bounds
+from vmat_rt.errors import InputError
 from vmat_rt.system.publish import flush
 from vmat_rt_service import logs
 from vmat_rt_service.network.heading import HeadingError, read_heading
@@ -188,6 +191,11 @@ class Arrival:
             raise RefusalError(Status.MISMATCH, "OTHER_INSTANCE")
         if not heading.study:
             raise RefusalError(Status.NOT_UNDERSTOOD, "NO_STUDY_UID")
+        try:
+            if self._announced.transfer_syntax != DeflatedExplicitVRLittleEndian:  # the reader inflates it, alone
+                check_bounds(self._path, "the object")
+        except InputError as error:
+            raise RefusalError(Status.NOT_UNDERSTOOD, "TOO_COMPLEX") from error
         return heading.study
 
     def _remove(self) -> None:

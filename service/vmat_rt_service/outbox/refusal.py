@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vmat_rt.dicom.scrubbing import scrub
 from vmat_rt.errors import Problem
+from vmat_rt.scrubbing import scrub
 from vmat_rt.system.publish import published_folder
 from vmat_rt_service.files import write_json
 from vmat_rt_service.journal.states import State

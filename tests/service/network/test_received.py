@@ -26,6 +26,7 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 
 from tests.dicom_phantom import save
 from tests.patience import PATIENCE_SECONDS, PROMPT_SECONDS, wait_for
+from tests.service.attackers import object_around, sequence
 from tests.service.peers import (
     CT,
     associated,
@@ -182,3 +183,23 @@ def test_memory_does_not_grow_with_the_object(tmp_path: Path, study: Any) -> Non
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(PROMPT_SECONDS) == 0
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 8 * 1_500_000], ids=["undefined length", "stated length"])
+@pytest.mark.parametrize("place", ["before the study's UID", "after it"])
+def test_a_million_empty_items_are_refused_wherever_they_stand(tmp_path: Path, place: str, length: int) -> None:
+    items = b"\xfe\xff\x00\xe0\x00\x00\x00\x00" * 1_500_000
+    if place == "after it":
+        content = object_around("1.2.3", b"", sequence(0x3006, 0x39, items, length))
+    else:
+        content = object_around("1.2.3", sequence(8, 0x1140, items, length))
+    arrival = Shelf(tmp_path, 10**9, 0).expect(Announced(CTImageStorage, "1.2.3", ExplicitVRLittleEndian))
+    arrival.write(content)
+    tracemalloc.start()
+    with pytest.raises(RefusalError) as told:
+        arrival.keep()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert told.value.code == "TOO_COMPLEX"
+    assert peak < 10e6
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from vmat_rt.cohort.place import Place
-from vmat_rt.dicom.scrubbing import scrub
 from vmat_rt.errors import Problem
+from vmat_rt.scrubbing import scrub
 
 FILE: Final = "refused.csv"
 _COLUMNS: Final = ("key", "code", "message", "remedy")

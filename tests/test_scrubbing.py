@@ -9,7 +9,7 @@ import pytest
 
 from tests.dicom_phantom import edited, write_study
 from vmat_rt.dicom.identity import identifying_values
-from vmat_rt.dicom.scrubbing import REMOVED, scrub
+from vmat_rt.scrubbing import REMOVED, scrub
 
 
 @pytest.mark.parametrize(

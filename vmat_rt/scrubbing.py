@@ -1,4 +1,4 @@
-"""Takes what names a patient out of a text, however either is spelt. What that is, `identity` finds."""
+"""Takes what names a patient out of a text, however either is spelt. What that is, `dicom.identity` finds."""
 
 from __future__ import annotations
 
