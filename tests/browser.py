@@ -39,6 +39,7 @@ class Tab:
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self._call(f"{domain}.enable")
+        self._call("Performance.enable", timeDomain="threadTicks")
 
     def _call(self, method: str, **parameters: Any) -> Any:
         self._count += 1
@@ -107,6 +108,12 @@ class Tab:
         while not self.run(f"Boolean({condition})"):
             assert time.monotonic() < deadline, f"{condition} did not come true; console: {self.console}"
             time.sleep(0.02)
+
+    def measure_busy_seconds(self) -> float:
+        """Processor time of the page's main thread in all its tasks since the page was opened."""
+        metrics = self._call("Performance.getMetrics")["metrics"]
+        found: float = next(m["value"] for m in metrics if m["name"] == "TaskDuration")
+        return found
 
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
         """A mouse event at a place of the window: mousePressed, mouseMoved, mouseReleased, mouseWheel."""

@@ -2,7 +2,7 @@
 
     python tools/report_picture.py [--browser chromium] [--out docs/report.png]
 
-The page is shown 1400 pixels wide, without its second table of goals, and cut below the predicted dose.
+The page is shown 1400 pixels wide and cut below slices and DVH.
 """
 
 from __future__ import annotations
@@ -34,16 +34,13 @@ def photograph(page: Path, browser: str, height: int, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--browser", default="chromium")
-    parser.add_argument("--height", type=int, default=1840, help="Where the page is cut, in its pixels.")
-    parser.add_argument("--hide", default="section.goals ~ section.goals", help="CSS selector of what is left out.")
+    parser.add_argument("--height", type=int, default=1290, help="Where the page is cut, in its pixels.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "report.png")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "vmat_rt.cli", "predict", str(STUDY), "--out", folder]
         subprocess.run(command, check=True, capture_output=True)
         page = next(Path(folder).glob("*/report.html"))
-        style = f"<style>{options.hide} {{ display: none }}</style></head>"
-        page.write_text(page.read_text(encoding="utf-8").replace("</head>", style, 1), encoding="utf-8")
         whole = Path(folder) / "page.png"
         photograph(page, options.browser, options.height, whole)
         picture = Image.open(whole).convert("RGB")

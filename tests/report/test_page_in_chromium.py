@@ -158,7 +158,7 @@ def test_buttons_lead_to_the_places_of_the_full_dose(tab: Tab, result: CaseResul
         tab.run(f"document.querySelector('[data-place={place['kind']}]').click()")
         settle(tab)
         assert tab.run("window.reportViewer.state.at") == pytest.approx(place["at"])
-    assert tab.run("window.reportViewer.state.layer.kind") == "difference"
+    assert tab.run("window.reportViewer.state.layer.key") == "minus clinical", "the dose that the button speaks of"
 
 
 def test_every_layer_is_drawn_and_isodoses_can_be_edited(tab: Tab) -> None:

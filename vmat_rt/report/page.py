@@ -8,17 +8,17 @@ from pathlib import Path
 from vmat_rt.metrics.gamma.index import GammaResult
 from vmat_rt.report.colours import assign_colours, list_evaluated_structures
 from vmat_rt.report.document import build_report_document
-from vmat_rt.report.headlines import build_headlines
 from vmat_rt.report.margins import build_goal_marks
 from vmat_rt.report.page_template import load_page_template
 from vmat_rt.report.quality.build import build_quality_tables
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import ReportDocument
 from vmat_rt.report.tables import build_dvh_tables, build_goal_tables, order_doses
-from vmat_rt.report.titles import list_simulated, title_doses
 from vmat_rt.report.web.dvh_data import build_dvh_data, write_dvh_csv
+from vmat_rt.report.web.headlines import build_headlines
 from vmat_rt.report.web.scene import build_scene
 from vmat_rt.report.web.script import bundle_script
+from vmat_rt.report.web.titles import list_simulated, title_doses
 
 REPORT_FILES: Mapping[str, str] = {"report_html": "report.html", "report_json": "report.json", "dvh_csv": "dvh.csv"}
 

@@ -24,7 +24,7 @@ from vmat_rt.report.quality.build import (
 )
 from vmat_rt.report.quality.entries import TargetIndices
 from vmat_rt.report.result import CaseResult
-from vmat_rt.report.titles import title_doses
+from vmat_rt.report.web.titles import title_doses
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from vmat_rt.report.colours import assign_colours, list_evaluated_structures
 from vmat_rt.report.document import build_report_document
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import NOTICE
-from vmat_rt.report.titles import title_doses
 from vmat_rt.report.web.dvh_data import build_dvh_data, decimate, find_open_below_gy, sample_curve, write_dvh_csv
+from vmat_rt.report.web.titles import title_doses
 
 
 def test_curve_of_a_linear_dose_is_a_straight_line() -> None:

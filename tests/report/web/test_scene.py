@@ -18,11 +18,11 @@ from vmat_rt.grid import Grid
 from vmat_rt.report.colours import assign_colours, list_evaluated_structures
 from vmat_rt.report.document import build_report_document
 from vmat_rt.report.result import CaseResult
-from vmat_rt.report.titles import title_doses
 from vmat_rt.report.web import scene
 from vmat_rt.report.web.packing import Packed, unpack_codes
 from vmat_rt.report.web.places import find_places
 from vmat_rt.report.web.scene import Scene, build_scene, choose_grid, pack_ct, pack_dose, pack_structure
+from vmat_rt.report.web.titles import title_doses
 
 
 def build(result: CaseResult) -> Scene:

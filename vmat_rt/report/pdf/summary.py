@@ -10,15 +10,15 @@ import numpy as np
 
 from vmat_rt.report.colours import assign_colours, list_evaluated_structures
 from vmat_rt.report.figures import draw_row, make_dose_wash
-from vmat_rt.report.headlines import Headlines, build_headlines
 from vmat_rt.report.margins import GoalMark, build_goal_marks
 from vmat_rt.report.pdf.sheet import INK, LOWEST_MM, MET, MISSED, SIMULATED, SOFT, WIDTH_MM, Sheet
 from vmat_rt.report.planes import cut_planes
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import NOTICE, ReportDocument
 from vmat_rt.report.tables import GoalRow, GoalTable, build_dvh_tables, build_goal_tables, format_number
-from vmat_rt.report.titles import list_simulated, title_doses
 from vmat_rt.report.web.dvh_data import find_highest_dose_gy, list_doses, sample_curve
+from vmat_rt.report.web.headlines import Headlines, build_headlines
+from vmat_rt.report.web.titles import list_simulated, title_doses
 
 _DASHES: Final[Mapping[str, Any]] = {"predicted": "-", "geometric baseline": ":", "clinical": "--"}
 _TARGET_COLUMNS: Final = ("D98%", "D95%", "D50%", "D2%", "Dmean", "Dmax", "V95%", "V100%")

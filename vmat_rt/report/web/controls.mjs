@@ -70,7 +70,7 @@ export class Controls {
     for (const place of this.viewer.scene.places) {
       const button = make("button", { type: "button", title: place.text, "data-place": place.kind }, make("b", {}, place.title), ` ${place.text}`);
       button.addEventListener("click", () => {
-        if (place.kind === "difference") this.setLayer(this.viewer.layers.find(({ kind }) => kind === "difference").key);
+        if (place.against) this.setLayer(`minus ${place.against}`);
         else if (this.viewer.state.layer.kind !== "dose") this.setLayer(this.viewer.layers[0].key);
         this.viewer.moveTo(place.at);
       });

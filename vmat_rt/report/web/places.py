@@ -18,16 +18,20 @@ from vmat_rt.report.schema import GoalEntry, ReportDocument
 
 @dataclass(frozen=True)
 class Place:
-    """A point (z, y, x) in LPS mm, the button that leads there, and what is to be seen."""
+    """A point (z, y, x) in LPS mm, the button that leads there, and what is to be seen.
+
+    against: the label of the dose that the predicted one is compared with there, or "".
+    """
 
     kind: str
     title: str
     text: str
     at_mm: Triple
+    against: str = ""
 
     def describe(self) -> dict[str, Any]:
         """For the page's JSON."""
-        return {"kind": self.kind, "title": self.title, "text": self.text, "at": self.at_mm}
+        return {"kind": self.kind, "title": self.title, "text": self.text, "at": self.at_mm, "against": self.against}
 
 
 def find_places(result: CaseResult, document: ReportDocument, titles: Mapping[str, str]) -> tuple[Place, ...]:
@@ -83,4 +87,4 @@ def _find_largest_difference(result: CaseResult, titles: Mapping[str, str]) -> P
     at = int(np.nanargmax(np.abs(gap)))
     words = titles[other.label]
     text = f"{float(gap.flat[at]):+.2f} Gy against {words[:1].lower()}{words[1:]}".replace("-", "−")
-    return Place("difference", "Largest difference", text, _locate(dose.grid, at))
+    return Place("difference", "Largest difference", text, _locate(dose.grid, at), other.label)

@@ -10,7 +10,7 @@ from vmat_rt.report.margins import compute_margin, describe_limit, judge_urgency
 from vmat_rt.report.result import CaseResult
 from vmat_rt.report.schema import ComparisonEntry, ReportDocument, StructureGap
 from vmat_rt.report.tables import ABSENT, TargetTile, build_target_tiles, format_number
-from vmat_rt.report.titles import title_doses
+from vmat_rt.report.web.titles import title_doses
 
 MOST_NAMED: Final = 3
 

@@ -1,6 +1,6 @@
 """What the page says first: missed goals by name, coverage, distance from other doses, SIMULATED.
 
-Covers vmat_rt.report.titles.
+Covers vmat_rt.report.web.titles.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import pytest
 from tests.report import synthetic
 from vmat_rt.case import ModelIdentity
 from vmat_rt.report.document import build_report_document
-from vmat_rt.report.headlines import build_headlines, cannot_compare
 from vmat_rt.report.page import render_page
 from vmat_rt.report.result import CaseResult
-from vmat_rt.report.titles import list_simulated, title_doses
+from vmat_rt.report.web.headlines import build_headlines, cannot_compare
+from vmat_rt.report.web.titles import list_simulated, title_doses
 
 
 def simulated(result: CaseResult) -> CaseResult:
