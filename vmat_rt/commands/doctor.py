@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vmat_rt.commands.common import SCHEMA_VERSION, guard, json_option, print_json, say
+from vmat_rt.errors import printable
 
 if TYPE_CHECKING:
     from vmat_rt_service.doctor.findings import Finding
@@ -50,6 +51,6 @@ def command(config_file: Path | None, as_json: bool) -> None:
 
 def _print(finding: Finding) -> None:
     mark = click.style(f"{finding.status:4}", fg=_COLOURS[finding.status], bold=finding.status != "ok")
-    say(f"{mark}  {finding.name}: {finding.detail}")
+    click.echo(f"{mark}  {printable(f'{finding.name}: {finding.detail}')}")  # the mark's colour is our own
     if finding.remedy:
         say(f"      {finding.remedy}")
