@@ -1,6 +1,6 @@
 """A structure in a dose has one curve: its numbers do not depend on which metrics were asked for.
 
-Covers vmat_rt.metrics.dvh.convergence and vmat_rt.metrics.dvh.coverage beside their own tests.
+How fine is fine enough, and what is known outside the grid, have their own tests beside this.
 """
 
 from __future__ import annotations
