@@ -20,7 +20,7 @@ PLANE_TOLERANCE_MM = 0.1
 """Contours closer than this in z lie in one plane; CT slices are never that thin."""
 
 _MOST_ROIS = 1000
-_MOST_CONTOURS = 50_000
+_MOST_CONTOURS = 100_000
 """60 ROIs on 300 slices have 18,000; reading one takes half a millisecond."""
 _LONGEST_NAME = 256
 _MOST_WORK = 20e6
