@@ -9,6 +9,8 @@ which no model is shown:
     means of n           the blocks' means are right, what differs within them is the model's
     a factor             the dose times the best number: one for the patient, or one a slice
     weights of bands     each field's band (vmat_rt.geometry.bands) times the best number, added; likewise
+    bands between        the same with bands of as many directions between the fields, where none was: what any smooth
+                         columns would take, so that only the difference from it speaks of fields
 
 So "detail below n" is the most that anything can bring that refines the model's dose within such blocks and leaves
 their means alone. Best is least absolute error, by least squares that are weighted anew (P. Holland, R. Welsch 1977).
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +79,12 @@ def least_error_by_slice(columns: FloatArray, missing_gy: FloatArray, slices: ND
     return fitted
 
 
+def bands_at(case: Case, sectors: int, angles_deg: tuple[float, ...]) -> FloatArray:
+    """The bands (sectors, z, y, x) of these directions, whatever the case's plan says."""
+    there = replace(case, gantry_angles_deg=angles_deg)
+    return Scene(there, case.ct.grid, Normalisation()).bands(sectors)
+
+
 def corrected_doses(
     case: Case, dose: FloatArray, sectors: int, angles_deg: tuple[float, ...]
 ) -> Iterator[tuple[str, FloatArray]]:
@@ -90,8 +99,12 @@ def corrected_doses(
         yield f"means of {side} are right", (dose - error) * body
     places = np.nonzero(body)
     missing = (true - dose)[places]
-    bands = Scene(case, grid, Normalisation(), angles_deg).bands(sectors)
-    columns = {"a factor": dose[places][:, None], f"{sectors} weights of bands": bands[(slice(None), *places)].T}
+    between = tuple((k + 0.5) * 360 / sectors for k in range(sectors))
+    columns = {
+        "a factor": dose[places][:, None],
+        f"{sectors} weights of bands": bands_at(case, sectors, angles_deg)[(slice(None), *places)].T,
+        f"{sectors} weights of bands between": bands_at(case, 2 * sectors, between)[(slice(None), *places)][1::2].T,
+    }
     for name, of_voxels in columns.items():
         for where, change in (
             ("for the patient", least_error(of_voxels, missing)),
@@ -119,11 +132,12 @@ def main() -> None:
     for key in Splits.read(cohort).cases(options.split, options.seed)[: options.cases]:
         case = cohort.read(key)
         dose = predictor.predict(case, case.ct.grid).dose.array
-        for name, each in corrected_doses(case, dose, options.sectors, angles_deg):
+        angles_of_case = case.gantry_angles_deg or angles_deg
+        for name, each in corrected_doses(case, dose, options.sectors, angles_of_case):
             scores.setdefault(name, []).append(openkbp_score(case, each, table))
     for name, own in scores.items():
         found = combine_scores(own)
-        print(f"{name:36} {found.dose_score_gy:.3f} / {found.dvh_score_gy:.3f} on {len(own)}", flush=True)
+        print(f"{name:44} {found.dose_score_gy:.3f} / {found.dvh_score_gy:.3f} on {len(own)}", flush=True)
 
 
 if __name__ == "__main__":
