@@ -9,7 +9,7 @@ from pathlib import Path
 from vmat_rt.bundle import Bundle, find_bundle
 from vmat_rt.case import Case
 from vmat_rt.dicom.study import read_study
-from vmat_rt.dicom.write.dose import as_stored
+from vmat_rt.dicom.write.dose import Bits, as_stored
 from vmat_rt.errors import raise_errors
 from vmat_rt.geometry.model_grid import check_cut_off, model_grid
 from vmat_rt.prediction import predict_dose
@@ -61,7 +61,7 @@ def predict_study(
         protocol = protocol_for(study, choice)
         case, bundle = load_case_and_bundle(study, protocol, choice, model)
         outputs = with_plan_uid(outputs, study)
-    result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
+    result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside=allow_outside, bits=outputs.bits)
     if out is None:
         return Prediction(result, build_report_document(result, {}))
     with published_folder(out / case.key) as temporary:
@@ -75,10 +75,18 @@ def predict_study(
 
 
 def predict_and_evaluate(
-    case: Case, protocol: Protocol, bundle: Bundle, device: str, watch: Stopwatch, allow_outside: bool = False
+    case: Case,
+    protocol: Protocol,
+    bundle: Bundle,
+    device: str,
+    watch: Stopwatch,
+    *,
+    allow_outside: bool = False,
+    bits: Bits = 16,
 ) -> CaseResult:
     """Predict on the model's grid and evaluate; the geometric baseline's and the clinical dose stand beside.
 
+    The dose is evaluated as an RTDOSE of so many bits holds it.
     Raises InputError when a target leaves the model's grid, or the case lies far outside of what the model learned.
     """
     outside = check_learned(case, protocol.site, bundle, allow_outside)
@@ -86,7 +94,7 @@ def predict_and_evaluate(
     raise_errors((*outside, *cut_off))
     with watch.step("predict", case.key):
         predicted = predict_dose(case, bundle, device)
-        predicted = replace(predicted, dose=as_stored(predicted.dose))
+        predicted = replace(predicted, dose=as_stored(predicted.dose, bits))
     with watch.step("dvh and goals", case.key):
         doses = doses_to_report(case, bundle, predicted, device)
         evaluated, *others = evaluate_doses(case, protocol, doses)
@@ -131,7 +139,7 @@ def predict_case(
     if out is not None:
         require_writable(out)
     watch = Stopwatch()
-    result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
+    result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside=allow_outside)
     if out is None:
         return Prediction(result, build_report_document(result, {}))
     result = replace(result, problems=(*result.problems, NO_DICOM_HEADER))

@@ -56,7 +56,7 @@ def predict_images(
         case, protocol, bundle = _case_and_bundle(images, choice, known, model)
         protocol = choice.judging(protocol)
         case = gated(case, protocol, choice.allowed)
-    result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside)
+    result = predict_and_evaluate(case, protocol, bundle, device, watch, allow_outside=allow_outside)
     if out is None:
         return Prediction(result, build_report_document(result, {}))
     with published_folder(out / case.key) as temporary:

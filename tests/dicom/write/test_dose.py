@@ -23,7 +23,7 @@ from tests.external import program, shared_folder
 from tests.ports import free_port
 from vmat_rt.case import Volume
 from vmat_rt.dicom.study import read_study
-from vmat_rt.dicom.write.dose import grid_scaling, write_rtdose
+from vmat_rt.dicom.write.dose import Bits, as_stored, grid_scaling, write_rtdose
 from vmat_rt.dicom.write.header import NOT_FOR_TREATMENT, header_from
 from vmat_rt.dicom.write.isodose import write_isodoses
 from vmat_rt.dicom.write.layout import layout_for
@@ -246,3 +246,10 @@ def test_storescu_sends_it(tmp_path: Path) -> None:
         server.wait()
     (received,) = inbox.iterdir()
     assert pydicom.dcmread(received).PixelData == pydicom.dcmread(tmp_path / "d.dcm").PixelData
+
+
+@pytest.mark.parametrize(("bits", "most_gy"), [(16, 70 / 65535), (32, 1e-5)])
+def test_what_is_stored_is_the_dose_within_half_a_step(bits: Bits, most_gy: float) -> None:
+    grid = Grid((2, 3, 4), (2.5, 2.5, 2.5), (0.0, 0.0, 0.0), "1.2.3")
+    dose = Volume(grid, np.linspace(0, 70, 24, dtype=np.float32).reshape(grid.shape))
+    assert np.abs(as_stored(dose, bits).array - dose.array).max() <= most_gy / 2 + 1e-5
