@@ -13,7 +13,7 @@ from typing import Final
 _JUDGEMENT: Final = "engineering judgement: wider than any adult pelvis that one would plan without a second look"
 _OPENKBP: Final = (
     "lowest and highest of the 202 public OpenKBP patients (Babier et al., Med. Phys. 48(9), 5549-5561, 2021) without "
-    "the outermost 1 % at either end, a third lower and half as much higher, rounded"
+    "the outermost 1 % at either end, down to half and up to twice as much, rounded"
 )
 
 
@@ -48,16 +48,16 @@ USUAL_VOLUMES: Final[Mapping[str, Mapping[str, UsualVolume]]] = {
     ),
     "head and neck": _make_table(
         _OPENKBP,
-        PTV_7000=(29, 1400),
-        PTV_6300=(2, 830),
-        PTV_5600=(3.5, 2000),
-        Brainstem=(4.5, 66),
-        SpinalCord=(6, 86),
-        Parotid_L=(6.5, 83),
-        Parotid_R=(6, 80),
-        Bone_Mandible=(20, 150),
-        Esophagus=(1.8, 52),
-        Larynx=(0.6, 108),
+        PTV_7000=(22, 1850),
+        PTV_6300=(1.7, 1100),
+        PTV_5600=(2.8, 2640),
+        Brainstem=(3.3, 88),
+        SpinalCord=(4.4, 114),
+        Parotid_L=(5, 110),
+        Parotid_R=(4.4, 106),
+        Bone_Mandible=(15, 196),
+        Esophagus=(1.4, 69),
+        Larynx=(0.5, 143),
     ),
 }
 """Site of the protocol -> TG-263 name -> range. The only home of these numbers."""
