@@ -114,6 +114,15 @@ def test_a_description_that_says_another_dose_is_said() -> None:
     assert "says 60 Gy" in found(targets("PTV"), planned(reference), single=True)[1]["PRESCRIPTION_NAME"].message
 
 
+def test_a_contoured_target_that_no_alias_maps_is_said_where_its_name_says_a_dose_of_its_own() -> None:
+    plan = planned(by_roi(70, 1))
+    others = [drawn("PTV 60", None, 8), drawn("PTV_70_opt", None, 9), drawn("PTV ring", None, 10)]
+    _, problems = found([*targets("PTV 70"), *others], plan, single=True)
+    assert set(problems) == {"TARGET_NOT_MAPPED"}
+    assert "PTV 60" in problems["TARGET_NOT_MAPPED"].message
+    assert "opt" not in problems["TARGET_NOT_MAPPED"].message
+
+
 def test_one_site_and_one_target() -> None:
     prescription, problems = found(targets("PTV"), planned(of_site(60, "Prostata"), fractions=20), single=True)
     assert prescription == Prescription({"PTV_7000": 60.0}, 20, "plan")

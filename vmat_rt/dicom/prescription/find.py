@@ -24,6 +24,7 @@ from vmat_rt.dicom.prescription.problems import (
     dose_unknown,
     fractions_unknown,
     not_placed,
+    other_targets,
 )
 from vmat_rt.errors import ConfigError, Problem, shortened
 from vmat_rt.protocol import Protocol
@@ -65,6 +66,7 @@ def find_prescription(
         return None, tuple(problems)
     if plan is not None and PLAN in used:
         problems += [*placed.problems, *not_placed(placed.loose, dose_gy), *check_plan_words(plan.doses, dose_gy)]
+    problems += other_targets(structures, dose_gy)
     problems += check_fractionation(max(dose_gy.values()), fractions)
     if PROTOCOL in used:
         problems.append(assumed(defaults, protocol, "no plan is used" if plan is None else "the plan does not say it"))

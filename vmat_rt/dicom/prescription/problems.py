@@ -10,6 +10,7 @@ from vmat_rt.dicom.plan import Plan
 from vmat_rt.dicom.prescription.names import contradicts, named_doses_gy, same_dose
 from vmat_rt.dicom.prescription.planned import DoseReference, PlannedDoses
 from vmat_rt.errors import Problem, listed, shortened, warning
+from vmat_rt.naming import fold
 from vmat_rt.protocol import Protocol
 
 _BY_NAME = ", or name the protocol whose doses hold (--protocol NAME; protocol: in the watcher's configuration)."
@@ -27,6 +28,20 @@ def not_placed(loose: Iterable[DoseReference], dose_gy: Mapping[str, float]) -> 
         message = f"The plan also prescribes {listed(others, 3, 110, between='; ')}, to nothing that is a target here;"
         remedy = "Contour that target or map its name (docs/names.md) if its dose is meant to be predicted too."
         yield warning("PLAN_DOSE_LEFT", f"{message} it is not predicted.", remedy)
+
+
+def other_targets(structures: Iterable[Structure], dose_gy: Mapping[str, float]) -> Iterator[Problem]:
+    """A warning for contoured PTVs that no name maps and whose names say a dose that no target is prescribed."""
+    others = [
+        repr(shortened(one.roi_name))
+        for one in structures
+        if one.name is None and one.shape is not None and fold(one.roi_name).startswith("ptv")
+        if named_doses_gy(one.roi_name) and all(contradicts(one.roi_name, dose) for dose in dose_gy.values())
+    ]
+    if others:
+        message = f"{listed(others, 4, 66)} looks like a target of a dose of its own; none is predicted for it."
+        remedy = "If it is one, map its name in a protocol file of your own (docs/names.md) and prescribe its dose."
+        yield warning("TARGET_NOT_MAPPED", message, remedy)
 
 
 def check_plan_words(doses: PlannedDoses, dose_gy: Mapping[str, float]) -> Iterator[Problem]:
