@@ -103,3 +103,10 @@ def test_names_on_which_protocols_agree() -> None:
     first, second = (load_protocol("head_neck_70").model_copy(update={"structures": (one,)}) for one in (spec, other))
     found = find_agreed_names(["PAR-LI", "Gland", "parotid r", "heart"], [first, second])
     assert found == {"PAR-LI": "Parotid_L", "parotid r": "Parotid_R"}
+
+
+def test_a_target_of_another_dose_is_not_proposed() -> None:
+    proposals = propose_aliases(["PTV 60", "PTV 5600 x", "xPTV70"], SIB)
+    assert "PTV 60" not in proposals
+    assert proposals["PTV 5600 x"] == "PTV_5600"
+    assert proposals["xPTV70"] == "PTV_7000"

@@ -81,6 +81,12 @@ def propose_aliases(unmapped: Iterable[str], protocol: Protocol) -> dict[str, st
     guesses: dict[str, str] = {}
     for roi_name in unmapped:
         near = difflib.get_close_matches(fold(roi_name), table, n=1, cutoff=0.75)
-        if near:
+        if near and not _say_other_numbers(roi_name, near[0]):
             guesses[roi_name] = table[near[0]]
     return guesses
+
+
+def _say_other_numbers(one: str, other: str) -> bool:
+    """Whether both hold numbers and not the same: "PTV 60" resembles "PTV 56" and is the target of another dose."""
+    numbers = [[digits.rstrip("0") for digits in re.findall(r"\d+", fold(name))] for name in (one, other)]
+    return bool(numbers[0] and numbers[1]) and numbers[0] != numbers[1]

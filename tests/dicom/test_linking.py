@@ -43,6 +43,13 @@ def test_a_ct_of_another_patient_is_a_second_patient_even_in_the_same_frame(tmp_
     assert "TWO_PATIENTS" in refusal(tmp_path)
 
 
+def test_a_slice_of_another_patient_within_the_series_is_refused(tmp_path: Path) -> None:
+    phantom = write_study(tmp_path)
+    to_other_patient(phantom.ct_files[2], "SOMEONE ELSE")
+    assert "1 of " in refusal(tmp_path)["TWO_PATIENTS"].message
+    assert read_study(tmp_path, deidentified=True).ct is not None
+
+
 def test_plan_and_dose_of_another_patient_are_not_used(tmp_path: Path) -> None:
     phantom = write_study(tmp_path, plan=True, dose=True)
     to_other_patient(phantom.plan_file, "SOMEONE ELSE")

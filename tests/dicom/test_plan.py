@@ -113,6 +113,35 @@ def test_a_turned_couch_is_told(phantom: Phantom) -> None:
     assert [p.code for p in with_beams(phantom, turned).problems] == ["PLAN_NONCOPLANAR"]
 
 
+@pytest.mark.parametrize(("keyword", "value"), [("PlanIntent", "VERIFICATION"), ("ApprovalStatus", "REJECTED")])
+def test_a_plan_that_nobody_is_treated_by_is_told(phantom: Phantom, keyword: str, value: str) -> None:
+    with edited(phantom.plan_file) as ds:
+        setattr(ds, keyword, value)
+    problems = read_plan(phantom.plan_file).problems
+    assert [p.code for p in problems] == ["PLAN_NOT_TREATING"]
+    assert value in problems[0].message
+
+
+def test_the_position_is_that_of_the_setup_that_beams_refer_to(phantom: Phantom) -> None:
+    with edited(phantom.plan_file) as ds:
+        other = Dataset()
+        other.PatientSetupNumber, other.PatientPosition = 2, "HFP"
+        ds.PatientSetupSequence.append(other)
+        for one in ds.BeamSequence:
+            one.ReferencedPatientSetupNumber = 2
+    plan = read_plan(phantom.plan_file)
+    assert plan.patient_position == "HFP"
+    assert not plan.problems
+    with edited(phantom.plan_file) as ds:
+        for one in ds.BeamSequence:
+            del one.ReferencedPatientSetupNumber
+    plan = read_plan(phantom.plan_file)
+    assert plan.patient_position == "HFS"
+    assert [p.code for p in plan.problems] == ["PLAN_POSITION"]
+    assert "HFS" in plan.problems[0].message
+    assert "HFP" in plan.problems[0].message
+
+
 def _ion(ds: Dataset) -> None:
     ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.481.8"
 

@@ -53,6 +53,14 @@ def test_each_relation_is_told_only_when_it_is_reversed(site: str, relation: tup
     assert "30 mm" in problem.message
 
 
+def test_a_side_without_its_partner_is_held_against_body_and_targets() -> None:
+    body, aim = drawn("External", (0, 0, 0), 150), drawn("PTV_7000", (0, 0, 5))
+    for x, codes in ((60, []), (-15, []), (-60, ["SIDES_SWAPPED"])):
+        structures = {"Femur_Head_L": drawn("Femur_Head_L", (0, 0, x)), "PTV_7000": aim}
+        assert [p.code for p in relation_problems(structures, "prostate", body, ["PTV_7000"])] == codes
+        assert relation_problems(structures, "prostate") == ()
+
+
 def test_sides() -> None:
     left, right = drawn("Parotid_L", (0, 0, 40)), drawn("Parotid_R", (0, 0, -40))
     assert relation_problems({"Parotid_L": left, "Parotid_R": right}, "head and neck") == ()

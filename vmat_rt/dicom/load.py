@@ -10,10 +10,11 @@ from vmat_rt.assembly.required import found_body, missing_structures, no_target
 from vmat_rt.assembly.target_slices import missing_target_slices
 from vmat_rt.case import Case, Contours, Prescription, Structure, Volume
 from vmat_rt.dicom.gantry import seen_supine
+from vmat_rt.dicom.prescription.agreement import agreement_problems
 from vmat_rt.dicom.prescription.find import Given, find_prescription
 from vmat_rt.dicom.structures import StructureSet
 from vmat_rt.dicom.study import Study
-from vmat_rt.errors import InputError, Problem, raise_errors, warning
+from vmat_rt.errors import InputError, Problem, raise_errors
 from vmat_rt.naming import NameMap, find_agreed_names, map_names
 from vmat_rt.protocol import Protocol
 
@@ -43,7 +44,7 @@ def load_case(study: Study, protocol: Protocol, given: Given = NOTHING_GIVEN) ->
     structures = {s.name: s for s in (one.structure for one in named) if s.name is not None and s.shape is not None}
     drawn = [roi.name for roi in study.structure_set.rois if roi.drawn]
     problems += missing_structures({one.structure.name for one in named}, protocol, drawn)
-    problems += position_problems(study)
+    problems += agreement_problems(study.plan, study.ct)
     prescribed, prescription_problems = find_prescription([one.structure for one in named], protocol, study.plan, given)
     problems += prescription_problems
     problems = [_as_warning(problem) if problem.code in given.allowed else problem for problem in problems]
@@ -137,19 +138,6 @@ def _angles_deg(study: Study) -> tuple[float, ...]:
         return ()
     position = study.plan.patient_position or (study.ct.patient_position if study.ct is not None else "")
     return tuple(sorted(seen_supine(angle, position) for angle in study.plan.gantry_angles_deg))
-
-
-def position_problems(study: Study) -> tuple[Problem, ...]:
-    """Whether the plan's patient setup and the CT agree on how the patient lies."""
-    planned = "" if study.plan is None else study.plan.patient_position
-    imaged = "" if study.ct is None else study.ct.patient_position
-    if not planned or not imaged or planned == imaged:
-        return ()
-    message = (
-        f"The plan's patient setup says {planned[:16]}, the CT says {imaged[:16]}. "
-        f"The plan's gantry angles are read as those of a patient in {planned[:16]}."
-    )
-    return (warning("PLAN_POSITION", message, "Check which is right, and export the plan again or leave it out."),)
 
 
 def _as_warning(problem: Problem) -> Problem:

@@ -13,13 +13,14 @@ from vmat_rt.dicom.attributes import Attributes, readable_header
 from vmat_rt.dicom.files import Kind, kind_of, read_whole
 from vmat_rt.dicom.gantry import COARSE_STEP_DEG, FEWEST_IN_ARC
 from vmat_rt.dicom.prescription.planned import PlannedDoses, read_planned_doses
-from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.errors import InputError, Problem, listed, warning
 
 _ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
 _ARC_STEP_DEG = 10.0
 _TURNING = {"CW", "CC"}
 _ROUNDING_DEG = 0.05  # machines give angles to a tenth of a degree
 _IMAGING = {"SETUP", "TREATMENT_BEAM_DRR", "OPEN_PORTFILM", "TRMT_PORTFILM", "MACHINE_QA"}
+_NOT_TREATING = {"VERIFICATION", "MACHINE_QA", "SERVICE"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Plan:
 
     doses: what it prescribes, as far as that can be read in one way. gantry_angles_deg: IEC 61217 directions of the
     treatment beams as written, ascending; an arc stands as its control points where these are 3 to 10 degrees apart,
-    else as the multiples of 10 degrees that it passes. patient_position: of the patient setup, or "".
+    else as the multiples of 10 degrees that it passes. patient_position: of the patient setup, or "". isocentres_mm:
+    (x, y, z) of the treatment beams. frame_uid: the frame of reference that these lie in, or "".
     """
 
     sop_uid: str
@@ -38,6 +40,8 @@ class Plan:
     structure_set_uid: str
     patient_position: str = ""
     problems: tuple[Problem, ...] = ()
+    isocentres_mm: tuple[tuple[float, float, float], ...] = ()
+    frame_uid: str = ""
 
     @property
     def fractions(self) -> int | None:
@@ -67,7 +71,8 @@ def read_plan(path: Path) -> Plan:
     if any(_couch_turned(beam) for beam in beams):
         message = "The plan turns the couch; its beams are taken as coplanar."
         problems.append(warning("PLAN_NONCOPLANAR", message, "Expect a less certain prediction."))
-    setups = a.items("PatientSetupSequence")
+    positions = _positions(a, beams)
+    problems += _use_problems(a, positions)
     return Plan(
         sop_uid=a.need_text("SOPInstanceUID"),
         header=readable_header(a.dataset),
@@ -76,9 +81,42 @@ def read_plan(path: Path) -> Plan:
             sorted({angle for beam in beams for angle in _directions(beam) or _first_direction(beam)})
         ),
         structure_set_uid=structure_set_of(a),
-        patient_position=setups[0].text("PatientPosition").upper() if setups else "",
+        patient_position=positions[0] if positions else "",
         problems=tuple(problems),
+        isocentres_mm=_isocentres(beams),
+        frame_uid=a.text("FrameOfReferenceUID"),
     )
+
+
+def _positions(a: Attributes, beams: list[Attributes]) -> list[str]:
+    """Patient positions of the setups that the beams refer to; of all setups where they refer to none."""
+    setups = a.items("PatientSetupSequence")
+    meant = {beam.whole("ReferencedPatientSetupNumber") for beam in beams} - {None}
+    own = [setup for setup in setups if setup.whole("PatientSetupNumber") in meant] or setups
+    return list(dict.fromkeys(position for setup in own if (position := setup.text("PatientPosition").upper())))
+
+
+def _isocentres(beams: list[Attributes]) -> tuple[tuple[float, float, float], ...]:
+    """Different isocentres of the beams, mm, in their order."""
+    found: dict[tuple[float, float, float], None] = {}
+    for point in (point for beam in beams for point in beam.items("ControlPointSequence")[:1]):
+        xyz = point.numbers("IsocenterPosition")
+        if xyz is not None and xyz.size == 3:
+            found[(float(xyz[0]), float(xyz[1]), float(xyz[2]))] = None
+    return tuple(found)
+
+
+def _use_problems(a: Attributes, positions: list[str]) -> Iterator[Problem]:
+    """What says that a plan is not the one that the patient is treated by, or not in one position."""
+    intent, status = a.text("PlanIntent").upper(), a.text("ApprovalStatus").upper()
+    said = [f"PlanIntent {intent}"] if intent in _NOT_TREATING else []
+    said += [f"ApprovalStatus {status}"] if status == "REJECTED" else []
+    if said:
+        message = f"The plan is not one to treat by: {' and '.join(said)}. Its doses and gantry angles are used."
+        yield warning("PLAN_NOT_TREATING", message, "Put the treatment plan in its place, or leave the plan out.")
+    if len(positions) > 1:
+        message = f"The plan treats in several positions ({listed(positions, 4, 16)}); {positions[0][:16]} is taken."
+        yield warning("PLAN_POSITION", message, "Give a plan of one position, or leave it out.")
 
 
 def structure_set_of(plan: Attributes) -> str:

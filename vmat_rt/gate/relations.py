@@ -15,6 +15,7 @@ from vmat_rt.geometry.rasterize import bounds_mm, volume_cc
 from vmat_rt.grid import Triple
 
 _SIDE_MM: Final = 5.0
+_LONE_SIDE_MM: Final = 20.0
 
 
 class Relation(NamedTuple):
@@ -56,7 +57,8 @@ def relation_problems(
     middles = {name: middle for name, one in drawn.items() if (middle := centroid_mm(one)) is not None}
     aims = [drawn[name] for name in targets if name in drawn]
     around = [] if body is None else [body]
-    return (*_check_sides(middles, [around, aims]), *_check_orders(middles, site))
+    lone = _check_lone_sides(middles, [around, aims])
+    return (*_check_sides(middles, [around, aims]), *lone, *_check_orders(middles, site))
 
 
 def _check_sides(middles: Mapping[str, Triple], groups: Sequence[list[Structure]]) -> Iterator[Problem]:
@@ -72,6 +74,20 @@ def _check_sides(middles: Mapping[str, Triple], groups: Sequence[list[Structure]
         elif _are_on_one_side(groups, x_left, x_right):
             message = f"{left} and {right} lie on one side of the patient, {x_left - x_right:.0f} mm apart."
             yield warning("SIDES_SAME", message, "Check which of the two was contoured twice.")
+
+
+def _check_lone_sides(middles: Mapping[str, Triple], groups: Sequence[list[Structure]]) -> Iterator[Problem]:
+    """A structure of a side whose partner is not drawn, far over on the other side of body and targets both."""
+    known = [middle for middle in map(_find_box_middle_x_mm, groups) if middle is not None]
+    for name, (_, _, x) in middles.items():
+        if not name.endswith(("_L", "_R")) or name[:-1] + ("R" if name.endswith("_L") else "L") in middles:
+            continue
+        toward = 1 if name.endswith("_L") else -1
+        if len(known) == len(groups) and all(toward * (x - middle) < -_LONE_SIDE_MM for middle in known):
+            message = (
+                f"{name} lies on the patient's {'right' if toward > 0 else 'left'}, {abs(x - known[0]):.0f} mm off."
+            )
+            yield warning("SIDES_SWAPPED", message, "Check its name, and the image's orientation.")
 
 
 def _are_on_one_side(groups: Sequence[list[Structure]], x_left: float, x_right: float) -> bool:

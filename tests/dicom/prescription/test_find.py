@@ -82,6 +82,47 @@ def test_a_lower_target_that_plan_protocol_and_name_agree_on() -> None:
     assert "PTV_7000" not in problems["PRESCRIPTION_ASSUMED"].message
 
 
+def test_a_dose_for_what_is_no_target_here_is_said() -> None:
+    """The lower target of an integrated boost is empty or has a name that no alias maps."""
+    prescription, problems = found(targets("PTV 70"), planned(by_roi(70, 1), by_roi(56, 2)), single=True)
+    assert prescription is not None
+    assert prescription.dose_gy == {"PTV_7000": 70.0}
+    assert "56 Gy" in problems["PLAN_DOSE_LEFT"].message
+    assert "ROI number 2" in problems["PLAN_DOSE_LEFT"].message
+    assert not found(targets("PTV 70"), planned(by_roi(70, 1), of_site(70, "Prostate")), single=True)[1]
+
+
+@pytest.mark.parametrize(("dose_gy", "fractions"), [(70, 100), (2.0, 30), (60, 1)])
+def test_a_dose_that_does_not_go_with_its_fractions_is_said(dose_gy: float, fractions: int) -> None:
+    _, problems = found(targets("PTV"), planned(by_roi(dose_gy, 1), fractions=fractions), single=True)
+    assert f"in {fractions} fractions" in problems["PRESCRIPTION_FRACTION"].message
+
+
+@pytest.mark.parametrize(("dose_gy", "fractions"), [(70, 28), (81.6, 68), (36.25, 5), (50.4, 28)])
+def test_fractionation_in_use_is_not_doubted(dose_gy: float, fractions: int) -> None:
+    assert not found(targets("PTV"), planned(by_roi(dose_gy, 1), fractions=fractions), single=True)[1]
+
+
+@pytest.mark.parametrize(("beams_gy", "codes"), [(35.0, {"PLAN_BEAM_DOSE"}), (66.0, set()), (None, set())])
+def test_beams_that_give_another_dose_are_said(beams_gy: float | None, codes: set[str]) -> None:
+    doses = PlannedDoses((by_roi(70, 1),), 28, beams_gy=beams_gy)
+    assert set(found(targets("PTV"), Plan("1.2", Dataset(), doses, (), "1.3"), single=True)[1]) == codes
+
+
+def test_a_description_that_says_another_dose_is_said() -> None:
+    reference = DoseReference(70, 1, "PTV 60 Gy", "VOLUME", 1)
+    assert "says 60 Gy" in found(targets("PTV"), planned(reference), single=True)[1]["PRESCRIPTION_NAME"].message
+
+
+def test_a_contoured_target_that_no_alias_maps_is_said_where_its_name_says_a_dose_of_its_own() -> None:
+    plan = planned(by_roi(70, 1))
+    others = [drawn("PTV 60", None, 8), drawn("PTV_70_opt", None, 9), drawn("PTV ring", None, 10)]
+    _, problems = found([*targets("PTV 70"), *others], plan, single=True)
+    assert set(problems) == {"TARGET_NOT_MAPPED"}
+    assert "PTV 60" in problems["TARGET_NOT_MAPPED"].message
+    assert "opt" not in problems["TARGET_NOT_MAPPED"].message
+
+
 def test_one_site_and_one_target() -> None:
     prescription, problems = found(targets("PTV"), planned(of_site(60, "Prostata"), fractions=20), single=True)
     assert prescription == Prescription({"PTV_7000": 60.0}, 20, "plan")

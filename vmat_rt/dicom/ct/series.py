@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vmat_rt.dicom.attributes import Attributes
 from vmat_rt.dicom.files import DicomFile, Kind, Scan, read_header
 from vmat_rt.dicom.orientation import cosines
-from vmat_rt.errors import InputError, Problem, warning
+from vmat_rt.errors import InputError, Problem, shortened, warning
 
 _FEWEST = 3
 _SAME_PLACE_MM = 0.01
@@ -55,8 +55,19 @@ def ct_series(scan: Scan) -> list[tuple[tuple[DicomFile, ...], tuple[Problem, ..
     series = [files for files in by_uid.values() if not all(file.localizer for file in files)]
     merged = [group for alone in _alone(series) for group in _alike(alone)]
     taken = {file.series_uid for group in merged for file in group}
-    whole = [(tuple(files), ()) for files in series if files[0].series_uid not in taken]
+    whole = [(tuple(files), _several_patients(files)) for files in series if files[0].series_uid not in taken]
     return [*whole, *(_put_together(group) for group in merged)]
+
+
+def _several_patients(files: Sequence[DicomFile]) -> tuple[Problem, ...]:
+    """An error where slices of one series carry several patients: a slice of another looks like any other."""
+    fewest = min(Counter(file.patient for file in files).values())
+    if fewest == len(files):
+        return ()
+    message = f"The CT series {shortened(files[0].series_uid, 64)} holds slices of several PatientIDs; "
+    message += f"{fewest} of {len(files)} slices carry one that is rarer than the others'."
+    remedy = "Export the series again. If only de-identification made them differ: --accept-deidentified."
+    return (Problem("TWO_PATIENTS", message, remedy),)
 
 
 def _alone(series: Sequence[Sequence[DicomFile]]) -> list[list[DicomFile]]:

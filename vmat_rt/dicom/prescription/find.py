@@ -18,9 +18,13 @@ from vmat_rt.dicom.prescription.names import contradicts, names_dose, same_dose
 from vmat_rt.dicom.prescription.placed import PlacedDoses, place_doses
 from vmat_rt.dicom.prescription.problems import (
     assumed,
+    check_fractionation,
+    check_plan_words,
     contradicting,
     dose_unknown,
     fractions_unknown,
+    not_placed,
+    other_targets,
 )
 from vmat_rt.errors import ConfigError, Problem, shortened
 from vmat_rt.protocol import Protocol
@@ -60,9 +64,12 @@ def find_prescription(
         problems.append(fractions_unknown(dose_gy, plan))
     if problems or not dose_gy or fractions is None:
         return None, tuple(problems)
-    problems += placed.problems if PLAN in used else ()
+    if plan is not None and PLAN in used:
+        problems += [*placed.problems, *not_placed(placed.loose, dose_gy), *check_plan_words(plan.doses, dose_gy)]
+    problems += other_targets(structures, dose_gy)
+    problems += check_fractionation(max(dose_gy.values()), fractions)
     if PROTOCOL in used:
-        problems.append(assumed(defaults, protocol, "there is no plan" if plan is None else "the plan does not say it"))
+        problems.append(assumed(defaults, protocol, "no plan is used" if plan is None else "the plan does not say it"))
     problems += [
         contradicting(targets[n], dose) for n, dose in dose_gy.items() if contradicts(targets[n].roi_name, dose)
     ]
@@ -117,7 +124,7 @@ def _explain_no_default(target: Structure, given: Given) -> str:
         return "the doses or fractions given are not the protocol's, so its own dose does not go with them"
     if given.protocol_named:
         return "neither a plan nor the protocol gives it"
-    return f'there is no plan, and the name "{shortened(target.roi_name)}" does not say a dose'
+    return f'no plan is used, and the name "{shortened(target.roi_name)}" does not say a dose'
 
 
 def _find_fractions(

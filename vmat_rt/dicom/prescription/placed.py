@@ -19,11 +19,11 @@ _TUMOURS = ("gtv", "ctv", "itv", "hrctv")
 
 @dataclass(frozen=True)
 class PlacedDoses:
-    """Doses of a plan by target name, what was said of them, and whether the plan holds doses without a place."""
+    """Doses of a plan by target name, what was said of them, and those of its doses that found no place."""
 
     dose_gy: Mapping[str, float] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
-    loose: bool = False
+    loose: tuple[DoseReference, ...] = ()
 
 
 def place_doses(
@@ -47,7 +47,7 @@ def place_doses(
         else:
             still.append(reference)
     more, problems = _place_by_exclusion(still, structures, targets, doses)
-    loose = any(not _is_among(reference.dose_gy, more.values()) for reference in still)
+    loose = tuple(reference for reference in still if not _is_among(reference.dose_gy, more.values()))
     return PlacedDoses({**more, **doses}, problems, loose)
 
 

@@ -51,12 +51,14 @@ class PlannedDoses:
 
     references: one for each addressee, phases added up. fractions: of the whole course, None where the plan does not
     say it in one way. words: the plan's own statements about dose and fractions, for messages and the report.
+    beams_gy: what its beams give over all fractions at points of their own, None where it does not say it.
     """
 
     references: tuple[DoseReference, ...] = ()
     fractions: int | None = None
     words: str = ""
     problems: tuple[Problem, ...] = ()
+    beams_gy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,13 @@ def read_planned_doses(plan: Attributes) -> PlannedDoses:
         fractions=fractions,
         words=_quote(plan, stated, groups),
         problems=tuple(problems),
+        beams_gy=_add_beams(groups),
     )
+
+
+def _add_beams(groups: Sequence[_Group]) -> float | None:
+    each = [group.beams_gy * group.fractions for group in groups if group.beams_gy]
+    return sum(each) if each and len(each) == len(groups) else None
 
 
 def _read_group(item: Attributes) -> _Group:
