@@ -61,6 +61,30 @@ def test_a_physical_whole_plan_has_nothing_to_say(phantom: Phantom) -> None:
     assert dvh_document(phantom.folder, phantom.dose_file, METRICS, StudyChoice(), all_rois=False).goals
 
 
+def test_a_dose_of_another_patient_in_the_same_frame_is_said(phantom: Phantom) -> None:
+    own = dvh_document(phantom.folder, phantom.dose_file, METRICS, StudyChoice(), all_rois=False)
+    with edited(phantom.dose_file, phantom.folder.parent / "other.dcm") as ds:
+        ds.PatientID = "SOMEBODY-ELSE"
+    given = (phantom.folder, phantom.folder.parent / "other.dcm", METRICS)
+    other = dvh_document(*given, StudyChoice(), all_rois=False)
+    assert {p.code for p in other.problems} - {p.code for p in own.problems} == {"DOSE_OTHER_PATIENT"}
+    assert "SOMEBODY" not in str(other.problems)
+    taken = dvh_document(*given, StudyChoice(deidentified=True), all_rois=False)
+    assert "DOSE_OTHER_PATIENT" not in {p.code for p in taken.problems}
+
+
+@pytest.mark.parametrize(("part", "unusual"), [(1.0, False), (0.85, True), (1.15, True)])
+def test_a_target_dose_far_from_the_prescription_is_said(phantom: Phantom, part: float, unusual: bool) -> None:
+    whole = dvh_document(phantom.folder, phantom.dose_file, METRICS, StudyChoice(), all_rois=False)
+    (d95,) = [entry.metrics["D95%"] for entry in whole.structures if entry.name == "PTV_7000"]
+    assert d95 is not None
+    with edited(phantom.dose_file) as ds:
+        ds.DoseGridScaling = f"{float(ds.DoseGridScaling) * part * 70 / d95:.8g}"
+    document = dvh_document(phantom.folder, phantom.dose_file, METRICS, StudyChoice(), all_rois=False)
+    told = [p.message for p in document.problems if p.code == "TARGET_DOSE_UNUSUAL" and "PTV_7000" in p.message]
+    assert bool(told) == unusual
+
+
 def test_a_dose_without_pixels_does_not_compete(phantom: Phantom) -> None:
     with edited(phantom.dose_file, phantom.folder / "dvh_only.dcm") as ds:
         ds.SOPInstanceUID = "1.2.3.4"

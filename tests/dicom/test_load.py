@@ -129,6 +129,16 @@ def test_an_roi_without_contours_claims_no_name(tmp_path: Path) -> None:
     case = loaded(tmp_path, {"PTV_7000": 70.0})
     assert case.structures["Rectum"].number == 2
     assert [structure.roi_name for structure in case.unmapped] == ["Mastdarm"]
+    assert "ROI_NOT_DRAWN" not in {problem.code for problem in case.problems}
+
+
+def test_a_target_and_an_organ_without_contours_are_named_in_a_warning(tmp_path: Path) -> None:
+    empty = (Drawn("PTV_5600", 2, {}), Drawn("Mastdarm", 3, {}), Drawn("zz ring", 4, {}))
+    write_study(tmp_path, rois=(squares("PTV_7000", 1), *empty))
+    told = {p.code: p for p in loaded(tmp_path, {"PTV_7000": 70.0}).problems}["ROI_NOT_DRAWN"]
+    assert told.severity == "warning"
+    assert "'PTV_5600' (PTV_5600), 'Mastdarm' (Rectum)" in told.message
+    assert "zz ring" not in told.message
 
 
 def test_two_rois_of_one_name_are_both_named(tmp_path: Path) -> None:

@@ -54,6 +54,21 @@ def test_a_wall_is_not_a_pair_of_copies(wall_mm: float, radius_mm: float) -> Non
     assert [a is b for a, b in zip(plane.polygons, pair, strict=True)] == [True, True]
 
 
+@pytest.mark.parametrize("moved_mm", [0.3, 0.5, 0.7, 1.5])
+def test_a_copy_moved_by_more_leaves_no_ring(moved_mm: float) -> None:
+    """Up to 0.6 mm it counts as a copy, beyond the two are united; twice radius by distance is what a move adds."""
+    plane = resolve_plane([DISC, np.add(DISC, (moved_mm, 0.0))])
+    assert area_mm2(plane) == pytest.approx(AREA, rel=0.06)
+    assert area_mm2(plane) >= AREA * (1 - 1e-9)
+    assert bool(plane.repeated) != plane.united
+    assert plane.cancelled is None
+
+
+def test_a_wall_whose_inner_outline_crosses_a_little_stays_a_wall() -> None:
+    plane = resolve_plane([DISC, np.add((DISC - [7.0, -3.0]) * 0.98 + [7.0, -3.0], (0.45, 0.0))])
+    assert plane.repeated == ()
+
+
 def test_a_film_that_two_copies_leave_is_told() -> None:
     plane = resolve_plane([DISC, (DISC - [7.0, -3.0]) * 0.985 + [7.0, -3.0]])
     assert plane.cancelled == pytest.approx((AREA * (1 - 0.985**2), AREA), rel=1e-4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Never
 
@@ -37,6 +37,7 @@ class DoseFile:
     """An RTDOSE. volume: Gy (z, y, x), LPS; its frame_uid is "" where the file names none. meaning: what it says of
     itself; problems: what stands against taking it for the physical dose of a whole plan, and how it was read.
     simulated: it says that patient and dose are, as what `vmat-rt cohort export` writes of a simulated case does.
+    patient_id: PatientID as it stands in the file, or "".
     """
 
     volume: Volume
@@ -44,6 +45,7 @@ class DoseFile:
     meaning: DoseMeaning
     problems: tuple[Problem, ...] = ()
     simulated: bool = False
+    patient_id: str = field(default="", repr=False)
 
     @property
     def plan_uid(self) -> str:
@@ -81,7 +83,7 @@ def read_planes(files: Sequence[Attributes]) -> DoseFile:
         problems = (*problems, warning("DOSE_PLANES", message, "Check in the report that no plane is missing."))
     meaning = meaning_of(a)
     found = (*meaning.problems(), *problems)
-    return DoseFile(volume, a.text("SOPInstanceUID"), meaning, found, says_simulated(a))
+    return DoseFile(volume, a.text("SOPInstanceUID"), meaning, found, says_simulated(a), a.text("PatientID"))
 
 
 def _gy_of(a: Attributes) -> NDArray[np.float32]:

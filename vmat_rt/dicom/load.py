@@ -14,11 +14,12 @@ from vmat_rt.dicom.prescription.agreement import agreement_problems
 from vmat_rt.dicom.prescription.find import Given, find_prescription
 from vmat_rt.dicom.structures import StructureSet
 from vmat_rt.dicom.study import Study
-from vmat_rt.errors import InputError, Problem, raise_errors
-from vmat_rt.naming import NameMap, find_agreed_names, map_names
+from vmat_rt.errors import InputError, Problem, listed_within, raise_errors, shortened, warning
+from vmat_rt.naming import NameMap, alias_table, find_agreed_names, fold, map_names
 from vmat_rt.protocol import Protocol
 
 NOTHING_GIVEN = Given()
+_ROOM = 300
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,19 @@ def _named(structure_set: StructureSet, protocol: Protocol | None) -> tuple[list
         structure = Structure(roi.name, name, roi.contours, roi.number)
         missing = missing_target_slices(structure) if name in targets else ()
         named.append(_Named(structure, (*problems, *missing)))
-    return named, list(name_map.problems)
+    told = [] if protocol is None else _undrawn(structure_set, protocol, set(name_map.names.values()))
+    return named, [*name_map.problems, *told]
+
+
+def _undrawn(structure_set: StructureSet, protocol: Protocol, drawn: Collection[str | None]) -> list[Problem]:
+    """A warning for ROIs that the protocol would use, had they contours, where no other ROI stands for the same."""
+    table = alias_table(protocol)
+    meant = {roi.name: table.get(fold(roi.name)) for roi in structure_set.rois if not roi.drawn and not roi.problems}
+    empty = [f"{shortened(roi_name)!r} ({name})" for roi_name, name in meant.items() if name and name not in drawn]
+    if not empty:
+        return []
+    message = f"Listed without any contour, and left out: {listed_within(empty, _ROOM)}."
+    return [warning("ROI_NOT_DRAWN", message, "If one was drawn, export the structure set again, with its contours.")]
 
 
 def _placement(one: _Named, ct: Volume) -> tuple[Problem, ...]:

@@ -6,7 +6,7 @@ with, as it is. What is unusual but may be true of a patient (a cold target) is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from vmat_rt.case import Case, Prescription, Structure, Volume
@@ -45,7 +45,7 @@ def dose_problems(case: Case) -> Iterator[Problem]:
     if wrong is not None:
         yield wrong
         return
-    yield from _check_d95(ordered, case)
+    yield from d95_problems(ordered, case.prescription)
     yield from _check_edges(case, dose)
 
 
@@ -92,10 +92,11 @@ def scale_problem(target: Structure, dvh: Dvh, prescription: Prescription) -> Pr
     return Problem("DOSE_SCALE", message, _EXPORT_SUM)
 
 
-def _check_d95(targets: list[tuple[Structure, Dvh]], case: Case) -> Iterator[Problem]:
-    highest_gy = max(case.targets().values())
+def d95_problems(targets: Iterable[tuple[Structure, Dvh]], prescription: Prescription) -> Iterator[Problem]:
+    """Warnings for targets whose D95 is far from the prescription: another dose, one in percent, or one beside them."""
+    highest_gy = prescription.highest_gy
     for target, dvh in targets:
-        prescribed_gy, d95 = case.targets()[str(target.name)], dvh.value("D95%")
+        prescribed_gy, d95 = prescription.dose_gy[str(target.name)], dvh.value("D95%")
         if d95 is None:
             continue
         most_gy = USUAL_D95[1] * (prescribed_gy if prescribed_gy == highest_gy else highest_gy)

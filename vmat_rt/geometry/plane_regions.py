@@ -33,6 +33,9 @@ _COPY_MM = 0.15
 _COPY_LIKENESS = 0.7
 _CROSSING_COPY_LIKENESS = 0.98
 """Intersection over union from which outlines that cross each other are one."""
+_MOVED_COPY_LIKENESS = 0.95
+_MOVED_BALANCE = 0.25
+"""A copy that was moved sticks out on one side nearly as much as it falls short on the other; a hole does not."""
 _NESTED = 0.98
 _MEET = 0.005
 """Regions that share less than this part of the smaller one lie side by side; from _NESTED on one lies in the other."""
@@ -121,7 +124,9 @@ def _is_copy(one: Region, other: Region) -> bool:
     likeness = shared / max(smaller + larger - shared, 1e-12)
     apart_mm = (smaller + larger - 2 * shared) / max((one.perimeter_mm + other.perimeter_mm) / 2, 1e-12)
     crossing = shared < smaller * (1 - 1e-4)
-    return (apart_mm <= _COPY_MM and likeness >= _COPY_LIKENESS) or (crossing and likeness >= _CROSSING_COPY_LIKENESS)
+    moved = smaller - shared >= _MOVED_BALANCE * (larger - shared)
+    least = _MOVED_COPY_LIKENESS if moved else _CROSSING_COPY_LIKENESS
+    return (apart_mm <= _COPY_MM and likeness >= _COPY_LIKENESS) or (crossing and likeness >= least)
 
 
 def _boxes_meet(one: Region, other: Region) -> bool:

@@ -15,7 +15,7 @@ from vmat_rt.dicom.dose_meaning import DoseMeaning, difference_problems
 from vmat_rt.dicom.load import commonly_named, load_case, load_structures, prescription_for, structure_problems
 from vmat_rt.dicom.study import Study, read_study
 from vmat_rt.errors import ConfigError, InputError, Problem, warning
-from vmat_rt.gate.dose import scale_problem
+from vmat_rt.gate.dose import d95_problems, scale_problem
 from vmat_rt.gate.examine import examine
 from vmat_rt.gate.relations import relation_problems
 from vmat_rt.gate.volumes import volume_problems
@@ -71,6 +71,8 @@ def review_study(
         doubts = _doubts(study, protocol, structures, choice)
     if judged is not None and (wrong := _wrong_scale(review, structures, judged)) is not None:
         review, doubts = replace(review, goals={}), (wrong, *doubts)
+    elif judged is not None:
+        doubts = (*_doubtful_d95(review, structures, judged), *doubts)
     before = (*doubts, *read.problems, *_without_ct_errors(study), *structure_problems(study, protocol), *problems)
     return replace(review, problems=tuple(dict.fromkeys((*before, *review.problems))))
 
@@ -135,6 +137,15 @@ def _wrong_scale(review: DoseReview, structures: Sequence[Structure], prescripti
     return wrong and warning(wrong.code, f"{wrong.message} Goals are not judged on it.", wrong.remedy)
 
 
+def _doubtful_d95(
+    review: DoseReview, structures: Sequence[Structure], prescription: Prescription
+) -> tuple[Problem, ...]:
+    """Warnings for the prescribed targets that get another dose, though the highest is at the right scale."""
+    names = [s.name for s in structures if s.name in prescription.dose_gy and s.name in review]
+    named = {structure.name: structure for structure in structures}
+    return tuple(d95_problems([(named[name], review[name]) for name in names if name is not None], prescription))
+
+
 def _doubts(
     study: Study, protocol: Protocol | None, structures: Sequence[Structure], choice: StudyChoice
 ) -> tuple[Problem, ...]:
@@ -157,7 +168,7 @@ def _in_frame_of(study: Study, dose: Volume | DoseFile, deidentified: bool = Fal
     read = dose if isinstance(dose, DoseFile) else DoseFile(dose, "", DoseMeaning())
     frame_uid = study.structure_set.frame_uid
     if read.volume.grid.frame_uid == frame_uid:
-        return read
+        return read if deidentified else replace(read, problems=(*read.problems, *_of_another_patient(study, read)))
     if deidentified:
         return _taken_for_one_frame(read, frame_uid)
     if read.volume.grid.frame_uid:
@@ -168,6 +179,16 @@ def _in_frame_of(study: Study, dose: Volume | DoseFile, deidentified: bool = Fal
         remedy = "Add the RTPLAN that it belongs to, or export the dose with its FrameOfReferenceUID."
         raise InputError(Problem("DOSE_NO_FRAME", message, remedy))
     return in_frame(read, frame_uid)
+
+
+def _of_another_patient(study: Study, dose: DoseFile) -> tuple[Problem, ...]:
+    """A warning where dose and structure set name different patients, though one frame of reference."""
+    own = str(study.structure_set.header.get("PatientID") or "").strip()
+    if not own or not dose.patient_id or own == dose.patient_id:
+        return ()
+    message = "The RTDOSE names another PatientID than the structure set, though the same frame of reference."
+    remedy = "Check that both are of one patient; --accept-deidentified takes them for one patient's."
+    return (warning("DOSE_OTHER_PATIENT", message, remedy),)
 
 
 def dose_frames(message: str) -> Problem:
