@@ -13,6 +13,7 @@ from vmat_rt.gate.dose import dose_problems
 from vmat_rt.gate.measures import measure
 from vmat_rt.gate.relations import relation_problems
 from vmat_rt.gate.site import site_problems
+from vmat_rt.gate.slices import slice_problems
 from vmat_rt.gate.volumes import volume_problems
 
 _DOUBTS = {
@@ -46,6 +47,7 @@ def examine(case: Case, site: str, allowed: Collection[str] = (), outline: bool 
         *site_problems(measures, site),
         *placement_problems(measures, targets, outline),
         *relation_problems(case.structures, site, case.body, targets),
+        *slice_problems(case.ct),
         *contents_problems(measures),
         *volume_problems(case.structures, site),
         *metal_problems(measures, site),
