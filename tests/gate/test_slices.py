@@ -44,3 +44,8 @@ def test_air_at_an_end_of_the_scan_is_nothing(empty: tuple[int, ...]) -> None:
 
 def test_a_neck_between_head_and_shoulders_is_nothing() -> None:
     assert problems_of(half_widths=[9, 10, 10, 8, 5, 5, 5, 8, 14, 18, 18, 18]) == []
+
+
+def test_a_couch_beyond_the_end_is_no_patient() -> None:
+    """Four voxels of 2 x 2 mm."""
+    assert problems_of(9, 10, half_widths=[15] * 9 + [15, 15, 1]) == []

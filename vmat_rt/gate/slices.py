@@ -13,6 +13,8 @@ from vmat_rt.errors import Problem, warning
 TISSUE_HU: Final = -300.0
 EMPTY: Final = 0.05
 """Of the area that slices on both sides of it reach; a neck has 0.15 of head and shoulders."""
+LEAST_CM2: Final = 20.0
+"""Smaller areas are a couch, a mask or a tube beyond the patient's end."""
 _REMEDY: Final = "Look at the CT there and export it again: dose and structures are computed as if there were air."
 
 
@@ -20,7 +22,9 @@ def slice_problems(ct: Volume) -> Iterator[Problem]:
     """A warning where slices between others that show the patient are empty, or nearly so."""
     tissue = np.count_nonzero(ct.array > TISSUE_HU, axis=(1, 2))
     before, after = np.maximum.accumulate(tissue), np.maximum.accumulate(tissue[::-1])[::-1]
-    empty = np.flatnonzero(tissue < EMPTY * np.minimum(before, after))
+    both = np.minimum(before, after)
+    pixel_cm2 = ct.grid.spacing_mm[1] * ct.grid.spacing_mm[2] / 100
+    empty = np.flatnonzero((tissue < EMPTY * both) & (both * pixel_cm2 > LEAST_CM2))
     if len(empty):
         z_mm = ct.grid.axis_mm(0)[empty]
         where = f"at z = {z_mm[0]:.1f} mm" if len(empty) == 1 else f"from z = {z_mm[0]:.1f} to {z_mm[-1]:.1f} mm"
