@@ -14,10 +14,9 @@ from pathlib import Path
 from vmat_rt.errors import ConfigError, InputError, Problem
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_PLACE = {
-    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG,
-    errno.EINVAL, errno.EISDIR,
-}  # fmt: skip
+_NOT_WRITABLE = frozenset({errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST})
+_NO_PLACE = _NOT_WRITABLE | {errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EISDIR}
+"""While the folder is made. Later they may as well be of a file that is read to fill it."""
 
 
 @contextlib.contextmanager
@@ -28,9 +27,10 @@ def published_folder(final: Path, replace: bool = True) -> Iterator[Path]:
     an unwritable place raises InputError (DISK_FULL, OUTPUT_NOT_WRITABLE). The temporary folder's name starts with a
     dot, so readers of the parent can ignore it.
     """
-    with _name_failures(final):
+    with _name_failures(final, _NO_PLACE):
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = _make_beside(final)
+    with _name_failures(final, _NOT_WRITABLE):
         try:
             yield temporary
             _flush_tree(temporary)
@@ -46,7 +46,7 @@ def require_writable(folder: Path) -> None:
     """Make the folder if it is not there, and see that files can be made in it, before hours are spent on what it shall
     hold. Raises InputError as published_folder.
     """
-    with _name_failures(folder / "any"):
+    with _name_failures(folder / "any", _NO_PLACE):
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -65,7 +65,8 @@ def refuse_foreign(folder: Path, marks: Collection[str], what: str) -> None:
 
 
 @contextlib.contextmanager
-def _name_failures(final: Path) -> Iterator[None]:
+def _name_failures(final: Path, of_the_place: Collection[int]) -> Iterator[None]:
+    """Raise InputError for a full disk, and for the errors that are of the place where `final` shall be."""
     try:
         yield
     except OSError as error:
@@ -77,7 +78,7 @@ def _name_failures(final: Path) -> Iterator[None]:
                     "Free some space and run the study again.",
                 )
             ) from error
-        if error.errno in _NO_PLACE:
+        if error.errno in of_the_place:
             raise InputError(
                 Problem(
                     "OUTPUT_NOT_WRITABLE",
