@@ -67,7 +67,11 @@ def test_files_and_schemas(evaluated: Evaluated, cohort: Cohort) -> None:
     aggregate = fits(out / "aggregate.json", "evaluation_aggregate")
     assert aggregate == document.model_dump(mode="json")
     assert aggregate["models"]["tiny_network"]["n_cases"] == 2
-    assert aggregate["models"]["tiny_network"]["metrics"]["d95_gap_gy"].keys() == {"PTV_7000", "PTV_5600"}
+    assert aggregate["models"]["tiny_network"]["metrics"]["d95_gap_gy"].keys() == {
+        "PTV_7000",
+        "PTV_5600",
+        "PTV_5600 shell",
+    }
     assert aggregate["models"]["tiny_prior"]["role"] == "baseline"
     assert aggregate["cohort"]["simulated"]
     assert "simulated" in aggregate["notes"][0]

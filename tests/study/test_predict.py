@@ -23,6 +23,7 @@ from vmat_rt.study.outputs import Outputs
 from vmat_rt.study.predict import predict_study
 
 STUDY = Path(__file__).resolve().parents[2] / "sample_data" / "head_neck_openkbp"
+STEPS = ["read", "predict", "dvh and goals", "gamma", "write DICOM"]
 GEOMETRIC = "head_neck_geometric"
 
 
@@ -58,9 +59,7 @@ def test_a_network_is_reported_beside_the_geometric_baseline(untrained: Bundle, 
     assert report["comparison_with_baseline"]["disagrees"], "a network that knows nothing must be flagged"
     assert report["case"]["dose_grid"]["spacing_mm"] == [4.0, 6.0, 6.0]
     assert ReportDocument.model_validate(report) == published.report
-    assert (
-        list(report["seconds"]) == list(published.result.seconds) == ["read", "predict", "dvh and goals", "write DICOM"]
-    )
+    assert list(report["seconds"]) == list(published.result.seconds) == STEPS
     assert list(published.others) == ["geometric baseline", "clinical"]
     assert published.document().paths == {
         kind: str(tmp_path / published.folder.name / name) for kind, name in report["files"].items()
