@@ -242,8 +242,9 @@ def _edit_secretly(path: Path, old: bytes, new: bytes) -> None:
 
 
 def slow_files(site: Site) -> Cost:
-    """Two files of 13 MB that would take minutes to be parsed are refused by their number of items, or given to a second
-    reader; a healthy study comes behind them.
+    """Two files of 13 MB that would take minutes to be parsed, and a healthy study behind them.
+
+    They are refused by their number of items, or given to a second reader.
     """
     write_slow_file(site.inbox / "slow" / "0.dcm")
     shutil.copy(site.inbox / "slow" / "0.dcm", site.inbox / "slow" / "1.dcm")
