@@ -66,3 +66,29 @@ def test_sides() -> None:
     assert relation_problems({"Parotid_L": left, "Parotid_R": right}, "head and neck") == ()
     (problem,) = relation_problems({"Parotid_L": right, "Parotid_R": left}, "head and neck")
     assert problem.code == "SIDES_SWAPPED"
+
+
+def prostate_targets(**half_mm: float) -> dict[str, Structure]:
+    return {name: drawn(name, (0.0, 0.0, 0.0), half) for name, half in half_mm.items()}
+
+
+def test_a_prostate_within_its_target_and_that_within_the_lower_one_are_right() -> None:
+    assert relation_problems(prostate_targets(Prostate=20, PTV_7000=28), "prostate") == ()
+    equal = prostate_targets(Prostate=20, PTV_7000=28, PTV_5600=28)
+    assert relation_problems(equal, "prostate") == ()
+
+
+def test_a_target_that_leaves_the_prostate_out_is_told() -> None:
+    elsewhere = {"Prostate": drawn("Prostate", (0, 0, 0)), "PTV_7000": drawn("PTV_7000", (40, -30, 0), 30)}
+    (problem,) = relation_problems(elsewhere, "prostate")
+    assert problem.message == "The middle of Prostate lies outside PTV_7000."
+
+
+def test_a_lower_target_within_the_higher_one_is_told() -> None:
+    ring = np.array([[-20.0, -20.0], [-20.0, 20.0], [20.0, 20.0], [20.0, -20.0]])
+    small = Contours(tuple(ContourPlane(z, (ring,)) for z in (0.0, 5.0)), 5.0, "1.2")
+    wide = Contours(tuple(ContourPlane(z, (ring * 1.5,)) for z in (-10.0, -5.0, 0.0, 5.0, 10.0)), 5.0, "1.2")
+    nested = {"PTV_7000": Structure("a", "PTV_7000", wide), "PTV_5600": Structure("b", "PTV_5600", small)}
+    (problem,) = relation_problems(nested, "prostate")
+    assert problem.message.startswith("PTV_5600 lies wholly within PTV_7000")
+    assert relation_problems({"PTV_7000": nested["PTV_5600"], "PTV_5600": nested["PTV_7000"]}, "prostate") == ()

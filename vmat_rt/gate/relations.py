@@ -16,6 +16,7 @@ from vmat_rt.grid import Triple
 
 _SIDE_MM: Final = 5.0
 _LONE_SIDE_MM: Final = 20.0
+_WITHIN_MM: Final = 2.0
 
 
 class Relation(NamedTuple):
@@ -58,7 +59,8 @@ def relation_problems(
     aims = [drawn[name] for name in targets if name in drawn]
     around = [] if body is None else [body]
     lone = _check_lone_sides(middles, [around, aims])
-    return (*_check_sides(middles, [around, aims]), *lone, *_check_orders(middles, site))
+    nested = _check_prostate_targets(drawn, middles) if site == "prostate" else ()
+    return (*_check_sides(middles, [around, aims]), *lone, *_check_orders(middles, site), *nested)
 
 
 def _check_sides(middles: Mapping[str, Triple], groups: Sequence[list[Structure]]) -> Iterator[Problem]:
@@ -116,3 +118,21 @@ def _check_orders(middles: Mapping[str, Triple], site: str) -> Iterator[Problem]
             message = f"{one} lies {-distance_mm:.0f} mm {opposite} {other}; in a patient it lies {where} it."
             remedy = "Check whether names are exchanged, or the structures lie on another image or upside down."
             yield warning("ANATOMY_ORDER", message, remedy)
+
+
+def _check_prostate_targets(drawn: Mapping[str, Structure], middles: Mapping[str, Triple]) -> Iterator[Problem]:
+    """The highest target holds the middle of the prostate, and no lower one lies within it."""
+    if "PTV_7000" not in middles:
+        return
+    low, high = bounds_mm(drawn["PTV_7000"])
+    remedy = "Check whether the names of targets and organs are exchanged."
+    prostate = middles.get("Prostate")
+    if prostate is not None and not all(a < x < b for a, x, b in zip(low, prostate, high, strict=True)):
+        yield warning("ANATOMY_ORDER", "The middle of Prostate lies outside PTV_7000.", remedy)
+    for name in ("PTV_5600", "PTV_5040"):
+        if name in middles:
+            lower_low, lower_high = bounds_mm(drawn[name])
+            inside = (a + _WITHIN_MM < c for a, c in zip((*low, *lower_high), (*lower_low, *high), strict=True))
+            if all(inside):
+                message = f"{name} lies wholly within PTV_7000, {_WITHIN_MM:g} mm or more from its bounds."
+                yield warning("ANATOMY_ORDER", message, remedy)
