@@ -8,7 +8,7 @@ cases have one width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
@@ -36,10 +36,18 @@ class BandReading:
     reason: str = ""
 
 
+class _Restored(NamedTuple):
+    """The curves of one calibration case, at the scale of this case's prescription."""
+
+    predicted: DoseVolumeCurve
+    beside: DoseVolumeCurve | None
+    reference: DoseVolumeCurve
+
+
 @dataclass(frozen=True)
 class StructureBands:
-    """The bands of one structure of a case. entries: (highest prescription, curves) of each calibration case that has
-    it; prescription_gy: of the structure, for metrics in percent of it.
+    """The bands of one structure of a case. entries: the curves of each calibration case that has it; prescription_gy:
+    of the structure, for metrics in percent of it.
     """
 
     name: str
@@ -47,7 +55,7 @@ class StructureBands:
     prescription_gy: float | None
     predicted: DoseVolumeCurve
     beside: DoseVolumeCurve | None
-    entries: tuple[tuple[float, StructureCurves], ...]
+    entries: tuple[_Restored, ...]
     level: float = LEVEL
     weighted: bool = True
 
@@ -74,15 +82,12 @@ class StructureBands:
     def _collect(self, metric: Metric) -> tuple[FloatArray, FloatArray]:
         """Truth minus prediction, and distance of prediction from the dose beside, of each case that has both."""
         errors, spreads = [], []
-        for highest_gy, curves in self.entries:
-            scale = self.highest_gy / highest_gy
-            value = self._read(metric, curves.predicted.restore(curves.volume_cc, scale))
-            truth = self._read(metric, curves.reference.restore(curves.volume_cc, scale))
+        for curves in self.entries:
+            value, truth = self._read(metric, curves.predicted), self._read(metric, curves.reference)
             if value is None or truth is None:
                 continue
-            beside = None if curves.beside is None else curves.beside.restore(curves.volume_cc, scale)
             errors.append(truth - value)
-            spreads.append(self._spread(metric, value, beside))
+            spreads.append(self._spread(metric, value, curves.beside))
         return np.array(errors), np.array(spreads)
 
     def _read(self, metric: Metric, curve: DoseVolumeCurve) -> float | None:
@@ -110,16 +115,27 @@ def find_structure_bands(
     if predicted.name is None or curve is None or predicted.reason or predicted.outside is not None:
         return None
     name = predicted.name
-    entries = tuple((case.highest_gy, case.structures[name]) for case in calibration.cases if name in case.structures)
+    highest_gy = max(prescription_gy.values())
+    entries = tuple(
+        _restore(case.structures[name], highest_gy / case.highest_gy)
+        for case in calibration.cases
+        if name in case.structures
+    )
     return StructureBands(
         name=name,
-        highest_gy=max(prescription_gy.values()),
+        highest_gy=highest_gy,
         prescription_gy=prescription_gy.get(name),
         predicted=curve,
         beside=None if beside is None else beside.cumulative,
         entries=entries,
         weighted=weighted,
     )
+
+
+def _restore(curves: StructureCurves, scale: float) -> _Restored:
+    whole = curves.volume_cc
+    beside = None if curves.beside is None else curves.beside.restore(whole, scale)
+    return _Restored(curves.predicted.restore(whole, scale), beside, curves.reference.restore(whole, scale))
 
 
 def leave_out(calibration: Calibration, case: CalibrationCase) -> Calibration:
