@@ -12,7 +12,7 @@ from vmat_rt.bundle import load_bundle
 from vmat_rt.case import Case, Volume
 from vmat_rt.cohort.store import Cohort
 from vmat_rt.errors import ConfigError
-from vmat_rt.evaluate.measures import find_reference
+from vmat_rt.evaluate.measures import choose_structures, find_reference
 from vmat_rt.evaluate.subjects import CaseChoice, Subject, choose_subjects
 from vmat_rt.evaluate.work import on_reference_grid
 from vmat_rt.metrics.dvh.compute import Dvh, compute_dvhs
@@ -83,10 +83,8 @@ def measure_case_curves(task: CurvesTask) -> CalibrationCase:
 
 def _compute_dvhs(case: Case, dose: Volume) -> dict[str, Dvh]:
     """By TG-263 name: the targets and organs of the protocol that lie wholly in the dose."""
-    protocol = load_protocol(case.protocol_name)
-    known = [spec.name for spec in (*protocol.with_role("target"), *protocol.with_role("oar"))]
-    present = [case.structures[name] for name in known if name in case.structures]
-    dvhs = compute_dvhs([structure for structure in present if structure.shape is not None], dose)
+    structures = choose_structures(case, load_protocol(case.protocol_name))
+    dvhs = compute_dvhs(structures.values(), dose)
     return {dvh.name: dvh for dvh in dvhs.values() if dvh.name is not None and _is_whole(dvh)}
 
 

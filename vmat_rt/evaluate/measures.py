@@ -79,7 +79,7 @@ def measure(case: Case, dose: Volume, protocol: Protocol, *, with_gamma: bool, o
     case has no reference dose (NO_REFERENCE_DOSE) or one of the doses is not a dose, GeometryError when grids differ.
     """
     reference = find_reference(case)
-    structures = _choose_structures(case, protocol)
+    structures = choose_structures(case, protocol)
     body = structure_fraction(case.body, dose.grid)
     targets = _unite([case.structures[name] for name in case.targets()], dose)
     metrics = _measure_voxel_errors(reference, dose, body, targets)
@@ -125,7 +125,7 @@ def find_reference(case: Case) -> Volume:
     return case.reference_dose
 
 
-def _choose_structures(case: Case, protocol: Protocol) -> dict[str, Structure]:
+def choose_structures(case: Case, protocol: Protocol) -> dict[str, Structure]:
     """The protocol's targets and organs that the case has, in the protocol's order."""
     known = (*protocol.with_role("target"), *protocol.with_role("oar"))
     present = {spec.name: case.structures[spec.name] for spec in known if spec.name in case.structures}

@@ -75,8 +75,7 @@ class StructureBands:
             units = np.hypot(spreads, usual)
             own = float(np.hypot(self._spread(metric, value, self.beside), usual))
         interval = find_interval(value, own, errors, units, self.level)
-        if interval is None:
-            return BandReading(None, "too few calibration cases for this level")
+        assert interval is not None  # there are enough cases, as was just seen
         return BandReading(_cut(interval, metric, self.predicted.volume_cc))
 
     def _collect(self, metric: Metric) -> tuple[FloatArray, FloatArray]:
